@@ -132,3 +132,8 @@ def _consecutive(x: Any, rows: slice) -> Any:
     part = type(x)((len(starts) - 1, x.shape[1]), dtype=x.dtype)
     part.data, part.indices, part.indptr = x.data[values], x.indices[values], starts - starts[0]
     return part
+
+
+def is_sparse_on_host(backend: Backend) -> bool:
+    """Return whether a backend is NumPy's for sparse samples."""
+    return isinstance(backend.xp, SparseMatmul) and backend.xp.backend.is_numpy

@@ -10,6 +10,7 @@ import numpy as np
 
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend
+from gpubp.backends.sparse_matmul import is_sparse_on_host
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine import cpu, cuda
 from gpubp.engine.plain.minibatches import ArrayBatches, Batches, epochs_of, total_weight
@@ -44,7 +45,7 @@ def make_epoch_runner(
     plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
     if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.world_size > 1:
         return plain()
-    if backend.is_numpy and backend.matmul_precision == "float32" and cpu.is_wanted():
+    if (backend.is_numpy or is_sparse_on_host(backend)) and backend.matmul_precision == "float32" and cpu.is_wanted():
         from gpubp.engine.cpu.epoch import engine_epoch_runner
 
         return WindowRunner(engine_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))

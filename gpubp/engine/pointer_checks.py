@@ -11,7 +11,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.engine.plain.dropout import Dropout
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches, is_sparse
 from gpubp.engine.plain.step import ModelState
 from gpubp.nn.network import Network
 
@@ -68,10 +68,22 @@ def _check_samples(
     x, targets, weights, *_ = batches.samples
     n = x.shape[-2]
     _check("x", x, (*stack[: x.ndim - 2], n, network.sizes[0]), dtype)
+    if is_sparse(x):
+        _check_sparse(x)
     _check("targets", targets, (*stack[: targets.ndim - 2], n, network.sizes[-1]), dtype)
     if weights is not None:  # networks with rows of their own may share weights
         leading = stack[: weights.ndim - 1] if isinstance(batches, ArrayBatches) else weights.shape[:-1]
         _check("sample_weight", weights, (*leading, n), dtype)
+
+
+def _check_sparse(x: Any) -> None:
+    """Check where the rows of sparse samples begin and end, and the columns of their values."""
+    n_rows, n_columns = x.shape
+    if x.indptr.shape != (n_rows + 1,) or x.indices.dtype != x.indptr.dtype or x.data.shape != x.indices.shape:
+        raise ValueError("sparse samples must have a column for each value, and a beginning for each row")
+    if x.indptr[0] < 0 or np.any(np.diff(x.indptr) < 0) or x.indptr[-1] > len(x.data):
+        raise ValueError(f"the rows of sparse samples must be consecutive parts of {len(x.data)} values")
+    _check_indices("the columns of sparse samples", x.indices, n_columns)
 
 
 def _check_dropout(network: Network, stack: tuple[int, ...], dropout: Dropout) -> None:

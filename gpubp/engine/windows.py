@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpubp.engine.plain.minibatches import ArrayBatches, Batches, BatchesInParts
+from gpubp.engine.plain.minibatches import ArrayBatches, Batches, BatchesInParts, is_sparse
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState
 
 BYTES_OF_A_WINDOW = 32 << 20
@@ -21,7 +21,7 @@ class WindowRunner:
         if not isinstance(batches, ArrayBatches) or batches.epochs > 1 or batches.size >= batches.n_samples:
             return self.run_epoch(model, batches)
         x = batches.samples.x
-        if x.flags.c_contiguous or x.nbytes <= BYTES_OF_A_WINDOW:
+        if is_sparse(x) or x.flags.c_contiguous or x.nbytes <= BYTES_OF_A_WINDOW:
             return self.run_epoch(model, batches)
         steps_per_window = max(1, BYTES_OF_A_WINDOW // (batches.size * x.shape[-1] * x.itemsize))
         results = [self.run_epoch(model, window.in_order()) for window in BatchesInParts(batches, steps_per_window)]

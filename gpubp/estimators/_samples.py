@@ -1,13 +1,8 @@
 """The training samples of an estimator, and their order as in scikit-learn."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
-import scipy.optimize
-import scipy.sparse
-from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
@@ -57,15 +52,14 @@ class BatchesInOrder:
     def __init__(self, samples: TrainingSamples, size: int, random_state: np.random.RandomState | None) -> None:
         self.samples, self.size, self.random_state = samples, size, random_state
         self.order = row_numbers(samples.n_samples)
-        self.all = Batch(samples.x, samples.targets, samples.sample_weight)
+        x = samples.x.astype(samples.precision, copy=False) if scipy.sparse.issparse(samples.x) else samples.x
+        self.all = Batch(x, samples.targets, samples.sample_weight)
 
     def __call__(self, dropout: Dropout | None = None) -> Batches:
         """Return the batches of one more epoch, with its dropout."""
         self.order, order = next_order(self.order, self.size, self.random_state)
         if self.samples.rows is not None:
             order = self.samples.rows if order is None else self.samples.rows[order]
-        if scipy.sparse.issparse(self.samples.x):
-            return self._sparse_batches(order, dropout)
         backend, on_host, processes = self.samples.backend, self.samples.on_host, self.samples.processes
         return ArrayBatches(backend, self.all, self.size, order, on_host=on_host, processes=processes, dropout=dropout)
 
@@ -78,13 +72,3 @@ class BatchesInOrder:
         self.order, draws = state
         if self.random_state is not None:
             self.random_state.set_state(draws)
-
-    def _sparse_batches(self, order: np.ndarray | None, dropout: Dropout | None) -> Iterator[tuple[float, Batch]]:
-        """Yield batches of sparse samples."""
-        backend = self.samples.backend
-        for part in gen_batches(len(self.order), self.size):
-            shard = self.samples.processes.shard(part.stop - part.start)
-            shard_rows = slice(part.start + shard.start, part.start + shard.stop)
-            batch = self.samples.batch(shard_rows) if order is None else self.samples.take(order[shard_rows])
-            batch = batch._replace(shard=shard).with_dropout(backend, dropout, part.start)
-            yield part.start / len(self.order), batch

@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
@@ -262,6 +263,35 @@ class TestSteps:
         assert_equal_runs(
             run_both(Network((3, 5, 4)), decayed(optimizer(), PiecewiseConstant({0: 0.01, 0.5: 0.1})), dtype=dtype)
         )
+
+    @pytest.mark.parametrize("sizes", [(9, 2), (9, 7, 6, 2)])
+    @pytest.mark.parametrize("optimizer", [adam(), clipped(adam(), 0.1)], ids=lambda optimizer: optimizer.name)
+    @pytest.mark.parametrize("shuffled", [True, False])
+    def test_sparse_samples(self, sizes, optimizer, shuffled, dtype):
+        network, rng = Network(sizes), np.random.default_rng(0)
+        data = samples(network, dtype, weighted=True)
+        dense = np.where(rng.random(data.x.shape) < 0.3, data.x, 0.0).astype(dtype)
+        theta, order = initial_weights(network, 0, dtype=dtype), rng.permutation(N_SAMPLES) if shuffled else None
+        thetas = []
+        for x in (dense, scipy.sparse.csr_array(dense)):
+            model = ModelState(theta, optimizer.init(np, theta))
+            run_epoch = engine_epoch_runner(Objective(network, l2=0.1), optimizer, dtype, None)
+            for _ in range(3):
+                run_epoch(model, ArrayBatches(BACKEND, data._replace(x=x), SIZE, order))
+            thetas.append(model.theta)
+        assert_agree(thetas[1], thetas[0], "steps")
+
+    @pytest.mark.parametrize("field", ["indices", "indptr"])
+    @pytest.mark.parametrize("number", [-1, 1000])
+    def test_sparse_samples_that_are_damaged(self, field, number):
+        network, optimizer = Network((3, 2)), momentum()
+        data = samples(network, "float64")
+        x = scipy.sparse.csr_array(data.x)
+        getattr(x, field)[2] = number
+        theta = initial_weights(network, 0, dtype="float64")
+        run_epoch = engine_epoch_runner(Objective(network), optimizer, "float64", None)
+        with pytest.raises(ValueError, match="sparse samples must"):
+            run_epoch(ModelState(theta, optimizer.init(np, theta)), ArrayBatches(BACKEND, data._replace(x=x), SIZE))
 
     def test_one_layer(self):
         assert_equal_runs(run_both(Network((3, 2))))

@@ -24,7 +24,15 @@ from gpubp.engine.cpu.structures import (
     set_arrays,
 )
 from gpubp.engine.cpu.threads import Crew, threads_allowed
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, divide_epoch, epochs_of
+from gpubp.engine.plain.minibatches import (
+    ArrayBatches,
+    Batch,
+    Batches,
+    PerNetworkBatches,
+    divide_epoch,
+    epochs_of,
+    is_sparse,
+)
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.nn.network import Network
@@ -85,6 +93,7 @@ class EngineEpochRunner:
             and batches.dropout is None
             and model.theta.ndim <= 2
             and batches.samples.x.shape[-2]
+            and not (is_sparse(batches.samples.x) and any(below == 0 for below, _ in self.objective.network.skips))
         ):
             return self._run(model, batches)
         if self.plain is None:
@@ -111,6 +120,8 @@ class EngineEpochRunner:
             n_networks=stack[0] if stack else 1,
             n_samples=batches.n_samples if own is None else batches.samples.x.shape[-2],
             x=x.address,
+            columns=x.columns,
+            row_starts=x.row_starts,
             targets=targets.address,
             weights=weights.address,
             x_apart=x.apart(2),
@@ -194,7 +205,7 @@ class EngineEpochRunner:
         return type(model.state)(*copied)
 
     def _own_theta(self, model: ModelState) -> np.ndarray:
-        """Copy the parameters, since others may hold those of the epoch before; use an array again that nobody holds."""
+        """Copy the parameters, since others may hold those of the epoch before; reuse an array that nobody holds."""
         theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_NOBODY_ELSE), None)
         if theta is None:
             theta = np.empty(model.theta.shape, self.dtype)
@@ -207,7 +218,8 @@ class EngineEpochRunner:
         n_samples = int(np.max(batches.n_samples))
         size, window = min(batches.size, n_samples), self._window(batches, min(batches.size, n_samples))
         gathered = 0 if batches.order is None else max(1, window)
-        kind = (size, stack, window, gathered, batches.samples.sample_weight is not None, n_samples >= WORTH_MOVING)
+        weighted, sparse = batches.samples.sample_weight is not None, _sparse_bits(batches.samples.x)
+        kind = (size, stack, window, gathered, weighted, n_samples >= WORTH_MOVING, sparse)
         if self.place is None or self.place.kind != kind:
             n_threads = self.place.plan.n_threads if self.place else _n_threads(self.objective.network, size, stack)
             self.place = Workplace(kind, self._plan(n_threads, *kind), self.functions)
@@ -218,7 +230,9 @@ class EngineEpochRunner:
 
         0 if each network gathers its own.
         """
-        if isinstance(batches, ArrayBatches) or 2 * len(np.unique(batches.starts)) > len(batches.starts):
+        if isinstance(batches, ArrayBatches) or is_sparse(batches.samples.x):
+            return 0
+        if 2 * len(np.unique(batches.starts)) > len(batches.starts):
             return 0
         sizes = self.objective.network.sizes
         bytes_of_a_step = size * (sizes[0] + sizes[-1]) * self.dtype.itemsize
@@ -233,21 +247,23 @@ class EngineEpochRunner:
         gathered: int,
         weighted: bool,
         worth_moving: bool,
+        sparse: int,
     ) -> Plan:
         """Describe the steps on batches of one kind."""
         objective, network = self.objective, self.objective.network
         plan = network_plan(network, self.functions, library.gemm(str(self.dtype)))
-        assert plan is not None and has_loss(network, self.functions, plan)  # checked when the runner was made
+        assert plan is not None  # as when the runner was made
+        assert has_loss(network, self.functions, plan)
         ties = _ties(network)
         plan.update = self.functions.find(b"update", self.update.name.encode())
         plan.mean = objective.reduction == "mean"
         plan.squares_wanted = objective.penalised and objective.penalty_reported
         plan.clipped = self.update.max_norm is not None
-        plan.batch, plan.gathered_steps, plan.weighted = size, gathered, weighted
+        plan.batch, plan.gathered_steps, plan.weighted, plan.sparse = size, gathered, weighted, sparse
         plan.stack, plan.n_threads = bool(stack), n_threads
         plan.n_shares, plan.n_teams = (1, n_threads) if stack else (n_threads, 1)
         short = network.sizes[1] // plan.n_shares * self.dtype.itemsize <= SHORT_ROW
-        plan.apart = plan.n_shares > 1 and short and worth_moving and not (plan.clipped or ties)
+        plan.apart = plan.n_shares > 1 and short and worth_moving and not (sparse or plan.clipped or ties)
         if network.tied is not None and ties is None:
             set_arrays(plan, mask=np.asarray(network.tied.mask, self.dtype))
         if ties is not None:
@@ -269,15 +285,22 @@ class EngineEpochRunner:
 
 
 class Given:
-    """An array of samples, or none, in rows without gaps."""
+    """An array of samples, or none, in rows without gaps; or sparse samples."""
 
-    def __init__(self, array: np.ndarray | None) -> None:
-        self.array = None if array is None else np.ascontiguousarray(array)
-        self.address = address(self.array)
+    def __init__(self, array: Any) -> None:
+        parts = (array.data, array.indices, array.indptr) if is_sparse(array) else (array, None, None)
+        self.arrays = [None if part is None else np.ascontiguousarray(part) for part in parts]
+        self.address, self.columns, self.row_starts = map(address, self.arrays)
 
     def apart(self, ndim: int) -> int:
         """Return how far the samples of one network are from those of the next; one network's have ``ndim`` axes."""
-        return 0 if self.array is None or self.array.ndim == ndim else self.array[0].size
+        array = self.arrays[0]
+        return 0 if array is None or array.ndim <= ndim else array[0].size
+
+
+def _sparse_bits(x: Any) -> int:
+    """Return how many bits the numbers of the columns of sparse samples have; 0 if the samples are dense."""
+    return 8 * x.indices.itemsize if is_sparse(x) else 0
 
 
 class Workplace:

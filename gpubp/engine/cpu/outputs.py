@@ -30,7 +30,7 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     theta, samples = np.ascontiguousarray(theta), Samples()
     n_threads = max(1, min(threads_allowed(), -(-len(x) // PART)))
     bytes_of_a_thread = functions.room_for_outputs(ctypes.addressof(plan)) * theta.itemsize
-    memory, plan.room = room(n_threads * bytes_of_a_thread)
+    plan.kept_room, plan.room = room(n_threads * bytes_of_a_thread)
     work = partial(functions.outputs, ctypes.addressof(plan), ctypes.addressof(samples))
     crew = Crew(n_threads, work, functions.ask)
     outputs = np.empty((len(x), network.sizes[-1]), theta.dtype)

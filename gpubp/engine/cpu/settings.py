@@ -1,4 +1,4 @@
-"""Optimizers in the compiled engine: which function updates the parameters, and the numbers it is given in each step."""
+"""Optimizers in the compiled engine: which function updates the parameters, and its numbers in each step."""
 
 import functools
 from typing import Any, NamedTuple

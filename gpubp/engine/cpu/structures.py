@@ -38,7 +38,7 @@ class Plan(ctypes.Structure):
             "places weight_at": _POINTER,
             "n_weights": _INTEGER,
             "n_equal gemm dropout": _POINTER,
-            "batch gathered_steps weighted n_shares n_threads stack n_teams apart": _INTEGER,
+            "batch gathered_steps weighted sparse n_shares n_threads stack n_teams apart": _INTEGER,
             "room": _POINTER,
         }
     )
@@ -50,7 +50,7 @@ class Request(ctypes.Structure):
     _fields_ = _fields(
         {
             "n_networks n_samples": _INTEGER,
-            "x targets weights": _POINTER,
+            "x columns row_starts targets weights": _POINTER,
             "x_apart targets_apart weights_apart": _INTEGER,
             "order": _POINTER,
             "order_apart": _INTEGER,

@@ -24,7 +24,7 @@ Work = Callable[[int, int], None]
 class Crew:
     """``n_threads`` threads, the caller among them, that do requests together.
 
-    After a request the other threads wait about a millisecond for the next one, so that they are still awake if it comes
+    After a request the other threads wait about a millisecond for the next one: so they are still awake if it comes
     soon.
 
     Parameters

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import scipy
+import scipy.sparse
 
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend
@@ -99,8 +101,8 @@ class ArrayBatches:
     """Samples in arrays, divided into batches of ``size``; the last batch may be smaller.
 
     ``order`` is a NumPy array of row indices, or None for the order of the arrays. The batches are for ``epochs``
-    epochs, all in the same order or each in its own, ``(epochs, n)``; iterating gives the batches of one epoch. If the
-    samples are ``on_host``, they are NumPy arrays and are copied to the backend batch by batch. These
+    epochs, all in the same order or each in its own, ``(epochs, n)``; iterating gives the batches of one epoch. x may
+    be sparse. If the samples are ``on_host``, they are NumPy arrays and are copied to the backend batch by batch. These
     batches are a ``fraction`` of the epoch, 0 if unknown, and follow after ``fraction_done`` of it. Each process takes
     its shard of every batch. ``dropout`` is that of the first epoch and the first sample.
     """
@@ -158,23 +160,34 @@ class ArrayBatches:
             return
         _, fractions = divide_epoch(n_samples, self.size, self.fraction_done, self.fraction)
         order = self.order
-        if order is not None and not storage.is_numpy:
+        if order is not None and not (storage.is_numpy or is_sparse(x)):
             order = to_backend(storage, order, "int32" if x.shape[-2] < 2**31 else "int64")
         for start, fraction in zip(range(0, n_samples, self.size), fractions.tolist(), strict=True):
             shard = self.processes.shard(min(start + self.size, n_samples) - start)
             rows = slice(start + shard.start, start + shard.stop)
             if order is None:
-                x_part, targets_part = x[..., rows, :], targets[..., rows, :]
+                x_part = x[rows] if is_sparse(x) else x[..., rows, :]
+                targets_part = targets[..., rows, :]
                 weights_part = None if weights is None else weights[..., rows]
             else:
                 row_numbers = order[rows]
-                x_part, targets_part = take_rows(xp, x, row_numbers), take_rows(xp, targets, row_numbers)
+                x_part = take_rows(xp, x, row_numbers)
+                if is_sparse(x):  # the numbers of its rows stay on the host
+                    row_numbers = to_backend(storage, row_numbers)
+                targets_part = take_rows(xp, targets, row_numbers)
                 weights_part = None if weights is None else xp.take(weights, row_numbers, axis=-1)
             yield fraction, Batch(x_part, targets_part, weights_part, shard=shard)
 
 
+def is_sparse(x: Any) -> bool:
+    """Return whether samples are sparse ones of SciPy, which stay on the host."""
+    return bool(scipy.sparse.issparse(x))
+
+
 def take_rows(xp: Namespace, array: Array, rows: Array) -> Array:
     """Copy rows ``(..., n, k)`` by number; NumPy's ``take`` would first copy an array in Fortran order as a whole."""
+    if is_sparse(array):
+        return array[rows]
     if isinstance(array, np.ndarray) and not array.flags.c_contiguous:
         return np.ascontiguousarray(array[..., rows, :])
     return xp.take(array, rows, axis=-2)

@@ -50,6 +50,7 @@ struct plan {
     integer batch;                  /* samples of a batch, at most */
     integer gathered_steps;         /* for how many steps samples in another order are gathered at once; 0 if in order */
     integer weighted;               /* whether samples have weights */
+    integer sparse;                 /* bits of the numbers of columns of sparse samples, 32 or 64; 0 if x is dense */
     integer n_shares;               /* parts into which the units of each layer are divided */
     integer n_threads;              /* threads that may come */
     integer stack;                  /* whether requests are for a stack of networks */
@@ -63,7 +64,9 @@ struct plan {
 struct request {
     integer n_networks;
     integer n_samples;
-    const void* x;                  /* (n_samples, n_inputs) reals */
+    const void* x;                  /* (n_samples, n_inputs) reals; of sparse samples the values */
+    const void* columns;            /* sparse: of each value its column, */
+    const void* row_starts;         /* and where each row begins, and the last ends */
     const void* targets;            /* (n_samples, n_outputs) reals */
     const void* weights;            /* n_samples reals, or NULL */
     integer x_apart, targets_apart, weights_apart;

@@ -14,9 +14,9 @@ struct layout {
     integer* own;           /* where each layer begins in what a share has for itself: its units; of the last its samples */
     integer* common;        /* where each layer begins in what shares have together; the first hidden layer has nothing */
     integer* has_signals;   /* for each part whether a layer above has already set the signals that it adds to */
-    integer own_size, common_size, gradient_size, first_size, samples_of_share, width;
+    integer own_size, common_size, gradient_size, sparse_size, first_size, samples_of_share, width;
     size_t x, targets, weights, x_mask, of_gatherer;                                       /* bytes */
-    size_t totals, outputs, dropped, masks, partials, own_signals, gradient, first, loss, notes, of_share;
+    size_t totals, outputs, dropped, masks, partials, own_signals, gradient, sparse_gradient, first, loss, notes, of_share;
     size_t signals, whole, sums, gatherers, shares, of_team;
     integer whole_gradient; /* whether all of a gradient is computed before any parameter is changed */
 };
@@ -66,12 +66,14 @@ static void lay_out(const struct plan* plan, struct layout* at) {
     at->whole_gradient = plan->clipped || plan->n_places;
     at->gradient_size = at->whole_gradient ? 0 : largest(longest_rows, at->width);
     const integer own_first = last == 0 ? 0 : shares_of(plan->sizes[1], n_shares);
+    at->sparse_size = plan->sparse && !at->whole_gradient ? at->rows[0] * shares_of(plan->sizes[1], n_shares) : 0;
     at->first_size = plan->apart ? (at->rows[0] + 1) * own_first : 0;
 
     size_t end = 0;
     const integer chosen = plan->gathered_steps * batch;
+    const integer n_inputs = plan->sparse ? 0 : plan->sizes[0];
     const int drops_inputs = plan->dropout && plan->dropout[0] > 0;
-    at->x = place(&end, (drops_inputs ? largest(chosen, batch) : chosen) * plan->sizes[0]);
+    at->x = place(&end, (drops_inputs ? largest(chosen, batch) : chosen) * n_inputs);
     at->x_mask = place(&end, drops_inputs ? batch * plan->sizes[0] : 0);
     at->targets = place(&end, chosen * n_outputs);
     at->weights = place(&end, plan->weighted ? chosen : 0);
@@ -85,6 +87,7 @@ static void lay_out(const struct plan* plan, struct layout* at) {
     at->partials = place(&end, at->common_size);
     at->own_signals = place(&end, batch * own_first);
     at->gradient = place(&end, at->gradient_size);
+    at->sparse_gradient = place(&end, at->sparse_size); /* 0 between steps */
     at->first = place(&end, 3 * at->first_size);
     at->loss = place(&end, at->samples_of_share * n_outputs);
     at->notes = end;

@@ -15,6 +15,7 @@
 #include "philox.h"
 #include "products.h"
 #include "rows.h"
+#include "sparse.h"
 #include "threads.h"
 
 /* A thread's view of a network's training. */
@@ -26,6 +27,7 @@ struct team {
     integer thread, n_threads; /* of the team */
     integer waited;            /* how often the team has waited for all */
     integer step, b, first;    /* the present step, its number of samples, where these begin in theirs */
+    const integer* order;      /* or which rows they are */
 };
 
 #define EACH_SHARE(team, share) \
@@ -80,9 +82,22 @@ static void gather_batch(const struct team* team, const struct request* asked, c
     const struct plan* plan = team->plan;
     const struct layout* at = team->at;
     char* const to = gatherer(team);
-    gather((real*)(to + at->x), plan->sizes[0], (const real*)asked->x, rows, n);
+    if (!plan->sparse) gather((real*)(to + at->x), plan->sizes[0], (const real*)asked->x, rows, n);
     gather((real*)(to + at->targets), plan->sizes[plan->n_layers], (const real*)asked->targets, rows, n);
     if (asked->weights) gather((real*)(to + at->weights), 1, (const real*)asked->weights, rows, n);
+}
+
+/* The batch's rows of sparse samples. */
+static struct sparse_rows sparse_batch(const struct team* team, const struct request* asked) {
+    return (struct sparse_rows){
+        .values = (const real*)asked->x,
+        .columns = asked->columns,
+        .starts = asked->row_starts,
+        .bits = team->plan->sparse,
+        .order = team->order,
+        .first = team->first,
+        .n = team->b,
+    };
 }
 
 /* --- dropout --- */
@@ -213,6 +228,12 @@ static void contribute(const struct team* team, const struct request* asked, int
     real* const partial = of_share(team, share, team->at->partials, team->at->common[k]);
     const real* w = weights_of(team, asked, k, share).theta;
     real kept = 0;
+    if (plan->sparse && k == 0) {
+        const struct sparse_rows x = sparse_batch(team, asked);
+        memset(partial, 0, (size_t)(team->b * n) * sizeof(real));
+        add_sparse_product(&x, w, n, partial, n);
+        return;
+    }
     for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
         const struct below below = below_of(team, asked, k, part, share);
         if (below.units.n || kept == 0) {
@@ -236,10 +257,16 @@ static void outputs_of_units(const struct team* team, const struct request* aske
     if (k == 0) {
         const struct weights w = weights_of(team, asked, 0, share);
         if (plan->bias) set_rows(total, team->b, own.n, w.theta + at->rows[0] * w.stride);
-        multiply(
-            plan->gemm, team->b, own.n, at->rows[0], inputs_of(team, asked), at->rows[0], w.theta, w.stride,
-            plan->bias ? 1 : 0, total, own.n
-        );
+        if (plan->sparse) {
+            const struct sparse_rows x = sparse_batch(team, asked);
+            if (!plan->bias) memset(total, 0, (size_t)(team->b * own.n) * sizeof(real));
+            add_sparse_product(&x, w.theta, w.stride, total, own.n);
+        } else {
+            multiply(
+                plan->gemm, team->b, own.n, at->rows[0], inputs_of(team, asked), at->rows[0], w.theta, w.stride,
+                plan->bias ? 1 : 0, total, own.n
+            );
+        }
     } else {
         const real* const parts = of_share(team, 0, at->partials, at->common[k] + own.low);
         add_parts(
@@ -414,15 +441,24 @@ static double change_layer(const struct team* team, const struct request* asked,
     const integer gradient_stride = whole ? n : own.n;
     double squares = 0;
     for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
+        const int is_sparse = plan->sparse && k == 0;
+        const struct sparse_rows x = sparse_batch(team, asked);
         const struct below below = below_of(team, asked, k, part, share);
-        for (integer begin = 0; begin < below.units.n; begin += ROWS) {
-            const integer n_rows = below.units.n - begin < ROWS ? below.units.n - begin : ROWS;
+        const integer at_once = is_sparse ? below.units.n : ROWS;
+        for (integer begin = 0; begin < below.units.n; begin += at_once) {
+            const integer n_rows = below.units.n - begin < at_once ? below.units.n - begin : at_once;
             const integer first = row + below.units.low + begin;
-            real* const gradient = whole ? all + first * n + own.low : own_gradient;
-            multiply_transposed_first(
-                plan->gemm, n_rows, own.n, team->b, below.y + begin, below.stride, signals, stride, gradient,
-                gradient_stride
-            );
+            real* const own_part = is_sparse ? of_share(team, share, at->sparse_gradient, 0) : own_gradient;
+            real* const gradient = whole ? all + first * n + own.low : own_part;
+            if (is_sparse) {
+                for (integer i = 0; whole && i < n_rows; ++i) memset(gradient + i * n, 0, (size_t)own.n * sizeof(real));
+                add_sparse_gradient(&x, signals, stride, gradient, gradient_stride, own.n);
+            } else {
+                multiply_transposed_first(
+                    plan->gemm, n_rows, own.n, team->b, below.y + begin, below.stride, signals, stride, gradient,
+                    gradient_stride
+                );
+            }
             const struct weights rows = from_row(w, first * w.stride);
             if (plan->squares_wanted) squares += sum_of_squares(rows.theta, n_rows, own.n, w.stride);
             if (mask) {
@@ -431,6 +467,7 @@ static double change_layer(const struct team* team, const struct request* asked,
                 }
             }
             if (!whole) change(team, asked, rows, n_rows, own.n, gradient, 1, scale, share);
+            if (is_sparse && !whole) clear_sparse_gradient(&x, gradient, gradient_stride, own.n);
         }
         row += plan->sizes[plan->part_from[part]];
     }
@@ -596,21 +633,26 @@ static int take_steps(struct team* team, const struct request* asked) {
     EACH_SHARE(team, share) {
         asked->finite[share] = 1;
         if (plan->apart) move_first_layer(team, asked, share, 0);
+        if (plan->sparse) {
+            memset(of_share(team, share, team->at->sparse_gradient, 0), 0, (size_t)team->at->sparse_size * sizeof(real));
+        }
     }
     const integer steps_of_epoch = (asked->n_samples + asked->batch - 1) / asked->batch;
     for (team->step = asked->begin; team->step < asked->end; ++team->step) {
         const integer at = team->step % steps_of_epoch * asked->batch;
         team->first = at;
         team->b = asked->n_samples - at < asked->batch ? asked->n_samples - at : asked->batch;
+        team->order = NULL;
         if (asked->order) {
-            const integer* const order = asked->order + team->step / steps_of_epoch * asked->order_apart;
-            gather_batch(team, asked, order + at, team->b);
+            team->order = asked->order + team->step / steps_of_epoch * asked->order_apart + at;
+            gather_batch(team, asked, team->order, team->b);
         }
         if (plan->dropout && plan->dropout[0] > 0) drop_inputs(team, asked);
         if (!take_step(team, asked)) return 0;
     }
     if (asked->outputs && asked->end == asked->n_steps) {
         team->first = 0;
+        team->order = NULL;
         team->b = asked->n_samples;
         team->step = asked->end - 1;
         if (!outputs_of_all(team, asked)) return 0;
