@@ -18,7 +18,8 @@ from gpubp.engine.cpu import threads
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
 from gpubp.engine.cpu.outputs import engine_outputs
 from gpubp.engine.cpu.structures import address, functions_of
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.dropout import Dropout
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective, make_step
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
@@ -45,6 +46,11 @@ def samples(network, dtype, weighted=False, seed=0, stack=()):
     return Batch(x.astype(dtype), targets.astype(dtype), weights)
 
 
+def dropout_of(network, rates, stack=None):
+    keys = np.random.default_rng(9).integers(0, 2**64, stack or (), dtype=np.uint64)
+    return Dropout(network.sizes[:-1], rates, keys)
+
+
 def plain_runner(objective, optimizer, dtype):
     return partial(epoch_module._step_by_step, BACKEND.xp, make_step(BACKEND, objective, optimizer, dtype))
 
@@ -62,6 +68,7 @@ def run_both(
     own_samples=False,
     moved=True,
     outputs_wanted=False,
+    dropout=None,
     **objective,
 ):
     """Run epochs on the plain path and in the engine from one model; return both models and their last results."""
@@ -84,7 +91,10 @@ def run_both(
                 UNITS_OF_A_SHARE=1,
                 WORTH_MOVING=1 if moved else N_SAMPLES + 1,
             ):
-                result = run_epoch(model, ArrayBatches(BACKEND, given, size, order))
+                batches = ArrayBatches(BACKEND, given, size, order)
+                if dropout is not None:
+                    batches = replace(batches, dropout=dropout_of(network, dropout, stack).at(epoch=model.epoch))
+                result = run_epoch(model, batches)
             model.epoch += 1
         runs.append((model, result))
     return runs
@@ -583,30 +593,87 @@ class TestElementaryFunctions:
         if name == "tanh":
             assert np.signbit(apply(name, x)[1])
 
-    def test_logarithms(self, dtype):
-        """Those of softplus, and of the cross entropy, which leaves its values for each output in the last array."""
-        info, rng = np.finfo(dtype), np.random.default_rng(0)
-        most = 0.98 * np.log(float(info.max))
-        x = -np.abs(np.concatenate([rng.normal(size=5000), rng.uniform(0.0, 0.9 * most, 5000)])).astype(dtype)
-        expected = np.log1p(np.exp(x.astype("longdouble")))
-        units = np.abs(apply("softplus", x) - expected) / np.spacing(expected.astype(dtype))
-        assert np.max(units) < 4.0
-        y = np.concatenate([np.exp(rng.uniform(-most, most, 5000)), rng.uniform(0.5, 2.0, 5000), [1.0]]).astype(dtype)
-        expected = -np.log(y.astype("longdouble"))
-        units = np.abs(loss_of_each(y) - expected) / np.spacing(np.abs(expected).astype(dtype))
-        assert np.max(units) < 2.0
 
-    def test_edges_of_the_logarithm(self, dtype):
-        y = np.asarray([0.0, -1.0, np.inf, np.nan, np.finfo(dtype).smallest_normal], dtype)
-        least = -np.log(y[-1:])
-        np.testing.assert_allclose(loss_of_each(y), [*least, *least, -np.inf, np.nan, *least], rtol=1e-6)
+class TestDropout:
+    NETWORK = Network((5, 7, 11, 3), activation="tanh", loss="cross_entropy")
 
+    @pytest.mark.parametrize("n_threads", [1, 2, 5])
+    @pytest.mark.parametrize("shuffled", [False, True])
+    @pytest.mark.parametrize("rates", [(0.0, 0.3, 0.5), (0.2, 0.0, 0.0), (0.2, 0.3, 0.5)])
+    def test_one_network(self, rates, shuffled, n_threads, dtype):
+        assert_equal_runs(
+            run_both(self.NETWORK, adam(), dtype, n_threads, shuffled=shuffled, dropout=rates, weighted=shuffled)
+        )
 
-def loss_of_each(y):
-    kind = ctypes.c_float if y.dtype == np.float32 else ctypes.c_double
-    integer, pointer = ctypes.c_int64, ctypes.c_void_p
-    loss = ctypes.CFUNCTYPE(ctypes.c_double, kind, integer, integer, integer, *[pointer] * 6)
-    targets, dE, room = np.ones_like(y), np.empty_like(y), np.empty_like(y)
-    find = functions_of(str(y.dtype)).find(b"loss", b"cross_entropy")
-    loss(find)(0.0, 1, len(y), len(y), None, address(y), address(targets), None, address(dE), address(room))
-    return room
+    @pytest.mark.parametrize(
+        "network",
+        [
+            Network((5, 4), loss="cross_entropy"),
+            Network((5, 6, 6, 3), loss="cross_entropy", skips=[(0, 2), (1, 3)]),
+            Network((5, 130, 3), loss="cross_entropy"),
+        ],
+    )
+    @pytest.mark.parametrize("options", [{}, {"optimizer": clipped(momentum(0.05, 0.9), 0.1)}, {"l2": 0.1}])
+    def test_networks_and_options(self, network, options):
+        assert_equal_runs(run_both(network, dropout=(0.2, 0.3, 0.4)[: len(network.sizes) - 1], **options))
+
+    @pytest.mark.parametrize("size", [1, N_SAMPLES, 100])
+    def test_batches(self, size):
+        assert_equal_runs(run_both(self.NETWORK, size=size, dropout=(0.2, 0.3, 0.5)))
+
+    @pytest.mark.parametrize("own_samples", [False, True])
+    @pytest.mark.parametrize("shuffled", [False, True])
+    def test_stack(self, shuffled, own_samples, dtype):
+        options = {"stack": 3, "shuffled": shuffled, "own_samples": own_samples}
+        assert_equal_runs(run_both(self.NETWORK, dtype=dtype, dropout=(0.2, 0.3, 0.5), **options))
+
+    @pytest.mark.parametrize("shared_orders", [False, True])
+    @pytest.mark.parametrize("rates", [(0.0, 0.3, 0.5), (0.2, 0.3, 0.5)])
+    def test_networks_with_their_own_rows(self, rates, shared_orders):
+        network, optimizer, data = self.NETWORK, adam(), samples(self.NETWORK, "float64", weighted=True)
+        counts = np.asarray([N_SAMPLES] * 5 if shared_orders else [23, 20, 17, 18, 22])
+        models = []
+        for compiled in (False, True):
+            plain = plain_runner(Objective(network), optimizer, "float64")
+            runner = engine_epoch_runner(Objective(network), optimizer, "float64", lambda plain=plain: plain)
+            theta, rng = initial_weights(network, range(5), dtype="float64"), np.random.default_rng(0)
+            model = ModelState(theta, optimizer.init(np, theta))
+            for epoch in range(3):
+                orders = [rng.permutation(N_SAMPLES)[:n] for n in (counts[:1] if shared_orders else counts)]
+                starts = np.zeros(5, int) if shared_orders else np.cumsum([0, *counts[:-1]])
+                dropout = dropout_of(network, rates, 5).at(epoch=epoch)
+                batches = PerNetworkBatches(
+                    BACKEND,
+                    data._replace(sample_weight=None),
+                    SIZE,
+                    np.concatenate(orders),
+                    starts,
+                    counts,
+                    None,
+                    dropout,
+                )
+                result = (runner if compiled else plain)(model, batches)
+                model.epoch += 1
+            models.append((model, result))
+        (plain_model, expected), (model, result) = models
+        assert_agree(model.theta, plain_model.theta, "steps")
+        np.testing.assert_allclose(result.values, expected.values, rtol=1e-10)
+
+    def test_several_epochs_in_one_call_and_parts_of_one(self):
+        network, optimizer, data = self.NETWORK, adam(), samples(self.NETWORK, "float64")
+        orders = np.stack([np.random.default_rng(k).permutation(N_SAMPLES) for k in range(4)])
+        thetas = []
+        for calls in ([4], [1, 3], "parts"):
+            runner = engine_epoch_runner(Objective(network), optimizer, "float64", None)
+            theta = initial_weights(network, 0, dtype="float64")
+            model, start = ModelState(theta, optimizer.init(np, theta)), 0
+            for n in [1] * 4 if calls == "parts" else calls:
+                dropout = dropout_of(network, (0.2, 0.3, 0.5)).at(epoch=start)
+                order = orders[start : start + n]
+                batches = ArrayBatches(BACKEND, data, 3, order if n > 1 else order[0], n, dropout=dropout)
+                for part in BatchesInParts(batches, 2) if calls == "parts" else (batches,):
+                    runner(model, part)
+                start, model.epoch = start + n, model.epoch + n
+            thetas.append(model.theta)
+        np.testing.assert_array_equal(thetas[0], thetas[1])
+        np.testing.assert_array_equal(thetas[0], thetas[2])

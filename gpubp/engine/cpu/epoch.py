@@ -90,10 +90,10 @@ class EngineEpochRunner:
         """Run one epoch, several, or a part of one."""
         if (
             isinstance(batches, ArrayBatches | PerNetworkBatches)
-            and batches.dropout is None
             and model.theta.ndim <= 2
             and batches.samples.x.shape[-2]
             and not (is_sparse(batches.samples.x) and any(below == 0 for below, _ in self.objective.network.skips))
+            and not (is_sparse(batches.samples.x) and batches.dropout is not None and batches.dropout.rates[0])
         ):
             return self._run(model, batches)
         if self.plain is None:
@@ -115,6 +115,8 @@ class EngineEpochRunner:
         first, second, *_ = (*(getattr(state, name) for name in self.update.arrays), None, None)
         x, targets, weights = self._samples(batches.samples)
         outputs = self._room_for_outputs(batches, place.size, stack)
+        dropout = batches.dropout
+        keys = None if dropout is None else _halves(dropout.key, stack)
         model.theta, model.state = theta, state
         request = Request(
             n_networks=stack[0] if stack else 1,
@@ -144,6 +146,9 @@ class EngineEpochRunner:
             squares=address(results.squares),
             finite=address(results.finite),
             outputs=address(outputs),
+            keys=address(keys),
+            epoch=0 if dropout is None else dropout.epoch,
+            first_sample=0 if dropout is None else dropout.first_sample,
         )
         results.weights[...] = np.nan
         for begin, end in self._calls(results.n_steps):
@@ -183,7 +188,7 @@ class EngineEpochRunner:
         """Allocate the outputs of all samples, if they are wanted and all samples are one batch in their order."""
         n_samples = batches.samples.x.shape[-2]
         whole = isinstance(batches, ArrayBatches) and batches.order is None and size == n_samples
-        if not self.outputs_wanted or not whole:
+        if not self.outputs_wanted or not whole or batches.dropout is not None:
             return None
         return np.empty((*stack, n_samples, self.objective.network.sizes[-1]), self.dtype)
 
@@ -219,7 +224,8 @@ class EngineEpochRunner:
         size, window = min(batches.size, n_samples), self._window(batches, min(batches.size, n_samples))
         gathered = 0 if batches.order is None else max(1, window)
         weighted, sparse = batches.samples.sample_weight is not None, _sparse_bits(batches.samples.x)
-        kind = (size, stack, window, gathered, weighted, n_samples >= WORTH_MOVING, sparse)
+        rates = () if batches.dropout is None else batches.dropout.rates
+        kind = (size, stack, window, gathered, weighted, n_samples >= WORTH_MOVING, sparse, rates)
         if self.place is None or self.place.kind != kind:
             n_threads = self.place.plan.n_threads if self.place else _n_threads(self.objective.network, size, stack)
             self.place = Workplace(kind, self._plan(n_threads, *kind), self.functions)
@@ -234,6 +240,8 @@ class EngineEpochRunner:
             return 0
         if 2 * len(np.unique(batches.starts)) > len(batches.starts):
             return 0
+        if batches.dropout is not None and batches.dropout.rates[0]:
+            return 0  # each drops other inputs
         sizes = self.objective.network.sizes
         bytes_of_a_step = size * (sizes[0] + sizes[-1]) * self.dtype.itemsize
         return max(1, min(BYTES_OF_A_WINDOW // bytes_of_a_step, -(-int(np.max(batches.counts)) // size)))
@@ -248,6 +256,7 @@ class EngineEpochRunner:
         weighted: bool,
         worth_moving: bool,
         sparse: int,
+        rates: tuple[float, ...],
     ) -> Plan:
         """Describe the steps on batches of one kind."""
         objective, network = self.objective, self.objective.network
@@ -264,6 +273,8 @@ class EngineEpochRunner:
         plan.n_shares, plan.n_teams = (1, n_threads) if stack else (n_threads, 1)
         short = network.sizes[1] // plan.n_shares * self.dtype.itemsize <= SHORT_ROW
         plan.apart = plan.n_shares > 1 and short and worth_moving and not (sparse or plan.clipped or ties)
+        if rates:
+            set_arrays(plan, dropout=np.asarray(rates))
         if network.tied is not None and ties is None:
             set_arrays(plan, mask=np.asarray(network.tied.mask, self.dtype))
         if ties is not None:
@@ -282,6 +293,12 @@ class EngineEpochRunner:
             self.samples = samples
             self.given = [Given(part) for part in samples[:3]]
         return self.given
+
+
+def _halves(key: Any, stack: tuple[int, ...]) -> np.ndarray:
+    """Return the low and the high half of the key of dropout of each network."""
+    keys = np.broadcast_to(np.asarray(key, np.uint64), stack or (1,))
+    return np.stack([keys & np.uint64(2**32 - 1), keys >> np.uint64(32)], axis=-1).astype(np.uint32)
 
 
 class Given:

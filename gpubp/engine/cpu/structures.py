@@ -63,7 +63,7 @@ class Request(ctypes.Structure):
             "values sample_weights squares finite outputs": _POINTER,
             "begin end": _INTEGER,
             "keys": _POINTER,
-            "epoch": _INTEGER,
+            "epoch first_sample": _INTEGER,
         }
     )
 

@@ -22,6 +22,8 @@ typedef uint32_t bits;
 #define LN2_LOW -2.12194440e-4f
 #define LOWEST -85.95025f  /* log of four times the smallest normal number */
 #define HIGHEST 88.72284f
+#define real_log logf
+#define real_log1p log1pf
 #define real_sqrt sqrtf
 #define real_abs fabsf
 #define copy_sign copysignf
@@ -36,6 +38,8 @@ typedef uint64_t bits;
 #define LN2_LOW -1.904654299957768878541e-09
 #define LOWEST -707.0101241711442
 #define HIGHEST 709.782712893384
+#define real_log log
+#define real_log1p log1p
 #define real_sqrt sqrt
 #define real_abs fabs
 #define copy_sign copysign
@@ -98,7 +102,5 @@ static inline real real_tanh(real a) {
     const real e = real_expm1(-2 * real_abs(a));
     return copy_sign(-e / (e + 2), a);
 }
-
-#include "logarithms.h"
 
 #endif

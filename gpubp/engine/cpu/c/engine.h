@@ -85,8 +85,9 @@ struct request {
     integer* finite;                /* n_shares: whether the parameters are finite after the last step */
     void* outputs;                  /* (n_samples, n_outputs) reals of the last parameters, or NULL */
     integer begin, end;             /* the steps to take now */
-    const uint32_t* keys;           /* dropout: (K, 2) */
+    const uint32_t* keys;           /* dropout: (K, 2), the low half of each network's first */
     integer epoch;                  /* dropout: of the first step */
+    integer first_sample;           /* dropout: the position in its epoch of the first sample */
 };
 
 /* Samples whose outputs are computed. */

@@ -105,14 +105,14 @@ static struct sparse_rows sparse_batch(const struct team* team, const struct req
 static void dropout_mask(
     const struct team* team, const struct request* asked, integer layer, struct range units, real* mask
 ) {
-    const double rate = team->plan->dropout[layer];
+    const integer steps_of_epoch = (asked->n_samples + asked->batch - 1) / asked->batch;
     const struct philox_place place = {
         .key = {asked->keys[0], asked->keys[1]},
-        .epoch = asked->epoch + team->step / ((asked->n_samples + asked->batch - 1) / asked->batch),
-        .step = team->step % ((asked->n_samples + asked->batch - 1) / asked->batch),
+        .epoch = asked->epoch + team->step / steps_of_epoch,
+        .first = asked->first_sample + team->first,
         .layer = layer,
     };
-    philox_mask(mask, team->b, units.low, units.n, &place, rate);
+    philox_mask(mask, team->b, units.low, units.n, &place, team->plan->dropout[layer]);
 }
 
 static void drop_inputs(const struct team* team, const struct request* asked) {
