@@ -1,5 +1,7 @@
 """Compile the engine: ``python -m gpubp.engine.cpu.compiler`` does it in place.
 
+``CC`` names another compiler, and ``CFLAGS`` has further options, such as ``-g -fsanitize=address,undefined``.
+
 The build hook loads this file by its path, where gpubp is not installed; so it imports the standard library alone.
 """
 
@@ -14,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -213,9 +215,9 @@ def _compile(compiler: Compiler, objects: dict[str, list[str]], folder: Path) ->
     return library
 
 
-def _libraries(compiler: Compiler) -> Iterable[str]:
-    strip = ("-Wl,-s",) if compiler.system != "macos" else ()
-    return (*strip, "-lm") if compiler.system == "linux" else strip
+def _libraries(compiler: Compiler) -> tuple[str, ...]:
+    without_names = ("-Wl,-s",) if compiler.is_zig and compiler.system != "macos" else ()
+    return (*without_names, "-lm") if compiler.system == "linux" else without_names
 
 
 def _run(command: Sequence[str]) -> None:

@@ -3,12 +3,6 @@
  * The CPU is asked by cpuid: __builtin_cpu_supports knows other features in each compiler, and none at all in Zig's. */
 #include "engine.h"
 
-#ifdef _WIN32
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
-
 #ifdef __clang__
 #define COMPILER "Clang " __clang_version__
 #else
