@@ -29,6 +29,7 @@ struct functions { int precision; };
 const struct functions NAME(VARIANT, PRECISION) = {PRECISION};
 """
 """An engine that computes nothing and is compiled at once."""
+HEADER = '#define EXPORT __attribute__((visibility("default")))\n'
 
 HAS_COMPILER = compiler.system_compiler() is not None or importlib.util.find_spec("ziglang") is not None
 needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="there is no C compiler")
@@ -49,7 +50,7 @@ def make_project(root):
         shutil.copy(ROOT / FOLDER / name, folder)
     for package in (folder, *folder.relative_to(root).parents[:-1]):
         (root / package / "__init__.py").touch()
-    (folder / "c" / "engine.h").write_text("#include <stdint.h>\n", encoding="utf-8")
+    (folder / "c" / "engine.h").write_text(HEADER, encoding="utf-8")
     (folder / "c" / "engine.c").write_text(ENGINE, encoding="utf-8")
     return folder
 
@@ -94,7 +95,7 @@ class TestLoading:
         sources = shutil.copytree(built.parent / "c", tmp_path / "c")
         assert isinstance(library.load(built, sources), ctypes.CDLL)
         if change == "content":
-            (sources / "engine.h").write_text("#include <stdint.h> \n", encoding="utf-8")
+            (sources / "engine.h").write_text(f"{HEADER} ", encoding="utf-8")
         elif change == "name":
             (sources / "engine.h").rename(sources / "engines.h")
         elif change == "new file":
@@ -302,7 +303,7 @@ class TestCompiler:
         assert done.stdout.startswith(f"{folder / compiler.library_name()}: compiled by ")
         assert made.is_built()
         assert not [path for path in folder.iterdir() if path.name.startswith(".engine")]
-        (folder / "c" / "engine.h").write_text("/* changed */\n", encoding="utf-8")
+        (folder / "c" / "engine.h").write_text(f"{HEADER}/* changed */\n", encoding="utf-8")
         assert not made.is_built()
 
 
@@ -377,7 +378,7 @@ class TestBuild:
         assert install({}) == (0, "")
         assert isinstance(library.load(folder / compiler.library_name(), folder / "c"), ctypes.CDLL)
         assert install({"CC": "no-such-compiler"})[0] == 0
-        (folder / "c" / "engine.h").write_text("/* changed */\n", encoding="utf-8")
+        (folder / "c" / "engine.h").write_text(f"{HEADER}/* changed */\n", encoding="utf-8")
         assert "no-such-compiler" in install({"CC": "no-such-compiler"})[1]
 
     @pytest.mark.parametrize(
