@@ -1,13 +1,14 @@
 """Outputs of a network in the compiled engine."""
 
 import ctypes
-from functools import partial
+from functools import lru_cache, partial
+from typing import NamedTuple
 
 import numpy as np
 
 from gpubp.engine.cpu import library
-from gpubp.engine.cpu.structures import Samples, address, functions_of, network_plan, room
-from gpubp.engine.cpu.threads import Crew, threads_allowed
+from gpubp.engine.cpu.structures import Functions, Plan, Samples, address, functions_of, network_plan, room
+from gpubp.engine.cpu.threads import Crew, new_mailbox, threads_allowed
 from gpubp.nn.network import Network
 
 PART = 256
@@ -16,27 +17,51 @@ PART = 256
 AT_ONCE = 128 * PART
 """Samples that are done before Python looks whether Ctrl-C was pressed."""
 
+_ALONE = new_mailbox(1)
+
+
+class Prepared(NamedTuple):
+    """A plan for the outputs of a network, without room."""
+
+    plan: Plan
+    functions: Functions
+    bytes_per_sample: int
+
 
 def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray | None:
     """Compute the outputs of one network: ``(b, j)`` from ``theta`` (P,) and ``x`` (b, i) of the same precision.
 
     None if an activation is not in the library.
     """
-    dtype = str(theta.dtype)
-    functions = functions_of(dtype)
-    plan = network_plan(network, functions, library.gemm(dtype))
-    if plan is None:
+    # the hash of a network with ties takes as long as its outputs
+    prepared = (_prepare if network.ties is None else _prepare.__wrapped__)(network, theta.dtype.name)
+    if prepared is None:
         return None
-    theta, samples = np.ascontiguousarray(theta), Samples()
-    n_threads = max(1, min(threads_allowed(), -(-len(x) // PART)))
-    bytes_of_a_thread = functions.room_for_outputs(ctypes.addressof(plan)) * theta.itemsize
-    plan.kept_room, plan.room = room(n_threads * bytes_of_a_thread)
+    functions, n_samples = prepared.functions, len(x)
+    theta, samples, plan = np.ascontiguousarray(theta), Samples(), Plan.from_buffer_copy(prepared.plan)
+    n_threads = max(1, min(threads_allowed(), -(-n_samples // PART))) if n_samples > 1 else 1
+    plan.batch = min(n_samples, PART)
+    memory, plan.room = room(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
     work = partial(functions.outputs, ctypes.addressof(plan), ctypes.addressof(samples))
-    crew = Crew(n_threads, work, functions.ask)
-    outputs = np.empty((len(x), network.sizes[-1]), theta.dtype)
+    outputs = np.empty((n_samples, network.sizes[-1]), theta.dtype)
     samples.theta = address(theta)
-    for start in range(0, len(x), AT_ONCE):
+    if n_samples == 1:  # no product is left to BLAS, whose threads need no limit then
+        x = np.ascontiguousarray(x)
+        samples.n, samples.x, samples.outputs = 1, address(x), address(outputs)
+        work(_ALONE.ctypes.data, 0)
+        return outputs
+    crew = Crew(n_threads, work, functions.ask)
+    for start in range(0, n_samples, AT_ONCE):
         rows = np.ascontiguousarray(x[start : start + AT_ONCE])
         samples.n, samples.x, samples.outputs = len(rows), address(rows), address(outputs[start:])
         crew.run()
     return outputs
+
+
+@lru_cache(maxsize=64)
+def _prepare(network: Network, dtype: str) -> Prepared | None:
+    functions = functions_of(dtype)
+    plan = network_plan(network, functions, library.gemm(dtype))
+    if plan is None:
+        return None
+    return Prepared(plan, functions, sum(network.sizes[1:-1]) * np.dtype(dtype).itemsize)

@@ -86,7 +86,6 @@ class Functions(ctypes.Structure):
             "find": ctypes.CFUNCTYPE(_POINTER, ctypes.c_char_p, ctypes.c_char_p),
             "prepare": ctypes.CFUNCTYPE(_INTEGER, _POINTER),
             "train": _WORK,
-            "room_for_outputs": ctypes.CFUNCTYPE(_INTEGER, _POINTER),
             "outputs": _WORK,
             "ask": ctypes.CFUNCTYPE(_INTEGER, _POINTER, _INTEGER, _INTEGER),
         }
@@ -118,7 +117,10 @@ def _functions_at(address: int) -> Functions:
 
 def address(array: np.ndarray | None) -> int | None:
     """Return the address of an array's first element."""
-    return None if array is None else array.ctypes.data
+    if array is None:
+        return None
+    pointer: int = array.__array_interface__["data"][0]  # in half the time of array.ctypes
+    return pointer
 
 
 def room(n_bytes: int) -> tuple[np.ndarray, int]:

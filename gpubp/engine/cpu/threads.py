@@ -21,6 +21,14 @@ Work = Callable[[int, int], None]
 """``work(mailbox, thread)``: take part in requests, with the address of the mailbox."""
 
 
+def new_mailbox(n_threads: int) -> np.ndarray:
+    """Make the memory by which ``n_threads`` threads ask each other and wait for each other."""
+    mailbox = np.zeros(ASKED + n_threads * PLACE, np.int64)
+    mailbox[ASKED + PLACE :: PLACE] = GONE
+    mailbox[N_THREADS] = n_threads
+    return mailbox
+
+
 class Crew:
     """``n_threads`` threads, the caller among them, that do requests together.
 
@@ -44,9 +52,7 @@ class Crew:
         self._new_mailbox()
 
     def _new_mailbox(self) -> None:
-        self.mailbox = np.zeros(ASKED + self.n_threads * PLACE, np.int64)
-        self.mailbox[ASKED + PLACE :: PLACE] = GONE
-        self.mailbox[N_THREADS] = self.n_threads
+        self.mailbox = new_mailbox(self.n_threads)
         self.asked, self.address = 0, self.mailbox.ctypes.data
 
     def run(self) -> None:

@@ -42,6 +42,5 @@ static void* find(const char* table, const char* name) {
 
 extern const struct functions TABLE(VARIANT, PRECISION);
 const struct functions TABLE(VARIANT, PRECISION) = {
-    sizeof(struct plan), sizeof(struct request), sizeof(struct samples), find, prepare, train, room_for_outputs, outputs,
-    ask,
+    sizeof(struct plan), sizeof(struct request), sizeof(struct samples), find, prepare, train, outputs, ask,
 };

@@ -105,7 +105,6 @@ struct functions {
     void* (*find)(const char* table, const char* name);     /* "value", "derivative", "loss", "update" */
     integer (*prepare)(const struct plan*);                  /* lay out the room if there is one; how many bytes it needs */
     void (*train)(const struct plan*, const struct request*, struct mailbox*, integer thread);
-    integer (*room_for_outputs)(const struct plan*);         /* reals that a thread of outputs needs */
     void (*outputs)(const struct plan*, const struct samples*, struct mailbox*, integer thread);
     integer (*ask)(struct mailbox*, integer thread, integer asked);
 };

@@ -6,14 +6,12 @@
 
 enum { PART = 256 }; /* samples that pass forward together: what they leave behind stays in the cache */
 
-static integer all_units(const struct plan* plan) {
+/* Where a thread has room for the outputs of the hidden layers. */
+static real* room_for_outputs(const struct plan* plan, integer thread) {
     integer n = 0;
     for (integer k = 1; k < plan->n_layers; ++k) n += plan->sizes[k];
-    return n;
+    return (real*)((char*)plan->room + (size_t)thread * lines((size_t)(plan->batch * n) * sizeof(real)));
 }
-
-/* Reals that a thread needs for the outputs of the hidden layers. */
-static integer room_for_outputs(const struct plan* plan) { return PART * all_units(plan) + LINES; }
 
 /* Pass some samples forward: eq. (1) and (2), layer after layer. */
 static void pass_part(const struct plan* plan, const real* theta, const real* x, integer b, real* hidden, real* outputs) {
@@ -48,7 +46,7 @@ static void outputs(const struct plan* plan, const struct samples* asked, struct
     while (1) {
         const integer n_threads = read_place(&mailbox->n_threads);
         const integer waited = read_place(&mailbox->barrier) / n_threads;
-        real* const hidden = (real*)plan->room + thread * room_for_outputs(plan);
+        real* const hidden = room_for_outputs(plan, thread);
         for (integer first = thread * PART; first < asked->n; first += n_threads * PART) {
             const integer b = asked->n - first < PART ? asked->n - first : PART;
             pass_part(

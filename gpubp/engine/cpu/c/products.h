@@ -12,7 +12,7 @@ typedef void gemm_function(
     real* beta, real* c, int* c_stride
 );
 
-enum { SMALL = 4096 }; /* multiplications of a product that loops do */
+enum { SMALL = 4096 }; /* multiplications of a product that loops do; those with one row are all done by loops */
 
 /* Fortran sees rows as columns, and so computes the transposed product of the transposed matrices. */
 static void call_gemm(
@@ -32,7 +32,7 @@ static void multiply(
     void* gemm, integer m, integer n, integer k, const real* a, integer a_stride, const real* b, integer b_stride,
     real kept, real* c, integer c_stride
 ) {
-    if (m * n * k > SMALL) {
+    if (m > 1 && m * n * k > SMALL) {
         call_gemm(gemm, m, n, k, a, 'N', a_stride, b, 'N', b_stride, kept, c, c_stride);
         return;
     }
