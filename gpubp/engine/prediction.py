@@ -1,6 +1,8 @@
 """The outputs of a trained network, computed in parts that bound the memory."""
 
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +59,11 @@ def predict(
     >>> predict(Network((2, 1)), np.asarray([1.0, 2.0, 0.5]), [[3.0, 4.0]], device="cpu")
     array([[11.5]])
     """
-    X, theta = host_array("X", X), host_theta(theta)
+    if _was_checked(network, theta, device, dtype, matmul_precision) and _is_ready(network, theta, X):
+        computed = _on_numpy(network, theta, X)
+        if computed is not None:
+            return computed
+    given, X, theta = theta, host_array("X", X), host_theta(theta)
     backend = choose_backend(device, X, theta)
     precision = choose_precision(backend, dtype, theta, X)
     backend = with_matmul(backend, matmul_precision, precision)
@@ -69,7 +75,38 @@ def predict(
 
     workload = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)
     with translate_gpu_errors(backend, workload), backend.active():
-        return on_device()
+        result = on_device()
+    if backend.is_numpy and given is theta:
+        _checked[:] = [network, weakref.ref(theta), device]
+    return result
+
+
+_checked: list[Any] = [None, lambda: None, None]
+"""The network, the parameters and the device of the last prediction on NumPy, which need not be checked again."""
+
+
+def _was_checked(network: Network, theta: Array, device: str, dtype: str | None, matmul_precision: str) -> bool:
+    last_network, last_theta, last_device = _checked
+    same = last_network is network and last_theta() is theta and last_device == device
+    return same and theta is not None and dtype is None and matmul_precision == "float32"
+
+
+def _is_ready(network: Network, theta: np.ndarray, X: Array) -> bool:
+    """Return whether X needs no conversion, and has no error."""
+    return (
+        (type(X) is np.ndarray and X.ndim == 2 and X.dtype == theta.dtype)
+        and (X.shape[0] > 0 and X.shape[1] == network.sizes[0] and theta.shape == (network.n_parameters,))
+        and bool(np.isfinite(X).all())
+    )
+
+
+def _on_numpy(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray | None:
+    """Compute the outputs in the compiled engine; None if it cannot be used, or lacks an activation."""
+    if not cpu.is_wanted():
+        return None
+    from gpubp.engine.cpu.outputs import engine_outputs
+
+    return engine_outputs(network, theta, x)
 
 
 def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
@@ -79,10 +116,8 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     """
     check_prediction(network, theta, x)
     is_dense = isinstance(x, np.ndarray) and theta.ndim == 1 and x.ndim == 2 and theta.dtype == x.dtype
-    if backend.is_numpy and backend.matmul_precision == "float32" and is_dense and cpu.is_wanted():
-        from gpubp.engine.cpu.outputs import engine_outputs
-
-        computed = engine_outputs(network, theta, x)
+    if backend.is_numpy and backend.matmul_precision == "float32" and is_dense:
+        computed = _on_numpy(network, theta, x)
         if computed is not None:
             return computed
     n_networks = theta.shape[0] if theta.ndim == 2 else 1

@@ -21,6 +21,7 @@ from gpubp.engine.cpu.structures import address, functions_of
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective, make_step
+from gpubp.engine.prediction import predict
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import with_blocks, with_equal_layers, with_fields, with_sums
@@ -424,6 +425,39 @@ class TestOutputs:
         x = np.random.default_rng(0).normal(size=(n_samples, 3)).astype(dtype)
         theta = initial_weights(network, 0, dtype=dtype)
         assert_agree(engine_outputs(network, theta, x), output_layer(np, network, theta, x).y, "forward")
+
+
+class TestPredictionsOfCheckedParameters:
+    """Parameters are checked once; samples always."""
+
+    @pytest.fixture
+    def network(self, monkeypatch):
+        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
+        return Network((3, 5, 2))
+
+    def test_parameters_that_are_changed_in_place(self, network, dtype):
+        theta = initial_weights(network, 0, dtype=dtype)
+        x = np.ones((4, 3), dtype)
+        for _ in range(3):
+            assert_agree(predict(network, theta, x, device="cpu"), output_layer(np, network, theta, x).y, "forward")
+            theta *= 2
+
+    @pytest.mark.parametrize("x", [np.ones((1, 4)), np.full((1, 3), np.nan), np.ones((0, 3)), np.ones(3)])
+    def test_samples_that_do_not_fit(self, network, x):
+        theta, errors = initial_weights(network, 0, dtype="float64"), []
+        for _ in range(2):
+            with pytest.raises(DataError) as error:
+                predict(network, theta, x, device="cpu")
+            errors.append(str(error.value))
+            predict(network, theta, np.ones((1, 3)), device="cpu")
+        assert errors[0] == errors[1]
+
+    def test_other_parameters_in_the_same_place(self, network):
+        good = initial_weights(network, 0, dtype="float64")
+        predict(network, good, np.ones((1, 3)), device="cpu")
+        for bad in (good[:-1], np.where(good == good[0], np.nan, good), good[None, None]):
+            with pytest.raises(DataError, match="theta"):
+                predict(network, bad, np.ones((1, 3)), device="cpu")
 
 
 class TestRunner:

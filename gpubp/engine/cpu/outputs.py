@@ -34,14 +34,14 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     None if an activation is not in the library.
     """
     # the hash of a network with ties takes as long as its outputs
-    prepared = (_prepare if network.ties is None else _prepare.__wrapped__)(network, theta.dtype.name)
+    prepared = (_prepare if network.ties is None else _prepare.__wrapped__)(network, theta.dtype)
     if prepared is None:
         return None
     functions, n_samples = prepared.functions, len(x)
     theta, samples, plan = np.ascontiguousarray(theta), Samples(), Plan.from_buffer_copy(prepared.plan)
     n_threads = max(1, min(threads_allowed(), -(-n_samples // PART))) if n_samples > 1 else 1
     plan.batch = min(n_samples, PART)
-    memory, plan.room = room(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
+    plan.kept_room, plan.room = room(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
     work = partial(functions.outputs, ctypes.addressof(plan), ctypes.addressof(samples))
     outputs = np.empty((n_samples, network.sizes[-1]), theta.dtype)
     samples.theta = address(theta)
@@ -59,9 +59,9 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
 
 
 @lru_cache(maxsize=64)
-def _prepare(network: Network, dtype: str) -> Prepared | None:
-    functions = functions_of(dtype)
-    plan = network_plan(network, functions, library.gemm(dtype))
+def _prepare(network: Network, dtype: np.dtype) -> Prepared | None:
+    functions = functions_of(dtype.name)
+    plan = network_plan(network, functions, library.gemm(dtype.name))
     if plan is None:
         return None
-    return Prepared(plan, functions, sum(network.sizes[1:-1]) * np.dtype(dtype).itemsize)
+    return Prepared(plan, functions, sum(network.sizes[1:-1]) * dtype.itemsize)
