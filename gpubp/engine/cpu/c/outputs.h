@@ -29,7 +29,11 @@ static void pass_part(const struct plan* plan, const real* theta, const real* x,
             const integer from = plan->part_from[part], n_below = plan->sizes[from];
             const real* below = from == 0 ? x : hidden;
             for (integer layer = 1; layer < from; ++layer) below += b * plan->sizes[layer];
-            multiply(plan->gemm, b, n, n_below, below, n_below, w, n, kept, y, n);
+            if (b > 1 && PART * n * n_below > SMALL) { /* whatever b is, so that more samples do not change the bits */
+                call_gemm(plan->gemm, b, n, n_below, below, 'N', n_below, w, 'N', n, kept, y, n);
+            } else {
+                multiply_by_loops(b, n, n_below, below, n_below, w, n, kept, y, n);
+            }
             w += n_below * n;
             kept = 1;
         }

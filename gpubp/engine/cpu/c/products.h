@@ -27,15 +27,11 @@ static void call_gemm(
     );
 }
 
-/* c (m, n) = a (m, k) b (k, n) + kept c */
-static void multiply(
-    void* gemm, integer m, integer n, integer k, const real* a, integer a_stride, const real* b, integer b_stride,
-    real kept, real* c, integer c_stride
+/* c (m, n) = a (m, k) b (k, n) + kept c, by loops */
+static void multiply_by_loops(
+    integer m, integer n, integer k, const real* a, integer a_stride, const real* b, integer b_stride, real kept,
+    real* c, integer c_stride
 ) {
-    if (m > 1 && m * n * k > SMALL) {
-        call_gemm(gemm, m, n, k, a, 'N', a_stride, b, 'N', b_stride, kept, c, c_stride);
-        return;
-    }
     for (integer row = 0; row < m; ++row) {
         real* const sums = c + row * c_stride;
         if (kept == 0) {
@@ -46,6 +42,18 @@ static void multiply(
             const real* const terms = b + term * b_stride;
             for (integer i = 0; i < n; ++i) sums[i] += factor * terms[i];
         }
+    }
+}
+
+/* c (m, n) = a (m, k) b (k, n) + kept c */
+static void multiply(
+    void* gemm, integer m, integer n, integer k, const real* a, integer a_stride, const real* b, integer b_stride,
+    real kept, real* c, integer c_stride
+) {
+    if (m > 1 && m * n * k > SMALL) {
+        call_gemm(gemm, m, n, k, a, 'N', a_stride, b, 'N', b_stride, kept, c, c_stride);
+    } else {
+        multiply_by_loops(m, n, k, a, a_stride, b, b_stride, kept, c, c_stride);
     }
 }
 
