@@ -9,7 +9,7 @@ from gpubp.backends.backend import Backend, to_backend
 from gpubp.backends.sparse_matmul import samples_of
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine.plain.dropout import Dropout
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, is_sparse
 from gpubp.training.stacks import next_order, row_numbers
 
 
@@ -52,7 +52,7 @@ class BatchesInOrder:
     def __init__(self, samples: TrainingSamples, size: int, random_state: np.random.RandomState | None) -> None:
         self.samples, self.size, self.random_state = samples, size, random_state
         self.order = row_numbers(samples.n_samples)
-        x = samples.x.astype(samples.precision, copy=False) if scipy.sparse.issparse(samples.x) else samples.x
+        x = samples.x.astype(samples.precision, copy=False) if is_sparse(samples.x) else samples.x
         self.all = Batch(x, samples.targets, samples.sample_weight)
 
     def __call__(self, dropout: Dropout | None = None) -> Batches:
