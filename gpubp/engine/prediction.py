@@ -115,9 +115,8 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     Samples on the host are moved there part by part.
     """
     check_prediction(network, theta, x)
-    is_dense = isinstance(x, np.ndarray) and theta.ndim == 1 and x.ndim == 2 and theta.dtype == x.dtype
-    if backend.is_numpy and backend.matmul_precision == "float32" and is_dense:
-        computed = _on_numpy(network, theta, x)
+    if backend.is_numpy and backend.matmul_precision == "float32" and isinstance(x, np.ndarray):
+        computed = _on_numpy(network, theta, x) if x.ndim == 2 and theta.ndim == 1 else None
         if computed is not None:
             return computed
     n_networks = theta.shape[0] if theta.ndim == 2 else 1

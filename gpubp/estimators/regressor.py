@@ -72,6 +72,7 @@ def _varies(y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
 @np.errstate(all="ignore")
 def _why_not_learnable(targets: np.ndarray, loss: str, precision: str, *, may_vanish: bool) -> str:
     """Return why targets cannot be learned in a precision: the loss of a column overflows, or vanishes; else ""."""
+    targets = targets if targets.dtype.kind == "f" else targets.astype(float)  # bools have no differences
     limits, largest = np.finfo(precision), np.max(np.abs(targets), axis=0)
     spread = np.ptp(targets / np.where(largest > 0.0, largest, 1.0), axis=0) * largest
     of_largest, of_spread = (loss_of_errors(np, _loss_name(loss), errors) for errors in (largest, spread))

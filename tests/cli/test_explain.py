@@ -28,7 +28,7 @@ def test_names_are_shortened_and_escaped(run):
     assert len(first) < 1200
 
 
-def test_an_error_names_the_columns_that_cases_need(run, fails):
+def test_an_error_names_the_columns_that_samples_need(run, fails):
     assert run("train", write(), *FAST)[0] == 0
     message = fails("explain", "shop.safetensors")
     assert "pass cases with --data" in message

@@ -64,7 +64,7 @@ def test_many_short_steps(train, n_threads):
     np.testing.assert_allclose(train(n_threads)(30), train(1)(30), rtol=1e-9)
 
 
-def test_are_asked_again_while_they_wait_and_when_they_have_left(train):
+def test_are_requested_again_while_they_wait_and_when_they_have_left(train):
     starts = []
     training = train(2, starts.append)
     for pause in (0.0, 0.0, 0.1, 0.1, 0.0):
@@ -76,7 +76,7 @@ def test_are_asked_again_while_they_wait_and_when_they_have_left(train):
 
 @pytest.mark.parametrize("failing", [0, 1, 2])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_do_not_wait_for_one_that_fails_and_can_be_asked_again(train, failing, error):
+def test_do_not_wait_for_one_that_fails_and_can_be_requested_again(train, failing, error):
     fails = [True]
 
     def may_fail(thread):

@@ -1,10 +1,11 @@
 """The generated C of the engine: it is up to date, and has every activation, loss and optimizer."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from gpubp.engine.cpu.generate import AT_TOTAL_INPUTS, COMMAND, FOLDER, generated
+from gpubp.engine.cpu.generate import AT_TOTAL_INPUTS, COMMAND, generated
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.optim.first_order import OPTIMIZERS
@@ -13,6 +14,8 @@ from tests.registries import assert_same_names
 pytestmark = pytest.mark.once
 
 DTYPES = ("float32", "float64")
+# the wheel has no sources in C
+FOLDER = Path(__file__).parents[2] / "gpubp" / "engine" / "cpu" / "c" / "generated"
 
 
 def committed(dtype):

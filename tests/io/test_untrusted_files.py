@@ -367,7 +367,7 @@ def checkpoint(tmp_path, valid):
         (0, lambda header, arrays: arrays.update({"history.loss": np.ones(7)}), "several numbers of epochs"),
         (1, lambda header, arrays: arrays.update({"history.loss": np.ones(2)}), "holds history.loss as (2,)"),
         (1, lambda header, arrays: arrays.update({"stack.active": np.asarray([0, 7])}), "networks that do not exist"),
-        (2, lambda header, arrays: arrays.pop("state.steps.0"), "lacks|differ in number|unexpected"),
+        (2, lambda header, arrays: arrays.pop("state.theta_changes.0"), "lacks|differ in number|unexpected"),
     ],
 )
 def test_a_forged_checkpoint_is_refused_with_a_message(checkpoint, number, change, expected):

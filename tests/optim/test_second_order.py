@@ -177,7 +177,7 @@ def test_lbfgs_forgets_a_misleading_memory_before_it_gives_up():
     from gpubp.optim.second_order import Curvature
 
     start = np.array([-1.2, 1.0])
-    misleading = Curvature(steps=(np.array([1.0, 0.0]),), gradient_changes=(np.array([-1.0, 0.0]),))
+    misleading = Curvature(theta_changes=(np.array([1.0, 0.0]),), gradient_changes=(np.array([-1.0, 0.0]),))
     method, problem = lbfgs(), Problem(partial(banana, np), None)
     theta, state, _ = method.update(np, start, misleading, problem)
     np.testing.assert_array_equal(theta, start)

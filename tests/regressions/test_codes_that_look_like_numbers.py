@@ -98,7 +98,9 @@ def test_values_of_a_frame_are_the_categories_that_read_as_them(tmp_path):
     )
     expected = gpubp.predict_table(model, frame[["zip", "day", "open"]][:2], **CPU)["y=a"]
     np.testing.assert_array_equal(gpubp.predict_table(model, typed, **CPU)["y=a"], expected)
-    np.testing.assert_array_equal(gpubp.predict_table(model, typed[1:], **CPU)["y=a"], expected[1:])
+    one = frame[["zip", "day", "open"]][1:2]  # products of one row may round differently than those of two
+    expected = gpubp.predict_table(model, one, **CPU)["y=a"]
+    np.testing.assert_array_equal(gpubp.predict_table(model, typed[1:], **CPU)["y=a"], expected)
 
 
 def test_a_number_that_may_be_several_categories_is_refused(tmp_path):
