@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 import sklearn
 import sklearn.neural_network
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 from sklearn.utils.fixes import parse_version
 
@@ -179,6 +179,10 @@ def test_classifier(data, options):
 @pytest.mark.filterwarnings("ignore")
 @EVERYTHING
 @given(data=samples(NUMBERS), options=OPTIONS)
+@example(
+    data=("array", np.asarray([[0.25], [-0.26], [1.0]]), "bool", np.asarray([True, False, True]), None),
+    options={"hidden_layer_sizes": (3,), "solver": "adam", "max_iter": 2, "random_state": 0},
+)
 def test_regressor(data, options):
     check("MLPRegressor", data, options)
 
