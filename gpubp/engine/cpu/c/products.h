@@ -12,7 +12,7 @@ typedef void gemm_function(
     real* beta, real* c, int* c_stride
 );
 
-enum { SMALL = 4096 }; /* multiplications of a product that loops do; those with one row are all done by loops */
+enum { SMALL = 256 }; /* multiplications of a product that loops do: beyond, they take longer than the call */
 
 /* Fortran sees rows as columns, and so computes the transposed product of the transposed matrices. */
 static void call_gemm(

@@ -7,7 +7,9 @@
 #include "elementary.h"
 
 static void set_rows(real* to, integer n_rows, integer n, const real* row) {
-    for (integer c = 0; c < n_rows; ++c) memcpy(to + c * n, row, (size_t)n * sizeof(real));
+    for (integer c = 0; c < n_rows; ++c) {
+        for (integer i = 0; i < n; ++i) to[c * n + i] = row[i];
+    }
 }
 
 static void copy_rows(real* to, integer to_stride, const real* rows, integer stride, integer n_rows, integer n) {
