@@ -73,8 +73,15 @@ def print_error(text: str) -> None:
     notes.print(Text.assemble(("error: ", "bold red"), escaped(text)), soft_wrap=not notes.is_terminal)
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1, total: bool = False) -> None:
-    """Print a table on stdout.
+def print_table(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    left: int = 1,
+    total: bool = False,
+    output: Console = console,
+) -> None:
+    """Print a table.
 
     Parameters
     ----------
@@ -84,9 +91,11 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left:
         The number of leading columns that hold text and are aligned left; the others are aligned right.
     total : bool
         Whether the last row is a total, which is printed in bold.
+    output : Console
+        By default stdout.
     """
     rows = [[excerpt(cell, _MAX_CELL_LENGTH) for cell in row] for row in rows]
-    box = SIMPLE_HEAD if console.is_terminal else None
+    box = SIMPLE_HEAD if output.is_terminal else None
     table = Table(box=box, pad_edge=False, padding=(0, 1), header_style="bold", show_edge=False)
     for index, heading in enumerate(headings):
         table.add_column(
@@ -96,8 +105,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left:
         is_last = index == len(rows) - 1
         table.add_row(*row, style="bold" if total and is_last else "")
     # rich cuts tables at the width of its console, which is 80 columns without a terminal
-    wide = Console(file=console.file, width=_UNLIMITED_WIDTH, markup=False, highlight=False, emoji=False)
-    (console if console.is_terminal else wide).print(table)
+    wide = Console(file=output.file, width=_UNLIMITED_WIDTH, markup=False, highlight=False, emoji=False)
+    wide.quiet = output.quiet
+    (output if output.is_terminal else wide).print(table)
 
 
 def print_scores(scores: dict[str, dict[str, float]], rows: dict[str, int]) -> None:

@@ -8,20 +8,12 @@ import typer
 
 from gpubp._core.text import shortened
 from gpubp.cli import options
-from gpubp.cli.formatting import number
+from gpubp.cli.columns import print_columns
 from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table
-from gpubp.data.preprocessing import (
-    DESCRIPTIONS,
-    CategoryColumn,
-    ClassTarget,
-    NumberColumn,
-    Preprocessing,
-    preprocessing_of,
-)
+from gpubp.data.preprocessing import ClassTarget, Preprocessing, preprocessing_of
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
 
-MOST_COLUMNS = 12
 MOST_LAYERS = 200
 
 
@@ -52,10 +44,7 @@ def show(
     print_table(["layer", "activation", "units", "weights", "parameters"], _layers(network), left=2, total=True)
     if preprocessing is not None:
         console.print()
-        rows = [_column(column) for column in preprocessing.columns]
-        print_table(["column", "kind", "details"], rows[:MOST_COLUMNS], left=3)
-        if len(rows) > MOST_COLUMNS:
-            console.print(f"... and {len(rows) - MOST_COLUMNS} more columns (--json shows all)")
+        print_columns(preprocessing.summaries, console)
     if about.get("scores") and _are_scores(about["scores"]):
         console.print()
         row_counts = about.get("rows")
@@ -91,18 +80,6 @@ def _layers(network: Network) -> list[list[str]]:
         half = MOST_LAYERS // 2
         rows = [*rows[:half], [f"... {len(rows) - 2 * half:,} more", "", "", "", ""], *rows[-half:]]
     return [*rows, ["all", "", "", "", f"{network.n_parameters:,}"]]
-
-
-def _column(column: NumberColumn | CategoryColumn) -> list[str]:
-    fill = ""
-    if isinstance(column, CategoryColumn):
-        if column.fill is not None:
-            fill = f"; {column.fill} where missing"
-        kind = "categories" if column.kind == "text" else f"categories of {DESCRIPTIONS[column.kind]}"
-        return [column.name, kind, shortened(column.categories, 8) + fill]
-    if column.fill is not None:
-        fill = f"; {number(column.fill)} where missing"
-    return [column.name, "numbers", f"mean {number(column.mean)}, deviation {number(column.scale)}{fill}"]
 
 
 def _are_scores(scores: Any) -> bool:

@@ -22,14 +22,16 @@ DESCRIPTIONS: dict[Kind, str] = {
 """Kinds in words, for messages."""
 
 MISSING_TEXTS = (
-    *("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "<NA>", "#N/A", "#N/A N/A", "#NA"),
+    *("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "#N/A N/A", "#NA", "?", "-", "."),
     *("-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
 )
-"""Texts that stand for a missing value, unless they are a category of a column of text."""
+"""Texts that mean a missing value, unless they are a category."""
+
+BOOL_WORDS = (("true", "yes", "y", "t", "on"), ("false", "no", "n", "f", "off"))
+"""Words for true and false, in lower case."""
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 _INTEGER = re.compile(r"[-+]?\d{1,300}", re.ASCII)
-_SEPARATED_NUMBER = re.compile(r"[-+]?(\d{1,3}([,.' \u00a0\u202f])\d{3}(\2\d{3})*([.,]\d+)?|\d+,\d+)")
 _DATETIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d{1,18}))?)?\s?(Z|UTC|[-+]\d\d(?::?\d\d)?)?", re.ASCII
 )
@@ -62,11 +64,6 @@ def write_number(value: int | float) -> str | None:
     return repr(int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value)
 
 
-def has_separators(text: str) -> bool:
-    """Return whether a text is a number with thousands separators or a decimal comma."""
-    return read_number(text) is None and _SEPARATED_NUMBER.fullmatch(text.strip()) is not None
-
-
 def has_leading_zero(text: str) -> bool:
     """Return whether a text consists of digits that begin with a zero, as codes do: ``007``."""
     return len(text) > 1 and text[0] == "0" and text.isdecimal()
@@ -79,9 +76,12 @@ def number_form(text: str) -> str | None:
 
 
 def bool_form(text: str) -> str | None:
-    """Return "True" or "False" for these words in any case, and for 1 and 0; None for other text."""
+    """Return "True" or "False" for these words in any case, for those of `BOOL_WORDS`, and for 1 and 0."""
     word = text.strip().lower()
-    return "True" if word in ("true", "1", "1.0") else "False" if word in ("false", "0", "0.0") else None
+    for form, number, words in (("True", "1", BOOL_WORDS[0]), ("False", "0", BOOL_WORDS[1])):
+        if word in words or word in (number, f"{number}.0"):
+            return form
+    return None
 
 
 def datetime_form(text: str) -> str | None:

@@ -1,6 +1,6 @@
 """Read a table, split its rows into training, validation and test rows, and encode them as matrices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from typing import Any
@@ -10,12 +10,14 @@ import numpy as np
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import (
     ClassTarget,
+    ColumnOptions,
+    ColumnType,
     Preprocessing,
     Task,
     apply,
-    as_numbers,
+    decide_table,
     encode_target,
-    fit_preprocessing,
+    fit_columns,
 )
 from gpubp.data.readers import read_table
 from gpubp.data.streaming.split import SPLITS, validate_fractions
@@ -76,8 +78,12 @@ class PreparedTable:
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """The minimum and maximum of each numeric target, over all rows."""
-        columns = {name: as_numbers(self.table, name) for name in self.preprocessing.target_names}
-        return {name: (values.min(), values.max()) for name, values in columns.items()}
+        target = self.preprocessing.target
+        values = self.targets if isinstance(target, ClassTarget) else self.targets * target.scales + target.means
+        return {
+            name: (float(column.min()), float(column.max()))
+            for name, column in zip(self.preprocessing.target_names, values.T, strict=False)
+        }
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedTable":
         """Return the same table with another preprocessing of the target."""
@@ -108,10 +114,12 @@ def prepare_table(
     *,
     target: str | Sequence[str] | None = None,
     task: Task = "auto",
+    types: Mapping[str, ColumnType] | None = None,
     categorical: Sequence[str] = (),
     drop: Sequence[str] = (),
+    missing: Sequence[str] = (),
     max_categories: int = 100,
-    impute: bool = False,
+    strict: bool = False,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     seed: int = 0,
@@ -122,7 +130,7 @@ def prepare_table(
     ----------
     table : Table, path, name, dict of columns, data frame or pyarrow table
         See :func:`gpubp.data.read_table` for paths and names.
-    target, task, categorical, drop, max_categories, impute
+    target, task, types, categorical, drop, missing, max_categories, strict
         See :func:`gpubp.data.fit_preprocessing`.
     test_fraction, validation_fraction : float
         Fractions of all rows, drawn at random and stratified by class. The test rows are scored once, after training;
@@ -147,28 +155,25 @@ def prepare_table(
     validate_fractions(test_fraction, validation_fraction, seed)
     table = as_table(table)
 
-    def fitted(rows: np.ndarray) -> Preprocessing:
-        return fit_preprocessing(
-            table,
-            target,
-            task=task,
-            impute=impute,
-            categorical=categorical,
-            drop=drop,
-            max_categories=max_categories,
-            rows=rows,
-        )
-
-    all_rows = np.arange(table.n_rows)
-    of_all_rows = fitted(all_rows)  # the split is stratified, so the task and the classes are needed first
-    classes = encode_target(of_all_rows, table).argmax(axis=1) if isinstance(of_all_rows.target, ClassTarget) else None
-    rest, test = _split(all_rows, classes, round(test_fraction * table.n_rows), seed)
-    training, validation = _split(rest, classes, round(validation_fraction * table.n_rows), seed)
+    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict)
+    decisions = decide_table([table], options)
+    present = decisions.target.present(table)
+    all_rows = np.flatnonzero(present)
+    classes = None
+    if decisions.target.is_classes:
+        classes = np.unique(decisions.target.read(table)[0].values[present].astype(str), return_inverse=True)[1]
+    places = np.arange(len(all_rows))
+    rest, test = _split(places, classes, round(test_fraction * len(places)), seed)
+    training, validation = _split(rest, classes, round(validation_fraction * len(places)), seed)
     if len(training) < 2:
         raise DataError(
-            f"{table.source} has {table.n_rows} rows, which leaves {len(training)} for training; at least 2 are needed"
+            f"{table.source} has {len(places)} rows, which leaves {len(training)} for training; at least 2 are needed"
         )
-    preprocessing = fitted(training)
+    is_training = np.zeros(table.n_rows, dtype=bool)
+    is_training[all_rows[training]] = True
+    preprocessing = fit_columns(decisions, [(table, is_training)]).preprocessing
+    if not present.all():
+        table = table.select(present)
     return PreparedTable(
         table,
         preprocessing,

@@ -4,13 +4,14 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast, get_args
 
 import typer
 
 from gpubp._core.names import unknown
 from gpubp.cli.options import DEVICE_HELP, JSON_HELP, MATMUL_PRECISION_HELP, SEPARATOR_HELP
 from gpubp.data import DATASETS
+from gpubp.data.preprocessing import ColumnType
 from gpubp.data.readers import SUFFIXES
 from gpubp.data.streaming.table_files import SUFFIXES as PART_SUFFIXES
 from gpubp.errors import DataError
@@ -83,17 +84,30 @@ class TrainOptions:
             "and for files larger than a quarter of the free memory.",
         ),
     ] = False
+    type: Annotated[
+        list[str] | None,
+        _data(
+            metavar="NAME=TYPE",
+            help="The type of a column instead of the one that was found: number, category, date, words or drop. May "
+            "be repeated.",
+            show_default=False,
+        ),
+    ] = None
+    missing: Annotated[
+        list[str] | None,
+        _data(
+            metavar="TEXT",
+            help="A text that means a missing value, besides NA, ?, an empty field and the like. May be repeated.",
+            show_default=False,
+        ),
+    ] = None
     max_categories: Annotated[
         int,
-        _data(metavar="N", min=2, help="Maximum number of categories of a column."),
+        _data(metavar="N", min=2, help="Number of categories of a column with an input each; others share inputs."),
     ] = 100
-    impute: Annotated[
+    strict: Annotated[
         bool,
-        _data(
-            "--impute",
-            help="Fill missing values of features instead of refusing them: numbers with the median, categories with "
-            "the most frequent one.",
-        ),
+        _data("--strict", help="Refuse missing and unreadable values instead of filling and counting them."),
     ] = False
     test_fraction: Annotated[
         float,
@@ -247,6 +261,23 @@ def make_optimizer(name: str, learning_rate: float | None) -> Optimizer | Second
     if not learning_rate > 0:
         raise DataError(f"--learning-rate must be above 0, got {learning_rate}")
     return get_optimizer(name, learning_rate=learning_rate)
+
+
+def parse_types(texts: Iterable[str] | None) -> dict[str, ColumnType]:
+    """Parse types of columns such as ``"zip=category"``.
+
+    Examples
+    --------
+    >>> parse_types(["zip=category", "week=number"])
+    {'zip': 'category', 'week': 'number'}
+    """
+    types: dict[str, ColumnType] = {}
+    for text in texts or ():
+        name, separator, column_type = text.rpartition("=")
+        if not separator or column_type not in get_args(ColumnType):
+            raise DataError(f"--type must be NAME=TYPE with one of {', '.join(get_args(ColumnType))}, got {text!r}")
+        types[name] = cast(ColumnType, column_type)
+    return types
 
 
 def column_names(texts: Iterable[str] | None, columns: Container[str]) -> list[str]:

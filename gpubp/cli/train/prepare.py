@@ -21,6 +21,7 @@ from gpubp.cli.train.options import (
     make_optimizer,
     parse_batch_size,
     parse_hidden_layer_sizes,
+    parse_types,
 )
 from gpubp.data import read_table
 from gpubp.data.streaming.prepared_stream import PreparedStream, prepare_stream
@@ -170,7 +171,9 @@ def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | P
         "categorical": column_names(options.categorical, names),
         "drop": column_names(options.drop, names),
         "max_categories": options.max_categories,
-        "impute": options.impute,
+        "types": parse_types(options.type),
+        "missing": options.missing or (),
+        "strict": options.strict,
         "test_fraction": options.test_fraction,
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,

@@ -1,26 +1,35 @@
 """Print what will be trained, and the result, as text or JSON."""
 
-import shlex
+from collections import Counter
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import typer
 
 from gpubp._core.text import shortened
+from gpubp.cli.columns import print_columns
 from gpubp.cli.formatting import number
 from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores
 from gpubp.cli.train.fit import FitOutcome
 from gpubp.cli.train.options import TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.save import SavedFiles
-from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
-from gpubp.data.streaming.prepared_stream import PreparedStream
+from gpubp.data.preprocessing import ClassTarget
 from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
-from gpubp.tabular import PreparedTable, TableFit
+from gpubp.tabular import TableFit
 from gpubp.training.checkpoints import checkpoints_in
 
 Facts = list[tuple[str, str]]
+
+_TYPES = {
+    "number": "of numbers",
+    "category": "of categories",
+    "date": "of dates",
+    "words": "of free text",
+    "drop": "dropped",
+}
 
 _STOP_REASONS = {
     "epochs": "the maximum number of epochs",
@@ -47,8 +56,9 @@ def print_job(job: TrainingJob) -> None:
     if job.replaced is not None:
         facts.append(("replaces", job.replaced))
     print_facts(facts, notes)
-    for name in _row_numbers(job.prepared):
-        print_note(f"column {name!r} numbers the rows; to leave it out: --drop {shlex.quote(name)}")
+    print_facts([("", "")], notes)
+    print_columns(job.prepared.preprocessing.summaries, notes)
+    print_note("to take a column for something else: --type NAME=number, category, date, words or drop")
     print_facts([("", "")], notes)
 
 
@@ -99,10 +109,8 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
 
 def _facts_of_data(job: TrainingJob) -> Facts:
     prepared = job.prepared
-    kinds: dict[str, list[str]] = {}
-    for column in prepared.preprocessing.columns:
-        kinds.setdefault(_kind(column), []).append(column.name)
-    columns = "; ".join(f"{kind}: {shortened(names, 6)}" for kind, names in sorted(kinds.items(), reverse=True))
+    types = Counter(summary.type for summary in prepared.preprocessing.summaries)
+    columns = ", ".join(f"{types[name]:,} {label}" for name, label in _TYPES.items() if types[name])
     target, reason = prepared.preprocessing.target, ""
     if isinstance(target, ClassTarget):
         target_text = f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
@@ -119,28 +127,10 @@ def _facts_of_data(job: TrainingJob) -> Facts:
         facts.append(("reading", f"in parts ({job.stream_reason}), again in each epoch"))
     return [
         *facts,
-        ("columns", f"{columns}; {prepared.n_inputs:,} inputs"),
+        ("columns", f"{columns}: {prepared.n_inputs:,} inputs"),
         ("target", target_text),
         ("task", prepared.task + reason),
         ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in prepared.rows.items())),
-    ]
-
-
-def _kind(column: Any) -> str:
-    return "categories" if isinstance(column, CategoryColumn) else "numbers"
-
-
-def _row_numbers(prepared: PreparedTable | PreparedStream) -> list[str]:
-    """List the columns that count the rows from 0 or 1; a table that is read in parts is not searched."""
-    if isinstance(prepared, PreparedStream):
-        return []
-    counted = np.arange(prepared.table.n_rows)
-    columns = prepared.table.columns
-    return [
-        column.name
-        for column in prepared.preprocessing.columns
-        if isinstance(column, NumberColumn)
-        and any(np.array_equal(columns[column.name], counted + first) for first in (0, 1))
     ]
 
 
@@ -170,7 +160,7 @@ def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str,
         "data": job.prepared.source,
         **{key: result.model.about[key] for key in ("task", "rows", "optimizer", "training")},
         "scores": None if saved.model is None else result.scores,
-        "columns": {column.name: _kind(column) for column in preprocessing.columns},
+        "columns": [asdict(summary) for summary in preprocessing.summaries],
         "target": list(preprocessing.target_names),
         "classes": list(target.classes) if isinstance(target, ClassTarget) else None,
         "network": {

@@ -1,44 +1,78 @@
 """Convert the columns of a table to matrices and back.
 
-Numbers are standardised, categories become one-hot columns, and outputs are decoded into the user's units and
-labels. A fitted :class:`Preprocessing` is nested tuples of numbers and text, stored as JSON. Messages count rows from
-1, without the header.
+Each column is taken for numbers, categories, dates, words, or nothing to learn from, and has a record that says how it
+becomes inputs of a network; outputs are decoded into the user's units and labels. A fitted :class:`Preprocessing` is
+nested tuples of numbers and text, stored as JSON. Messages count rows from 1, without the header.
 """
 
 from gpubp.data._text_values import DESCRIPTIONS, MISSING_TEXTS, Kind
-from gpubp.data.preprocessing._fitting import Task, fit_preprocessing
-from gpubp.data.preprocessing._incremental_fitting import IncrementalFit, fit_incrementally
+from gpubp.data.preprocessing._facts import MAX_COUNTED
+from gpubp.data.preprocessing._fitting import (
+    ColumnOptions,
+    FittedTable,
+    TableDecisions,
+    decide_table,
+    fit_columns,
+    fit_preprocessing,
+)
 from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
-from gpubp.data.preprocessing._records import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing
-from gpubp.data.preprocessing._schema import as_numbers
+from gpubp.data.preprocessing._records import (
+    CategoryColumn,
+    ClassTarget,
+    ColumnSummary,
+    ColumnType,
+    DateColumn,
+    FeatureColumn,
+    NumberColumn,
+    NumberTarget,
+    Preprocessing,
+    WordsColumn,
+)
+from gpubp.data.preprocessing._targets import Task
 from gpubp.data.preprocessing._transform import (
+    Issue,
     apply,
     class_values,
     decode_probabilities,
     decode_target,
+    encode,
     encode_target,
+    has_target,
 )
+from gpubp.data.preprocessing._values import as_numbers
 
 __all__ = [
     "DESCRIPTIONS",
+    "MAX_COUNTED",
     "MISSING_TEXTS",
     "CategoryColumn",
     "ClassTarget",
-    "IncrementalFit",
+    "ColumnOptions",
+    "ColumnSummary",
+    "ColumnType",
+    "DateColumn",
+    "FeatureColumn",
+    "FittedTable",
+    "Issue",
     "Kind",
     "NumberColumn",
     "NumberTarget",
     "Preprocessing",
+    "TableDecisions",
     "Task",
+    "WordsColumn",
     "apply",
     "as_numbers",
     "class_values",
+    "decide_table",
     "decode_probabilities",
     "decode_target",
+    "encode",
     "encode_target",
-    "fit_incrementally",
+    "fit_columns",
     "fit_preprocessing",
     "from_json",
+    "has_target",
     "preprocessing_of",
     "to_json",
 ]

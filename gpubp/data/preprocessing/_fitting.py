@@ -1,39 +1,76 @@
-"""Fit the preprocessing of a table in memory: the targets, the task, the type of each column and its statistics."""
+"""Fit the preprocessing of a table: decide what each column is, then compute the statistics of the training rows.
 
-import math
-import re
-from collections import Counter
-from collections.abc import Sequence
-from typing import Literal
+Both are one pass over the table, which may be in memory or arrive in pieces.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.text import shortened
-from gpubp.data._running_statistics import check_spread
-from gpubp.data._text_values import Kind, has_leading_zero
-from gpubp.data.preprocessing._column_types import (
-    are_few_whole_numbers,
-    category_kind,
+from gpubp.data._running_statistics import RunningMoments
+from gpubp.data.preprocessing._decisions import (
+    Decision,
     choose_targets,
+    decide,
     quoted_list,
+    requested_types,
     require_column,
 )
+from gpubp.data.preprocessing._facts import ColumnFacts
+from gpubp.data.preprocessing._features import FeatureFit, feature_fit
 from gpubp.data.preprocessing._records import (
     CategoryColumn,
-    ClassTarget,
-    LabelType,
-    NumberColumn,
-    NumberTarget,
+    ColumnSummary,
+    ColumnType,
+    FeatureColumn,
     Preprocessing,
 )
-from gpubp.data.preprocessing._schema import as_categories, as_numbers, missing_values, write_numbers
-from gpubp.data.table import Column, Table
+from gpubp.data.preprocessing._targets import (
+    TargetDecision,
+    Task,
+    decide_target,
+    fit_class_target,
+    fit_number_target,
+)
+from gpubp.data.preprocessing._values import missing_values
+from gpubp.data.table import Table
 from gpubp.errors import DataError
 
-Task = Literal["auto", "classification", "regression"]
 
-_DATE = re.compile(r"(\d{4}([-/.])\d\d?\2\d\d?|\d\d?([-/.])\d\d?\3\d{4})(Z|[ T]\d.*)?")
+@dataclass(frozen=True)
+class ColumnOptions:
+    """What a user says about the columns of a table; see :func:`fit_preprocessing`."""
+
+    target: str | Sequence[str] | None = None
+    task: Task = "auto"
+    types: Mapping[str, ColumnType] | None = None
+    categorical: Sequence[str] = ()
+    drop: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    max_categories: int = 100
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class TableDecisions:
+    """What the columns of a table are."""
+
+    source: str
+    options: ColumnOptions
+    features: tuple[Decision, ...]
+    target: TargetDecision
+    facts: Mapping[str, ColumnFacts]
+
+
+@dataclass(frozen=True)
+class FittedTable:
+    """The preprocessing, and the minimum and maximum of each numeric target over all rows."""
+
+    preprocessing: Preprocessing
+    ranges: dict[str, tuple[float, float]]
 
 
 def fit_preprocessing(
@@ -41,35 +78,38 @@ def fit_preprocessing(
     target: str | Sequence[str] | None = None,
     *,
     task: Task = "auto",
-    impute: bool = False,
+    types: Mapping[str, ColumnType] | None = None,
     categorical: Sequence[str] = (),
     drop: Sequence[str] = (),
+    missing: Sequence[str] = (),
     max_categories: int = 100,
+    strict: bool = False,
     rows: ArrayLike | None = None,
 ) -> Preprocessing:
-    """Choose the targets, the task and the type of each column, and compute the statistics that scale them.
+    """Choose the targets, the task and the type of each column, and compute the statistics that encode them.
 
     Parameters
     ----------
     table : Table
-        The data.
+        The data. Rows without a target are left out.
     target : str or sequence of str, optional
         Target column or columns. By default those the source marks, else the one named target, label, class or y,
         else the last.
     task : {"auto", "classification", "regression"}
         "auto" treats text, bools and whole numbers with few values (at most 20, each twice on average) as classes.
-    impute : bool
-        Fill missing features with the median or the most frequent category, here and later, instead of raising.
-    categorical : sequence of str
-        Columns to read as categories, even if they hold numbers; from a CSV or TSV file as text, so that ``01`` and
-        ``1`` are different categories. May include the target, whose classes are then text.
-    drop : sequence of str
-        Columns to ignore.
+    types : mapping of str to {"number", "category", "date", "words", "drop"}, optional
+        Types of columns, by name, instead of those that are found.
+    categorical, drop : sequence of str
+        Columns whose type is "category" or "drop". Categories of a text file are text, so that ``01`` and ``1`` differ.
+        `categorical` may include the target, whose classes are then text.
+    missing : sequence of str
+        Texts that mean a missing value, besides the usual ones.
     max_categories : int
-        Maximum number of categories of a column.
+        Number of categories of a column that have an input each; the less frequent ones share inputs.
+    strict : bool
+        Raise where a value would be filled, left out or read as missing.
     rows : array_like, optional
-        Indices of the training rows if others are held out: means, scales and fills come from these alone, while
-        checks, categories and classes use the whole table. By default all rows.
+        Indices of the training rows if others are held out: all statistics and categories come from these alone.
 
     Returns
     -------
@@ -79,8 +119,8 @@ def fit_preprocessing(
     Raises
     ------
     DataError
-        If a column is unknown, has missing or infinite values, mixes numbers with other text, or has too many
-        categories; if there is no feature, or only one class.
+        If an option names an unknown column, no column has anything to learn from, there is only one class, or with
+        `strict` a value is missing or unreadable.
 
     Examples
     --------
@@ -93,41 +133,96 @@ def fit_preprocessing(
     array([[-1.,  0.,  1.],
            [ 1.,  1.,  0.]])
     """
-    targets = validate_fit_options(table, target, task, categorical, drop)
-    names = [name for name in table.columns if name not in targets and name not in drop]
-    if not names:
-        raise DataError(f"{table.source} has no columns besides the target {quoted_list(targets)}; features are needed")
-    kinds = {name: category_kind(table, name, categorical) for name in names}
-    features = {
-        name: as_numbers(table, name) if kind is None else as_categories(table, name, kind)
-        for name, kind in kinds.items()
+    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict)
+    decisions = decide_table([table], options)
+    training = np.zeros(table.n_rows, dtype=bool)
+    training[slice(None) if rows is None else np.asarray(rows)] = True
+    return fit_columns(decisions, [(table, training & decisions.target.present(table))]).preprocessing
+
+
+def decide_table(pieces: Iterable[Table], options: ColumnOptions) -> TableDecisions:
+    """Decide what each column of a table is, in one pass over its pieces.
+
+    Raises
+    ------
+    DataError
+        If an option is not valid, or a target cannot be learned.
+    """
+    validate_task(options.task)
+    facts: dict[str, ColumnFacts] = {}
+    targets: tuple[str, ...] = ()
+    requested: dict[str, ColumnType] = {}
+    source = "the table"
+    for table in pieces:
+        if not facts:
+            source, targets = table.source, choose_targets(table, options.target)
+            for name in targets:
+                require_column(table, name)
+            requested = requested_types(table, options.types, options.categorical, options.drop)
+            if both := [name for name in targets if requested.get(name) == "drop"]:
+                raise DataError(f"the target {both[0]!r} is also listed in drop; choose another target")
+            if len(table.columns) == len(targets):
+                raise DataError(
+                    f"{source} has no columns besides the target {quoted_list(targets)}; features are needed"
+                )
+            facts = {name: ColumnFacts(name, options.missing) for name in table.columns}
+        for one in facts.values():
+            one.add(table)
+    features = [
+        decide(one, requested.get(name), max_categories=options.max_categories)
+        for name, one in facts.items()
+        if name not in targets
+    ]
+    if all(decision.type == "drop" for decision in features):
+        features = [_kept(decision, facts[decision.name], requested) for decision in features]
+    target = decide_target([facts[name] for name in targets], options.task, requested, tuple(options.missing))
+    return TableDecisions(source, options, tuple(features), target, facts)
+
+
+def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray[np.bool_]]]) -> FittedTable:
+    """Compute the statistics of each column in one pass over a table's pieces, each with a mask of its training rows.
+
+    Raises
+    ------
+    DataError
+        If no column has anything to learn from, or with ``strict`` a value is missing or unreadable.
+    """
+    options, target = decisions.options, decisions.target
+    fits = {
+        decision.name: feature_fit(decision, options.missing, options.max_categories)
+        for decision in decisions.features
+        if decision.type != "drop"
     }
-    missing = {name: int(missing_values(values).sum()) for name, values in features.items()}
-    if not impute and any(missing.values()):
-        counts = [f"{count} in column {name!r}" for name, count in missing.items() if count]
-        raise DataError(
-            f"{table.source} has missing values ({shortened(counts)}); fill them in, or pass impute=True (--impute) "
-            "for the median of numbers and the most frequent category"
-        )
-    training = np.arange(table.n_rows)[slice(None) if rows is None else np.asarray(rows)]
-    columns = tuple(
-        _fit_column(name, values, kinds[name], training, impute, max_categories) for name, values in features.items()
-    )
-    fitted = _fit_target(table, targets, training, task, categorical, max_categories)
-    return Preprocessing(columns, fitted, tuple(dict.fromkeys(drop)))
-
-
-def validate_fit_options(
-    table: Table, target: str | Sequence[str] | None, task: str, categorical: Sequence[str], drop: Sequence[str]
-) -> tuple[str, ...]:
-    """Validate the options of :func:`fit_preprocessing` against a table's columns, and return the target columns."""
-    validate_task(task)
-    targets = choose_targets(table, target)
-    for name in (*targets, *categorical, *drop):
-        require_column(table, name)
-    if both := set(targets) & set(drop):
-        raise DataError(f"the target {both.pop()!r} is also listed in drop; choose another target")
-    return targets
+    training_moments = [RunningMoments() for _ in target.names]
+    all_moments = [RunningMoments() for _ in target.names]
+    n_without_target = 0
+    for table, training in pieces:
+        for fit in fits.values():
+            fit.add(table, training)
+        columns = target.read(table)
+        n_without_target += int(np.any([missing_values(column.values) for column in columns], axis=0).sum())
+        if not target.is_classes:
+            for column, of_training, of_all in zip(columns, training_moments, all_moments, strict=True):
+                is_present = ~np.isnan(column.values)
+                of_training.add(column.values[training & is_present])
+                of_all.add(column.values[is_present])
+    fitted, summaries = [], []
+    for decision in decisions.features:
+        feature, summary = _finish(decision, fits.get(decision.name), decisions.facts[decision.name])
+        fitted += [feature] if feature is not None else []
+        summaries.append(summary)
+    if not fitted:
+        reasons = shortened([f"{one.name!r}: {one.reason}" for one in summaries])
+        raise DataError(f"{decisions.source} has no column to learn from ({reasons})")
+    for name in target.names:
+        facts = decisions.facts[name]
+        summaries.append(ColumnSummary(name, "target", target.reason, n_without_target, len(facts.counts)))
+    if options.strict:
+        _refuse_losses(decisions.source, fits.values(), n_without_target, target.names)
+    one_target = fit_class_target(target) if target.is_classes else fit_number_target(target, training_moments)
+    ranges = {name: (one.minimum, one.maximum) for name, one in zip(target.names, all_moments, strict=True)}
+    preprocessing = Preprocessing(tuple(fitted), one_target, tuple(options.missing), tuple(summaries))
+    return FittedTable(preprocessing, {} if target.is_classes else ranges)
 
 
 def validate_task(task: str) -> None:
@@ -136,108 +231,58 @@ def validate_task(task: str) -> None:
         raise DataError(f"task must be 'auto', 'classification' or 'regression', got {task!r}")
 
 
-def fit_categories(
-    name: str, kind: Kind, counts: Counter[str], training_counts: Counter[str], impute: bool, max_categories: int
-) -> CategoryColumn:
-    """Fit a column of categories from how often each occurs in all rows and in the training rows.
+def _kept(decision: Decision, facts: ColumnFacts, requested: Mapping[str, ColumnType]) -> Decision:
+    """Keep row numbers and identifiers of a table that has nothing else."""
+    if decision.name in requested or len(facts.counts) < 2:
+        return decision
+    column_type: ColumnType = "number" if facts.is_numeric else "category"
+    kept = decide(facts, column_type)
+    return replace(kept, reason=f"{decision.reason}; kept, since no other column can be used")
 
-    Raises
-    ------
-    DataError
-        If there are more than `max_categories`.
-    """
-    if len(counts) > max_categories:
-        if all(_DATE.fullmatch(text) for text in counts):
-            raise DataError(
-                f"column {name!r} looks like dates, {len(counts)} different ones ({next(iter(counts))!r}, ...); "
-                f"make columns of numbers from it (year, month), or drop it: drop=[{name!r}] (--drop {name!r})"
-            )
-        hint = " and looks like an identifier: no value occurs twice" if max(counts.values()) == 1 else ""
-        raise DataError(
-            f"column {name!r} has {len(counts)} categories, more than max_categories={max_categories}{hint}; "
-            f"drop it: drop=[{name!r}] (--drop {name!r}), or raise max_categories"
+
+def _finish(
+    decision: Decision, fit: FeatureFit | None, facts: ColumnFacts
+) -> tuple[FeatureColumn | None, ColumnSummary]:
+    """Fit a column, and summarize it; a column without anything to learn from is dropped."""
+    if fit is None:
+        n_missing = facts.n_rows - facts.n_values
+        return None, ColumnSummary(decision.name, "drop", decision.reason, n_missing, len(facts.counts))
+    reason, n_missing = decision.reason, fit.n_missing
+    if fit.n_unreadable:
+        reason += f"; {fit.n_unreadable:,} others, such as {fit.example}, are taken as missing"
+    column: FeatureColumn | None = None
+    column_type = decision.type
+    try:
+        column = fit.fit()
+        if isinstance(column, CategoryColumn):
+            reason += _shares(column)
+    except DataError as error:
+        column_type, reason = "drop", str(error)
+    summary = ColumnSummary(decision.name, column_type, reason, n_missing, len(facts.counts), fit.n_outliers)
+    return column, summary
+
+
+def _shares(column: CategoryColumn) -> str:
+    """Say which categories have no input of their own."""
+    shares = ""
+    if column.groups:
+        n_grouped = sum(map(len, column.groups))
+        shares = (
+            f"; the {len(column.categories)} most frequent have an input each, {n_grouped:,} share {len(column.groups)}"
         )
-    # Of equally frequent categories the first in sorted order, so that the order of rows does not matter.
-    fill = min(counts, key=lambda text: (-training_counts[text], text)) if impute else None
-    return CategoryColumn(name, tuple(sorted(counts)), fill, kind)
+    return shares + ("; those that occur once are one category, 'other'" if column.other else "")
 
 
-def fit_class_target(name: str, distinct: Column) -> ClassTarget:
-    """Fit a target of classes from its sorted distinct values: numbers, bools or text."""
-    classes = tuple(distinct.tolist() if distinct.dtype == object else write_numbers(distinct).tolist())
-    if len(classes) < 2:
-        raise DataError(f"the target {name!r} has only one class, {classes[0]!r}; at least two are needed")
-    types: dict[str, LabelType] = {"O": "str", "b": "bool"}
-    is_whole = all(label.lstrip("-").isdecimal() for label in classes)
-    return ClassTarget(name, classes, types.get(distinct.dtype.kind, "int" if is_whole else "float"))
-
-
-def _fit_column(
-    name: str, values: Column, kind: Kind | None, rows: NDArray[np.intp], impute: bool, max_categories: int
-) -> NumberColumn | CategoryColumn:
-    training = values[rows][~missing_values(values[rows])]
-    if not len(training):
-        raise DataError(f"column {name!r} has no values to learn from; drop it: drop=[{name!r}] (--drop {name!r})")
-    if kind is None:
-        return NumberColumn(name, *_mean_and_scale(name, training), float(np.median(training)) if impute else None)
-    counts = Counter(value for value in values if value is not None)
-    return fit_categories(name, kind, counts, Counter(training.tolist()), impute, max_categories)
-
-
-def _mean_and_scale(name: str, values: Column) -> tuple[float, float]:
-    if values.min() == values.max():  # it becomes zeros; rounding must not give it a nonzero deviation
-        return float(values[0]), 1.0
-    with np.errstate(over="ignore", invalid="ignore"):
-        check_spread(name, float(np.ptp(values)))
-        mean, scale = float(values.mean()), float(values.std())
-    if not (math.isfinite(mean) and math.isfinite(scale)):
-        raise DataError(f"column {name!r} holds numbers too large to standardise (up to {np.abs(values).max():g})")
-    return mean, scale
-
-
-def _fit_target(
-    table: Table,
-    names: tuple[str, ...],
-    rows: NDArray[np.intp],
-    task: str,
-    categorical: Sequence[str],
-    max_categories: int,
-) -> ClassTarget | NumberTarget:
-    for name in names:
-        missing = missing_values(table.texts(name) if name in categorical else table.columns[name])
-        if missing.any():
-            raise DataError(
-                f"the target {name!r} is missing in {missing.sum()} of {len(missing)} rows (first in "
-                f"{table.describe_row(int(missing.argmax()))}); leave these rows out"
-            )
-    if task == "auto" and len(names) == 1:
-        task = "classification" if _holds_classes(table, names[0], categorical) else "regression"
-    if task == "classification":
-        if len(names) > 1:
-            raise DataError(f"classification takes one target, got {quoted_list(names)}")
-        return _fit_classes(table, names[0], categorical, max_categories)
-    numbers = [as_numbers(table, name, "correct it, or pass task='classification'")[rows] for name in names]
-    means, scales = zip(*map(_mean_and_scale, names, numbers), strict=True)
-    return NumberTarget(names, means, scales)
-
-
-def _holds_classes(table: Table, name: str, categorical: Sequence[str]) -> bool:
-    """Return whether a target holds classes: text, bools, or few whole numbers."""
-    if category_kind(table, name, categorical) is not None:
-        return True
-    numbers = as_numbers(table, name)
-    return are_few_whole_numbers(np.unique(numbers), len(numbers))
-
-
-def _fit_classes(table: Table, name: str, categorical: Sequence[str], max_categories: int) -> ClassTarget:
-    kind, values = table.kind(name), table.columns[name]
-    if name in table.written:  # the classes are codes, and come back as the file writes them
-        texts = table.texts(name)
-        if name in categorical or any(map(has_leading_zero, set(texts))):
-            kind, values = "text", texts
-    if kind == "number":
-        as_numbers(table, name)  # refuses infinity
-    distinct = np.unique(values) if kind in ("number", "bool") else np.asarray(sorted(set(values)), dtype=object)
-    if len(distinct) == table.n_rows > max_categories:  # many classes are valid; one for each row suggests an error
-        raise DataError(f"the target {name!r} has a class for each of its {table.n_rows} rows; choose another target")
-    return fit_class_target(name, distinct)
+def _refuse_losses(source: str, fits: Iterable[FeatureFit], n_without_target: int, targets: Sequence[str]) -> None:
+    """Raise a DataError that lists every value that would be filled or left out."""
+    losses = [f"{n_without_target:,} rows lack the target {quoted_list(targets)}"] if n_without_target else []
+    for fit in fits:
+        if fit.n_missing > fit.n_unreadable:
+            losses.append(f"column {fit.name!r}: {fit.n_missing - fit.n_unreadable:,} values are missing")
+        if fit.n_unreadable:
+            losses.append(f"column {fit.name!r}: {fit.n_unreadable:,} values do not fit, such as {fit.example}")
+    if losses:
+        raise DataError(
+            f"{source}: {'; '.join(losses)}; correct them, or leave out strict=True (--strict), which fills and counts "
+            "them"
+        )

@@ -9,10 +9,20 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 
 from gpubp._core.text import excerpt
+from gpubp.data._dates import FORMATS
+from gpubp.data._quantities import NumberFormat
 from gpubp.data._text_values import DESCRIPTIONS, FORMS
-from gpubp.data.preprocessing._records import CategoryColumn, NumberColumn, NumberTarget, Preprocessing
-from gpubp.data.preprocessing._schema import write_numbers
+from gpubp.data.preprocessing._features import words_of
+from gpubp.data.preprocessing._records import (
+    CategoryColumn,
+    FeatureColumn,
+    NumberColumn,
+    NumberTarget,
+    Preprocessing,
+    WordsColumn,
+)
 from gpubp.data.preprocessing._transform import class_values
+from gpubp.data.preprocessing._values import write_numbers
 from gpubp.errors import ModelFileError
 
 
@@ -21,9 +31,9 @@ def to_json(preprocessing: Preprocessing) -> dict[str, Any]:
 
     Examples
     --------
-    >>> from gpubp.data.preprocessing import NumberColumn, NumberTarget
-    >>> to_json(Preprocessing((NumberColumn("a", 0.0, 1.0),), NumberTarget(("y",), (0.0,), (2.0,))))["columns"]
-    [{'name': 'a', 'mean': 0.0, 'scale': 1.0, 'fill': None}]
+    >>> from gpubp.data.preprocessing import NumberTarget, WordsColumn
+    >>> to_json(Preprocessing((WordsColumn("a", ("new", "old")),), NumberTarget(("y",), (0.0,), (2.0,))))["columns"]
+    [{'name': 'a', 'words': ['new', 'old']}]
     """
     as_json: dict[str, Any] = json.loads(json.dumps(asdict(preprocessing), allow_nan=False))
     return as_json
@@ -50,26 +60,23 @@ def from_json(data: Any) -> Preprocessing:
     Examples
     --------
     >>> from gpubp.data.preprocessing import ClassTarget, NumberColumn
-    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0),), ClassTarget("y", ("no", "yes")))
+    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), ClassTarget("y", ("no", "yes")))
     >>> from_json(to_json(preprocessing)) == preprocessing
     True
     """
     preprocessing: Preprocessing = _read(Preprocessing, data)
     columns, target = preprocessing.columns, preprocessing.target
-    names = [column.name for column in columns] + [*preprocessing.target_names, *preprocessing.dropped]
+    names = [column.name for column in columns] + [*preprocessing.target_names]
     _check(len(columns) > 0 and len(preprocessing.target_names) > 0, "a feature and a target", data)
     _check(len(set(names)) == len(names), "names that differ", names)
-    scales = [column.scale for column in columns if isinstance(column, NumberColumn)]
     for column in columns:
-        if isinstance(column, CategoryColumn):
-            known = column.categories
-            _check(0 < len(known) == len(set(known)), f"categories of {column.name!r} that differ", known)
-            _check(column.fill is None or column.fill in known, f"a category as fill of {column.name!r}", column.fill)
-            forms = known if column.kind == "text" else tuple(map(FORMS[column.kind], known))
-            _check(forms == known, f"categories of {column.name!r} that hold {DESCRIPTIONS[column.kind]}", known)
+        _check_column(column)
     if isinstance(target, NumberTarget):
-        _check(len(target.names) == len(target.means) == len(target.scales), "a mean and scale per target", target)
-        scales += target.scales
+        lengths = {len(target.names), len(target.means), len(target.scales), len(target.number_formats or target.names)}
+        _check(len(lengths) == 1, "a mean, a scale and a format per target", target)
+        _check(all(scale > 0 for scale in target.scales), "scales above 0", target.scales)
+        for number_format in target.number_formats:
+            _check_number_format(number_format)
     else:
         _check(2 <= len(target.classes) == len(set(target.classes)), "two or more different classes", target.classes)
         try:
@@ -79,7 +86,6 @@ def from_json(data: Any) -> Preprocessing:
         except (ValueError, OverflowError):
             written = ()
         _check(written == target.classes, f"classes of type {target.label_type}", target.classes)
-    _check(all(scale > 0 for scale in scales), "scales above 0", scales)
     return preprocessing
 
 
@@ -119,11 +125,42 @@ def _read(hint: Any, value: Any) -> Any:
         hints = get_type_hints(hint)
         _check(set(hints) == set(value), f"the keys {', '.join(hints)}", ", ".join(map(str, value)))
         return hint(**{key: _read(hints[key], value[key]) for key in hints})
-    if hint is str and isinstance(value, str):
+    if hint in (str, bool, int) and type(value) is hint:
         return value
     if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     raise ModelFileError(_malformed(getattr(hint, "__name__", str(hint)), value))
+
+
+def _check_column(column: FeatureColumn) -> None:
+    """Check that the parts of a column do not contradict each other."""
+    name = column.name
+    if isinstance(column, CategoryColumn):
+        known = (*column.categories, *(text for group in column.groups for text in group))
+        _check(
+            len(column.categories) > 0 and len(known) == len(set(known)), f"categories of {name!r} that differ", known
+        )
+        _check(all(column.groups), f"groups of {name!r} that are not empty", column.groups)
+        forms = known if column.kind == "text" else tuple(map(FORMS[column.kind], known))
+        _check(forms == known, f"categories of {name!r} that hold {DESCRIPTIONS[column.kind]}", known)
+    elif isinstance(column, WordsColumn):
+        words = column.words
+        _check(0 < len(words) == len(set(words)), f"words of {name!r} that differ", words)
+        _check(all(words_of(word) == {word} for word in words), f"words of {name!r} in lower case", words)
+    else:
+        _check(column.scale > 0, f"a scale of {name!r} above 0", column.scale)
+        if isinstance(column, NumberColumn):
+            _check_number_format(column.number_format)
+        else:
+            parts = column.parts
+            _check(0 < len(parts) == len(set(parts)), f"parts of {name!r} that differ", parts)
+            _check(column.date_format in FORMATS, f"a known format of {name!r}", column.date_format)
+
+
+def _check_number_format(number_format: NumberFormat) -> None:
+    decimal, thousands = number_format.decimal, number_format.thousands
+    is_known = decimal in (".", ",") and thousands in ("", ".", ",", "'", " ") and thousands != decimal
+    _check(is_known, "a known format of numbers", number_format)
 
 
 def _check(holds: bool, expected: str, received: Any) -> None:

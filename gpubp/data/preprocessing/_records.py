@@ -3,33 +3,113 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gpubp.data._dates import ISO
+from gpubp.data._quantities import PLAIN, NumberFormat
 from gpubp.data._text_values import Kind
 
 LabelType = Literal["int", "float", "bool", "str"]
 """The type of a class label in the user's table."""
 
+ColumnType = Literal["number", "category", "date", "words", "drop"]
+"""What a column is used as; ``types`` and ``--type`` name these."""
+
+DatePart = Literal["days", "month", "weekday", "hour"]
+"""A part of a date: days since 1970 are a number, the others angles, whose sine and cosine are inputs."""
+
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A column of numbers, scaled to ``(value - mean) / scale``; `fill` replaces a missing value."""
+    """A column of numbers, scaled to ``(value - mean) / scale``.
+
+    `fill` replaces a missing value; with `indicator` a second input is 1 where the value is missing. `low` and `high`
+    are the range of the training rows.
+    """
 
     name: str
     mean: float
     scale: float
-    fill: float | None = None
+    fill: float
+    indicator: bool = False
+    low: float = 0.0
+    high: float = 0.0
+    number_format: NumberFormat = PLAIN
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the network's inputs."""
+        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
 
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """A column of categories, one-hot in the order of `categories`; `fill` replaces a missing value.
+    """A column of categories, one-hot.
 
-    `kind` is what the column holds in the user's table; each category is written in the form of this kind.
+    Each of `categories` has an input; less frequent ones share the inputs of `groups`; those that occur once, and those
+    that training did not see, have the input "other" if `other`, and else none. `missing` is whether missing values
+    have an input. `kind` is what the column holds in the user's table; categories are written in the form of this kind.
     """
 
     name: str
     categories: tuple[str, ...]
-    fill: str | None = None
     kind: Kind = "text"
+    groups: tuple[tuple[str, ...], ...] = ()
+    other: bool = False
+    missing: bool = False
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the network's inputs."""
+        names = [*self.categories, *(f"group {number + 1}" for number in range(len(self.groups)))]
+        names += ["other"] * self.other + ["missing"] * self.missing
+        return tuple(f"{self.name}={name}" for name in names)
+
+    @property
+    def known(self) -> dict[str, int]:
+        """The index of the input of each category that training saw."""
+        grouped = {text: len(self.categories) + number for number, group in enumerate(self.groups) for text in group}
+        return {text: index for index, text in enumerate(self.categories)} | grouped
+
+
+@dataclass(frozen=True)
+class DateColumn:
+    """A column of dates: days since 1970, scaled to ``(days - mean) / scale``, and the sine and cosine of its cycles.
+
+    `parts` are those that vary in training. `fill` is the date that replaces a missing one, in seconds since 1970.
+    """
+
+    name: str
+    kind: Literal["datetime", "datetime_utc"]
+    parts: tuple[DatePart, ...]
+    mean: float
+    scale: float
+    fill: float
+    indicator: bool = False
+    low: float = 0.0
+    high: float = 0.0
+    date_format: str = ISO
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the network's inputs."""
+        cycles = [f"{part}_{function}" for part in self.parts if part != "days" for function in ("sin", "cos")]
+        names = [*(part for part in self.parts if part == "days"), *cycles]
+        return (*(f"{self.name}:{name}" for name in names), *([f"{self.name}=missing"] if self.indicator else []))
+
+
+@dataclass(frozen=True)
+class WordsColumn:
+    """A column of free text: an input for each of `words` says whether the text has this word, in any case."""
+
+    name: str
+    words: tuple[str, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the network's inputs."""
+        return tuple(f"{self.name}:{word}" for word in self.words)
+
+
+FeatureColumn = NumberColumn | CategoryColumn | DateColumn | WordsColumn
 
 
 @dataclass(frozen=True)
@@ -53,23 +133,56 @@ class NumberTarget:
     names: tuple[str, ...]
     means: tuple[float, ...]
     scales: tuple[float, ...]
+    number_formats: tuple[NumberFormat, ...] = ()
+
+    def number_format(self, name: str) -> NumberFormat:
+        """Return how a target is written."""
+        return dict(zip(self.names, self.number_formats, strict=False)).get(name, PLAIN)
+
+
+@dataclass(frozen=True)
+class ColumnSummary:
+    """What a column of the training table was taken for, and why.
+
+    Attributes
+    ----------
+    name : str
+    type : str
+        A `ColumnType`, or "target".
+    reason : str
+        Why the column has this type, with what follows for its values.
+    n_missing, n_distinct, n_outliers : int
+        Missing and unreadable values of the whole table; distinct values, counted up to a limit; numbers of the
+        training rows that lie more than three times the interquartile range outside the quartiles.
+    """
+
+    name: str
+    type: str
+    reason: str
+    n_missing: int = 0
+    n_distinct: int = 0
+    n_outliers: int = 0
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a table becomes matrices; `dropped` columns may be present and are ignored.
+    """How a table becomes matrices.
+
+    `missing` has the texts that mean a missing value besides the usual ones. `summaries` says what each column of the
+    training table was taken for; columns that became no input may be present in a table, or absent.
 
     Examples
     --------
-    >>> columns = (NumberColumn("size", 0.0, 1.0), CategoryColumn("colour", ("blue", "red")))
+    >>> columns = (NumberColumn("size", 0.0, 1.0, 0.0), CategoryColumn("colour", ("blue", "red")))
     >>> preprocessing = Preprocessing(columns, NumberTarget(("y",), (0.0,), (1.0,)))
     >>> preprocessing.feature_names, preprocessing.n_outputs, preprocessing.task
     (('size', 'colour=blue', 'colour=red'), 1, 'regression')
     """
 
-    columns: tuple[NumberColumn | CategoryColumn, ...]
+    columns: tuple[FeatureColumn, ...]
     target: ClassTarget | NumberTarget
-    dropped: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    summaries: tuple[ColumnSummary, ...] = ()
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -80,21 +193,20 @@ class Preprocessing:
     def schema(self) -> dict[str, Kind]:
         """What each column of a table holds, the targets last; a new table is read by this alone."""
         kinds: dict[str, Kind] = {
-            column.name: column.kind if isinstance(column, CategoryColumn) else "number" for column in self.columns
+            column.name: column.kind
+            if isinstance(column, CategoryColumn | DateColumn)
+            else "text"
+            if isinstance(column, WordsColumn)
+            else "number"
+            for column in self.columns
         }
         target_kind: Kind = self.target.kind if isinstance(self.target, ClassTarget) else "number"
         return kinds | dict.fromkeys(self.target_names, target_kind)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the network's inputs; a category is ``"column=category"``."""
-        names: list[str] = []
-        for column in self.columns:
-            if isinstance(column, CategoryColumn):
-                names += [f"{column.name}={category}" for category in column.categories]
-            else:
-                names.append(column.name)
-        return tuple(names)
+        """Names of the network's inputs: ``"column"``, ``"column=category"``, ``"column:word"``, ``"column:days"``."""
+        return tuple(name for column in self.columns for name in column.inputs)
 
     @property
     def n_outputs(self) -> int:

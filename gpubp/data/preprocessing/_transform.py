@@ -1,35 +1,71 @@
 """Apply a fitted preprocessing: tables to inputs and targets, outputs to predictions."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
-from gpubp._core.text import excerpt
-from gpubp.data.preprocessing._column_types import quoted_list, require_column
-from gpubp.data.preprocessing._records import CategoryColumn, ClassTarget, Preprocessing
-from gpubp.data.preprocessing._schema import as_categories, as_numbers, missing_values
+from gpubp.data._dates import date_parts
+from gpubp.data.preprocessing._decisions import quoted_list, require_column
+from gpubp.data.preprocessing._features import words_of
+from gpubp.data.preprocessing._records import (
+    CategoryColumn,
+    ClassTarget,
+    DateColumn,
+    NumberColumn,
+    Preprocessing,
+    WordsColumn,
+)
+from gpubp.data.preprocessing._values import (
+    missing_values,
+    read_categories,
+    read_dates,
+    read_numbers,
+    shown_value,
+)
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 
+FARTHEST = 1e6
+"""Scaled numbers are clipped here, so that no value of a table overflows in a network."""
 
-def apply(
-    preprocessing: Preprocessing, table: Table, *, unknown: Literal["error", "zeros"] = "error"
-) -> NDArray[np.float64]:
+
+class Encoded(NamedTuple):
+    """Inputs of shape ``(n, i)``, and what did not fit: how many values of each column, and the first of them."""
+
+    X: NDArray[np.float64]
+    issues: "tuple[Issue, ...]"
+
+
+class Issue(NamedTuple):
+    """Values of a column that were filled or that training did not see.
+
+    `problem` is "missing", "unreadable" or "unseen"; `example` is the first such value, described.
+    """
+
+    column: str
+    problem: Literal["missing", "unreadable", "unseen"]
+    n: int
+    example: str
+
+
+def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -> NDArray[np.float64]:
     """Convert the feature columns of a table, matched by name, to a matrix.
 
-    Values are read by the kinds in ``preprocessing.schema`` alone (see ``_schema.py`` for the rules).
+    Values are read by the types in the preprocessing alone (see ``_values.py`` for the rules). Missing and unreadable
+    values are filled as in training, and unseen categories are "other".
 
     Parameters
     ----------
     preprocessing : Preprocessing
         A fitted preprocessing.
     table : Table
-        The features in any order; targets and dropped columns may be present.
-    unknown : {"error", "zeros"}
-        How to treat a category that is not in the training data: raise an error, or set all its columns to 0.
+        The features in any order; other columns may be present.
+    strict : bool
+        Raise if a value is unreadable, is an unseen category, or is missing in a column without missing values in
+        training.
 
     Returns
     -------
@@ -39,31 +75,67 @@ def apply(
     Raises
     ------
     DataError
-        If columns are missing or unknown, or values are missing, infinite, unknown categories, or not of the kind that
-        the column had in training.
+        If columns are missing, or with `strict` values do not fit.
 
     Examples
     --------
     >>> from gpubp.data import table_from_mapping
     >>> from gpubp.data.preprocessing import NumberColumn, NumberTarget
-    >>> preprocessing = Preprocessing((NumberColumn("a", 2.0, 4.0),), NumberTarget(("y",), (0.0,), (1.0,)))
-    >>> apply(preprocessing, table_from_mapping({"a": [2.0, 10.0]}))
+    >>> preprocessing = Preprocessing((NumberColumn("a", 2.0, 4.0, 2.0),), NumberTarget(("y",), (0.0,), (1.0,)))
+    >>> apply(preprocessing, table_from_mapping({"a": [2.0, 10.0, None]}))
     array([[0.],
-           [2.]])
+           [2.],
+           [0.]])
     """
-    if unknown not in ("error", "zeros"):
-        raise DataError(f"unknown must be 'error' or 'zeros', got {unknown!r}")
-    _check_columns(preprocessing, table)
-    blocks = []
+    X, issues = encode(preprocessing, table)
+    if strict and issues:
+        shown = "; ".join(
+            f"{issue.n:,} {issue.problem} in column {issue.column!r}, first {issue.example}" for issue in issues
+        )
+        raise DataError(f"{table.source} has values that do not fit: {shown}; correct them, or leave out strict")
+    return X
+
+
+def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
+    """Convert the feature columns of a table to a matrix, and count what did not fit; see :func:`apply`."""
+    expected = [column.name for column in preprocessing.columns]
+    if absent := [name for name in expected if name not in table.columns]:
+        raise DataError(
+            f"{table.source} lacks {len(absent)} of the {len(expected)} columns that the model was trained on: "
+            f"{quoted_list(absent)}{near_miss(absent[0], table.columns)}; it has {quoted_list(table.columns)}"
+        )
+    blocks, issues = [], []
     for column in preprocessing.columns:
-        name = column.name
-        if isinstance(column, CategoryColumn):
-            texts = _filled(table, name, as_categories(table, name, column.kind, column.categories), column.fill)
-            blocks.append(_one_hot(table, name, texts, column.categories, zeros=unknown == "zeros"))
+        if isinstance(column, NumberColumn):
+            read = read_numbers(table, column.name, column.number_format, preprocessing.missing)
+            block, expects_missing = _encode_numbers(column, read.values), column.indicator
+        elif isinstance(column, DateColumn):
+            read = read_dates(table, column.name, column.date_format, preprocessing.missing)
+            block, expects_missing = _encode_dates(column, read.values), column.indicator
+        elif isinstance(column, WordsColumn):
+            read = read_categories(table, column.name, "text", (), preprocessing.missing)
+            block, expects_missing = _encode_words(column, read.values), True
         else:
-            numbers = _filled(table, name, as_numbers(table, name), column.fill)
-            blocks.append(_standardised(table, name, numbers, column.mean, column.scale)[:, None])
-    return np.concatenate(blocks, axis=1)
+            known = column.known
+            read = read_categories(table, column.name, column.kind, known, preprocessing.missing)
+            unseen = np.array([text is not None and text not in known for text in read.values], dtype=bool)
+            block, expects_missing = _encode_categories(column, known, read.values), column.missing
+            issues += _issues(table, column.name, "unseen", unseen)
+        blocks.append(block)
+        issues += _issues(table, column.name, "unreadable", read.unreadable)
+        if not expects_missing:
+            issues += _issues(table, column.name, "missing", missing_values(read.values) & ~read.unreadable)
+    return Encoded(np.concatenate(blocks, axis=1), tuple(issues))
+
+
+def has_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.bool_]:
+    """Return a mask of the rows of a table whose targets are known: not missing, readable, and of a known class."""
+    columns = _read_target(preprocessing, table)
+    is_known: NDArray[np.bool_] = np.all([~missing_values(values) for values in columns], axis=0)
+    if isinstance(target := preprocessing.target, ClassTarget):
+        classes = set(target.classes)
+        is_known &= np.array([text in classes for text in columns[0]], dtype=bool)
+    return is_known
 
 
 def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.float64]:
@@ -84,13 +156,13 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
     Raises
     ------
     DataError
-        If a target is absent, or its values are missing, infinite or of an unknown class.
+        If a target is absent, or its values are missing, unreadable or of an unknown class.
 
     Examples
     --------
     >>> from gpubp.data import table_from_mapping
     >>> from gpubp.data.preprocessing import ClassTarget, NumberColumn
-    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0),), ClassTarget("y", ("no", "yes")))
+    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), ClassTarget("y", ("no", "yes")))
     >>> encode_target(preprocessing, table_from_mapping({"y": ["yes", "no"]}))
     array([[0., 1.],
            [1., 0.]])
@@ -98,15 +170,22 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
     target = preprocessing.target
     for name in preprocessing.target_names:
         require_column(table, name)
+    is_known = has_target(preprocessing, table)
+    if not is_known.all():
+        row = int(is_known.argmin())
+        values = ", ".join(shown_value(table, name, row) for name in preprocessing.target_names)
+        expected = quoted_list(target.classes) if isinstance(target, ClassTarget) else "a number"
+        raise DataError(
+            f"the target {quoted_list(preprocessing.target_names)} is missing or not known in {(~is_known).sum():,} "
+            f"rows (first {table.describe_row(row)}: {values}); expected {expected}"
+        )
+    columns = _read_target(preprocessing, table)
     if isinstance(target, ClassTarget):
-        name = target.name
-        texts = _filled(table, name, as_categories(table, name, target.kind, target.classes), None)
-        return _one_hot(table, name, texts, target.classes)
-    blocks = [
-        _standardised(table, name, _filled(table, name, as_numbers(table, name), None), mean, scale)
-        for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
-    ]
-    return np.stack(blocks, axis=1)
+        places = {text: place for place, text in enumerate(target.classes)}
+        encoded: NDArray[np.float64] = np.eye(len(places))[[places[text] for text in columns[0]]]
+    else:
+        encoded = (np.stack(columns, axis=1) - np.array(target.means)) / np.array(target.scales)
+    return encoded
 
 
 def decode_target(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str, Column]:
@@ -132,7 +211,7 @@ def decode_target(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str,
     Examples
     --------
     >>> from gpubp.data.preprocessing import ClassTarget, NumberColumn
-    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0),), ClassTarget("y", ("7", "8"), "int"))
+    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), ClassTarget("y", ("7", "8"), "int"))
     >>> decode_target(preprocessing, [[0.2, 0.8]])
     {'y': array([8])}
     """
@@ -171,7 +250,7 @@ def decode_probabilities(preprocessing: Preprocessing, outputs: ArrayLike) -> di
     Examples
     --------
     >>> from gpubp.data.preprocessing import ClassTarget, NumberColumn
-    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0),), ClassTarget("y", ("no", "yes")))
+    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), ClassTarget("y", ("no", "yes")))
     >>> decode_probabilities(preprocessing, [[0.2, 0.8]])
     {'y=no': array([0.2]), 'y=yes': array([0.8])}
     """
@@ -190,59 +269,63 @@ def class_values(target: ClassTarget) -> Column:
     return np.array([parsers[target.label_type](label) for label in target.classes])
 
 
-def _check_columns(preprocessing: Preprocessing, table: Table) -> None:
-    expected = [column.name for column in preprocessing.columns]
-    known = {*expected, *preprocessing.target_names, *preprocessing.dropped}
-    missing = [name for name in expected if name not in table.columns]
-    extra = [name for name in table.columns if name not in known]
-    if missing or extra:
-        raise DataError(
-            f"{table.source} does not have the {len(expected)} feature columns of the training data"
-            + (f"; missing: {quoted_list(missing)}" if missing else "")
-            + (f"; extra, to be removed: {quoted_list(extra)}" if extra else "")
-        )
+def _read_target(preprocessing: Preprocessing, table: Table) -> list[Column]:
+    target, missing = preprocessing.target, preprocessing.missing
+    if isinstance(target, ClassTarget):
+        return [read_categories(table, target.name, target.kind, target.classes, missing).values]
+    return [read_numbers(table, name, target.number_format(name), missing).values for name in target.names]
 
 
-def _filled(table: Table, name: str, values: Column, fill: str | float | None) -> Column:
-    missing = missing_values(values)
-    if missing.any() and fill is None:
-        where = table.describe_row(int(missing.argmax()))
-        raise DataError(
-            f"column {name!r} has {missing.sum()} missing values (first in {where}) and nothing to "
-            "fill them with; fill them in, or train with impute=True (--impute) if it is a feature"
-        )
-    return np.where(missing, np.array(fill, dtype=values.dtype), values) if missing.any() else values
+def _issues(
+    table: Table, name: str, problem: Literal["missing", "unreadable", "unseen"], mask: NDArray[np.bool_]
+) -> list[Issue]:
+    if not mask.any():
+        return []
+    row = int(mask.argmax())
+    value = "" if problem == "missing" else f": {shown_value(table, name, row)}"
+    return [Issue(name, problem, int(mask.sum()), f"{table.describe_row(row)}{value}")]
 
 
-def _standardised(
-    table: Table, name: str, numbers: NDArray[np.float64], mean: float, scale: float
-) -> NDArray[np.float64]:
+def _encode_numbers(column: NumberColumn | DateColumn, values: Column) -> NDArray[np.float64]:
+    """Fill and scale numbers, beside an indicator of missing values if there is one."""
+    missing = np.isnan(values)
+    filled = np.where(missing, column.fill, values)
     with np.errstate(over="ignore"):
-        scaled: NDArray[np.float64] = (numbers - mean) / scale
-    if not np.isfinite(scaled).all():
-        row = int((~np.isfinite(scaled)).argmax())
-        raise DataError(
-            f"column {name!r}, {table.describe_row(row)}: {numbers[row]:g} is too far from the mean {mean:g} to scale"
-        )
-    return scaled
+        scaled = np.clip((filled - column.mean) / column.scale, -FARTHEST, FARTHEST)
+    return np.stack([scaled, missing], axis=1) if column.indicator else scaled[:, None]
 
 
-def _one_hot(
-    table: Table, name: str, texts: NDArray[np.object_], known: tuple[str, ...], *, zeros: bool = False
-) -> NDArray[np.float64]:
-    places = {text: k for k, text in enumerate(known)}
-    columns = np.array([places.get(text, -1) for text in texts], dtype=np.intp)
-    is_unknown = columns < 0
-    if is_unknown.any() and not zeros:
-        row = int(is_unknown.argmax())
-        short = [category for category in known if len(category) <= 60] if len(texts[row]) <= 60 else []
-        raise DataError(
-            f"column {name!r}, {table.describe_row(row)}: {excerpt(repr(texts[row]), 60)}"
-            f"{near_miss(texts[row], short)} does not occur in the training data, only "
-            f"{quoted_list(known)}; correct it or remove the row"
-        )
-    encoded = np.zeros((len(texts), len(known)))
-    encoded[np.flatnonzero(~is_unknown), columns[~is_unknown]] = 1.0
+def _encode_dates(column: DateColumn, seconds: Column) -> NDArray[np.float64]:
+    missing = np.isnan(seconds)
+    parts = date_parts(np.where(missing, column.fill, seconds))
+    inputs = []
+    for part in column.parts:
+        if part == "days":
+            inputs.append(np.clip((parts[part] - column.mean) / column.scale, -FARTHEST, FARTHEST))
+        else:
+            inputs += [np.sin(parts[part]), np.cos(parts[part])]
+    if column.indicator:
+        inputs.append(missing.astype(np.float64))
+    return np.stack(inputs, axis=1)
+
+
+def _encode_words(column: WordsColumn, texts: Column) -> NDArray[np.float64]:
+    places = {word: place for place, word in enumerate(column.words)}
+    encoded = np.zeros((len(texts), len(places)))
+    for row, text in enumerate(texts):
+        if text is not None:
+            encoded[row, [places[word] for word in words_of(text) if word in places]] = 1.0
+    return encoded
+
+
+def _encode_categories(column: CategoryColumn, known: dict[str, int], texts: Column) -> NDArray[np.float64]:
+    n_known = len(column.categories) + len(column.groups)
+    other = n_known if column.other else -1
+    missing = n_known + column.other if column.missing else other
+    places = np.array([missing if text is None else known.get(text, other) for text in texts], dtype=np.intp)
+    encoded = np.zeros((len(texts), n_known + column.other + column.missing))
+    rows = np.flatnonzero(places >= 0)
+    encoded[rows, places[rows]] = 1.0
     return encoded
 
 

@@ -1,6 +1,6 @@
-"""A table larger than memory as a stream of matrices: its preprocessing is fitted in one pass over the files."""
+"""A table larger than memory as a stream of matrices: its preprocessing is fitted in two passes over the files."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -9,7 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp.data.metrics import RunningScores, Scores
-from gpubp.data.preprocessing import Preprocessing, Task, apply, encode_target, fit_incrementally
+from gpubp.data.preprocessing import (
+    ColumnOptions,
+    ColumnType,
+    Preprocessing,
+    TableDecisions,
+    Task,
+    apply,
+    decide_table,
+    encode_target,
+    fit_columns,
+)
 from gpubp.data.streaming._source import Rows
 from gpubp.data.streaming.split import SPLITS, assign_splits, validate_fractions
 from gpubp.data.streaming.stream import DEFAULT_MEMORY, Stream
@@ -18,7 +28,7 @@ from gpubp.data.streaming.table_source import Piece, TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 
-TRAIN, VALIDATION = 0, 1
+TRAIN, VALIDATION, NONE = 0, 1, 3
 
 MAX_VALIDATION_ROWS = 50_000
 """Validation rows stay in memory in addition to the stream; this many give an accuracy to 0.2 %."""
@@ -59,9 +69,8 @@ class PreparedSource:
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
         for piece in self.tables.pieces(blocks):
-            x, targets = encode_piece(self.preprocessing, piece)
             training = self.splits(piece.number, piece.table.n_rows) == TRAIN
-            yield Rows(x[training], targets[training], piece.origin, piece.first)
+            yield Rows(*encode_piece(self.preprocessing, piece, training), piece.origin, piece.first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,15 +138,22 @@ class PreparedStream:
         """Return the validation rows as X and targets; None if there are none."""
         if not self.held_out:
             return None
-        x, targets = zip(*(encode_piece(self.preprocessing, piece) for piece in self.held_out), strict=True)
+        x, targets = zip(
+            *(
+                encode_piece(self.preprocessing, piece, np.ones(piece.table.n_rows, dtype=bool))
+                for piece in self.held_out
+            ),
+            strict=True,
+        )
         return np.concatenate(x).astype("float32"), np.concatenate(targets).astype("float32")
 
     def scores(self, predict: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
         """Score the outputs for all rows of each split, in one more pass over the files."""
         running = [RunningScores(self.preprocessing) for _ in SPLITS]
         for piece in self.tables.pieces():
-            x, targets = encode_piece(self.preprocessing, piece)
-            outputs, splits = predict(x), self.splits(piece.number, len(x))
+            splits = self.splits(piece.number, piece.table.n_rows)
+            x, targets = encode_piece(self.preprocessing, piece, splits != NONE)
+            outputs, splits = predict(x), splits[splits != NONE]
             for number, one_split in enumerate(running):
                 one_split.add(targets[splits == number], outputs[splits == number])
         scores_by_split = {name: one_split.scores() for name, one_split in zip(SPLITS, running, strict=True)}
@@ -150,29 +166,30 @@ def prepare_stream(
     *,
     target: str | Sequence[str] | None = None,
     task: Task = "auto",
+    types: Mapping[str, ColumnType] | None = None,
     categorical: Sequence[str] = (),
     drop: Sequence[str] = (),
+    missing: Sequence[str] = (),
     max_categories: int = 100,
-    impute: bool = False,
+    strict: bool = False,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     seed: int = 0,
     separator: str | None = None,
     memory: int = DEFAULT_MEMORY,
 ) -> PreparedStream:
-    """Prepare a table that is larger than memory, in one pass over its files.
+    """Prepare a table that is larger than memory, in two passes over its files.
 
     The result is that of :func:`gpubp.prepare_table`, with these differences: rows are held out by a hash of their
     number, so the sizes of the splits vary as if each row were drawn, and classes are not stratified; at most
-    `MAX_VALIDATION_ROWS` rows are for validation; medians that fill missing values come from a sample; the type of a
-    column of a CSV file is inferred from its first rows.
+    `MAX_VALIDATION_ROWS` rows are for validation; and medians that fill missing values come from a sample.
 
     Parameters
     ----------
     tables : str, path or TableSource
         A ``.parquet``, ``.csv`` or ``.tsv`` file, or a folder of such files; or the result of
         :func:`~gpubp.data.streaming.table_files.open_tables`.
-    target, task, categorical, drop, max_categories, impute, test_fraction, validation_fraction, seed
+    target, task, types, categorical, drop, missing, max_categories, strict, test_fraction, validation_fraction, seed
         See :func:`gpubp.prepare_table`.
     separator : str, optional
         Separator of the fields of CSV.
@@ -206,36 +223,44 @@ def prepare_stream(
     n_rows = int(np.sum(tables.counts))
     fractions = (min(validation_fraction, MAX_VALIDATION_ROWS / n_rows), test_fraction)
 
-    def splits(first: int, n: int) -> NDArray[np.int8]:
-        return assign_splits(first, n, fractions, seed)
+    without_target: list[NDArray[np.intp]] = []
 
-    held_out: list[Piece] = []
+    def splits(first: int, n: int) -> NDArray[np.int8]:
+        assigned = assign_splits(first, n, fractions, seed)
+        if without_target:
+            rows = np.concatenate(without_target)
+            assigned[rows[(rows >= first) & (rows < first + n)] - first] = NONE
+        return assigned
+
     current: Piece | None = None
 
-    def pieces() -> Iterator[tuple[Table, NDArray[np.bool_]]]:
+    def pieces() -> Iterator[Piece]:
         nonlocal current
         for current in tables.pieces():
-            row_splits = splits(current.number, current.table.n_rows)
-            if (row_splits == VALIDATION).any():
-                held_out.append(current._replace(table=current.table.select(row_splits == VALIDATION)))
-            yield current.table, row_splits == TRAIN
+            yield current
             current = None  # an error from here on concerns another piece, or the whole table
 
+    held_out: list[Piece] = []
+
+    def training_pieces(decisions: TableDecisions) -> Iterator[tuple[Table, NDArray[np.bool_]]]:
+        for piece in pieces():
+            present = decisions.target.present(piece.table)
+            if not present.all():
+                without_target.append(piece.number + np.flatnonzero(~present))
+            row_splits = splits(piece.number, piece.table.n_rows)
+            if (row_splits == VALIDATION).any():
+                held_out.append(piece._replace(table=piece.table.select(row_splits == VALIDATION)))
+            yield piece.table, row_splits == TRAIN
+
+    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict)
     try:
-        fitted = fit_incrementally(
-            pieces(),
-            target,
-            task=task,
-            impute=impute,
-            categorical=categorical,
-            drop=drop,
-            max_categories=max_categories,
-        )
+        decisions = decide_table((piece.table for piece in pieces()), options)
+        fitted = fit_columns(decisions, training_pieces(decisions))
     except DataError as error:
         raise error if current is None else in_file(error, current.origin) from error
     blocks = zip(np.cumsum(tables.counts) - tables.counts, tables.counts, strict=True)
-    counts = np.asarray([np.bincount(splits(int(first), int(n)), minlength=3) for first, n in blocks])
-    rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=True))
+    counts = np.asarray([np.bincount(splits(int(first), int(n)), minlength=4) for first, n in blocks])
+    rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=False))
     if rows["train"] < 2:
         raise DataError(
             f"{tables.name} has {n_rows} rows, which leaves {rows['train']} for training; at least 2 are needed"
@@ -244,9 +269,10 @@ def prepare_stream(
     return PreparedStream(tables, fitted.preprocessing, rows, fitted.ranges, held_out, splits, training_counts, memory)
 
 
-def encode_piece(preprocessing: Preprocessing, piece: Piece) -> tuple[np.ndarray, np.ndarray]:
-    """Convert a piece of a table to X and targets; errors name the row of the file."""
+def encode_piece(preprocessing: Preprocessing, piece: Piece, rows: NDArray[np.bool_]) -> tuple[np.ndarray, np.ndarray]:
+    """Convert rows of a piece of a table to X and targets; errors name the row of the file."""
+    table = piece.table if rows.all() else piece.table.select(rows)
     try:
-        return apply(preprocessing, piece.table), encode_target(preprocessing, piece.table)
+        return apply(preprocessing, table), encode_target(preprocessing, table)
     except DataError as error:
         raise in_file(error, piece.origin) from error

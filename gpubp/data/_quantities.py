@@ -1,0 +1,148 @@
+"""Numbers as people write them: with units, currencies, per cent, separators of thousands and decimal commas."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from gpubp.data._text_values import read_number
+
+MOST = 0.9
+"""A column is of a type if at least this share of its values can be read as it; the others are then missing."""
+
+MAGNITUDES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
+"""Suffixes that stand for powers of ten, if a column has several of them."""
+
+_SIGN = "[-+\u2212]"
+_QUANTITY = re.compile(
+    rf"(?P<open>\()?\s*(?P<sign>{_SIGN})?\s*(?P<before>[A-Z]{{0,3}}[$\u20ac\u00a3\u00a5\u20b9])?\s*(?P<after_sign>{_SIGN})?"
+    r"(?P<numeral>(?:\d[\d., '\u00a0\u202f]*|[.,])\d|\d)(?P<exponent>[eE][-+]?\d{1,3})?[.,]?"
+    r"\s*(?P<after>[^\W\d_][^\d(),;:|]{0,15}|[/%\u2030\u00b0$\u20ac\u00a3\u00a5\u20b9][^\d(),;:|]{0,5})?\s*(?P<close>\))?"
+)
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """How the numbers of a column are written.
+
+    Attributes
+    ----------
+    decimal, thousands : str
+        The decimal separator, and the one between groups of three digits, which may be absent.
+    unit : str
+        The text around the numbers, such as ``"mpg"``, ``"$"`` or ``"%"``; the values stay in this unit.
+    has_magnitudes : bool
+        Whether numbers may end in ``k``, ``M``, ``B`` or ``bn``.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    unit: str = ""
+    has_magnitudes: bool = False
+
+
+PLAIN = NumberFormat()
+_FORMATS = tuple(
+    NumberFormat(decimal, thousands)
+    for decimal, thousands in [(".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (".", " "), (",", " ")]
+)
+
+
+def read_quantity(text: str, number_format: NumberFormat = PLAIN) -> float | None:
+    """Read a number that is written in a format; return None for other text, and for another unit.
+
+    A plain number is read in any format, with or without the unit.
+
+    Examples
+    --------
+    >>> read_quantity("$1,600.00", NumberFormat(thousands=",", unit="$"))
+    1600.0
+    >>> read_quantity("1,8 %", NumberFormat(decimal=",", unit="%"))
+    1.8
+    >>> print(read_quantity("29 km", NumberFormat(unit="mpg")))
+    None
+    """
+    if number_format.decimal == "." and (number := read_number(text)) is not None:
+        return float(number)
+    parts = _split(text)
+    if parts is None:
+        return None
+    unit, numeral, sign = parts
+    factor = 1.0
+    if number_format.has_magnitudes:
+        symbol = next((suffix for suffix in MAGNITUDES if suffix and unit.endswith(suffix)), "")
+        unit, factor = unit[: len(unit) - len(symbol)].strip(), MAGNITUDES[symbol]
+    if unit not in ("", number_format.unit):
+        return None
+    value = _read_numeral(numeral, number_format)
+    return None if value is None else sign * value * factor
+
+
+def find_number_format(counts: Mapping[str, int]) -> NumberFormat | None:
+    """Return the format in which most values of a column are numbers; None if there is none.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        How often each text occurs, without missing values.
+
+    Examples
+    --------
+    >>> find_number_format({"18 mpg": 3, "21.5 mpg": 1}).unit
+    'mpg'
+    >>> print(find_number_format({"1st": 1, "2nd": 1, "3rd": 1}))
+    None
+    """
+    total = sum(counts.values())
+    if total and sum(n for text, n in counts.items() if read_number(text) is not None) >= MOST * total:
+        return PLAIN
+    units: Counter[str] = Counter()
+    numerals: Counter[str] = Counter()
+    for text, n in counts.items():
+        if (parts := _split(text)) is not None:
+            units[parts[0]] += n
+            numerals[parts[1]] += n
+    if not units or numerals.total() < MOST * total or _are_codes(numerals):
+        return None
+    formats = {
+        one: sum(n for numeral, n in numerals.items() if _read_numeral(numeral, one) is not None) for one in _FORMATS
+    }
+    best = max(formats, key=lambda one: formats[one])  # of equals the first
+    currencies = {unit.rstrip("kKMBbn ") for unit in units}
+    if len(set(units) - {""}) > 1 and len(currencies) == 1:
+        best = replace(best, unit=currencies.pop(), has_magnitudes=True)
+    else:
+        named = Counter({unit: n for unit, n in units.items() if unit})
+        best = replace(best, unit=named.most_common(1)[0][0] if named else "")
+    n_read = sum(n for text, n in counts.items() if read_quantity(text, best) is not None)
+    return best if n_read >= MOST * total else None
+
+
+def _split(text: str) -> tuple[str, str, float] | None:
+    """Split a text into its unit, the digits of its number and the sign."""
+    match = _QUANTITY.fullmatch(text.strip())
+    if match is None or bool(match["open"]) != bool(match["close"]):
+        return None
+    is_negative = match["open"] or any(sign and sign != "+" for sign in (match["sign"], match["after_sign"]))
+    unit = " ".join(part.strip() for part in (match["before"], match["after"]) if part)
+    return unit, match["numeral"] + (match["exponent"] or ""), -1.0 if is_negative else 1.0
+
+
+def _read_numeral(numeral: str, number_format: NumberFormat) -> float | None:
+    decimal, thousands = number_format.decimal, number_format.thousands
+    numeral = numeral.replace("\u00a0", " ").replace("\u202f", " ")
+    if thousands and thousands in numeral:
+        whole = numeral.partition(decimal)[0]
+        if not re.fullmatch(rf"\d{{1,3}}({re.escape(thousands)}\d{{3}})+", whole):
+            return None
+        numeral = numeral.replace(thousands, "", whole.count(thousands))
+    if decimal != ".":
+        if "." in numeral:
+            return None
+        numeral = numeral.replace(decimal, ".")
+    number = read_number(numeral)
+    return None if number is None else float(number)
+
+
+def _are_codes(numerals: Mapping[str, int]) -> bool:
+    return any(len(numeral) > 1 and numeral[0] == "0" and numeral.isdecimal() for numeral in numerals)

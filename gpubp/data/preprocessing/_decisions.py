@@ -1,0 +1,244 @@
+"""Decide what each column of a table is: numbers, categories, dates, words, or nothing to learn from."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import get_args
+
+from gpubp._core.names import near_miss, unknown
+from gpubp._core.text import excerpt, shortened
+from gpubp.data._dates import ISO, find_date_format
+from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
+from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, Kind, datetime_utc_form, has_leading_zero
+from gpubp.data.preprocessing._facts import ColumnFacts
+from gpubp.data.preprocessing._records import ColumnType
+from gpubp.data.table import Table
+from gpubp.errors import DataError
+
+TARGET_NAMES = ("target", "label", "class", "y")
+"""Names that mark a column as the target, in upper or lower case."""
+
+MAX_CODED_CLASSES = 20
+"""Whole numbers are classes if there are at most this many and each occurs at least twice on average."""
+
+LEAST_ROWS = 10
+"""A column of a shorter table is never taken for row numbers or an identifier."""
+
+TEXT_WORDS = 3.0
+"""Values with this many words on average are text if they seldom repeat."""
+
+_COUNTING_NAMES = re.compile(r"(year|yr|month|week|day|hour|time|date|age|t)s?", re.IGNORECASE)
+_IDENTIFIER_NAMES = re.compile(r".*([^a-z]|^)(id|uuid|guid|key|index|rownames?|row)|.*[a-z]I[Dd]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The type of a column, why it has this type, and how its values are read.
+
+    Attributes
+    ----------
+    name : str
+    type : str
+        A `ColumnType`.
+    reason : str
+    kind : str
+        What a column of categories or dates holds.
+    number_format, date_format
+        How numbers and dates are written.
+    values : collection of str
+        Texts such as ``"NA"`` that are categories of the column and not missing values.
+    """
+
+    name: str
+    type: ColumnType
+    reason: str
+    kind: Kind = "text"
+    number_format: NumberFormat = PLAIN
+    date_format: str = ISO
+    values: Collection[str] = field(default=())
+
+
+def decide(facts: ColumnFacts, requested: ColumnType | None = None, *, max_categories: int = 100) -> Decision:
+    """Decide the type of a feature.
+
+    Parameters
+    ----------
+    facts : ColumnFacts
+    requested : str, optional
+        The type that the user wants.
+    max_categories : int
+        A column of text with more different values may be free text.
+
+    Examples
+    --------
+    >>> from gpubp.data import table_from_mapping
+    >>> facts = ColumnFacts("speed")
+    >>> facts.add(table_from_mapping({"speed": ["18 mpg", "21 mpg", "NA"]}))
+    >>> decision = decide(facts)
+    >>> decision.type, decision.reason
+    ('number', "numbers with the unit 'mpg'")
+    """
+    name, values = facts.name, plain_values(facts)
+    counts = {**facts.counts, **{text: facts.marks[text] for text in values}}
+    if requested is not None:
+        return _as_requested(facts, counts, requested)
+    if not counts:
+        return Decision(name, "drop", "no values")
+    if len(counts) == 1 and facts.n_values == facts.n_rows:
+        return Decision(name, "drop", f"constant, {_shown(next(iter(counts)))}")
+    if facts.kind in ("datetime", "datetime_utc"):
+        return Decision(name, "date", DESCRIPTIONS[facts.kind], facts.kind)
+    if facts.kind == "bool":
+        return Decision(name, "category", DESCRIPTIONS["bool"], "bool")
+    return _of_numbers(facts) if facts.is_numeric else _of_text(facts, counts, values, max_categories)
+
+
+def _as_requested(facts: ColumnFacts, counts: Mapping[str, int], requested: ColumnType) -> Decision:
+    name, kind, reason = facts.name, facts.kind or "text", "as requested"
+    if requested == "number":
+        return Decision(name, requested, reason, number_format=find_number_format(counts) or PLAIN)
+    if requested == "date":
+        is_typed = kind in ("datetime", "datetime_utc")
+        date_format = None if is_typed else find_date_format(counts)
+        return Decision(name, requested, reason, kind if is_typed else "datetime", date_format=date_format or ISO)
+    if requested == "category":
+        return Decision(name, requested, reason, "text" if facts.is_written else kind, values=plain_values(facts))
+    return Decision(name, requested, reason)
+
+
+def _of_numbers(facts: ColumnFacts) -> Decision:
+    """Decide about a column in which every value is a number."""
+    name, counts = facts.name, facts.counts
+    if facts.is_written and _are_codes(counts):
+        return Decision(name, "category", f"codes with leading zeros, such as {_shown(_first_code(counts))}")
+    if facts.n_values >= LEAST_ROWS and facts.n_values == facts.n_rows and not _COUNTING_NAMES.fullmatch(name):
+        numbers = None if facts.is_truncated or facts.has_repeats else _whole_numbers(counts)
+        if facts.is_consecutive or (numbers and max(numbers) - min(numbers) + 1 == len(numbers) == facts.n_rows):
+            return Decision(name, "drop", "row numbers: whole numbers one after the other, none of them twice")
+        if _IDENTIFIER_NAMES.fullmatch(name) and not facts.has_repeats and _whole_numbers(counts):
+            return Decision(name, "drop", "an identifier by its name and values: whole numbers, none of them twice")
+    if len(counts) > 1 and all(len(text) == 8 and text[:2] in ("19", "20") for text in counts):
+        date_format = find_date_format(counts)
+        if date_format is not None:
+            return Decision(
+                name, "date", f"dates such as {_shown(next(iter(counts)))}", "datetime", date_format=date_format
+            )
+    return Decision(name, "number", "numbers")
+
+
+def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[str], max_categories: int) -> Decision:
+    """Decide about a column in which some values are not numbers."""
+    name, example = facts.name, _shown(next(iter(counts)))
+    if (number_format := find_number_format(counts)) is not None:
+        return Decision(name, "number", _describe(number_format), number_format=number_format)
+    if (date_format := find_date_format(counts)) is not None:
+        kind: Kind = "datetime_utc" if date_format == ISO and datetime_utc_form(next(iter(counts))) else "datetime"
+        return Decision(name, "date", f"dates written as {example}", kind, date_format=date_format)
+    words = {text.strip().lower() for text in counts}
+    if len(words) == 2 and any(words == set(pair) for pair in zip(*BOOL_WORDS, strict=True)):
+        return Decision(name, "category", "yes or no, in words", "bool")
+    n_words = sum(len(text.split()) * n for text, n in counts.items()) / sum(counts.values())
+    is_unique = facts.n_values >= LEAST_ROWS and not facts.has_repeats
+    if n_words < TEXT_WORDS and is_unique and not values:
+        return Decision(name, "drop", f"an identifier: text such as {example}, none of it twice")
+    if n_words >= TEXT_WORDS and (is_unique or len(counts) > max(max_categories, facts.n_values // 2)):
+        return Decision(name, "words", f"free text, {n_words:.0f} words on average")
+    return Decision(name, "category", "text", values=values)
+
+
+def plain_values(facts: ColumnFacts, *, is_target: bool = False) -> tuple[str, ...]:
+    """Return the texts of missing values that are plainly values of a column, such as Namibia's code among others.
+
+    They are: NA among at least five other codes of two capital letters; a punctuation mark among others; None in a
+    column that says otherwise what is missing, and in a target.
+    """
+    others = list(facts.counts)
+    plain = []
+    for text in facts.marks:
+        if len(text) == 2 and text.isalpha():
+            is_plain = len(others) >= 5 and all(re.fullmatch("[A-Z]{2}", other) for other in others)
+        elif text.isascii() and not text.isalnum() and len(text) == 1:
+            is_plain = bool(others) and all(len(other) == 1 and not other.isalnum() for other in others)
+        else:
+            is_plain = text == "None" and not facts.is_numeric and (is_target or facts.n_empty > 0)
+        if is_plain:
+            plain.append(text)
+    return tuple(plain)
+
+
+def choose_targets(table: Table, target: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Choose the target columns: `target`, else those the source marks, else one of `TARGET_NAMES`, else the last."""
+    if target is not None:
+        names = (target,) if isinstance(target, str) else tuple(target)
+        if not names or len(set(names)) < len(names):
+            raise DataError(f"targets must be named, each once, got {list(names)}")
+        return names
+    if table.targets:
+        return table.targets
+    by_lower = {name.lower(): name for name in table.columns}
+    return (next((by_lower[name] for name in TARGET_NAMES if name in by_lower), list(table.columns)[-1]),)
+
+
+def requested_types(
+    table: Table, types: Mapping[str, ColumnType] | None, categorical: Sequence[str], drop: Sequence[str]
+) -> dict[str, ColumnType]:
+    """Join the options that request types, and check them against the table's columns."""
+    requested: dict[str, ColumnType] = {**(types or {}), **dict.fromkeys(categorical, "category")}
+    requested |= dict.fromkeys(drop, "drop")
+    for name, column_type in requested.items():
+        require_column(table, name)
+        if column_type not in get_args(ColumnType):
+            raise DataError(unknown(f"type of column {name!r}", str(column_type), get_args(ColumnType)))
+    return requested
+
+
+def require_column(table: Table, name: str) -> None:
+    """Raise a DataError that suggests the nearest name if the table has no such column."""
+    if name not in table.columns:
+        raise DataError(
+            f"{table.source} has no column {name!r}{near_miss(name, table.columns)}; "
+            f"it has {quoted_list(table.columns)}"
+        )
+
+
+def are_few_whole_numbers(counts: Mapping[str, int], n_rows: int) -> bool:
+    """Return whether numbers are classes: whole, at most `MAX_CODED_CLASSES`, each at least twice on average."""
+    few = len(counts) <= MAX_CODED_CLASSES and n_rows >= 2 * len(counts)
+    return few and _whole_numbers(counts) is not None
+
+
+def quoted_list(names: Collection[str]) -> str:
+    """Quote names for a message; of more than twelve, show the first twelve and the count."""
+    return shortened([excerpt(repr(name), 60) for name in names])
+
+
+def _whole_numbers(texts: Collection[str]) -> list[int] | None:
+    """Return texts as whole numbers, None if one is not."""
+    try:
+        numbers = [float(text) for text in texts]
+    except ValueError:
+        return None
+    return [int(number) for number in numbers] if all(number.is_integer() for number in numbers) else None
+
+
+def _are_codes(texts: Collection[str]) -> bool:
+    return all(text.isdecimal() for text in texts) and any(map(has_leading_zero, texts))
+
+
+def _first_code(texts: Collection[str]) -> str:
+    return next(text for text in texts if has_leading_zero(text))
+
+
+def _describe(number_format: NumberFormat) -> str:
+    """Describe how numbers are written."""
+    if number_format == PLAIN:
+        return "numbers"
+    parts = [f"the unit {number_format.unit!r}"] if number_format.unit else []
+    parts += ["k, M or B for powers of ten"] if number_format.has_magnitudes else []
+    parts += ["a decimal comma"] if number_format.decimal == "," else []
+    parts += [f"{number_format.thousands!r} between thousands"] if number_format.thousands else []
+    return f"numbers with {' and '.join(parts)}" if parts else "numbers"
+
+
+def _shown(text: str) -> str:
+    return excerpt(repr(text), 40)

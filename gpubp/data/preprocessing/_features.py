@@ -1,0 +1,250 @@
+"""Fit the columns of features from their training rows, which may arrive in pieces."""
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Collection
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.data._dates import date_parts
+from gpubp.data._running_statistics import RunningMoments, RunningSample
+from gpubp.data.preprocessing._decisions import Decision
+from gpubp.data.preprocessing._records import (
+    CategoryColumn,
+    DateColumn,
+    DatePart,
+    FeatureColumn,
+    NumberColumn,
+    WordsColumn,
+)
+from gpubp.data.preprocessing._values import (
+    ReadColumn,
+    missing_values,
+    read_categories,
+    read_dates,
+    read_numbers,
+    shown_value,
+)
+from gpubp.data.table import Table
+from gpubp.errors import DataError
+
+N_GROUPS = 32
+"""Inputs that the less frequent categories of a column share."""
+
+MANY_ROWS = 50
+"""With at least this many training rows, categories that occur once are "other"."""
+
+MAX_KNOWN = 20_000
+"""Categories of a column that a model remembers."""
+
+N_WORDS = 200
+"""Words of a column of free text that have an input."""
+
+_WORD = re.compile(r"\w+")
+_FAR = 3.0  # times the interquartile range
+
+
+class FeatureFit:
+    """The statistics of one column; `unreadable` counts the values that are not of its type."""
+
+    def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
+        self.decision, self.missing = decision, missing
+        self.n_missing = self.n_missing_in_training = self.n_unreadable = self.n_outliers = 0
+        self.example = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the column."""
+        return self.decision.name
+
+    def add(self, table: Table, training: NDArray[np.bool_]) -> None:
+        """Add the column's values in more rows, with the mask of the training rows."""
+        column = self.read(table)
+        is_missing = missing_values(column.values)
+        self.n_missing += int(is_missing.sum())
+        self.n_missing_in_training += int((is_missing & training).sum())
+        if column.unreadable.any():
+            self.n_unreadable += int(column.unreadable.sum())
+            self.example = self.example or shown_value(table, self.name, int(column.unreadable.argmax()))
+        self.add_values(column.values[training & ~is_missing])
+
+    def read(self, table: Table) -> ReadColumn:
+        """Read the column."""
+        raise NotImplementedError
+
+    def add_values(self, values: NDArray[np.generic]) -> None:
+        """Add values of training rows, none of them missing."""
+        raise NotImplementedError
+
+    def fit(self) -> FeatureColumn:
+        """Return the fitted column.
+
+        Raises
+        ------
+        DataError
+            If the column has nothing to learn from; the message is the reason.
+        """
+        raise NotImplementedError
+
+
+class NumberFit(FeatureFit):
+    """Moments of numbers, and a sample for their quantiles."""
+
+    def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
+        super().__init__(decision, missing)
+        self.moments, self.sample = RunningMoments(), RunningSample()
+
+    def read(self, table: Table) -> ReadColumn:
+        """Read numbers."""
+        return read_numbers(table, self.name, self.decision.number_format, self.missing)
+
+    def add_values(self, values: NDArray[np.generic]) -> None:
+        """Add numbers."""
+        numbers = values.astype(np.float64)
+        self.moments.add(numbers)
+        self.sample.add(numbers)
+
+    def fit(self) -> NumberColumn:
+        """Return the column of numbers."""
+        fill, low, high, indicator = self.range()
+        mean, scale = self.moments.mean_and_scale(self.name)
+        return NumberColumn(self.name, mean, scale, fill, indicator, low, high, self.decision.number_format)
+
+    def range(self) -> tuple[float, float, float, bool]:
+        """Return the median, the minimum, the maximum and whether values are missing; count the outliers."""
+        moments, values = self.moments, self.sample.values
+        if not moments.n:
+            raise DataError("no values in the training rows")
+        indicator = self.n_missing_in_training > 0
+        if moments.minimum == moments.maximum and not indicator:
+            raise DataError(f"constant in the training rows, {moments.minimum:g}")
+        lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75])
+        if upper > lower:
+            margin = _FAR * (upper - lower)
+            self.n_outliers = int(((values < lower - margin) | (values > upper + margin)).sum())
+        return float(median), moments.minimum, moments.maximum, indicator
+
+
+class DateFit(NumberFit):
+    """Moments of days since 1970, and which other parts of the dates vary."""
+
+    def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
+        super().__init__(decision, missing)
+        self.days = RunningMoments()
+        self.first: dict[str, float] = {}
+        self.varying: set[str] = set()
+
+    def read(self, table: Table) -> ReadColumn:
+        """Read dates."""
+        return read_dates(table, self.name, self.decision.date_format, self.missing)
+
+    def add_values(self, values: NDArray[np.generic]) -> None:
+        """Add dates."""
+        super().add_values(values)
+        if not len(values):
+            return
+        for part, numbers in date_parts(values.astype(np.float64)).items():
+            if (numbers != self.first.setdefault(part, float(numbers[0]))).any():
+                self.varying.add(part)
+            if part == "days":
+                self.days.add(numbers)
+
+    def fit(self) -> DateColumn:  # type: ignore[override]
+        """Return the column of dates."""
+        fill, low, high, indicator = self.range()
+        parts = tuple(cast(DatePart, part) for part in self.first if part in self.varying)
+        if not parts:
+            parts = ("days",)
+        mean, scale = self.days.mean_and_scale(self.name)
+        kind: Literal["datetime", "datetime_utc"]
+        kind = "datetime_utc" if self.decision.kind == "datetime_utc" else "datetime"
+        return DateColumn(self.name, kind, parts, mean, scale, fill, indicator, low, high, self.decision.date_format)
+
+
+class CategoryFit(FeatureFit):
+    """Counts of categories."""
+
+    def __init__(self, decision: Decision, missing: Collection[str] = (), max_categories: int = 100) -> None:
+        super().__init__(decision, missing)
+        self.counts: Counter[str] = Counter()
+        self.max_categories = max_categories
+
+    def read(self, table: Table) -> ReadColumn:
+        """Read categories."""
+        return read_categories(table, self.name, self.decision.kind, self.decision.values, self.missing)
+
+    def add_values(self, values: NDArray[np.generic]) -> None:
+        """Add categories."""
+        self.counts.update(values.tolist())
+
+    def fit(self) -> CategoryColumn:
+        """Return the column of categories: the most frequent ones, groups of others, and whether some are rare."""
+        if not self.counts:
+            raise DataError("no values in the training rows")
+        has_missing = self.n_missing_in_training > 0
+        if len(self.counts) == 1 and not has_missing:
+            raise DataError(f"constant in the training rows, {next(iter(self.counts))!r}")
+        # Of equally frequent categories the first in sorted order, so that the order of rows does not matter.
+        ranked = sorted(self.counts, key=lambda text: (-self.counts[text], text))
+        n_rare = list(self.counts.values()).count(1)
+        if self.counts.total() < MANY_ROWS or n_rare < 2 or n_rare == len(ranked):
+            n_rare = 0
+        known = ranked[: min(len(ranked) - n_rare, MAX_KNOWN)]
+        groups: list[list[str]] = [[] for _ in range(N_GROUPS)]
+        for text in known[self.max_categories :]:
+            groups[zlib.crc32(text.encode()) % N_GROUPS].append(text)
+        return CategoryColumn(
+            self.name,
+            tuple(sorted(known[: self.max_categories])),
+            self.decision.kind,
+            tuple(tuple(group) for group in groups if group),
+            len(known) < len(ranked),
+            has_missing,
+        )
+
+
+class WordsFit(FeatureFit):
+    """Counts of the rows in which each word occurs."""
+
+    def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
+        super().__init__(decision, missing)
+        self.counts: Counter[str] = Counter()
+
+    def read(self, table: Table) -> ReadColumn:
+        """Read text."""
+        return read_categories(table, self.name, "text", (), self.missing)
+
+    def add_values(self, values: NDArray[np.generic]) -> None:
+        """Add texts."""
+        for text in values.tolist():
+            self.counts.update(words_of(text))
+        if len(self.counts) > 10 * MAX_KNOWN:  # rare words of large tables
+            self.counts = Counter(dict(self.counts.most_common(MAX_KNOWN)))
+
+    def fit(self) -> WordsColumn:
+        """Return the words that occur in most rows, but in at least two."""
+        ranked = sorted((word for word, n in self.counts.items() if n > 1), key=lambda word: (-self.counts[word], word))
+        if not ranked:
+            raise DataError("free text without a word that occurs twice")
+        return WordsColumn(self.name, tuple(sorted(ranked[:N_WORDS])))
+
+
+def words_of(text: str) -> set[str]:
+    """Return the words of a text, in lower case.
+
+    Examples
+    --------
+    >>> sorted(words_of("Braund, Mr. Owen"))
+    ['braund', 'mr', 'owen']
+    """
+    return set(_WORD.findall(text.lower()))
+
+
+def feature_fit(decision: Decision, missing: Collection[str], max_categories: int) -> FeatureFit:
+    """Return the statistics to collect for a column."""
+    if decision.type == "category":
+        return CategoryFit(decision, missing, max_categories)
+    return {"number": NumberFit, "date": DateFit, "words": WordsFit}[decision.type](decision, missing)

@@ -1,0 +1,132 @@
+"""Fit the target: classes, or numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
+from gpubp.data._running_statistics import RunningMoments
+from gpubp.data._text_values import Kind, has_leading_zero, number_form, read_number
+from gpubp.data.preprocessing._decisions import are_few_whole_numbers, plain_values, quoted_list
+from gpubp.data.preprocessing._facts import ColumnFacts
+from gpubp.data.preprocessing._records import ClassTarget, ColumnSummary, ColumnType, LabelType, NumberTarget
+from gpubp.data.preprocessing._values import ReadColumn, missing_values, read_categories, read_numbers
+from gpubp.data.table import Table
+from gpubp.errors import DataError
+
+Task = Literal["auto", "classification", "regression"]
+
+
+@dataclass(frozen=True)
+class TargetDecision:
+    """Whether the targets are classes or numbers, and how they are read; `classes` are sorted."""
+
+    names: tuple[str, ...]
+    is_classes: bool
+    reason: str
+    kind: Kind = "number"
+    classes: tuple[str, ...] = ()
+    label_type: LabelType = "str"
+    number_formats: tuple[NumberFormat, ...] = ()
+    missing: tuple[str, ...] = ()
+
+    def read(self, table: Table) -> list[ReadColumn]:
+        """Read the target columns."""
+        if self.is_classes:
+            return [read_categories(table, self.names[0], self.kind, self.classes, self.missing)]
+        formats = zip(self.names, self.number_formats, strict=True)
+        return [read_numbers(table, name, number_format, self.missing) for name, number_format in formats]
+
+    def present(self, table: Table) -> NDArray[np.bool_]:
+        """Return a mask of the rows in which no target is missing."""
+        return np.all([~missing_values(column.values) for column in self.read(table)], axis=0)
+
+
+def decide_target(
+    facts: list[ColumnFacts], task: Task, requested: Mapping[str, ColumnType], missing: tuple[str, ...] = ()
+) -> TargetDecision:
+    """Decide whether targets are classes or numbers.
+
+    Raises
+    ------
+    DataError
+        If there are several targets of classes, only one class, or too many.
+    """
+    names = tuple(one.name for one in facts)
+    for one in facts:
+        if not one.counts and not one.marks:
+            raise DataError(f"the target {one.name!r} has no values; choose another with target= (--target)")
+    kinds = [requested.get(name) for name in names]
+    if task == "classification" and len(names) > 1:
+        raise DataError(f"classification takes one target, got {quoted_list(names)}")
+    first = facts[0]
+    formats = [PLAIN if one.is_numeric else find_number_format(one.counts) for one in facts]
+    if task == "auto" and "number" in kinds:
+        task = "regression"
+    if task == "auto" and len(names) == 1:
+        is_code = first.is_numeric and first.is_written and any(map(has_leading_zero, first.counts))
+        is_few = not first.is_truncated and formats[0] == PLAIN and are_few_whole_numbers(first.counts, first.n_values)
+        task = "classification" if kinds[0] == "category" or formats[0] is None or is_code or is_few else "regression"
+    if task == "classification":
+        return _classes(first, kinds[0] == "category", missing)
+    for one, number_format in zip(facts, formats, strict=True):
+        if number_format is None and requested.get(one.name) != "number":
+            example = next((text for text in one.counts if read_number(text) is None), "")
+            raise DataError(
+                f"the target {one.name!r} is mostly not numbers, such as {example[:60]!r}; correct it, or pass "
+                "task='classification' (--task classification)"
+            )
+    return TargetDecision(
+        names, False, "numbers", number_formats=tuple(one or PLAIN for one in formats), missing=missing
+    )
+
+
+def fit_class_target(decision: TargetDecision) -> ClassTarget:
+    """Return the fitted target of classes."""
+    return ClassTarget(decision.names[0], decision.classes, decision.label_type)
+
+
+def fit_number_target(decision: TargetDecision, moments: list[RunningMoments]) -> NumberTarget:
+    """Return the fitted target of numbers, scaled by the moments of the training rows."""
+    scales = (one.mean_and_scale(name) for name, one in zip(decision.names, moments, strict=True))
+    means, deviations = zip(*scales, strict=True)
+    return NumberTarget(decision.names, means, deviations, decision.number_formats)
+
+
+def summarize_target(facts: ColumnFacts, decision: TargetDecision, n_missing: int) -> ColumnSummary:
+    """Say what a target was taken for."""
+    return ColumnSummary(facts.name, "target", decision.reason, n_missing, len(facts.counts))
+
+
+def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...]) -> TargetDecision:
+    """Return the decision for a target of classes."""
+    name, counts = facts.name, dict(facts.counts)
+    if facts.is_truncated or len(counts) == facts.n_rows > 100:
+        raise DataError(
+            f"the target {name!r} has {'more than ' if facts.is_truncated else ''}{len(counts):,} classes, too many "
+            f"for {facts.n_rows:,} rows; choose another target, or pass task='regression' (--task regression)"
+        )
+    kind: Kind = facts.kind or "text"
+    is_code = facts.is_written and any(map(has_leading_zero, counts))
+    if facts.is_written and (is_code or is_requested or not facts.is_numeric):
+        kind = "text"
+    elif facts.is_numeric and facts.is_written:
+        counts = dict.fromkeys(filter(None, map(number_form, counts)), 1)
+    if kind == "text":
+        counts |= {text: facts.marks[text] for text in plain_values(facts, is_target=True)}
+    if len(counts) < 2:
+        shown = next(iter(counts), "none")
+        raise DataError(f"the target {name!r} has only one class, {shown!r}; at least two are needed")
+    if kind == "number":
+        classes = sorted(counts, key=float)
+        is_whole = all(text.lstrip("-").isdecimal() for text in classes)
+        label_type: LabelType = "int" if is_whole else "float"
+    else:
+        classes, label_type = sorted(counts), "bool" if kind == "bool" else "str"
+    if kind in ("datetime", "datetime_utc"):
+        kind = "text"
+    reason = {"number": "few whole numbers: classes", "bool": "true or false"}.get(kind, "classes")
+    return TargetDecision((name,), True, reason, kind, tuple(classes), label_type, missing=missing)
