@@ -1,13 +1,18 @@
 """Predict the target of each row of a table."""
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
 from gpubp.data.preprocessing import (
     ClassTarget,
+    Issue,
     Preprocessing,
     apply,
     decode_probabilities,
     decode_target,
+    encode,
     preprocessing_of,
 )
 from gpubp.data.table import Column
@@ -17,9 +22,22 @@ from gpubp.io.model_file import Model
 from gpubp.tabular.prepare import AnyTable, as_table
 
 
+class TableOutputs(NamedTuple):
+    """The network's outputs for the rows of a table, ``(n, j)``, and the values that did not fit the columns."""
+
+    outputs: np.ndarray
+    issues: tuple[Issue, ...]
+
+
 @np.errstate(all="ignore")
 def predict_table(
-    model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
+    model: Model,
+    table: AnyTable,
+    *,
+    device: str = "auto",
+    matmul_precision: str = "float32",
+    interval: float | None = None,
+    strict: bool = False,
 ) -> dict[str, Column]:
     """Predict the target of each row of a table.
 
@@ -28,11 +46,18 @@ def predict_table(
     model : Model
         ``fit_table(...).model``, or from :func:`gpubp.load_model`.
     table : Table, path, name, dict of columns, data frame or pyarrow table
-        With the feature columns that the model was trained on, in any order.
+        With the feature columns that the model was trained on, in any order; others are ignored.
     device : str
         See :func:`gpubp.backends.backend.choose_backend`.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         See :func:`gpubp.train`.
+    interval : float, optional
+        For regression, add the ends of an interval that holds this share of the targets, ``"target low"`` and
+        ``"target high"``; its width is that of the errors on rows that training held out (split conformal prediction;
+        Vovk, Gammerman & Shafer 2005).
+    strict : bool
+        Raise if a value is unreadable, is an unseen category, or is missing in a column without missing values in
+        training. By default such values are filled as in training.
 
     Returns
     -------
@@ -43,18 +68,29 @@ def predict_table(
     Raises
     ------
     DataError
-        If the table lacks a column of the model, or holds a value that the model does not accept.
+        If the table lacks a column of the model, or with `strict` holds a value that does not fit.
     ModelFileError
         If the model has no preprocessing, or one that does not fit its network.
     """
-    outputs = network_outputs(model, table, device=device, matmul_precision=matmul_precision)
-    return decode_outputs(preprocessing_of(model), outputs)
+    table = as_table(table)
+    if strict:
+        apply(preprocessing_of(model), table, strict=True)
+    outputs = table_outputs(model, table, device=device, matmul_precision=matmul_precision).outputs
+    predictions = decode_outputs(preprocessing_of(model), outputs)
+    return predictions if interval is None else predictions | intervals(model, predictions, interval)
 
 
 def network_outputs(
     model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
 ) -> np.ndarray:
     """Compute the network's outputs for each row of a table, ``(n, j)``; see :func:`predict_table`."""
+    return table_outputs(model, table, device=device, matmul_precision=matmul_precision).outputs
+
+
+def table_outputs(
+    model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
+) -> TableOutputs:
+    """Compute the network's outputs for each row of a table, and count the values that do not fit."""
     if not isinstance(model, Model):
         raise DataError(f"model must be a Model, from fit_table(...).model or load_model, got {type(model).__name__}")
     if model.theta.ndim != 1:
@@ -62,9 +98,35 @@ def network_outputs(
             f"the model is a stack of {model.theta.shape[0]} networks, but a table is predicted with one; save one "
             "network of the stack as a separate model"
         )
-    X = apply(preprocessing_of(model), as_table(table))
-    outputs: np.ndarray = predict(model.network, model.theta, X, device=device, matmul_precision=matmul_precision)
-    return outputs
+    encoded = encode(preprocessing_of(model), as_table(table))
+    outputs = predict(model.network, model.theta, encoded.X, device=device, matmul_precision=matmul_precision)
+    return TableOutputs(outputs, encoded.issues)
+
+
+def intervals(model: Model, predictions: dict[str, Column], share: float) -> dict[str, Column]:
+    """Return the ends of intervals around predicted numbers that hold a share of the targets.
+
+    Raises
+    ------
+    DataError
+        If the share is not between 0 and 1, the target is not numeric, or too few rows were held out in training.
+    """
+    if not 0.0 < share < 1.0:
+        raise DataError(f"an interval must hold a share of the targets between 0 and 1, such as 0.9, got {share}")
+    if isinstance(preprocessing_of(model).target, ClassTarget):
+        raise DataError("intervals are for numbers; this model predicts classes, whose probabilities are in its output")
+    errors = model.about.get("held_out_errors", {})
+    ends = {}
+    for name, numbers in predictions.items():
+        sorted_errors = errors.get(name, ()) if isinstance(errors, dict) else ()
+        place = math.ceil(share * (len(sorted_errors) + 1)) - 1
+        if place >= len(sorted_errors):
+            raise DataError(
+                f"an interval that holds {share:g} of the targets needs {math.ceil(share / (1 - share))} rows held out "
+                f"in training, and the model has {len(sorted_errors)}; train with a larger test_fraction"
+            )
+        ends |= {f"{name} low": numbers - sorted_errors[place], f"{name} high": numbers + sorted_errors[place]}
+    return ends
 
 
 def decode_outputs(preprocessing: Preprocessing, outputs: np.ndarray) -> dict[str, Column]:

@@ -30,6 +30,7 @@ from gpubp.data.preprocessing._records import (
 )
 from gpubp.data.preprocessing._targets import Task
 from gpubp.data.preprocessing._transform import (
+    Encoded,
     Issue,
     apply,
     class_values,
@@ -51,6 +52,7 @@ __all__ = [
     "ColumnSummary",
     "ColumnType",
     "DateColumn",
+    "Encoded",
     "FeatureColumn",
     "FittedTable",
     "Issue",

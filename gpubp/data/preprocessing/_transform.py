@@ -39,14 +39,18 @@ class Encoded(NamedTuple):
     issues: "tuple[Issue, ...]"
 
 
+Problem = Literal["missing", "unreadable", "unseen", "outside"]
+
+
 class Issue(NamedTuple):
     """Values of a column that were filled or that training did not see.
 
-    `problem` is "missing", "unreadable" or "unseen"; `example` is the first such value, described.
+    `problem` is "missing" (in a column that had no missing values), "unreadable", "unseen" (a category) or "outside"
+    (the range of the training rows); `example` is the first such value, described.
     """
 
     column: str
-    problem: Literal["missing", "unreadable", "unseen"]
+    problem: Problem
     n: int
     example: str
 
@@ -88,6 +92,7 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
            [0.]])
     """
     X, issues = encode(preprocessing, table)
+    issues = tuple(issue for issue in issues if issue.problem != "outside")
     if strict and issues:
         shown = "; ".join(
             f"{issue.n:,} {issue.problem} in column {issue.column!r}, first {issue.example}" for issue in issues
@@ -122,6 +127,9 @@ def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
             block, expects_missing = _encode_categories(column, known, read.values), column.missing
             issues += _issues(table, column.name, "unseen", unseen)
         blocks.append(block)
+        if isinstance(column, NumberColumn | DateColumn):
+            outside = (read.values < column.low) | (read.values > column.high)
+            issues += _issues(table, column.name, "outside", outside)
         issues += _issues(table, column.name, "unreadable", read.unreadable)
         if not expects_missing:
             issues += _issues(table, column.name, "missing", missing_values(read.values) & ~read.unreadable)
@@ -277,7 +285,7 @@ def _read_target(preprocessing: Preprocessing, table: Table) -> list[Column]:
 
 
 def _issues(
-    table: Table, name: str, problem: Literal["missing", "unreadable", "unseen"], mask: NDArray[np.bool_]
+    table: Table, name: str, problem: Problem, mask: NDArray[np.bool_]
 ) -> list[Issue]:
     if not mask.any():
         return []
