@@ -8,8 +8,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from gpubp._version import __version__
 from gpubp.cli.doctor.command import doctor
+from gpubp.cli.evaluate import evaluate
 from gpubp.cli.explain.command import explain
 from gpubp.cli.export import export
+from gpubp.cli.inspect.command import inspect as inspect_table
 from gpubp.cli.output import silence
 from gpubp.cli.predict.command import predict
 from gpubp.cli.reproduce import reproduce
@@ -54,7 +56,7 @@ def _help_of(command: Any) -> str:
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
 
-for command in (train, predict, show, export, doctor, explain, reproduce):
+for command in (train, predict, evaluate, inspect_table, show, export, doctor, explain, reproduce):
     app.command(cls=_Command, help=_help_of(command))(command)
 
 

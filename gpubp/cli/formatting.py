@@ -5,6 +5,8 @@ METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "macro_f1": "macro F1",
     "log_loss": "log loss",
+    "roc_auc": "ROC AUC",
+    "calibration_error": "calibration error",
     "r2": "R²",
     "mae": "mean absolute error",
     "rmse": "root mean squared error",

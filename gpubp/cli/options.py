@@ -58,3 +58,30 @@ def options_of(kind: type[Options]) -> Callable[[Callable[[Options], None]], Cal
         return command
 
     return decorate
+
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A file with the columns that the model was trained on, in any order, and perhaps others; a folder of "
+        "such files; or a built-in data set.",
+        show_default=False,
+    ),
+]
+Stream = Annotated[
+    bool,
+    typer.Option(
+        "--stream",
+        help="Read and write in parts, for data larger than memory. This is the default for folders and very large "
+        "files.",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse values that training did not see instead of filling and counting them."),
+]
+Columns = Annotated[
+    bool,
+    typer.Option("--columns", help="Print a table of the values of each column that do not fit, on stderr."),
+]

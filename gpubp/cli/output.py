@@ -110,14 +110,23 @@ def print_table(
     (output if output.is_terminal else wide).print(table)
 
 
-def print_scores(scores: dict[str, dict[str, float]], rows: dict[str, int]) -> None:
-    """Print one row for each score and one column for each part of the data."""
+def print_scores(
+    scores: dict[str, dict[str, float]],
+    rows: dict[str, int],
+    baseline: dict[str, float] | None = None,
+    *,
+    output: Console = console,
+) -> None:
+    """Print one row for each score and one column for each part of the data, and for the baseline if there is one."""
+    if baseline:
+        scores = {**scores, "baseline": baseline}
     # a model file lists them in alphabetical order
-    order = {name: index for index, name in enumerate([*SPLITS, *METRICS])}
+    order = {name: index for index, name in enumerate([*SPLITS, "baseline", *METRICS])}
     parts = sorted(scores, key=lambda part: order.get(part, 0))
     names = dict.fromkeys(name for part in parts for name in scores[part])
     cells = [
         [metric_name(name), *(number(scores[part][name]) if name in scores[part] else "" for part in parts)]
         for name in sorted(names, key=lambda name: order.get(split_metric(name)[0], 0))
     ]
-    print_table(["", *parts], [*cells, ["rows", *(f"{rows[part]:,}" if part in rows else "" for part in parts)]])
+    counts = ["rows", *(f"{rows[part]:,}" if part in rows else "" for part in parts)]
+    print_table(["", *parts], [*cells, counts], output=output)

@@ -9,7 +9,16 @@ from gpubp.data._running_statistics import RunningMoments
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target
 
 Scores = dict[str, float]
-"""Figures by name: accuracy, balanced_accuracy, macro_f1 and log_loss of classes; r2, mae and rmse of numbers."""
+"""Figures by name.
+
+Of classes: accuracy, balanced_accuracy, macro_f1, log_loss, roc_auc, calibration_error. Of numbers: r2, mae, rmse.
+"""
+
+MAX_RANKED = 20_000_000
+"""Probabilities that :class:`RunningScores` keeps to rank them; with more there is no ``roc_auc``."""
+
+N_BINS = 10
+"""Bins of probabilities in ``calibration_error``."""
 
 
 def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> Scores:
@@ -25,8 +34,11 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
     Returns
     -------
     dict of str to float
-        See `Scores`. Several numeric targets share one R squared, their mean, and have separate errors:
-        ``"mae weight"``, ... A single row has no R squared.
+        See `Scores`. ``roc_auc`` is the area under the receiver operating characteristic, for several classes the mean
+        of one against the rest over the classes that occur. ``calibration_error`` is the expected calibration error:
+        the mean distance between the probability of the predicted class and the share of correct predictions, in ten
+        bins (Naeini, Cooper & Hauskrecht 2015). Several numeric targets share one R squared, their mean, and have
+        separate errors: ``"mae weight"``, ... A single row has no R squared.
     """
     from sklearn import metrics
 
@@ -40,6 +52,8 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
             "balanced_accuracy": float(metrics.recall_score(labels, predicted, labels=present, average="macro")),
             "macro_f1": float(metrics.f1_score(labels, predicted, average="macro", zero_division=0)),
             "log_loss": float(metrics.log_loss(labels, probabilities, labels=np.arange(targets.shape[1]))),
+            **_roc_auc(labels, probabilities),
+            "calibration_error": _Calibration().add(labels, probabilities).error(),
         }
     true, predictions = decode_target(preprocessing, targets), decode_target(preprocessing, outputs)
     scores = {}
@@ -94,6 +108,10 @@ class _ClassScores:
     def __init__(self, n_classes: int) -> None:
         self.confusion = np.zeros((n_classes, n_classes), np.int64)
         self.log_loss = 0.0
+        self.calibration = _Calibration()
+        self.labels: list[np.ndarray] = []
+        self.probabilities: list[np.ndarray] = []
+        self.n_ranked = 0
 
     def add(self, labels: np.ndarray, outputs: np.ndarray) -> None:
         np.add.at(self.confusion, (labels, outputs.argmax(axis=1)), 1)
@@ -101,6 +119,13 @@ class _ClassScores:
         smallest = np.finfo(np.float64).eps  # scikit-learn's bound for probabilities that are 0
         of_true_class = np.clip(probabilities[np.arange(len(labels)), labels], smallest, 1.0 - smallest)
         self.log_loss -= float(np.sum(np.log(of_true_class)))
+        self.calibration.add(labels, probabilities)
+        self.n_ranked += probabilities.size
+        if self.n_ranked <= MAX_RANKED:
+            self.labels.append(labels)
+            self.probabilities.append(probabilities)
+        else:
+            self.labels, self.probabilities = [], []
 
     def scores(self) -> Scores:
         correct, true, predicted = np.diag(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
@@ -110,7 +135,28 @@ class _ClassScores:
             "balanced_accuracy": float(np.mean(correct[present] / true[present])),
             "macro_f1": float(np.mean(2.0 * correct[occurring] / (true + predicted)[occurring])),
             "log_loss": self.log_loss / int(true.sum()),
+            **(_roc_auc(np.concatenate(self.labels), np.concatenate(self.probabilities)) if self.labels else {}),
+            "calibration_error": self.calibration.error(),
         }
+
+
+class _Calibration:
+    """Correct predictions and probabilities of the predicted class, in bins of the probability."""
+
+    def __init__(self) -> None:
+        self.correct, self.confidence, self.n = np.zeros(N_BINS), np.zeros(N_BINS), 0
+
+    def add(self, labels: np.ndarray, probabilities: np.ndarray) -> "_Calibration":
+        predicted = probabilities.argmax(axis=1)
+        confidence = probabilities[np.arange(len(labels)), predicted]
+        bins = np.minimum((confidence * N_BINS).astype(np.intp), N_BINS - 1)
+        self.correct += np.bincount(bins, predicted == labels, N_BINS)
+        self.confidence += np.bincount(bins, confidence, N_BINS)
+        self.n += len(labels)
+        return self
+
+    def error(self) -> float:
+        return float(np.abs(self.correct - self.confidence).sum() / self.n)
 
 
 class _NumberScores:
@@ -128,6 +174,18 @@ class _NumberScores:
         if self.moments.squares == 0.0:  # scikit-learn's convention for a constant target
             return 1.0 if self.squares == 0.0 else 0.0
         return 1.0 - self.squares / self.moments.squares
+
+
+def _roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> Scores:
+    """Return the area under the ROC curve; nothing if fewer than two classes occur."""
+    from sklearn import metrics
+
+    present = np.unique(labels)
+    if len(present) < 2:
+        return {}
+    classes = present[1:] if probabilities.shape[1] == 2 else present
+    areas = [metrics.roc_auc_score(labels == one, probabilities[:, one]) for one in classes]
+    return {"roc_auc": float(np.mean(areas))}
 
 
 def _normalized(outputs: np.ndarray) -> Any:

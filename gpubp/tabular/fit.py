@@ -1,7 +1,7 @@
 """Train a network on a prepared table, and score it on held-out rows."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from gpubp.data.metrics import Scores
-from gpubp.data.preprocessing import ClassTarget, to_json
+from gpubp.data.metrics import Scores, score
+from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE
@@ -27,6 +27,9 @@ from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
+
+MAX_ERRORS = 1000
+"""Held-out errors that a model remembers for intervals."""
 
 SMALL_BATCH = 32
 BATCHES_IN_EPOCH = 50
@@ -49,12 +52,15 @@ class TableFit:
         target's units, for regression.
     rows : dict of str to int
         The number of rows in each part.
+    baseline : dict of str to float
+        The scores of the held-out rows if every prediction were the same: the shares of the classes, or the mean.
     """
 
     model: Model
     fit: Fit
     scores: dict[str, Scores]
     rows: dict[str, int]
+    baseline: Scores
 
 
 @np.errstate(all="ignore")
@@ -166,11 +172,18 @@ def fit_table(
         fit, checkpoint_error = error.fit, error
     predicted = partial(predict, network, fit.theta, matmul_precision=matmul_precision, device=fit.device)
     scores, n_rows = prepared.scores(predicted), prepared.rows
+    constant, held_out = prepared.constant_outputs(), prepared.held_out()
+    baseline: Scores = {}
+    if held_out is not None:
+        baseline = score(prepared.preprocessing, held_out[1], np.broadcast_to(constant, held_out[1].shape))
     about = {
         "task": prepared.task,
         "source": Path(prepared.source).name,
         "rows": n_rows,
         "scores": scores,
+        "baseline": baseline,
+        "constant_outputs": constant.tolist(),
+        "held_out_errors": _held_out_errors(prepared.preprocessing, held_out, predicted),
         "optimizer": {
             "name": optimizer.name,
             **{name: _json_setting(value) for name, value in optimizer.settings.items()},
@@ -187,7 +200,7 @@ def fit_table(
             "matmul_precision": matmul_precision,
         },
     }
-    result = TableFit(Model(network, fit.theta, to_json(prepared.preprocessing), about), fit, scores, n_rows)
+    result = TableFit(Model(network, fit.theta, to_json(prepared.preprocessing), about), fit, scores, n_rows, baseline)
     if checkpoint_error is not None:
         checkpoint_error.fit = result
         raise checkpoint_error
@@ -209,6 +222,26 @@ def network_for(
         output_activation="softmax" if is_classification else None,
         loss=loss or ("cross_entropy" if is_classification else "squared"),
     )
+
+
+def _held_out_errors(
+    preprocessing: Preprocessing,
+    held_out: tuple[np.ndarray, np.ndarray] | None,
+    predicted: Callable[[np.ndarray], np.ndarray],
+) -> dict[str, list[float]]:
+    """Return the sorted absolute errors of each numeric target on held-out rows, at most `MAX_ERRORS` quantiles."""
+    if held_out is None or isinstance(preprocessing.target, ClassTarget):
+        return {}
+    outputs = predicted(held_out[0])
+    if not np.isfinite(outputs).all():
+        return {}
+    true, guessed = decode_target(preprocessing, held_out[1]), decode_target(preprocessing, outputs)
+    errors = {}
+    for name in true:
+        ordered = np.sort(np.abs(true[name] - guessed[name]))
+        places = np.linspace(0, len(ordered) - 1, min(len(ordered), MAX_ERRORS)).round().astype(np.intp)
+        errors[name] = ordered[places].tolist()
+    return errors
 
 
 def _validation_score(task: str, targets: np.ndarray, outputs: np.ndarray) -> float:

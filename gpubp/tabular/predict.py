@@ -116,7 +116,7 @@ def intervals(model: Model, predictions: dict[str, Column], share: float) -> dic
     if isinstance(preprocessing_of(model).target, ClassTarget):
         raise DataError("intervals are for numbers; this model predicts classes, whose probabilities are in its output")
     errors = model.about.get("held_out_errors", {})
-    ends = {}
+    ends: dict[str, Column] = {}
     for name, numbers in predictions.items():
         sorted_errors = errors.get(name, ()) if isinstance(errors, dict) else ()
         place = math.ceil(share * (len(sorted_errors) + 1)) - 1

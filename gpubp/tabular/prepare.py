@@ -98,6 +98,16 @@ class PreparedTable:
         rows = self.parts["validation"]
         return (self.X[rows], self.targets[rows]) if len(rows) else None
 
+    def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the inputs and targets of the test rows, or without them of the validation rows."""
+        rows = self.parts["test"]
+        return (self.X[rows], self.targets[rows]) if len(rows) else self.validation()
+
+    def constant_outputs(self) -> np.ndarray:
+        """Return the means of the training targets, ``(j,)``: class shares, or the mean of numbers."""
+        means: np.ndarray = self.targets[self.parts["train"]].mean(axis=0)
+        return means
+
     def scores(self, predicted: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
         """Score the outputs of each part; a part without rows, or with outputs that are not finite, has no scores."""
         scores = {}

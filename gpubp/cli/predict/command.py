@@ -1,55 +1,66 @@
 """``gpubp predict``: predict the target of each row of a table with a model file."""
 
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gpubp.cli import options
-from gpubp.cli.formatting import metric_name, number
-from gpubp.cli.output import console, notes, print_facts, print_json, print_note
+from gpubp.cli.output import console, notes, print_facts, print_json, print_scores
 from gpubp.cli.paths import check_output
-from gpubp.cli.predict.compute import predict_in_parts, predict_whole
+from gpubp.cli.predict.compute import (
+    Decode,
+    Scoring,
+    compute_with,
+    note_training_rows,
+    predict_in_parts,
+    predict_whole,
+    print_issues,
+    scores_as_json,
+)
 from gpubp.cli.predict.formats import FORMATS, open_writer
 from gpubp.data.preprocessing import preprocessing_of
 from gpubp.data.readers import read_table
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.errors import DataError
-from gpubp.io.model_file import load_model
-from gpubp.tabular import network_outputs
+from gpubp.io.model_file import Model, load_model
+from gpubp.tabular import decode_outputs
+from gpubp.tabular.predict import intervals
 
 
 def predict(
     model: options.Model,
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="A file with the columns that the model was trained on, in any order; a folder of such files; or a "
-            "built-in data set.",
-            show_default=False,
-        ),
-    ],
+    data: options.Data,
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
             metavar="FILE",
-            help=f"A {' or '.join(FORMATS)} file. The default is CSV on stdout.",
+            help=f"A {', '.join(FORMATS)} file. The default is CSV on stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A column of DATA to write beside the predictions, such as an identifier. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="For numbers, add an interval that holds this share of the targets, such as 0.9.",
             show_default=False,
         ),
     ] = None,
     separator: options.Separator = None,
-    stream: Annotated[
-        bool,
-        typer.Option(
-            "--stream",
-            help="Read and write in parts, for data larger than memory. This is the default for folders and very "
-            "large files.",
-        ),
-    ] = False,
+    stream: options.Stream = False,
+    strict: options.Strict = False,
+    columns: options.Columns = False,
     device: options.Device = "auto",
     matmul_precision: options.MatmulPrecision = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of CSV.")] = False,
@@ -60,29 +71,37 @@ def predict(
     """
     if output is not None:
         check_output(output, (*FORMATS,), inputs=[data, model])
+    in_parts = stream or reason_to_stream(Path(data)) is not None
+    if in_parts and as_json and output is None:
+        raise DataError("--json prints all predictions in one object, but DATA is read in parts; pass --output FILE")
     trained = load_model(model)
-    preprocessing = preprocessing_of(trained)
-    compute = partial(network_outputs, trained, device=device, matmul_precision=matmul_precision)
-    if stream or reason_to_stream(Path(data)):
-        if as_json and output is None:
-            raise DataError(
-                "--json prints all predictions in one object, but DATA is read in parts; pass --output FILE"
-            )
+    compute = compute_with(trained, strict=strict, device=device, matmul_precision=matmul_precision)
+    decode, scoring = _decode(trained, interval), Scoring(trained)
+    if in_parts:
         tables = open_tables(Path(data), separator)
-        predicted = predict_in_parts(preprocessing, compute, tables, output)
+        predicted = predict_in_parts(compute, decode, scoring, tables, output, keep or ())
     else:
-        predicted = predict_whole(preprocessing, compute, read_table(data, separator=separator))
-        if output is not None or not as_json:
-            with open_writer(output) as write:
-                write(predicted.columns)
+        predicted = predict_whole(compute, decode, scoring, read_table(data, separator=separator), keep or ())
+    if predicted.columns and (output is not None or not as_json):
+        with open_writer(output) as write:
+            write(predicted.columns)
     if as_json:
-        columns = {name: values.tolist() for name, values in predicted.columns.items()}
-        where = {"output": str(output)} if output else {"predictions": columns}
-        print_json({"rows": predicted.n_rows, **where, "scores": predicted.scores})
+        values = {name: values.tolist() for name, values in predicted.columns.items()}
+        where = {"output": str(output)} if output else {"predictions": values}
+        print_json({"rows": predicted.n_rows, **where, **scores_as_json(predicted)})
     elif output is not None:
         print_facts([("written", f"{output} ({predicted.n_rows:,} rows)")], console)
+    print_issues(predicted, as_table=columns)
     if predicted.scores and not as_json:
-        scores = ", ".join(f"{metric_name(name)} {number(value)}" for name, value in predicted.scores.items())
-        print_facts([("scores", scores)], notes)
-        if trained.about.get("source") == Path(predicted.source).name:
-            print_note(f"these seem to include rows that the model was trained on; see gpubp show {model}")
+        print_scores({"scores": predicted.scores}, {"scores": predicted.n_scored}, predicted.baseline, output=notes)
+        note_training_rows(trained, predicted, model)
+
+
+def _decode(trained: Model, interval: float | None) -> Decode:
+    """Return a function that converts outputs to the columns to write."""
+
+    def decode(outputs: Any) -> Any:
+        predictions = decode_outputs(preprocessing_of(trained), outputs)
+        return predictions if interval is None else predictions | intervals(trained, predictions, interval)
+
+    return decode

@@ -1,22 +1,37 @@
 """Predict and score a table, as a whole or in parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp.cli.output import print_note
+from gpubp._core.text import excerpt
+from gpubp.cli.output import notes, print_note, print_table
 from gpubp.cli.predict.formats import Columns, open_writer
-from gpubp.data.metrics import RunningScores, Scores, score
-from gpubp.data.preprocessing import Preprocessing, encode_target
+from gpubp.data.metrics import RunningScores, Scores
+from gpubp.data.preprocessing import Issue, apply, encode_target, has_target, preprocessing_of
 from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
-from gpubp.tabular import decode_outputs
+from gpubp.io.model_file import Model
+from gpubp.tabular.predict import TableOutputs, table_outputs
 
-Compute = Callable[[Table], np.ndarray]
+Compute = Callable[[Table], TableOutputs]
 """Computes the network's outputs for the rows of a table."""
+
+Decode = Callable[[np.ndarray], Columns]
+"""Converts outputs to the columns to write."""
+
+FAR = 0.05
+"""A note is printed if more than this share of a column lies outside the range of the training rows."""
+
+_PROBLEMS = {
+    "missing": "missing, which they never were in training",
+    "unreadable": "not of the column's type, and taken as missing",
+    "unseen": "categories that training did not see",
+    "outside": "outside the range of the training rows",
+}
 
 
 class Predicted(NamedTuple):
@@ -24,38 +39,140 @@ class Predicted(NamedTuple):
 
     source: str  # the table
     n_rows: int
+    n_scored: int  # rows whose target is known
     columns: Columns  # empty if they were written in parts
-    scores: Scores | None  # None if the table has no target, or one that cannot be scored
+    scores: Scores | None  # None if the table has no target
+    baseline: Scores | None  # of the same output for each row
+    issues: tuple[Issue, ...]
 
 
-def predict_whole(preprocessing: Preprocessing, compute: Compute, table: Table) -> Predicted:
+class Scoring:
+    """Scores of the rows whose target is known, and those of constant outputs."""
+
+    def __init__(self, trained: Model) -> None:
+        self.preprocessing = preprocessing = preprocessing_of(trained)
+        self.n = 0
+        constant_outputs = trained.about.get("constant_outputs")
+        self.scores, self.baseline = RunningScores(preprocessing), RunningScores(preprocessing)
+        constant = np.asarray(constant_outputs if isinstance(constant_outputs, list) else [], dtype=np.float64)
+        self.constant = constant if constant.shape == (preprocessing.n_outputs,) else None
+
+    def add(self, table: Table, outputs: np.ndarray) -> None:
+        """Add the outputs for the rows of a table, if it has the target."""
+        if not set(self.preprocessing.target_names) <= set(table.columns):
+            return
+        known = has_target(self.preprocessing, table)
+        if not known.any():
+            return
+        targets = encode_target(self.preprocessing, table.select(known))
+        self.n += len(targets)
+        self.scores.add(targets, outputs[known])
+        if self.constant is not None:
+            self.baseline.add(targets, np.broadcast_to(self.constant, targets.shape))
+
+
+def compute_with(trained: Model, *, strict: bool, device: str, matmul_precision: str) -> Compute:
+    """Return a function that computes the outputs of a model; with `strict` values that do not fit are errors."""
+
+    def compute(table: Table) -> TableOutputs:
+        if strict:
+            apply(preprocessing_of(trained), table, strict=True)
+        return table_outputs(trained, table, device=device, matmul_precision=matmul_precision)
+
+    return compute
+
+
+def predict_whole(
+    compute: Compute, decode: Decode, scoring: Scoring, table: Table, keep: Iterable[str] = ()
+) -> Predicted:
     """Predict a table that is in memory."""
-    outputs = compute(table)
-    scores = None
-    if set(preprocessing.target_names) <= set(table.columns):
-        try:
-            scores = score(preprocessing, encode_target(preprocessing, table), outputs)
-        except DataError as error:  # the predictions do not depend on the target
-            print_note(f"no scores: {error}")
-    return Predicted(table.source, table.n_rows, decode_outputs(preprocessing, outputs), scores)
+    kept = _kept(table, keep)
+    outputs, issues = compute(table)
+    scoring.add(table, outputs)
+    return _predicted(table.source, table.n_rows, kept | decode(outputs), scoring, issues)
 
 
 def predict_in_parts(
-    preprocessing: Preprocessing, compute: Compute, tables: TableSource, output: Path | None
+    compute: Compute, decode: Decode, scoring: Scoring, tables: TableSource, output: Path | None, keep: Iterable[str]
 ) -> Predicted:
     """Predict a table part by part, and write each part to a file or to stdout."""
-    is_scored, running = set(preprocessing.target_names) <= set(tables.names), RunningScores(preprocessing)
+    issues = _Issues()
     with open_writer(output) as write:
         for piece in tables.pieces():
             try:
-                outputs = compute(piece.table)
+                outputs, found = compute(piece.table)
+                write(_kept(piece.table, keep) | decode(outputs))
             except DataError as error:
                 raise in_file(error, piece.origin) from error
-            write(decode_outputs(preprocessing, outputs))
-            try:
-                if is_scored:
-                    running.add(encode_target(preprocessing, piece.table), outputs)
-            except DataError as error:  # the predictions do not depend on the target
-                is_scored = False
-                print_note(f"no scores: {in_file(error, piece.origin)}")
-    return Predicted(tables.name, int(sum(tables.counts)), {}, running.scores() if is_scored else None)
+            scoring.add(piece.table, outputs)
+            issues.add(found)
+    return _predicted(tables.name, int(sum(tables.counts)), {}, scoring, issues.merged())
+
+
+def score_in_parts(compute: Compute, scoring: Scoring, tables: TableSource) -> Predicted:
+    """Score a table part by part."""
+    issues = _Issues()
+    for piece in tables.pieces():
+        try:
+            outputs, found = compute(piece.table)
+        except DataError as error:
+            raise in_file(error, piece.origin) from error
+        scoring.add(piece.table, outputs)
+        issues.add(found)
+    return _predicted(tables.name, int(sum(tables.counts)), {}, scoring, issues.merged())
+
+
+def scores_as_json(predicted: Predicted) -> dict[str, Any]:
+    """Return the scores, the baseline and the values that do not fit as JSON's own types."""
+    issues = [issue._asdict() for issue in predicted.issues]
+    return {"scores": predicted.scores, "baseline": predicted.baseline, "scored": predicted.n_scored, "issues": issues}
+
+
+def note_training_rows(trained: Model, predicted: Predicted, model: Path) -> None:
+    """Print a note if the table seems to be the one that the model was trained on."""
+    if trained.about.get("source") == Path(predicted.source).name:
+        print_note(f"these seem to include rows that the model was trained on; see gpubp show {model}")
+
+
+def print_issues(predicted: Predicted, *, as_table: bool) -> None:
+    """Print notes about the values that do not fit, or a table of all of them on stderr."""
+    if as_table:
+        rows = [
+            [issue.column, issue.problem, f"{issue.n:,}", f"{issue.n / predicted.n_rows:.1%}", issue.example]
+            for issue in predicted.issues
+        ]
+        print_table(["column", "problem", "values", "share", "first"], rows, left=2, output=notes)
+        return
+    for issue in predicted.issues:
+        if issue.problem != "other" and (issue.problem != "outside" or issue.n > FAR * predicted.n_rows):
+            share = f"{issue.n:,} of {predicted.n_rows:,} values are {_PROBLEMS[issue.problem]}"
+            print_note(f"column {excerpt(issue.column, 60)!r}: {share} (first in {issue.example})")
+
+
+class _Issues:
+    """The values that do not fit, added up over the parts of a table."""
+
+    def __init__(self) -> None:
+        self.by_problem: dict[tuple[str, str], Issue] = {}
+
+    def add(self, issues: Iterable[Issue]) -> None:
+        for issue in issues:
+            first = self.by_problem.setdefault((issue.column, issue.problem), issue._replace(n=0))
+            self.by_problem[issue.column, issue.problem] = first._replace(n=first.n + issue.n)
+
+    def merged(self) -> tuple[Issue, ...]:
+        return tuple(self.by_problem.values())
+
+
+def _kept(table: Table, names: Iterable[str]) -> Columns:
+    """Return columns of the table that are written beside the predictions."""
+    columns: Columns = {}
+    for name in names:
+        if name not in table.columns:
+            raise DataError(f"--keep: {table.source} has no column {name!r}")
+        columns[name] = table.texts(name)
+    return columns
+
+
+def _predicted(source: str, n_rows: int, columns: Columns, scoring: Scoring, issues: tuple[Issue, ...]) -> Predicted:
+    return Predicted(source, n_rows, scoring.n, columns, scoring.scores.scores(), scoring.baseline.scores(), issues)

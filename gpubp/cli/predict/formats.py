@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, BinaryIO
 from gpubp._core.text import escaped
 from gpubp.cli.output import console
 from gpubp.data.table import Column
+from gpubp.errors import DataError
 from gpubp.io.atomic_files import open_atomically
 
 Columns = dict[str, Column]
@@ -64,9 +66,53 @@ def parquet_format(file: BinaryIO) -> Iterator[Write]:
             writer.close()
 
 
+@contextmanager
+def jsonl_format(file: BinaryIO) -> Iterator[Write]:
+    """Write JSON lines: an object for each row, in UTF-8."""
+
+    def write(columns: Columns) -> None:
+        for row in zip(*(values.tolist() for values in columns.values()), strict=True):
+            file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False).encode() + b"\n")
+
+    yield write
+
+
+@contextmanager
+def excel_format(file: BinaryIO) -> Iterator[Write]:
+    """Write a sheet of Excel; text that begins with ``=`` stays text and is not a formula."""
+    try:
+        from openpyxl import Workbook
+        from openpyxl.cell import WriteOnlyCell
+    except ImportError as error:
+        raise DataError('writing .xlsx needs openpyxl: pip install "gpubp[tables]"') from error
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("predictions")
+    is_first = True
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        text = WriteOnlyCell(sheet, value=value)
+        text.data_type = "s"
+        return text
+
+    def write(columns: Columns) -> None:
+        nonlocal is_first
+        if is_first:
+            sheet.append(list(map(cell, columns)))
+        for row in zip(*(values.tolist() for values in columns.values()), strict=True):
+            sheet.append(list(map(cell, row)))
+        is_first = False
+
+    yield write
+    book.save(file)
+
+
 FORMATS: dict[str, Callable[[BinaryIO], AbstractContextManager[Write]]] = {
     ".csv": csv_format,
+    ".jsonl": jsonl_format,
     ".parquet": parquet_format,
+    ".xlsx": excel_format,
 }
 """Functions that open a writer on a file, by the suffix of the file."""
 

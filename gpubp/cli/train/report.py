@@ -33,7 +33,7 @@ _TYPES = {
 
 _STOP_REASONS = {
     "epochs": "the maximum number of epochs",
-    "patience": "the monitored loss improved by less than {tolerance:g} in each of the last {patience} epochs",
+    "patience": "since none of the last {patience} epochs lowered the monitored loss by more than {tolerance:g}",
     "converged": "converged",
     "diverged": "diverged",
     "callback": "stopped by a callback",
@@ -70,7 +70,7 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
     if notes.is_terminal and not job.quiet:
         notes.print()  # below the progress bar
     if saved.model is not None and outcome.result.scores:
-        print_scores(outcome.result.scores, outcome.result.rows)
+        print_scores(outcome.result.scores, outcome.result.rows, outcome.result.baseline)
         console.print()
     files = [(name, str(path)) for name, path in (("model", saved.model), ("picture", saved.picture)) if path]
     print_facts([("training", _course_text(outcome.result, job.options.patience)), *files], console)
@@ -146,7 +146,7 @@ def _course_text(result: TableFit, patience: int) -> str:
     reason = _STOP_REASONS[fit.stop_reason].format(patience=patience, tolerance=TOLERANCE)
     if not n_epochs:
         return f"{reason} in the first epoch"
-    best = f"; the weights are those of epoch {fit.best_epoch}" if 0 < fit.best_epoch < n_epochs else ""
+    best = f"; epoch {fit.best_epoch}, the best of all, is kept" if 0 < fit.best_epoch < n_epochs else ""
     epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs:,} epochs"
     return f"{epochs} in {fit.history.seconds[-1]:.1f} s, {reason}{best}"
 
@@ -160,6 +160,7 @@ def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str,
         "data": job.prepared.source,
         **{key: result.model.about[key] for key in ("task", "rows", "optimizer", "training")},
         "scores": None if saved.model is None else result.scores,
+        "baseline": result.baseline,
         "columns": [asdict(summary) for summary in preprocessing.summaries],
         "target": list(preprocessing.target_names),
         "classes": list(target.classes) if isinstance(target, ClassTarget) else None,

@@ -40,7 +40,7 @@ from gpubp.data.preprocessing._transform import (
     encode_target,
     has_target,
 )
-from gpubp.data.preprocessing._values import as_numbers
+from gpubp.data.preprocessing._values import as_numbers, read_dates, read_numbers
 
 __all__ = [
     "DESCRIPTIONS",
@@ -76,5 +76,7 @@ __all__ = [
     "from_json",
     "has_target",
     "preprocessing_of",
+    "read_dates",
+    "read_numbers",
     "to_json",
 ]

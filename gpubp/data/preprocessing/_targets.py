@@ -42,7 +42,8 @@ class TargetDecision:
 
     def present(self, table: Table) -> NDArray[np.bool_]:
         """Return a mask of the rows in which no target is missing."""
-        return np.all([~missing_values(column.values) for column in self.read(table)], axis=0)
+        present: NDArray[np.bool_] = np.all([~missing_values(column.values) for column in self.read(table)], axis=0)
+        return present
 
 
 def decide_target(

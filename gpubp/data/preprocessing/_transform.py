@@ -39,14 +39,14 @@ class Encoded(NamedTuple):
     issues: "tuple[Issue, ...]"
 
 
-Problem = Literal["missing", "unreadable", "unseen", "outside"]
+Problem = Literal["missing", "unreadable", "unseen", "other", "outside"]
 
 
 class Issue(NamedTuple):
     """Values of a column that were filled or that training did not see.
 
-    `problem` is "missing" (in a column that had no missing values), "unreadable", "unseen" (a category) or "outside"
-    (the range of the training rows); `example` is the first such value, described.
+    `problem` is "missing" (in a column that had no missing values), "unreadable", "unseen" (a category), "other" (a
+    category that training saw once or not at all) or "outside" (the range of the training rows); `example` is the first such value, described.
     """
 
     column: str
@@ -92,7 +92,7 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
            [0.]])
     """
     X, issues = encode(preprocessing, table)
-    issues = tuple(issue for issue in issues if issue.problem != "outside")
+    issues = tuple(issue for issue in issues if issue.problem not in ("outside", "other"))
     if strict and issues:
         shown = "; ".join(
             f"{issue.n:,} {issue.problem} in column {issue.column!r}, first {issue.example}" for issue in issues
@@ -125,7 +125,7 @@ def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
             read = read_categories(table, column.name, column.kind, known, preprocessing.missing)
             unseen = np.array([text is not None and text not in known for text in read.values], dtype=bool)
             block, expects_missing = _encode_categories(column, known, read.values), column.missing
-            issues += _issues(table, column.name, "unseen", unseen)
+            issues += _issues(table, column.name, "other" if column.other else "unseen", unseen)
         blocks.append(block)
         if isinstance(column, NumberColumn | DateColumn):
             outside = (read.values < column.low) | (read.values > column.high)
@@ -284,9 +284,7 @@ def _read_target(preprocessing: Preprocessing, table: Table) -> list[Column]:
     return [read_numbers(table, name, target.number_format(name), missing).values for name in target.names]
 
 
-def _issues(
-    table: Table, name: str, problem: Problem, mask: NDArray[np.bool_]
-) -> list[Issue]:
+def _issues(table: Table, name: str, problem: Problem, mask: NDArray[np.bool_]) -> list[Issue]:
     if not mask.any():
         return []
     row = int(mask.argmax())

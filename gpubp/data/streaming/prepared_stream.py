@@ -86,7 +86,7 @@ class PreparedStream:
         Number of rows of "train", "validation" and "test".
     ranges : dict
         Minimum and maximum of each numeric target, over all rows.
-    held_out : list of Piece
+    validation_pieces : list of Piece
         The validation rows.
     splits : callable
         Splits of `n` rows from number `first` on: ``splits(first, n)``.
@@ -100,7 +100,7 @@ class PreparedStream:
     preprocessing: Preprocessing
     rows: dict[str, int]
     ranges: dict[str, tuple[float, float]]
-    held_out: list[Piece]
+    validation_pieces: list[Piece]
     splits: Callable[[int, int], NDArray[np.int8]]
     counts: np.ndarray
     memory: int
@@ -136,16 +136,26 @@ class PreparedStream:
 
     def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the validation rows as X and targets; None if there are none."""
-        if not self.held_out:
+        if not self.validation_pieces:
             return None
         x, targets = zip(
             *(
                 encode_piece(self.preprocessing, piece, np.ones(piece.table.n_rows, dtype=bool))
-                for piece in self.held_out
+                for piece in self.validation_pieces
             ),
             strict=True,
         )
         return np.concatenate(x).astype("float32"), np.concatenate(targets).astype("float32")
+
+    def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the inputs and targets of the validation rows, which are in memory; None if there are none."""
+        return self.validation()
+
+    def constant_outputs(self) -> np.ndarray:
+        """Return the means of the targets, ``(j,)``: class shares, or the mean of numbers, of the validation rows."""
+        held_out = self.validation()
+        means: np.ndarray = np.zeros(self.n_outputs) if held_out is None else held_out[1].mean(axis=0, dtype=np.float64)
+        return means
 
     def scores(self, predict: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
         """Score the outputs for all rows of each split, in one more pass over the files."""

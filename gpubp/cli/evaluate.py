@@ -1,0 +1,57 @@
+"""``gpubp evaluate``: score a model file on the rows of a table."""
+
+from pathlib import Path
+
+from gpubp.cli import options
+from gpubp.cli.output import print_json, print_note, print_scores
+from gpubp.cli.predict.compute import (
+    Scoring,
+    compute_with,
+    note_training_rows,
+    predict_whole,
+    print_issues,
+    score_in_parts,
+    scores_as_json,
+)
+from gpubp.data.preprocessing import preprocessing_of
+from gpubp.data.readers import read_table
+from gpubp.data.streaming.table_files import open_tables, reason_to_stream
+from gpubp.errors import DataError
+from gpubp.io.model_file import load_model
+
+
+def evaluate(
+    model: options.Model,
+    data: options.Data,
+    separator: options.Separator = None,
+    stream: options.Stream = False,
+    strict: options.Strict = False,
+    columns: options.Columns = False,
+    device: options.Device = "auto",
+    matmul_precision: options.MatmulPrecision = "float32",
+    as_json: options.AsJson = False,
+) -> None:
+    """Score a model on the rows of a table that has the target.
+
+    The baseline beside the scores is that of the shares of the classes, or of the mean, in training.
+    """
+    trained = load_model(model)
+    compute = compute_with(trained, strict=strict, device=device, matmul_precision=matmul_precision)
+    if stream or reason_to_stream(Path(data)) is not None:
+        predicted = score_in_parts(compute, Scoring(trained), open_tables(Path(data), separator))
+    else:
+        predicted = predict_whole(compute, lambda outputs: {}, Scoring(trained), read_table(data, separator=separator))
+    if predicted.scores is None:
+        names = preprocessing_of(trained).target_names
+        raise DataError(
+            f"{data} cannot be scored: no row has a known value of the target {', '.join(map(repr, names))}; "
+            f"to predict it: gpubp predict {model} {data}"
+        )
+    if as_json:
+        print_json({"rows": predicted.n_rows, **scores_as_json(predicted)})
+    else:
+        print_scores({"scores": predicted.scores}, {"scores": predicted.n_scored}, predicted.baseline)
+    print_issues(predicted, as_table=columns)
+    if predicted.n_scored < predicted.n_rows:
+        print_note(f"{predicted.n_rows - predicted.n_scored:,} rows have no known target, and are not scored")
+    note_training_rows(trained, predicted, model)

@@ -1,0 +1,1 @@
+"""``gpubp inspect``."""
