@@ -44,7 +44,7 @@ def show(
     print_table(["layer", "activation", "units", "weights", "parameters"], _layers(network), left=2, total=True)
     if preprocessing is not None:
         console.print()
-        print_columns(preprocessing.summaries, console)
+        print_columns(preprocessing, console)
     if about.get("scores") and _are_scores(about["scores"]):
         console.print()
         row_counts = about.get("rows")

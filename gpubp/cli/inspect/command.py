@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from gpubp.cli import options
-from gpubp.cli.columns import print_columns
+from gpubp.cli.columns import TYPE_ADVICE, print_columns
 from gpubp.cli.inspect.page import column_page
 from gpubp.cli.output import console, print_facts, print_json, print_note
 from gpubp.cli.paths import check_output
@@ -59,14 +59,14 @@ def inspect(
     n_rows = decisions.facts[names[0]].n_rows
     if html is not None:
         with open_atomically(html) as file:
-            file.write(column_page(data, n_rows, summaries, first, fitted.preprocessing).encode())
+            file.write(column_page(data, n_rows, first, fitted.preprocessing).encode())
     if as_json:
         print_json({"data": data, "rows": n_rows, "columns": [asdict(summary) for summary in summaries]})
         return
     print_facts([("data", f"{first.source}: {n_rows:,} rows, {len(names):,} columns"), ("", "")], console)
-    print_columns(summaries, console)
+    print_columns(fitted.preprocessing, console)
     print_facts([("page", str(html))] if html is not None else [], console)
-    print_note("to take a column for something else: --type NAME=number, category, date, words or drop")
+    print_note(TYPE_ADVICE)
 
 
 def _pieces(data: str, separator: str | None) -> tuple[Callable[[], Iterator[Table]], Table]:

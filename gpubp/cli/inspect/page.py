@@ -7,7 +7,7 @@ from html import escape
 import numpy as np
 
 from gpubp._core.text import excerpt
-from gpubp.cli.columns import NAMES
+from gpubp.cli.columns import TYPE_NAMES, values_of
 from gpubp.data.preprocessing import ColumnSummary, DateColumn, NumberColumn, Preprocessing, read_dates, read_numbers
 from gpubp.data.table import Table
 
@@ -25,11 +25,10 @@ rect { fill: var(--bar); }
 """
 
 
-def column_page(
-    source: str, n_rows: int, summaries: Sequence[ColumnSummary], table: Table, preprocessing: Preprocessing
-) -> str:
+def column_page(source: str, n_rows: int, table: Table, preprocessing: Preprocessing) -> str:
     """Return the page; histograms show the rows of `table`, which may be the first part of a large one."""
-    rows = "\n".join(_row(summary, table, preprocessing) for summary in summaries)
+    summaries, values = preprocessing.summaries, values_of(preprocessing)
+    rows = "\n".join(_row(summary, values.get(summary.name, ""), table, preprocessing) for summary in summaries)
     shown = "" if table.n_rows == n_rows else f" Histograms show the first {table.n_rows:,} rows."
     title = f"Columns of {escape(excerpt(source, 200))}"
     heads = "".join(f'<th class="count">{name}</th>' for name in ("Missing", "Distinct", "Outliers"))
@@ -56,13 +55,13 @@ def column_page(
 """
 
 
-def _row(summary: ColumnSummary, table: Table, preprocessing: Preprocessing) -> str:
+def _row(summary: ColumnSummary, values: str, table: Table, preprocessing: Preprocessing) -> str:
     counts = (summary.n_missing, summary.n_distinct, summary.n_outliers)
     cells = "".join(f'<td class="count">{count:,}</td>' for count in counts)
     return (
         f'<tr class="{escape(summary.type)}"><td>{escape(excerpt(summary.name, 100))}</td>'
-        f"<td>{escape(NAMES.get(summary.type, summary.type))}</td>"
-        f"<td>{_histogram(summary.name, table, preprocessing)}</td>"
+        f"<td>{escape(TYPE_NAMES.get(summary.type, summary.type))}</td>"
+        f"<td>{_histogram(summary.name, table, preprocessing)}<br>{escape(values)}</td>"
         f"<td>{escape(summary.reason)}</td>{cells}</tr>"
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from gpubp._core.text import shortened
-from gpubp.cli.columns import print_columns
+from gpubp.cli.columns import TYPE_ADVICE, print_columns
 from gpubp.cli.formatting import number
 from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores
 from gpubp.cli.train.fit import FitOutcome
@@ -57,8 +57,8 @@ def print_job(job: TrainingJob) -> None:
         facts.append(("replaces", job.replaced))
     print_facts(facts, notes)
     print_facts([("", "")], notes)
-    print_columns(job.prepared.preprocessing.summaries, notes)
-    print_note("to take a column for something else: --type NAME=number, category, date, words or drop")
+    print_columns(job.prepared.preprocessing, notes)
+    print_note(TYPE_ADVICE)
     print_facts([("", "")], notes)
 
 

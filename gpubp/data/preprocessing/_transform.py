@@ -46,7 +46,8 @@ class Issue(NamedTuple):
     """Values of a column that were filled or that training did not see.
 
     `problem` is "missing" (in a column that had no missing values), "unreadable", "unseen" (a category), "other" (a
-    category that training saw once or not at all) or "outside" (the range of the training rows); `example` is the first such value, described.
+    category that training saw once or not at all) or "outside" (the range of the training rows). `example` describes
+    the first such value.
     """
 
     column: str
