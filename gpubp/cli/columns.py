@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
-from gpubp._core.text import excerpt, shortened
-from gpubp.cli.formatting import number
+from gpubp._core.text import escaped, shortened
 from gpubp.cli.output import print_table
 from gpubp.data.preprocessing import (
     MAX_COUNTED,
@@ -21,6 +20,8 @@ MOST_COLUMNS = 40
 
 TYPE_NAMES = {"drop": "dropped"}
 """Types whose names on the screen differ."""
+
+_PLAIN_REASONS = ("numbers", "text", "classes")  # that say no more than the type
 
 TYPE_ADVICE = "to take a column for something else: --type NAME=number, category, date, words or drop"
 
@@ -43,7 +44,7 @@ def values_of(preprocessing: Preprocessing) -> dict[str, str]:
     values = {}
     for column in preprocessing.columns:
         if isinstance(column, NumberColumn):
-            values[column.name] = f"{number(column.low)} to {number(column.high)}"
+            values[column.name] = f"{column.low:.6g} to {column.high:.6g}"
         elif isinstance(column, CategoryColumn):
             values[column.name] = _listed(column.categories)
         elif isinstance(column, WordsColumn):
@@ -59,16 +60,17 @@ def _row(summary: ColumnSummary, values: str) -> list[str]:
     distinct = f"{summary.n_distinct:,}" if summary.n_distinct < MAX_COUNTED else f"{MAX_COUNTED:,} or more"
     counts = [f"{count:,}" if count else "" for count in (summary.n_missing, summary.n_outliers)]
     column_type = TYPE_NAMES.get(summary.type, summary.type)
-    return [summary.name, column_type, values, summary.reason, counts[0], distinct, counts[1]]
+    reason = "" if summary.reason in _PLAIN_REASONS else summary.reason
+    return [summary.name, column_type, values, reason, counts[0], distinct, counts[1]]
 
 
 def _listed(texts: tuple[str, ...]) -> str:
-    return shortened([excerpt(text, 20) for text in texts], 4)
+    return shortened([text if len(text) <= 20 else f"{text[:19]}…" for text in map(escaped, texts)], 4)
 
 
 def _date(seconds: float) -> str:
     try:
         when = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
     except OverflowError:
-        return number(seconds)
+        return f"{seconds:.6g} s"
     return when.date().isoformat() if when.time() == when.min.time() else when.strftime("%Y-%m-%d %H:%M")

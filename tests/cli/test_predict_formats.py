@@ -1,6 +1,7 @@
 """Every file format of predictions is read back, whole and in parts."""
 
 import io
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,12 @@ from gpubp.__main__ import main
 from gpubp.cli.predict.formats import FORMATS
 from tests.registries import assert_same_names
 
-READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+READERS = {
+    ".csv": pd.read_csv,
+    ".jsonl": partial(pd.read_json, lines=True),
+    ".parquet": pd.read_parquet,
+    ".xlsx": pd.read_excel,
+}
 """For each format in FORMATS a function that reads a file of it to a pandas.DataFrame."""
 
 
@@ -36,10 +42,13 @@ def test_every_format_has_a_reader():
 @pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_predictions_are_read_back(suffix, options, capsys):
+    if suffix == ".xlsx":
+        pytest.importorskip("openpyxl")
+    table().drop(columns="buys").to_parquet("new.parquet")
     table().to_parquet("shop.parquet")
     model = fit_table(prepare_table("shop.parquet"), epochs=2, device="cpu").model
     save_model("m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
-    arguments = ("predict", "m.safetensors", "shop.parquet", "--device", "cpu", *options)
+    arguments = ("predict", "m.safetensors", "new.parquet", "--device", "cpu", *options)
     assert main([*arguments, "--output", f"p{suffix}"]) == 0
     assert capsys.readouterr().out == f"written    p{suffix} (300 rows)\n"
     found, expected = READERS[suffix](f"p{suffix}"), predict_table(model, "shop.parquet", device="cpu")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from gpubp._core.text import excerpt
 from gpubp.data._dates import ISO, read_date
 from gpubp.data._quantities import PLAIN, NumberFormat, read_quantity
-from gpubp.data._text_values import FORMS, MISSING_TEXTS, Kind, write_number
+from gpubp.data._text_values import FORMS, MISSING_TEXTS, Kind, read_number, write_number
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 
@@ -41,6 +41,9 @@ def read_numbers(
     if values.dtype != object:
         numbers = values.astype(np.float64)
         infinite = np.isinf(numbers)
+        marks = [mark for text in missing if (mark := read_number(text)) is not None]
+        if marks:  # such as -999
+            numbers[np.isin(numbers, marks)] = np.nan
         return ReadColumn(np.where(infinite, np.nan, numbers), infinite)
     if name in table.value_kinds:
         return _by_kind(table, name, np.float64, lambda part: read_numbers(part, name, number_format, missing))
