@@ -13,11 +13,16 @@ from gpubp.data.preprocessing import (
     ColumnOptions,
     ColumnType,
     Preprocessing,
+    TableDecisions,
     Task,
     apply,
+    column_decision,
     decide_table,
     encode_target,
     fit_columns,
+    read_dates,
+    read_numbers,
+    require_column,
 )
 from gpubp.data.readers import read_table
 from gpubp.data.streaming.split import SPLITS, validate_fractions
@@ -42,6 +47,10 @@ class PreparedTable:
         All rows.
     parts : dict of str to array of int
         The row numbers of ``"train"``, ``"validation"`` and ``"test"``; a part may be empty.
+    decisions : TableDecisions
+        What each column is.
+    split_by : str
+        How rows were held out: ``"group"``, ``"time"`` or, at random, ``""``.
     """
 
     table: Table
@@ -49,6 +58,8 @@ class PreparedTable:
     X: np.ndarray
     targets: np.ndarray
     parts: dict[str, np.ndarray]
+    decisions: TableDecisions
+    split_by: str = ""
 
     @property
     def task(self) -> str:
@@ -98,6 +109,14 @@ class PreparedTable:
         rows = self.parts["validation"]
         return (self.X[rows], self.targets[rows]) if len(rows) else None
 
+    def on_all_rows(self) -> "PreparedTable":
+        """Return the table with all rows for training, encoded by the statistics of all of them."""
+        everything = np.arange(self.table.n_rows)
+        fitted = fit_columns(self.decisions, [(self.table, np.ones(self.table.n_rows, dtype=bool))]).preprocessing
+        X, targets = apply(fitted, self.table), encode_target(fitted, self.table)
+        parts = dict(zip(SPLITS, (everything, everything[:0], everything[:0]), strict=True))
+        return replace(self, preprocessing=fitted, X=X, targets=targets, parts=parts)
+
     def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the inputs and targets of the test rows, or without them of the validation rows."""
         rows = self.parts["test"]
@@ -132,6 +151,8 @@ def prepare_table(
     strict: bool = False,
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
+    group: str | None = None,
+    time: str | None = None,
     seed: int = 0,
 ) -> PreparedTable:
     """Read a table, find its target and task, split its rows into parts, and encode them as matrices.
@@ -145,6 +166,10 @@ def prepare_table(
     test_fraction, validation_fraction : float
         Fractions of all rows, drawn at random and stratified by class. The test rows are scored once, after training;
         the validation rows are scored after each epoch, for early stopping. A part of fewer than two rows stays empty.
+    group : str, optional
+        Hold out whole groups: no value of this column, which becomes no input, is in two parts.
+    time : str, optional
+        Hold out the latest rows by this column of dates or numbers, the test rows after the validation rows.
     seed : int
         Seed of the split.
 
@@ -165,6 +190,8 @@ def prepare_table(
     validate_fractions(test_fraction, validation_fraction, seed)
     table = as_table(table)
 
+    if group is not None:
+        drop = [*drop, group]
     options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict)
     decisions = decide_table([table], options)
     present = decisions.target.present(table)
@@ -173,8 +200,16 @@ def prepare_table(
     if decisions.target.is_classes:
         classes = np.unique(decisions.target.read(table)[0].values[present].astype(str), return_inverse=True)[1]
     places = np.arange(len(all_rows))
-    rest, test = _split(places, classes, round(test_fraction * len(places)), seed)
-    training, validation = _split(rest, classes, round(validation_fraction * len(places)), seed)
+    if group is not None and time is not None:
+        raise DataError("group and time are two ways to hold out rows; choose one")
+    if group is not None:
+        keys = np.unique(_keys(table, group)[present], return_inverse=True)[1]
+        training, validation, test = _split_groups(keys, validation_fraction, test_fraction, seed)
+    elif time is not None:
+        training, validation, test = _split_in_time(_times(table, time)[present], validation_fraction, test_fraction)
+    else:
+        rest, test = _split(places, classes, round(test_fraction * len(places)), seed)
+        training, validation = _split(rest, classes, round(validation_fraction * len(places)), seed)
     if len(training) < 2:
         raise DataError(
             f"{table.source} has {len(places)} rows, which leaves {len(training)} for training; at least 2 are needed"
@@ -190,6 +225,8 @@ def prepare_table(
         apply(preprocessing, table),
         encode_target(preprocessing, table),
         dict(zip(SPLITS, (training, validation, test), strict=True)),
+        decisions,
+        "group" if group is not None else "time" if time is not None else "",
     )
 
 
@@ -213,3 +250,57 @@ def _split(rows: np.ndarray, classes: np.ndarray | None, size: int, seed: int) -
             strata = classes[rows]
     remaining, held_out = train_test_split(rows, test_size=size, random_state=seed, stratify=strata)
     return remaining, held_out
+
+
+def _keys(table: Table, name: str) -> np.ndarray:
+    """Return the values of a column as text; a missing value is a group of its own."""
+    require_column(table, name)
+    values = table.texts(name)
+    return np.array([f"missing {row}" if value is None else f"={value}" for row, value in enumerate(values.tolist())])
+
+
+def _times(table: Table, name: str) -> np.ndarray:
+    """Return a column of dates or numbers as numbers, for sorting."""
+    require_column(table, name)
+    decision = column_decision(table, name)
+    if decision.type not in ("number", "date"):
+        raise DataError(f"time needs a column of dates or numbers, and {name!r} holds {decision.reason}")
+    read = (
+        read_dates(table, name, decision.date_format)
+        if decision.type == "date"
+        else read_numbers(table, name, decision.number_format)
+    )
+    if np.isnan(read.values).any():
+        row = int(np.isnan(read.values).argmax())
+        raise DataError(f"time needs a date or number in each row, and {name!r} has none in {table.describe_row(row)}")
+    times: np.ndarray = read.values
+    return times
+
+
+def _split_groups(
+    groups: np.ndarray, validation_fraction: float, test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw groups in random order until a part has its share of the rows."""
+    n_groups = int(groups.max()) + 1
+    if n_groups < 3:
+        raise DataError(f"holding out groups needs at least 3 of them, got {n_groups}")
+    order = np.random.default_rng(seed).permutation(n_groups)
+    sizes = np.bincount(groups)[order]
+    ends = np.cumsum(sizes) / len(groups)
+    part_of_group = np.empty(n_groups, dtype=np.int8)
+    part_of_group[order] = np.where(
+        ends <= test_fraction, 2, np.where(ends <= test_fraction + validation_fraction, 1, 0)
+    )
+    return tuple(np.flatnonzero(part_of_group[groups] == part) for part in (0, 1, 2))  # type: ignore[return-value]
+
+
+def _split_in_time(
+    times: np.ndarray, validation_fraction: float, test_fraction: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hold out the latest rows; rows of one time stay together."""
+    first_test = np.quantile(times, 1.0 - test_fraction, method="higher") if test_fraction else np.inf
+    n_rest = 1.0 - test_fraction - validation_fraction
+    first_validation = np.quantile(times, n_rest, method="higher") if validation_fraction else first_test
+    test = np.flatnonzero(times >= first_test)
+    validation = np.flatnonzero((times >= first_validation) & (times < first_test))
+    return np.flatnonzero(times < min(first_test, first_validation)), validation, test

@@ -117,6 +117,18 @@ class TrainOptions:
         float,
         _data(metavar="FRACTION", min=0, help="Fraction of the rows used for early stopping."),
     ] = 0.1
+    group: Annotated[
+        str | None,
+        _data(
+            metavar="NAME",
+            help="Hold out whole groups of rows, by the values of this column, which becomes no input.",
+            show_default=False,
+        ),
+    ] = None
+    time: Annotated[
+        str | None,
+        _data(metavar="NAME", help="Hold out the latest rows, by this column of dates or numbers.", show_default=False),
+    ] = None
     hidden_layer_sizes: Annotated[
         str,
         _network(metavar="SIZES", help="Number of units in each hidden layer: 100,50; or none."),

@@ -178,7 +178,11 @@ def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | P
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,
     }
-    return prepare_stream(tables, **preparation) if tables else prepare_table(table, **preparation)
+    if tables:
+        if options.group is not None or options.time is not None:
+            raise DataError("--group and --time need the table in memory, and DATA is read in parts")
+        return prepare_stream(tables, **preparation)
+    return prepare_table(table, group=options.group, time=options.time, **preparation)
 
 
 def stem(data: str) -> str:

@@ -18,7 +18,8 @@ from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import ClassTarget
 from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
-from gpubp.tabular import TableFit
+from gpubp.tabular import PreparedTable, TableFit
+from gpubp.tabular.checks import suspicions
 from gpubp.training.checkpoints import checkpoints_in
 
 Facts = list[tuple[str, str]]
@@ -59,6 +60,8 @@ def print_job(job: TrainingJob) -> None:
     print_facts([("", "")], notes)
     print_columns(job.prepared.preprocessing, notes)
     print_note(TYPE_ADVICE)
+    for suspicion in suspicions(job.prepared) if isinstance(job.prepared, PreparedTable) else ():
+        print_note(suspicion)
     print_facts([("", "")], notes)
 
 

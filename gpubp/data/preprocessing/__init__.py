@@ -6,11 +6,13 @@ nested tuples of numbers and text, stored as JSON. Messages count rows from 1, w
 """
 
 from gpubp.data._text_values import DESCRIPTIONS, MISSING_TEXTS, Kind
+from gpubp.data.preprocessing._decisions import require_column
 from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._fitting import (
     ColumnOptions,
     FittedTable,
     TableDecisions,
+    column_decision,
     decide_table,
     fit_columns,
     fit_preprocessing,
@@ -66,6 +68,7 @@ __all__ = [
     "apply",
     "as_numbers",
     "class_values",
+    "column_decision",
     "decide_table",
     "decode_probabilities",
     "decode_target",
@@ -78,5 +81,6 @@ __all__ = [
     "preprocessing_of",
     "read_dates",
     "read_numbers",
+    "require_column",
     "to_json",
 ]

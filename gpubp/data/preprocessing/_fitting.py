@@ -179,6 +179,14 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions) -> TableDecisi
     return TableDecisions(source, options, tuple(features), target, facts)
 
 
+def column_decision(table: Table, name: str) -> Decision:
+    """Decide what one column of a table is, even if a network could not learn from it: row numbers are numbers."""
+    facts = ColumnFacts(name)
+    facts.add(table)
+    decision = decide(facts)
+    return decide(facts, "number") if decision.type == "drop" and facts.is_numeric else decision
+
+
 def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray[np.bool_]]]) -> FittedTable:
     """Compute the statistics of each column in one pass over a table's pieces, each with a mask of its training rows.
 

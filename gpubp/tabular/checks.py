@@ -1,0 +1,135 @@
+"""Look for signs that held-out scores flatter: leaks, rows that occur twice, groups of rows, an order in time."""
+
+import re
+
+import numpy as np
+
+from gpubp._core.text import excerpt
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, DateColumn, FeatureColumn
+from gpubp.tabular.prepare import PreparedTable
+
+MOST_ROWS = 10_000
+"""Rows of each part that are looked at."""
+
+LEAST_HELD_OUT = 20
+"""With fewer held-out rows nothing is said."""
+
+LEAK = 0.999
+"""A column that predicts this share of held-out rows, or of their variance, alone is suspicious."""
+
+REPEATED = 0.01
+"""A note is given if more than this share of the held-out rows occurs in training too."""
+
+_GROUP_NAMES = re.compile(
+    r"(.*[^a-z])?(id|patient|subject|customer|client|user|person|player|student|household|session|batch|store|site)"
+    r"([^a-z]?(id|no|nr|number|name))?",
+    re.IGNORECASE,
+)
+
+
+def suspicions(prepared: PreparedTable) -> list[str]:
+    """Return a sentence for each sign that the scores of held-out rows would flatter.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp.tabular import prepare_table
+    >>> x = np.random.default_rng(0).normal(size=200)
+    >>> prepared = prepare_table({"x": x, "copy": 2.0 * x, "y": x}, target="y")
+    >>> suspicions(prepared)[0]
+    "column 'x' predicts the target alone (R² 1.0000 on held-out rows): if it is not known when predictions are made, \
+drop it"
+    """
+    found = _leaks(prepared) + _repeated_rows(prepared)
+    if not prepared.split_by:
+        found += _groups(prepared) + _order(prepared)
+    return found
+
+
+def _sample(rows: np.ndarray) -> np.ndarray:
+    return rows[:: -(-len(rows) // MOST_ROWS)] if len(rows) else rows
+
+
+def _leaks(prepared: PreparedTable) -> list[str]:
+    """Fit a tree to each column alone, and a line to numbers."""
+    from sklearn.linear_model import LinearRegression
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    train, held_out = (_sample(prepared.parts[part]) for part in ("train", "test"))
+    if len(held_out) < LEAST_HELD_OUT:
+        return []
+    is_classes = isinstance(prepared.preprocessing.target, ClassTarget)
+    targets = prepared.targets.argmax(axis=1) if is_classes else prepared.targets
+    if is_classes and len(np.unique(targets[held_out])) < 2:
+        return []
+    tree = (DecisionTreeClassifier if is_classes else DecisionTreeRegressor)(min_samples_leaf=3, random_state=0)
+    models, name = ([tree], "accuracy") if is_classes else ([tree, LinearRegression()], "R²")
+    sentences = []
+    for column, inputs in _inputs(prepared):
+        x, x_held_out = prepared.X[train][:, inputs], prepared.X[held_out][:, inputs]
+        score = max(model.fit(x, targets[train]).score(x_held_out, targets[held_out]) for model in models)
+        if score >= LEAK:
+            sentences.append(
+                f"column {excerpt(repr(column.name), 60)} predicts the target alone ({name} {score:.4f} on held-out "
+                "rows): if it is not known when predictions are made, drop it"
+            )
+    return sentences
+
+
+def _inputs(prepared: PreparedTable) -> list[tuple[FeatureColumn, slice]]:
+    """Return the columns of the table with their columns of X."""
+    places, start = [], 0
+    for column in prepared.preprocessing.columns:
+        places.append((column, slice(start, start + len(column.inputs))))
+        start += len(column.inputs)
+    return places
+
+
+def _repeated_rows(prepared: PreparedTable) -> list[str]:
+    rows = np.ascontiguousarray(np.concatenate([prepared.X, prepared.targets], axis=1))
+    as_bytes = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+    train, held_out = as_bytes[prepared.parts["train"]], as_bytes[prepared.parts["test"]]
+    if len(held_out) < LEAST_HELD_OUT:
+        return []
+    n = int(np.isin(held_out, train).sum())
+    if n <= REPEATED * len(held_out):
+        return []
+    return [
+        f"{n:,} of {len(held_out):,} test rows are equal to training rows, features and target: their scores flatter "
+        "if new rows will be new"
+    ]
+
+
+def _groups(prepared: PreparedTable) -> list[str]:
+    summaries = prepared.preprocessing.summaries
+    n_rows = sum(prepared.rows.values())
+    return [
+        f"rows share values of {excerpt(repr(one.name), 60)} ({one.n_distinct:,} in {n_rows:,} rows): if new rows will "
+        f"come from others, hold out whole groups with group={one.name!r} (--group)"
+        for one in summaries
+        if one.type in ("category", "number", "drop")
+        and _GROUP_NAMES.fullmatch(one.name)
+        and LEAST_HELD_OUT <= one.n_distinct <= n_rows / 2
+        and not one.reason.startswith("constant")
+    ]
+
+
+def _order(prepared: PreparedTable) -> list[str]:
+    """Suggest a split in time if the rows are in the order of a date, and note an order by the target."""
+    sentences = []
+    for column in prepared.preprocessing.columns:
+        if isinstance(column, DateColumn) and "days" in column.parts:
+            places = {one.name: inputs for one, inputs in _inputs(prepared)}
+            days = prepared.X[:, places[column.name].start]
+            if len(days) >= LEAST_HELD_OUT and (np.diff(days) >= 0).mean() > 0.99:
+                sentences.append(
+                    f"rows are in the order of {excerpt(repr(column.name), 60)}: if the future is to be predicted, hold "
+                    f"out the latest rows with time={column.name!r} (--time)"
+                )
+    if isinstance(prepared.preprocessing.target, ClassTarget):
+        labels = prepared.targets.argmax(axis=1)
+        n_changes = int((np.diff(labels) != 0).sum())
+        is_sorted = len(labels) >= LEAST_HELD_OUT and n_changes < 2 * prepared.n_outputs
+        if is_sorted and any(not isinstance(column, CategoryColumn) for column in prepared.preprocessing.columns):
+            sentences.append("rows are sorted by the target: a column that counts rows or time would give it away")
+    return sentences
