@@ -92,8 +92,8 @@ class _BarCallback:
         self.next_redraw = self.start
 
     def __call__(self, progress: Progress) -> None:
-        if self.last is None:
-            self.epochs_before = progress.epoch - 1
+        if self.last is None or progress.epoch <= self.last.epoch:  # the first epoch, or that of another training
+            self.epochs_before, self.best, self.start = progress.epoch - 1, None, time.monotonic()
         self.last = progress
         score, loss = progress.validation_score, progress.validation_loss
         if score is not None:
@@ -114,7 +114,7 @@ class _BarCallback:
                 else f"{_duration_text(seconds / (epoch - self.epochs_before) * (epochs - epoch))} left"
             )
             figures = _figures(self.last, self.best, self.score_name)
-            self.bar.update(self.task, completed=epoch, duration=duration, figures=figures)
+            self.bar.update(self.task, completed=epoch, total=epochs, duration=duration, figures=figures)
         self.bar.refresh()
 
 

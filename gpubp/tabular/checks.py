@@ -17,6 +17,9 @@ LEAST_HELD_OUT = 20
 LEAK = 0.999
 """A column that predicts this share of held-out rows, or of their variance, alone is suspicious."""
 
+EXACT = 0.999999
+"""A target of which a weighted sum of columns explains this share was computed from them."""
+
 REPEATED = 0.01
 """A note is given if more than this share of the held-out rows occurs in training too."""
 
@@ -73,6 +76,13 @@ def _leaks(prepared: PreparedTable) -> list[str]:
                 f"column {excerpt(repr(column.name), 60)} predicts the target alone ({name} {score:.4f} on held-out "
                 "rows): if it is not known when predictions are made, drop it"
             )
+    if not sentences and not is_classes:
+        score = LinearRegression().fit(prepared.X[train], targets[train]).score(prepared.X[held_out], targets[held_out])
+        if score >= EXACT:
+            sentences.append(
+                f"the target is a weighted sum of the columns (R² {score:.6f} on held-out rows): drop those that are "
+                "parts of it"
+            )
     return sentences
 
 
@@ -109,7 +119,7 @@ def _groups(prepared: PreparedTable) -> list[str]:
         for one in summaries
         if one.type in ("category", "number", "drop")
         and _GROUP_NAMES.fullmatch(one.name)
-        and LEAST_HELD_OUT <= one.n_distinct <= n_rows / 2
+        and LEAST_HELD_OUT <= one.n_distinct <= 2 * n_rows / 3
         and not one.reason.startswith("constant")
     ]
 
@@ -123,8 +133,8 @@ def _order(prepared: PreparedTable) -> list[str]:
             days = prepared.X[:, places[column.name].start]
             if len(days) >= LEAST_HELD_OUT and (np.diff(days) >= 0).mean() > 0.99:
                 sentences.append(
-                    f"rows are in the order of {excerpt(repr(column.name), 60)}: if the future is to be predicted, hold "
-                    f"out the latest rows with time={column.name!r} (--time)"
+                    f"rows are in the order of {excerpt(repr(column.name), 60)}: to predict the future, hold out the "
+                    f"latest rows with time={column.name!r} (--time)"
                 )
     if isinstance(prepared.preprocessing.target, ClassTarget):
         labels = prepared.targets.argmax(axis=1)

@@ -46,6 +46,8 @@ class TableFit:
     fit : Fit
         The result of :func:`gpubp.train`; ``history.validation_score`` is the accuracy or R squared of each epoch.
         Early stopping monitors the loss, not this score.
+    refit : Fit, optional
+        The training on all rows that followed, whose weights are those of `model`; None if there was none.
     scores : dict of str to dict
         The scores of ``"train"``, ``"validation"`` and ``"test"``, if they have rows: accuracy, balanced accuracy,
         macro F1 and log loss for classification; R squared, mean absolute error and root mean squared error, in the
@@ -61,6 +63,7 @@ class TableFit:
     scores: dict[str, Scores]
     rows: dict[str, int]
     baseline: Scores
+    refit: Fit | None = None
 
 
 @np.errstate(all="ignore")
@@ -84,8 +87,13 @@ def fit_table(
     checkpoint: str | PathLike[str] | Checkpoints | None = None,
     resume: bool = False,
     parallel: str | ProcessGroup | None = None,
+    refit: bool = True,
+    refit_callbacks: Iterable[Callback] = (),
 ) -> TableFit:
     """Train a network to predict the target of a prepared table from its features, and score it.
+
+    After the network has been scored on the rows that were held out, another is trained on all rows, for as many epochs
+    as the first one's best; its weights are those of the model.
 
     Parameters
     ----------
@@ -114,6 +122,10 @@ def fit_table(
         See :func:`gpubp.train`; the training rows must be those of the checkpoint.
     l2, tolerance, device, dtype, matmul_precision, parallel
         See :func:`gpubp.train`.
+    refit : bool
+        Whether to train on all rows in the end. It is left out if training was interrupted or diverged.
+    refit_callbacks : iterable of callables
+        Callbacks of this second training.
 
     Returns
     -------
@@ -141,6 +153,16 @@ def fit_table(
     optimizer = adam() if optimizer is None else optimizer
     if batch_size == "auto" and isinstance(optimizer, Optimizer):
         batch_size = min(DEFAULT_BATCH_SIZE, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
+    options: dict[str, Any] = {
+        "optimizer": optimizer,
+        "batch_size": batch_size,
+        "seed": seed,
+        "l2": l2,
+        "device": device,
+        "dtype": dtype,
+        "matmul_precision": matmul_precision,
+        "parallel": parallel,
+    }
     validation_data = prepared.validation()
     checkpoint_error = None
     try:
@@ -148,23 +170,16 @@ def fit_table(
             network,
             X,
             targets,
-            optimizer=optimizer,
             epochs=epochs,
-            batch_size=batch_size,
-            seed=seed,
-            l2=l2,
             validation_data=validation_data,
             scoring=partial(_validation_score, prepared.task) if validation_data else None,
             monitor="loss",
             patience=patience,
             tolerance=tolerance,
             callbacks=callbacks,
-            device=device,
-            dtype=dtype,
-            matmul_precision=matmul_precision,
-            parallel=parallel,
             checkpoint=checkpoint,
             resume=resume,
+            **options,
         )
     except CheckpointError as error:
         if error.fit is None:
@@ -176,7 +191,7 @@ def fit_table(
     baseline: Scores = {}
     if held_out is not None:
         baseline = score(prepared.preprocessing, held_out[1], np.broadcast_to(constant, held_out[1].shape))
-    about = {
+    about: dict[str, Any] = {
         "task": prepared.task,
         "source": Path(prepared.source).name,
         "rows": n_rows,
@@ -200,11 +215,31 @@ def fit_table(
             "matmul_precision": matmul_precision,
         },
     }
-    result = TableFit(Model(network, fit.theta, to_json(prepared.preprocessing), about), fit, scores, n_rows, baseline)
+    model = Model(network, fit.theta, to_json(prepared.preprocessing), about)
+    result = TableFit(model, fit, scores, n_rows, baseline)
     if checkpoint_error is not None:
         checkpoint_error.fit = result
         raise checkpoint_error
+    is_complete = fit.stop_reason not in ("interrupted", "diverged") and fit.best_epoch > 0
+    if refit and is_complete and n_rows["train"] < sum(n_rows.values()):
+        result = _refitted(prepared, result, options | {"epochs": fit.best_epoch, "callbacks": refit_callbacks})
     return result
+
+
+def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, options: dict[str, Any]) -> TableFit:
+    """Train on all rows; if that is interrupted or diverges, the first model stays."""
+    everything = prepared.on_all_rows()
+    first = result.model.network
+    network = network_for(
+        everything, hidden_layer_sizes=first.sizes[1:-1], activation=first.activations[0], loss=first.loss
+    )
+    everything = _scaled_for(network.loss, everything)
+    fit = train(network, *everything.training(), **options)
+    if fit.stop_reason in ("interrupted", "diverged"):
+        return result
+    about = {**result.model.about, "refit": {"rows": everything.rows["train"], "epochs": len(fit.history.loss)}}
+    model = Model(network, fit.theta, to_json(everything.preprocessing), about)
+    return replace(result, model=model, refit=fit)
 
 
 def network_for(

@@ -50,6 +50,8 @@ def fit(job: TrainingJob) -> FitOutcome:
                 parallel=job.processes,
                 checkpoint=None if options.checkpoint is None else Checkpoints(options.checkpoint, options.every),
                 resume=options.resume,
+                refit=not options.no_refit,
+                refit_callbacks=[show_progress],
             )
         except CheckpointError as error:
             if error.fit is None:

@@ -209,6 +209,13 @@ class TrainOptions:
             help="Train one network with several processes: mpi, none, or auto, which uses those started by mpiexec.",
         ),
     ] = "auto"
+    no_refit: Annotated[
+        bool,
+        _training(
+            "--no-refit",
+            help="Keep the network that was scored, instead of training another on all rows for as many epochs.",
+        ),
+    ] = False
     output: Annotated[
         Path | None,
         _output(

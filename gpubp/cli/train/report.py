@@ -151,7 +151,8 @@ def _course_text(result: TableFit, patience: int) -> str:
         return f"{reason} in the first epoch"
     best = f"; epoch {fit.best_epoch}, the best of all, is kept" if 0 < fit.best_epoch < n_epochs else ""
     epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs:,} epochs"
-    return f"{epochs} in {fit.history.seconds[-1]:.1f} s, {reason}{best}"
+    again = "" if result.refit is None else f"; then trained on all rows for {len(result.refit.history.loss):,} epochs"
+    return f"{epochs} in {fit.history.seconds[-1]:.1f} s, {reason}{best}{again}"
 
 
 def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str, Any]:

@@ -147,6 +147,18 @@ class PreparedStream:
         )
         return np.concatenate(x).astype("float32"), np.concatenate(targets).astype("float32")
 
+    def on_all_rows(self) -> "PreparedStream":
+        """Return the stream with all rows for training; the statistics stay those of the training rows."""
+
+        def splits(first: int, n: int) -> NDArray[np.int8]:
+            assigned = self.splits(first, n)
+            return np.where(assigned == NONE, NONE, TRAIN).astype(np.int8)
+
+        blocks = zip(np.cumsum(self.tables.counts) - self.tables.counts, self.tables.counts, strict=True)
+        counts = np.asarray([int((splits(int(first), int(n)) == TRAIN).sum()) for first, n in blocks])
+        rows = {"train": int(counts.sum()), "validation": 0, "test": 0}
+        return replace(self, rows=rows, validation_pieces=[], splits=splits, counts=counts)
+
     def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the inputs and targets of the validation rows, which are in memory; None if there are none."""
         return self.validation()
