@@ -22,7 +22,8 @@ _OTHERS = ("%Y-%m", "%b %Y", "%B %Y", "%b-%Y", "%H:%M", "%H:%M:%S", "%I:%M %p", 
 FORMATS = (ISO, *(day + time for day in _DAYS for time in _TIMES), *_OTHERS)
 """Formats that are tried in this order, so that 1/2/2020 is January 2 unless the column has a day above 12 there."""
 
-_SAMPLE = 1000
+_SAMPLE, _FEW = 1000, 20  # texts that a format is tried on, and those of which it must read one to be tried on all
+_LONGEST = 64  # characters of a date
 _SECONDS_OF_DAY = 86400.0
 
 
@@ -34,6 +35,8 @@ def read_date(text: str, date_format: str) -> float | None:
     >>> read_date("1970-01-02", ISO), read_date("2/1/1970", "%d/%m/%Y"), read_date("soon", ISO)
     (86400.0, 86400.0, None)
     """
+    if len(text) > _LONGEST:
+        return None
     if date_format == ISO:
         form = datetime_form(text) or datetime_utc_form(text)
         if form is None:
@@ -62,19 +65,22 @@ def find_date_format(counts: Mapping[str, int]) -> str | None:
     >>> find_date_format({"1/2/2020": 1, "25/2/2020": 1, "3/2/2020": 1})
     '%d/%m/%Y'
     """
-    texts = list(counts)
-    if not texts or not any(character.isdigit() for character in texts[0]):
+    sample = list(counts)[:: -(-len(counts) // _SAMPLE) or 1]
+    n_total = sum(counts[text] for text in sample)
+    sample = [text for text in sample if any(character.isdigit() for character in text)]
+    if not sample or sum(counts[text] for text in sample) < MOST * n_total:
         return None
-    step = -(-len(texts) // _SAMPLE)
-    sample = texts[::step]
+    few = sample[:: -(-len(sample) // _FEW)]
     best, n_best = None, 0
     for date_format in FORMATS:
-        if best is not None and read_date(sample[0], date_format) is None:
+        if all(read_date(text, date_format) is None for text in few):
             continue
         n = sum(counts[text] for text in sample if read_date(text, date_format) is not None)
         if n > n_best:
             best, n_best = date_format, n
-    return best if n_best >= MOST * sum(counts[text] for text in sample) else None
+        if n == n_total:
+            break
+    return best if n_best >= MOST * n_total else None
 
 
 def date_parts(seconds: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

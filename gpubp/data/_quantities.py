@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from gpubp.data._text_values import read_number
+from gpubp.data._text_values import has_leading_zero, read_number
 
 MOST = 0.9
 """A column is of a type if at least this share of its values can be read as it; the others are then missing."""
 
 MAGNITUDES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
 """Suffixes that stand for powers of ten, if a column has several of them."""
+
+_LONGEST = 100  # characters of a number with its unit
 
 _SIGN = "[-+\u2212]"
 _QUANTITY = re.compile(
@@ -102,7 +104,7 @@ def find_number_format(counts: Mapping[str, int]) -> NumberFormat | None:
         if (parts := _split(text)) is not None:
             units[parts[0]] += n
             numerals[parts[1]] += n
-    if not units or numerals.total() < MOST * total or _are_codes(numerals):
+    if not units or numerals.total() < MOST * total or any(map(has_leading_zero, numerals)):
         return None
     formats = {
         one: sum(n for numeral, n in numerals.items() if _read_numeral(numeral, one) is not None) for one in _FORMATS
@@ -120,7 +122,7 @@ def find_number_format(counts: Mapping[str, int]) -> NumberFormat | None:
 
 def _split(text: str) -> tuple[str, str, float] | None:
     """Split a text into its unit, the digits of its number and the sign."""
-    match = _QUANTITY.fullmatch(text.strip())
+    match = None if len(text) > _LONGEST else _QUANTITY.fullmatch(text.strip())
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     is_negative = match["open"] or any(sign and sign != "+" for sign in (match["sign"], match["after_sign"]))
@@ -143,6 +145,3 @@ def _read_numeral(numeral: str, number_format: NumberFormat) -> float | None:
     number = read_number(numeral)
     return None if number is None else float(number)
 
-
-def _are_codes(numerals: Mapping[str, int]) -> bool:
-    return any(len(numeral) > 1 and numeral[0] == "0" and numeral.isdecimal() for numeral in numerals)

@@ -30,7 +30,7 @@ MISSING_TEXTS = (
 BOOL_WORDS = (("true", "yes", "y", "t", "on"), ("false", "no", "n", "f", "off"))
 """Words for true and false, in lower case."""
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|infinity|nan)", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(\d++(\.\d*+)?|\.\d++)(e[-+]?\d++)?|[-+]?(inf|infinity|nan)", re.ASCII | re.IGNORECASE)
 _INTEGER = re.compile(r"[-+]?\d{1,300}", re.ASCII)
 _DATETIME = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?(?:\.(\d{1,18}))?)?\s?(Z|UTC|[-+]\d\d(?::?\d\d)?)?", re.ASCII

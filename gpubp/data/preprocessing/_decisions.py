@@ -9,7 +9,7 @@ from gpubp._core.names import near_miss, unknown
 from gpubp._core.text import excerpt, shortened
 from gpubp.data._dates import ISO, find_date_format
 from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
-from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, Kind, datetime_utc_form, has_leading_zero
+from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, Kind, datetime_utc_form, has_leading_zero, read_number
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.data.preprocessing._records import ColumnType
 from gpubp.data.table import Table
@@ -90,7 +90,9 @@ def decide(facts: ColumnFacts, requested: ColumnType | None = None, *, max_categ
         return Decision(name, "date", DESCRIPTIONS[facts.kind], facts.kind)
     if facts.kind == "bool":
         return Decision(name, "category", DESCRIPTIONS["bool"], "bool")
-    return _of_numbers(facts) if facts.is_numeric else _of_text(facts, counts, values, max_categories)
+    if facts.is_numeric or all(read_number(text) is not None for text in counts):
+        return _of_numbers(facts)
+    return _of_text(facts, counts, values, max_categories)
 
 
 def _as_requested(facts: ColumnFacts, counts: Mapping[str, int], requested: ColumnType) -> Decision:
@@ -109,7 +111,7 @@ def _as_requested(facts: ColumnFacts, counts: Mapping[str, int], requested: Colu
 def _of_numbers(facts: ColumnFacts) -> Decision:
     """Decide about a column in which every value is a number."""
     name, counts = facts.name, facts.counts
-    if facts.is_written and _are_codes(counts):
+    if are_codes(counts):
         return Decision(name, "category", f"codes with leading zeros, such as {_shown(_first_code(counts))}")
     if facts.n_values >= LEAST_ROWS and facts.n_values == facts.n_rows and not _COUNTING_NAMES.fullmatch(name):
         numbers = None if facts.is_truncated or facts.has_repeats else _whole_numbers(counts)
@@ -141,7 +143,7 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
     is_unique = facts.n_values >= LEAST_ROWS and not facts.has_repeats
     if n_words < TEXT_WORDS and is_unique and not values:
         return Decision(name, "drop", f"an identifier: text such as {example}, none of it twice")
-    if n_words >= TEXT_WORDS and (is_unique or len(counts) > max(max_categories, facts.n_values // 2)):
+    if n_words >= TEXT_WORDS and (is_unique or len(counts) > max(max_categories, sum(counts.values()) // 2)):
         return Decision(name, "words", f"free text, {n_words:.0f} words on average")
     return Decision(name, "category", "text", values=values)
 
@@ -149,12 +151,14 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
 def plain_values(facts: ColumnFacts, *, is_target: bool = False) -> tuple[str, ...]:
     """Return the texts of missing values that are plainly values of a column, such as Namibia's code among others.
 
-    They are: NA among at least five other codes of two capital letters; a punctuation mark among others; None in a
+    They are, unless the user says that they are missing: NA among at least five other codes of two capital letters; a punctuation mark among others; None in a
     column that says otherwise what is missing, and in a target.
     """
     others = list(facts.counts)
     plain = []
     for text in facts.marks:
+        if not text.strip() or text.strip() in facts.missing:
+            continue
         if len(text) == 2 and text.isalpha():
             is_plain = len(others) >= 5 and all(re.fullmatch("[A-Z]{2}", other) for other in others)
         elif text.isascii() and not text.isalnum() and len(text) == 1:
@@ -221,7 +225,8 @@ def _whole_numbers(texts: Collection[str]) -> list[int] | None:
     return [int(number) for number in numbers] if all(number.is_integer() for number in numbers) else None
 
 
-def _are_codes(texts: Collection[str]) -> bool:
+def are_codes(texts: Collection[str]) -> bool:
+    """Return whether texts are codes of digits, at least one of which begins with a zero."""
     return all(text.isdecimal() for text in texts) and any(map(has_leading_zero, texts))
 
 

@@ -26,6 +26,9 @@ from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 
 
+_MISSING_TEXTS = frozenset(MISSING_TEXTS)
+
+
 class ReadColumn(NamedTuple):
     """The values of a column, NaN or None where missing, and which of the missing ones are unreadable."""
 
@@ -41,10 +44,7 @@ def read_numbers(
     if values.dtype != object:
         numbers = values.astype(np.float64)
         infinite = np.isinf(numbers)
-        marks = [mark for text in missing if (mark := read_number(text)) is not None]
-        if marks:  # such as -999
-            numbers[np.isin(numbers, marks)] = np.nan
-        return ReadColumn(np.where(infinite, np.nan, numbers), infinite)
+        return ReadColumn(np.where(infinite | missing_numbers(values, missing), np.nan, numbers), infinite)
     if name in table.value_kinds:
         return _by_kind(table, name, np.float64, lambda part: read_numbers(part, name, number_format, missing))
     if kind == "bool":
@@ -152,10 +152,18 @@ def missing_values(values: Column) -> NDArray[np.bool_]:
     return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
 
 
+def missing_numbers(values: Column, missing: Collection[str]) -> NDArray[np.bool_]:
+    """Return a mask of the numbers of an array that mean a missing value, such as -999, as the texts `missing` say."""
+    numbers = [number for number in map(read_number, missing) if number is not None]
+    if not numbers or values.dtype == bool:
+        return np.zeros(len(values), dtype=bool)
+    return np.isin(values, numbers)
+
+
 def is_missing_text(text: str, missing: Collection[str]) -> bool:
     """Return whether a text means a missing value; `missing` are such texts besides `MISSING_TEXTS`."""
     stripped = text.strip()
-    return stripped in MISSING_TEXTS or stripped in missing
+    return stripped in _MISSING_TEXTS or stripped in missing
 
 
 def write_numbers(values: Column) -> NDArray[np.object_]:
