@@ -1,5 +1,6 @@
 """Dates and times as people write them, as seconds since 1970."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -71,8 +72,11 @@ def find_date_format(counts: Mapping[str, int]) -> str | None:
     if not sample or sum(counts[text] for text in sample) < MOST * n_total:
         return None
     few = sample[:: -(-len(sample) // _FEW)]
+    separators = set(map(_separators, few))
     best, n_best = None, 0
     for date_format in FORMATS:
+        if date_format != ISO and _separators(re.sub("%.", "", date_format)) not in separators:
+            continue  # strptime would compile a regular expression for it
         if all(read_date(text, date_format) is None for text in few):
             continue
         n = sum(counts[text] for text in sample if read_date(text, date_format) is not None)
@@ -81,6 +85,10 @@ def find_date_format(counts: Mapping[str, int]) -> str | None:
         if n == n_total:
             break
     return best if n_best >= MOST * n_total else None
+
+
+def _separators(text: str) -> frozenset[str]:
+    return frozenset(" " if character.isspace() else character for character in text.strip() if not character.isalnum())
 
 
 def date_parts(seconds: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

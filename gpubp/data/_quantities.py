@@ -144,4 +144,3 @@ def _read_numeral(numeral: str, number_format: NumberFormat) -> float | None:
         numeral = numeral.replace(decimal, ".")
     number = read_number(numeral)
     return None if number is None else float(number)
-

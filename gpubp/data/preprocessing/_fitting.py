@@ -149,6 +149,8 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions) -> TableDecisi
         If an option is not valid, or a target cannot be learned.
     """
     validate_task(options.task)
+    if options.max_categories < 1:
+        raise DataError(f"max_categories must be at least 1, got {options.max_categories}")
     facts: dict[str, ColumnFacts] = {}
     targets: tuple[str, ...] = ()
     requested: dict[str, ColumnType] = {}
@@ -168,6 +170,8 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions) -> TableDecisi
             facts = {name: ColumnFacts(name, options.missing) for name in table.columns}
         for one in facts.values():
             one.add(table)
+    if not facts:
+        raise DataError("a table without rows has no columns to decide about")
     features = [
         decide(one, requested.get(name), max_categories=options.max_categories)
         for name, one in facts.items()

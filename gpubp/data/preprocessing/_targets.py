@@ -1,5 +1,6 @@
 """Fit the target: classes, or numbers."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 
 from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
 from gpubp.data._running_statistics import RunningMoments
-from gpubp.data._text_values import Kind, has_leading_zero, number_form, read_number
-from gpubp.data.preprocessing._decisions import are_few_whole_numbers, plain_values, quoted_list
+from gpubp.data._text_values import Kind, number_form, read_number
+from gpubp.data.preprocessing._decisions import are_codes, are_few_whole_numbers, plain_values, quoted_list
 from gpubp.data.preprocessing._facts import ColumnFacts
-from gpubp.data.preprocessing._records import ClassTarget, ColumnSummary, ColumnType, LabelType, NumberTarget
+from gpubp.data.preprocessing._records import ClassTarget, ColumnType, LabelType, NumberTarget
 from gpubp.data.preprocessing._values import ReadColumn, missing_values, read_categories, read_numbers
 from gpubp.data.table import Table
 from gpubp.errors import DataError
@@ -61,16 +62,21 @@ def decide_target(
         if not one.counts and not one.marks:
             raise DataError(f"the target {one.name!r} has no values; choose another with target= (--target)")
     kinds = [requested.get(name) for name in names]
+    if wrong := [name for name, kind in zip(names, kinds, strict=True) if kind in ("date", "words")]:
+        raise DataError(
+            f"the target {wrong[0]!r} cannot be of type {requested[wrong[0]]!r}; a target is of type 'number' or "
+            "'category'"
+        )
     if task == "classification" and len(names) > 1:
         raise DataError(f"classification takes one target, got {quoted_list(names)}")
     first = facts[0]
-    formats = [PLAIN if one.is_numeric else find_number_format(one.counts) for one in facts]
+    formats = [PLAIN if one.is_numeric or one.kind == "bool" else find_number_format(one.counts) for one in facts]
     if task == "auto" and "number" in kinds:
         task = "regression"
     if task == "auto" and len(names) == 1:
-        is_code = first.is_numeric and first.is_written and any(map(has_leading_zero, first.counts))
+        is_named = kinds[0] == "category" or first.kind == "bool" or are_codes(first.counts)
         is_few = not first.is_truncated and formats[0] == PLAIN and are_few_whole_numbers(first.counts, first.n_values)
-        task = "classification" if kinds[0] == "category" or formats[0] is None or is_code or is_few else "regression"
+        task = "classification" if is_named or formats[0] is None or is_few else "regression"
     if task == "classification":
         return _classes(first, kinds[0] == "category", missing)
     for one, number_format in zip(facts, formats, strict=True):
@@ -97,11 +103,6 @@ def fit_number_target(decision: TargetDecision, moments: list[RunningMoments]) -
     return NumberTarget(decision.names, means, deviations, decision.number_formats)
 
 
-def summarize_target(facts: ColumnFacts, decision: TargetDecision, n_missing: int) -> ColumnSummary:
-    """Say what a target was taken for."""
-    return ColumnSummary(facts.name, "target", decision.reason, n_missing, len(facts.counts))
-
-
 def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...]) -> TargetDecision:
     """Return the decision for a target of classes."""
     name, counts = facts.name, dict(facts.counts)
@@ -111,13 +112,14 @@ def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...]) -
             f"for {facts.n_rows:,} rows; choose another target, or pass task='regression' (--task regression)"
         )
     kind: Kind = facts.kind or "text"
-    is_code = facts.is_written and any(map(has_leading_zero, counts))
-    if facts.is_written and (is_code or is_requested or not facts.is_numeric):
+    if facts.is_written and (are_codes(counts) or is_requested or not facts.is_numeric):
         kind = "text"
     elif facts.is_numeric and facts.is_written:
         counts = dict.fromkeys(filter(None, map(number_form, counts)), 1)
     if kind == "text":
         counts |= {text: facts.marks[text] for text in plain_values(facts, is_target=True)}
+    if kind == "number":
+        counts = {text: n for text, n in counts.items() if math.isfinite(float(text))}
     if len(counts) < 2:
         shown = next(iter(counts), "none")
         raise DataError(f"the target {name!r} has only one class, {shown!r}; at least two are needed")

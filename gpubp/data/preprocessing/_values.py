@@ -95,6 +95,8 @@ def read_categories(
         return _by_kind(table, name, object, lambda part: read_categories(part, name, kind, known, missing))
     received: Kind = "text" if name in table.written else table.kind(name)
     texts = _texts(table, name, received)
+    if received == "number":
+        missing = (*missing, "inf", "-inf")
     if received == "text" == kind:
         return _read(texts, missing, str, None, known)
     if kind == "text":
@@ -107,11 +109,11 @@ def read_categories(
             categories = same.get(text, [text])
             return categories[0] if len(categories) == 1 else None
 
-        return _read(texts, (), of_known, None)
+        return _read(texts, missing, of_known, None)
     if received == kind:
-        return _read(texts, (), str, None)
+        return _read(texts, missing, str, None)
     if (received, kind) == ("bool", "number"):
-        return _read(texts, (), {"True": "1", "False": "0"}.get, None)
+        return _read(texts, missing, {"True": "1", "False": "0"}.get, None)
     if received == "text" or (received, kind) == ("number", "bool"):
         return _read(texts, missing, FORMS[kind], None)
     return _unreadable(texts, None)
@@ -189,7 +191,7 @@ def _read(
     for text in dict.fromkeys(texts.tolist()):
         if text is None:
             continue
-        if text not in known and (is_missing_text(text, missing) or (absent is None and text in ("inf", "-inf"))):
+        if text not in known and is_missing_text(text, missing):
             values[text] = absent
             continue
         value = read(text)
