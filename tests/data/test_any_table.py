@@ -168,7 +168,11 @@ def test_any_table_is_fitted_and_applied(mapping, other, options, data):
     try:
         preprocessing = fit_preprocessing(table, "y", **options_for(mapping, options))
     except DataError as error:
-        assert any(word in str(error) for word in ("target", "learn from", "'y'")), error
+        refusal = str(error)
+    else:
+        refusal = ""
+    if refusal:
+        assert any(part in refusal for part in ("target", "learn from", "'y'"))
         return
     encoded = encode(preprocessing, table)
     assert np.isfinite(encoded.X).all()

@@ -151,8 +151,8 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
 def plain_values(facts: ColumnFacts, *, is_target: bool = False) -> tuple[str, ...]:
     """Return the texts of missing values that are plainly values of a column, such as Namibia's code among others.
 
-    They are, unless the user says that they are missing: NA among at least five other codes of two capital letters; a punctuation mark among others; None in a
-    column that says otherwise what is missing, and in a target.
+    They are, unless the user says that they are missing: NA among at least five other codes of two capital letters; a
+    punctuation mark among others; None in a column that says otherwise what is missing, and in a target.
     """
     others = list(facts.counts)
     plain = []

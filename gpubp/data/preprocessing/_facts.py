@@ -87,7 +87,7 @@ class ColumnFacts:
     def _count(self, values: Column, texts: Any, start: int, stop: int) -> int:
         """Count rows up to the first value too many, and return the row after the last one that is counted."""
         distinct = _distinct(values, texts, np.arange(start, stop))
-        present = {text: n for text, n in distinct.items() if not self._is_missing(text)}
+        present = {text: n for text, n in distinct.items() if text and not is_missing_text(text, self.missing)}
         if len(self.counts.keys() | present) > MAX_COUNTED:
             if stop - start == 1:
                 self.is_truncated = True

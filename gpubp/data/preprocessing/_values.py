@@ -25,7 +25,6 @@ from gpubp.data._text_values import FORMS, MISSING_TEXTS, Kind, read_number, wri
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 
-
 _MISSING_TEXTS = frozenset(MISSING_TEXTS)
 
 
