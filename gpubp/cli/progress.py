@@ -92,7 +92,9 @@ class _BarCallback:
         self.next_redraw = self.start
 
     def __call__(self, progress: Progress) -> None:
-        if self.last is None or progress.epoch <= self.last.epoch:  # the first epoch, or that of another training
+        if self.last is None:
+            self.epochs_before = progress.epoch - 1
+        elif progress.epoch <= self.last.epoch:  # another training
             self.epochs_before, self.best, self.start = progress.epoch - 1, None, time.monotonic()
         self.last = progress
         score, loss = progress.validation_score, progress.validation_loss

@@ -245,3 +245,12 @@ def test_durations(seconds, text):
 )
 def test_speeds(value, text):
     assert module._rate_text(value) == text
+
+
+def test_a_second_training_starts_the_bar_again(screen, clock):
+    with progress_bar(4) as callback:
+        for epochs in (4, 2):
+            for epoch in range(1, epochs + 1):
+                clock.now += 1.0
+                callback(progress_at(epoch=epoch, epochs=epochs))
+            assert (callback.bar.tasks[0].completed, callback.bar.tasks[0].total) == (epochs, epochs)
