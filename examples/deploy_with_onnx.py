@@ -19,7 +19,7 @@ generator = np.random.default_rng(0)
 area, town = generator.uniform(30.0, 200.0, 400), generator.choice(["Bonn", "Rome", "Oslo"], 400)
 rent = np.where(3.0 * area + 100.0 * (town == "Oslo") > 380.0, "high", "low")
 area[::40] = np.nan
-result = gpubp.fit_table(gpubp.prepare_table({"area": area, "town": town, "rent": rent}, impute=True), epochs=60)
+result = gpubp.fit_table(gpubp.prepare_table({"area": area, "town": town, "rent": rent}), epochs=60)
 path = Path(tempfile.mkdtemp()) / "rent.onnx"
 gpubp.to_onnx(result.model, path=path)
 print(f"wrote {path.name}, {path.stat().st_size / 1024:.1f} kB")

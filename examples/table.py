@@ -14,7 +14,7 @@ price = 3.0 * area + 20.0 * rooms + np.where(town == "Oslo", 100.0, 0.0) + gener
 rooms[::50] = np.nan
 houses = {"area": area, "rooms": rooms, "town": town, "price": price}
 
-result = gpubp.fit_table(gpubp.prepare_table(houses, target="price", impute=True))
+result = gpubp.fit_table(gpubp.prepare_table(houses, target="price"))
 for part, scores in result.scores.items():
     print(part, {name: round(score, 3) for name, score in scores.items()})
 

@@ -8,6 +8,7 @@ from gpubp._version import __version__ as __version__
 if TYPE_CHECKING:
     from gpubp.data import load_dataset as load_dataset
     from gpubp.data import one_hot as one_hot
+    from gpubp.data import read_table as read_table
     from gpubp.data.streaming import Stream as Stream
     from gpubp.data.streaming import open_stream as open_stream
     from gpubp.data.streaming.prepared_stream import prepare_stream as prepare_stream
@@ -69,7 +70,7 @@ _PUBLIC = {
     "training.callbacks": ("JSONLines", "Progress", "get_callback"),
     "training.checkpoints": ("Checkpoints",),
     "tabular": ("fit_table", "predict_table", "prepare_table"),
-    "data": ("load_dataset", "one_hot"),
+    "data": ("load_dataset", "one_hot", "read_table"),
     "optim.first_order": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
         *("lion", "momentum", "nesterov", "rmsprop", "get_optimizer"),
