@@ -121,10 +121,11 @@ class NumberFit(FeatureFit):
         indicator = self.n_missing_in_training > 0
         if moments.minimum == moments.maximum and not indicator:
             raise DataError(f"constant in the training rows, {moments.minimum:g}")
-        lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75])
-        if upper > lower:
+        with np.errstate(over="ignore", invalid="ignore"):
+            lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75])
             margin = _FAR * (upper - lower)
-            self.n_outliers = int(((values < lower - margin) | (values > upper + margin)).sum())
+            if margin > 0:
+                self.n_outliers = int(((values < lower - margin) | (values > upper + margin)).sum())
         return float(median), moments.minimum, moments.maximum, indicator
 
 

@@ -25,6 +25,8 @@ from gpubp.data.preprocessing._transform import class_values
 from gpubp.data.preprocessing._values import write_numbers
 from gpubp.errors import ModelFileError
 
+_LARGEST_DATE = 1e12  # seconds since 1970, in the year 33658
+
 
 def to_json(preprocessing: Preprocessing) -> dict[str, Any]:
     """Return the preprocessing as JSON's own types, one object per record.
@@ -154,6 +156,7 @@ def _check_column(column: FeatureColumn) -> None:
         else:
             parts = column.parts
             _check(0 < len(parts) == len(set(parts)), f"parts of {name!r} that differ", parts)
+            _check(abs(column.fill) < _LARGEST_DATE, f"a date as fill of {name!r}", column.fill)
             _check(column.date_format in FORMATS, f"a known format of {name!r}", column.date_format)
 
 
