@@ -75,7 +75,7 @@ def find_date_format(counts: Mapping[str, int]) -> str | None:
     separators = set(map(_separators, few))
     best, n_best = None, 0
     for date_format in FORMATS:
-        if date_format != ISO and _separators(re.sub("%.", "", date_format)) not in separators:
+        if date_format != ISO and _separators(re.sub("%.", "0", date_format)) not in separators:
             continue  # strptime would compile a regular expression for it
         if all(read_date(text, date_format) is None for text in few):
             continue

@@ -80,7 +80,7 @@ class ColumnFacts:
         if not self.is_consecutive:
             return
         self.is_consecutive = values.dtype.kind in "iuf" and bool(
-            (np.diff(values) == 1).all() and (values[0] == self._last + 1 or math.isnan(self._last))
+            (values[1:] == values[:-1] + 1).all() and (values[0] == self._last + 1 or math.isnan(self._last))
         )
         self._last = float(values[-1]) if self.is_consecutive else math.nan
 

@@ -1,0 +1,87 @@
+"""Dates are read in the format of most values of a column."""
+
+import datetime
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubp.data._dates import FORMATS, ISO, date_parts, find_date_format, read_date
+
+DAY = 86400.0
+WHEN = datetime.datetime(1999, 12, 31, 22, 45, 30)
+
+
+@pytest.mark.parametrize("date_format", FORMATS[1:])
+def test_each_format_is_found_and_read(date_format):
+    """Formats of other columns may read the same texts; what is found reads all of them in the same way."""
+    days = [WHEN + datetime.timedelta(days=37 * k, hours=k) for k in range(40)]
+    texts = [day.strftime(date_format) for day in days]
+    found = find_date_format(Counter(texts))
+    assert found is not None
+    for text in texts:
+        assert read_date(text, found) == read_date(text, date_format)
+
+
+@pytest.mark.parametrize(
+    ("texts", "date_format"),
+    [
+        (["2020-01-31", "2020-02-01 08:30", "2020-02-01T08:30:00Z"], ISO),
+        (["1/2/2020", "3/4/2020"], "%m/%d/%Y"),
+        (["1/2/2020", "30/4/2020"], "%d/%m/%Y"),
+        (["1/2/2020", "4/30/2020"], "%m/%d/%Y"),
+        (["soon"] + ["31.12.2020", "1.1.2021"] * 10, "%d.%m.%Y"),
+        (["n. d. 5"] + ["5 Jan 2020", "7 Feb 2020"] * 10, "%d %b %Y"),
+        (["12:30", "00:00"], "%H:%M"),
+        (["1:30 PM", "11:00 am"], "%I:%M %p"),
+        (["a", "b"], None),
+        (["32.12.2020", "1.13.2021"], None),
+        (["12", "13"], None),
+        (["1.5", "2.5"], None),
+        (["2020-01-31", "x", "y"], None),
+        ([], None),
+    ],
+)
+def test_the_format_of_most_values(texts, date_format):
+    assert find_date_format(Counter(texts)) == date_format
+
+
+@given(st.datetimes())
+def test_any_time_is_read_as_seconds_since_1970(when):
+    expected = (when - datetime.datetime(1970, 1, 1)) / datetime.timedelta(seconds=1)
+    assert read_date(when.isoformat(), ISO) == pytest.approx(expected, abs=1e-5)
+    assert read_date(f"{when:%d.%m.}{when.year:04}", "%d.%m.%Y") == pytest.approx(expected - expected % DAY, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "date_format", "seconds"),
+    [
+        ("1970-01-01", ISO, 0.0),
+        ("1969-12-31T23:59:59.5", ISO, -0.5),
+        ("1970-01-01T01:00+01:00", ISO, 0.0),
+        ("06:00", "%H:%M", DAY / 4),
+        (" 2/1/1970 ", "%d/%m/%Y", DAY),
+        ("2/1/1970", "%d.%m.%Y", None),
+        ("x" * 10**6, ISO, None),
+        (" " * 10**6 + "1", "%b %d %Y", None),
+        ("", ISO, None),
+    ],
+)
+def test_dates_are_read(text, date_format, seconds):
+    assert read_date(text, date_format) == seconds
+
+
+@given(st.lists(st.datetimes(datetime.datetime(1600, 1, 1)), min_size=1, max_size=5))
+def test_the_parts_are_those_of_the_calendar(times):
+    seconds = [(when - datetime.datetime(1970, 1, 1)) / datetime.timedelta(seconds=1) for when in times]
+    parts = date_parts(np.array([*seconds, np.nan]))
+    circle = 2.0 * np.pi
+    for place, when in enumerate(times):
+        assert parts["month"][place] == pytest.approx(circle * (when.month - 1) / 12)
+        assert parts["weekday"][place] == pytest.approx(circle * when.weekday() / 7)
+        hours = when.hour + when.minute / 60 + when.second / 3600 + when.microsecond / 3.6e9
+        assert parts["hour"][place] == pytest.approx(circle * hours / 24, abs=1e-4)
+        assert parts["days"][place] == seconds[place] / DAY
+    assert all(np.isnan(values[-1]) for values in parts.values())
