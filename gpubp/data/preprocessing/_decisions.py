@@ -164,7 +164,7 @@ def plain_values(facts: ColumnFacts, *, is_target: bool = False) -> tuple[str, .
         elif text.isascii() and not text.isalnum() and len(text) == 1:
             is_plain = bool(others) and all(len(other) == 1 and not other.isalnum() for other in others)
         else:
-            is_plain = text == "None" and not facts.is_numeric and (is_target or facts.n_empty > 0)
+            is_plain = text == "None" and (is_target or facts.n_empty > 0) and _are_words(others)
         if is_plain:
             plain.append(text)
     return tuple(plain)
@@ -214,6 +214,12 @@ def are_few_whole_numbers(counts: Mapping[str, int], n_rows: int) -> bool:
 def quoted_list(names: Collection[str]) -> str:
     """Quote names for a message; of more than twelve, show the first twelve and the count."""
     return shortened([excerpt(repr(name), 60) for name in names])
+
+
+def _are_words(texts: Collection[str]) -> bool:
+    """Return whether texts are neither numbers, with units or without, nor dates."""
+    counts = dict.fromkeys(texts, 1)
+    return find_number_format(counts) is None and find_date_format(counts) is None
 
 
 def _whole_numbers(texts: Collection[str]) -> list[int] | None:
