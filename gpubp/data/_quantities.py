@@ -31,7 +31,7 @@ class NumberFormat:
     ----------
     decimal, thousands : str
         The decimal separator, and the one between groups of three digits, which may be absent.
-    unit : str
+    symbol : str
         The text around the numbers, such as ``"mpg"``, ``"$"`` or ``"%"``; the values stay in this unit.
     has_magnitudes : bool
         Whether numbers may end in ``k``, ``M``, ``B`` or ``bn``.
@@ -39,7 +39,7 @@ class NumberFormat:
 
     decimal: str = "."
     thousands: str = ""
-    unit: str = ""
+    symbol: str = ""
     has_magnitudes: bool = False
 
 
@@ -57,11 +57,11 @@ def read_quantity(text: str, number_format: NumberFormat = PLAIN) -> float | Non
 
     Examples
     --------
-    >>> read_quantity("$1,600.00", NumberFormat(thousands=",", unit="$"))
+    >>> read_quantity("$1,600.00", NumberFormat(thousands=",", symbol="$"))
     1600.0
-    >>> read_quantity("1,8 %", NumberFormat(decimal=",", unit="%"))
+    >>> read_quantity("1,8 %", NumberFormat(decimal=",", symbol="%"))
     1.8
-    >>> print(read_quantity("29 km", NumberFormat(unit="mpg")))
+    >>> print(read_quantity("29 km", NumberFormat(symbol="mpg")))
     None
     """
     if number_format.decimal == "." and (number := read_number(text)) is not None:
@@ -69,12 +69,12 @@ def read_quantity(text: str, number_format: NumberFormat = PLAIN) -> float | Non
     parts = _split(text)
     if parts is None:
         return None
-    unit, numeral, sign = parts
+    symbol, numeral, sign = parts
     factor = 1.0
     if number_format.has_magnitudes:
-        symbol = next((suffix for suffix in MAGNITUDES if suffix and unit.endswith(suffix)), "")
-        unit, factor = unit[: len(unit) - len(symbol)].strip(), MAGNITUDES[symbol]
-    if unit not in ("", number_format.unit):
+        magnitude = next((suffix for suffix in MAGNITUDES if suffix and symbol.endswith(suffix)), "")
+        symbol, factor = symbol[: len(symbol) - len(magnitude)].strip(), MAGNITUDES[magnitude]
+    if symbol not in ("", number_format.symbol):
         return None
     value = _read_numeral(numeral, number_format)
     return None if value is None else sign * value * factor
@@ -90,7 +90,7 @@ def find_number_format(counts: Mapping[str, int]) -> NumberFormat | None:
 
     Examples
     --------
-    >>> find_number_format({"18 mpg": 3, "21.5 mpg": 1}).unit
+    >>> find_number_format({"18 mpg": 3, "21.5 mpg": 1}).symbol
     'mpg'
     >>> print(find_number_format({"1st": 1, "2nd": 1, "3rd": 1}))
     None
@@ -98,24 +98,24 @@ def find_number_format(counts: Mapping[str, int]) -> NumberFormat | None:
     total = sum(counts.values())
     if total and sum(n for text, n in counts.items() if read_number(text) is not None) >= MOST * total:
         return PLAIN
-    units: Counter[str] = Counter()
+    symbols: Counter[str] = Counter()
     numerals: Counter[str] = Counter()
     for text, n in counts.items():
         if (parts := _split(text)) is not None:
-            units[parts[0]] += n
+            symbols[parts[0]] += n
             numerals[parts[1]] += n
-    if not units or numerals.total() < MOST * total or any(map(has_leading_zero, numerals)):
+    if not symbols or numerals.total() < MOST * total or any(map(has_leading_zero, numerals)):
         return None
     formats = {
         one: sum(n for numeral, n in numerals.items() if _read_numeral(numeral, one) is not None) for one in _FORMATS
     }
     best = max(formats, key=lambda one: formats[one])  # of equals the first
-    currencies = {unit.rstrip("kKMBbn ") for unit in units}
-    if len(set(units) - {""}) > 1 and len(currencies) == 1:
-        best = replace(best, unit=currencies.pop(), has_magnitudes=True)
+    currencies = {symbol.rstrip("kKMBbn ") for symbol in symbols}
+    if len(set(symbols) - {""}) > 1 and len(currencies) == 1:
+        best = replace(best, symbol=currencies.pop(), has_magnitudes=True)
     else:
-        named = Counter({unit: n for unit, n in units.items() if unit})
-        best = replace(best, unit=named.most_common(1)[0][0] if named else "")
+        named = Counter({symbol: n for symbol, n in symbols.items() if symbol})
+        best = replace(best, symbol=named.most_common(1)[0][0] if named else "")
     n_read = sum(n for text, n in counts.items() if read_quantity(text, best) is not None)
     return best if n_read >= MOST * total else None
 
@@ -126,8 +126,8 @@ def _split(text: str) -> tuple[str, str, float] | None:
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     is_negative = match["open"] or any(sign and sign != "+" for sign in (match["sign"], match["after_sign"]))
-    unit = " ".join(part.strip() for part in (match["before"], match["after"]) if part)
-    return unit, match["numeral"] + (match["exponent"] or ""), -1.0 if is_negative else 1.0
+    symbol = " ".join(part.strip() for part in (match["before"], match["after"]) if part)
+    return symbol, match["numeral"] + (match["exponent"] or ""), -1.0 if is_negative else 1.0
 
 
 def _read_numeral(numeral: str, number_format: NumberFormat) -> float | None:

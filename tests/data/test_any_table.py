@@ -28,7 +28,7 @@ from gpubp.data.preprocessing import (
 from gpubp.errors import DataError
 
 MARKS = ["", "NA", "N/A", "n/a", "NaN", "null", "None", "?", "-", ".", "<NA>", "#N/A"]
-CASES = settings(deadline=None, max_examples=60)
+TABLES = settings(deadline=None, max_examples=60)
 
 
 def of_every_type(n, seed):
@@ -159,7 +159,7 @@ def options_for(mapping, options):
     return {name: value for name, value in options.items() if name != "types" or "b" in mapping}
 
 
-@CASES
+@TABLES
 @given(tables(), tables(), OPTIONS, st.data())
 def test_any_table_is_fitted_and_applied(mapping, other, options, data):
     table, new = table_or_none(mapping), table_or_none(other)
@@ -195,7 +195,7 @@ def test_any_table_is_fitted_and_applied(mapping, other, options, data):
         has_target(preprocessing, new)
 
 
-@CASES
+@TABLES
 @given(tables(), OPTIONS, st.integers(1, 24))
 def test_pieces_decide_and_encode_as_the_whole_table(mapping, options, size):
     table = table_or_none(mapping)
@@ -205,7 +205,7 @@ def test_pieces_decide_and_encode_as_the_whole_table(mapping, options, size):
     assert_the_same_fit(table, pieces, options_for(mapping, options))
 
 
-@CASES
+@TABLES
 @given(tables(), OPTIONS, st.integers(1, 24))
 def test_pieces_of_a_frame_decide_as_the_whole_frame(mapping, options, size):
     """Each piece is converted alone, so that a column's kind may differ from piece to piece."""
@@ -216,7 +216,7 @@ def test_pieces_of_a_frame_decide_as_the_whole_frame(mapping, options, size):
         assert_the_same_fit(table, pieces, options_for(mapping, options))
 
 
-@CASES
+@TABLES
 @given(st.data(), OPTIONS)
 def test_pieces_of_a_file_decide_as_the_whole_file(tmp_path_factory, data, options):
     n, folder = data.draw(st.integers(2, 12)), tmp_path_factory.mktemp("files")
@@ -266,7 +266,7 @@ def assert_the_same_fit(table, pieces, options):
 # --- training rows ---
 
 
-@CASES
+@TABLES
 @given(st.integers(0, 2**32 - 1))
 def test_rows_that_are_held_out_change_nothing_but_counts(seed):
     """Classes and types come from all rows, statistics and categories from the training rows alone."""

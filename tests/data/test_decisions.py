@@ -205,7 +205,7 @@ def test_a_target_with_a_unit_is_regression():
     table = table_from_mapping({"weight": K * 1.5, "mpg": [f"{20 + k % 9} mpg" for k in K]})
     prepared = fit_preprocessing(table)
     assert isinstance(prepared.target, NumberTarget)
-    assert prepared.target.number_format("mpg").unit == "mpg"
+    assert prepared.target.number_format("mpg").symbol == "mpg"
     numbers = 20 + K % 9
     np.testing.assert_allclose(encode_target(prepared, table)[:, 0], (numbers - numbers.mean()) / numbers.std())
 

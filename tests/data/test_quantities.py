@@ -12,19 +12,19 @@ from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format, read
 @pytest.mark.parametrize(
     ("texts", "number_format", "values"),
     [
-        (["18 mpg", "21.5mpg", "-3 mpg"], NumberFormat(unit="mpg"), [18.0, 21.5, -3.0]),
-        (["$1,600.00", "$5.50", "-$7"], NumberFormat(thousands=",", unit="$"), [1600.0, 5.5, -7.0]),
-        (["US$ 5", "US$ 7.25"], NumberFormat(unit="US$"), [5.0, 7.25]),
-        (["1.8%", "2 %"], NumberFormat(unit="%"), [1.8, 2.0]),
+        (["18 mpg", "21.5mpg", "-3 mpg"], NumberFormat(symbol="mpg"), [18.0, 21.5, -3.0]),
+        (["$1,600.00", "$5.50", "-$7"], NumberFormat(thousands=",", symbol="$"), [1600.0, 5.5, -7.0]),
+        (["US$ 5", "US$ 7.25"], NumberFormat(symbol="US$"), [5.0, 7.25]),
+        (["1.8%", "2 %"], NumberFormat(symbol="%"), [1.8, 2.0]),
         (["1,8", "2,25", "3"], NumberFormat(decimal=","), [1.8, 2.25, 3.0]),
         (["1.234,5", "2.000.000,25"], NumberFormat(decimal=",", thousands="."), [1234.5, 2e6 + 0.25]),
         (["1'234.5", "2'000"], NumberFormat(thousands="'"), [1234.5, 2000.0]),
         (["1\u00a0234,5 \u20ac", "12 \u20ac"], NumberFormat(",", " ", "\u20ac"), [1234.5, 12.0]),
         (["1,234", "12,345,678"], NumberFormat(thousands=","), [1234.0, 12345678.0]),
-        (["$1.5k", "$2M", "$300"], NumberFormat(unit="$", has_magnitudes=True), [1500.0, 2e6, 300.0]),
+        (["$1.5k", "$2M", "$300"], NumberFormat(symbol="$", has_magnitudes=True), [1500.0, 2e6, 300.0]),
         (["(5.5)", "7.0 "], NumberFormat(), [-5.5, 7.0]),
-        (["\u22125 km", "7 km"], NumberFormat(unit="km"), [-5.0, 7.0]),
-        (["1e3 m", "2.5e-2 m"], NumberFormat(unit="m"), [1000.0, 0.025]),
+        (["\u22125 km", "7 km"], NumberFormat(symbol="km"), [-5.0, 7.0]),
+        (["1e3 m", "2.5e-2 m"], NumberFormat(symbol="m"), [1000.0, 0.025]),
         (["1", "2.5", "x"] + ["3"] * 20, PLAIN, [1.0, 2.5, None] + [3.0] * 20),
     ],
 )
@@ -59,12 +59,12 @@ def test_other_texts_are_no_numbers(texts):
 
 @pytest.mark.parametrize("text", ["29 km", "$29", "29%", "29 mpg mpg", "29,5 mpg", "29.5.1 mpg", "mpg", "", "(29 mpg"])
 def test_another_unit_or_form_is_not_read(text):
-    assert read_quantity(text, NumberFormat(unit="mpg")) is None
+    assert read_quantity(text, NumberFormat(symbol="mpg")) is None
 
 
 @pytest.mark.parametrize("text", ["29", " 29.0", "29mpg", "+29 mpg ", "2.9e1 mpg"])
 def test_a_number_is_read_with_or_without_its_unit(text):
-    assert read_quantity(text, NumberFormat(unit="mpg")) == 29.0
+    assert read_quantity(text, NumberFormat(symbol="mpg")) == 29.0
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_groups_of_thousands_have_three_digits(text):
 @given(st.floats(-1e12, 1e12), st.sampled_from(["mpg", "%", "km", "\u20ac"]))
 def test_written_numbers_are_read_back(number, unit):
     for text, number_format in [
-        (f"{number!r} {unit}", NumberFormat(unit=unit)),
-        (f"{number:,.3f}{unit}", NumberFormat(thousands=",", unit=unit)),
+        (f"{number!r} {unit}", NumberFormat(symbol=unit)),
+        (f"{number:,.3f}{unit}", NumberFormat(thousands=",", symbol=unit)),
         (f"{number:,.3f}".translate(str.maketrans(",.", ".,")), NumberFormat(",", ".")),
     ]:
         expected = number if "," not in text and "!" not in text else float(f"{number:.3f}")
@@ -95,5 +95,5 @@ def test_written_numbers_are_read_back(number, unit):
 )
 def test_very_long_texts_are_no_quantities_and_cost_no_time(text):
     """A regular expression that goes back in each place would take hours."""
-    assert read_quantity(text, NumberFormat(unit="km")) in (None, float("inf"))
+    assert read_quantity(text, NumberFormat(symbol="km")) in (None, float("inf"))
     assert find_number_format({text: 1, "a": 9}) is None

@@ -53,7 +53,7 @@ def test_rows_that_occur_twice_are_counted():
     assert "test rows are equal to training rows" in sentence
 
 
-def test_groups_and_an_order_in_time_are_suggested_until_they_are_used():
+def test_groups_and_an_order_in_time_are_suggested_unless_they_are_used():
     frame = classes().assign(patient_id=np.arange(N) // 4, day=pd.date_range("2020-01-01", periods=N))
     groups, order = found(frame)
     assert "group='patient_id' (--group)" in groups

@@ -14,7 +14,7 @@ N = 300
 def visits():
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"patient": [f"p{k}" for k in np.sort(random.integers(0, 60, N))]})
-    frame["day"] = pd.to_datetime("2020-01-01") + pd.to_timedelta(random.permutation(N), unit="D")
+    frame["day"] = pd.to_datetime("2020-01-01") + random.permutation(N) * pd.Timedelta(days=1)
     frame["dose"] = random.normal(size=N)
     frame["well"] = np.where(frame["dose"] + random.normal(size=N) > 0, "yes", "no")
     return frame

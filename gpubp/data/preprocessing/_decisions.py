@@ -244,7 +244,7 @@ def _describe(number_format: NumberFormat) -> str:
     """Describe how numbers are written."""
     if number_format == PLAIN:
         return "numbers"
-    parts = [f"the unit {number_format.unit!r}"] if number_format.unit else []
+    parts = [f"the unit {number_format.symbol!r}"] if number_format.symbol else []
     parts += ["k, M or B for powers of ten"] if number_format.has_magnitudes else []
     parts += ["a decimal comma"] if number_format.decimal == "," else []
     parts += [f"{number_format.thousands!r} between thousands"] if number_format.thousands else []
