@@ -14,10 +14,11 @@ from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import epoch as engine_epoch
-from gpubp.engine.cpu import threads
+from gpubp.engine.cpu import thread_choice, threads
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
 from gpubp.engine.cpu.outputs import engine_outputs
 from gpubp.engine.cpu.structures import address, functions_of
+from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective, make_step
@@ -234,9 +235,9 @@ class TestSteps:
     @pytest.mark.parametrize("optimizer", [adam(), clipped(adam(), 0.1)], ids=lambda optimizer: optimizer.name)
     def test_the_number_of_threads_changes_no_bit(self, network, optimizer, monkeypatch, dtype):
         """The units are divided into as many shares as before, which fewer threads do."""
-        make, thetas = threads.Crew, []
+        thetas = []
         for n_threads in (3, 2, 1):
-            monkeypatch.setattr(engine_epoch, "Crew", lambda n, *given, n_threads=n_threads: make(n_threads, *given))
+            monkeypatch.setattr(engine_epoch, "ThreadChoice", lambda most, n=n_threads: ThreadChoice(n))
             thetas.append(run_both(network, optimizer, dtype, n_threads=3, epochs=20)[1][0].theta)
         np.testing.assert_array_equal(thetas[0], thetas[1])
         np.testing.assert_array_equal(thetas[0], thetas[2])
@@ -516,6 +517,8 @@ class TestRunner:
         """Python looks at Ctrl-C before the steps of a call, or when they are done."""
         model = ModelState(self.theta, self.optimizer.init(np, self.theta))
         run, calls = threads.Crew.run, []
+        monkeypatch.setattr(thread_choice, "SECONDS_OF_A_CALL", 1e6)
+        monkeypatch.setattr(thread_choice, "SECONDS_OF_A_TRIAL", 1e6)
 
         def interrupted(*arguments):
             calls.append(arguments)

@@ -23,6 +23,7 @@ from gpubp.engine.cpu.structures import (
     room,
     set_arrays,
 )
+from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import (
     ArrayBatches,
@@ -41,10 +42,9 @@ from gpubp.optim.first_order import Optimizer
 
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
 WORTH_MOVING = 512  # samples of an epoch, below which a share's columns of the first layer are not moved together
-SHORT_ROW = 2048  # bytes of a share's part of a row, above which it is far enough from those of others
+SHORT_ROW = 1024  # bytes of a share's part of a row, above which it is far enough from those of others
 UNITS_OF_A_SHARE = 8  # in each hidden layer, at least
 BYTES_OF_A_WINDOW = 1 << 20  # of samples gathered for networks that share an order: about what a cache holds
-BETWEEN_LOOKS = 0.2  # seconds that the engine runs before Python looks whether Ctrl-C was pressed
 
 
 def engine_epoch_runner(
@@ -84,7 +84,6 @@ class EngineEpochRunner:
         self.own_state: Any = None
         self.own_thetas: list[np.ndarray] = []
         self.samples: Batch | None = None
-        self.steps_at_once = 1
 
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Run one epoch, several, or a part of one."""
@@ -151,7 +150,7 @@ class EngineEpochRunner:
             first_sample=0 if dropout is None else dropout.first_sample,
         )
         results.weights[...] = np.nan
-        for begin, end in self._calls(results.n_steps):
+        for begin, end in place.calls(results.n_steps):
             request.begin, request.end = begin, end
             try:
                 place.run(request)
@@ -191,15 +190,6 @@ class EngineEpochRunner:
         if not self.outputs_wanted or not whole or batches.dropout is not None:
             return None
         return np.empty((*stack, n_samples, self.objective.network.sizes[-1]), self.dtype)
-
-    def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
-        """Divide steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
-        begin = 0
-        while begin < n_steps:
-            end, start = min(begin + self.steps_at_once, n_steps), time.perf_counter()
-            yield begin, end
-            self.steps_at_once = max(1, int(BETWEEN_LOOKS * (end - begin) / (time.perf_counter() - start)))
-            begin = end
 
     def _own_state(self, model: ModelState) -> Any:
         """Copy the optimizer's state, which is changed in place, unless nothing else refers to it."""
@@ -329,14 +319,35 @@ class Workplace:
         self.memory, plan.room = room(functions.prepare(ctypes.addressof(plan)))
         functions.prepare(ctypes.addressof(plan))
         work = partial(functions.train, ctypes.addressof(plan), ctypes.addressof(self.request))
-        self.crew = Crew(plan.n_threads, work, functions.ask)
+        self.crew, self.choice = Crew(plan.n_threads, work, functions.ask), ThreadChoice(plan.n_threads)
+        self.steps_at_once = 1
         self._results: Results | None = None
         self._divided: Any = None
 
     def run(self, request: Request) -> None:
         """Do a request, which the threads read at a fixed address."""
         ctypes.pointer(self.request)[0] = request
-        self.crew.run()
+        self.crew.run(self.choice.n_threads)
+
+    def calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
+        """Divide steps into calls, so that Python sees in time whether Ctrl-C was pressed or a core is busy."""
+        begin = 0
+        while begin < n_steps:
+            end, start = min(begin + self.steps_at_once, n_steps), time.perf_counter()
+            yield begin, end
+            seconds = time.perf_counter() - start
+            self.choice.note(seconds, self._at_work(seconds))
+            self.steps_at_once = max(1, int(self.choice.seconds * (end - begin) / seconds))
+            begin = end
+
+    def _at_work(self, seconds: float) -> float:
+        """Return how many threads that never wait would have taken as long for the last call.
+
+        The shares of a network are equal, so a thread that waits has had time for more; in a stack, whichever thread
+        has time takes the next network.
+        """
+        n_threads, waited = self.choice.n_threads, self.crew.waits() / seconds
+        return float(n_threads - waited.sum() if self.stack else n_threads * (1.0 - waited.max()))
 
     def divide(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
         """Return the samples of each step, and the part of the epoch before it; kept for equal batches."""

@@ -25,7 +25,7 @@ struct team {
     struct mailbox* mailbox;
     char* memory;
     integer thread, n_threads; /* of the team */
-    integer waited;            /* how often the team has waited for all */
+    integer waited;            /* how often the team has waited for all in this request */
     integer step, b, first;    /* the present step, its number of samples, where these begin in theirs */
     const integer* order;      /* or which rows they are */
 };
@@ -737,13 +737,12 @@ static int train_networks(struct team* team, const struct request* asked, intege
     const integer some = asked->n_networks / (4 * n_threads);
     const integer at_once = some < 1 ? 1 : some < NETWORKS_AT_ONCE ? some : NETWORKS_AT_ONCE;
     _Atomic integer* const taken = &team->mailbox->taken.number;
-    const integer waited = read_place(&team->mailbox->barrier) / n_threads;
     integer low;
     while ((low = atomic_fetch_add(taken, 1) * at_once) < asked->n_networks) {
         const integer high = low + at_once < asked->n_networks ? low + at_once : asked->n_networks;
         train_some(team, asked, low, high);
     }
-    return (int)wait_for_all(team->mailbox, thread, n_threads, waited + 1);
+    return (int)wait_for_all(team->mailbox, thread, n_threads, 1);
 }
 
 /* Do requests for training as one of several threads: the first returns after one, others when no more come. */
@@ -761,7 +760,6 @@ static void train(const struct plan* plan, const struct request* asked, struct m
             team.memory = team_at(plan, at, 0);
             team.thread = thread;
             team.n_threads = n_threads;
-            team.waited = read_place(&mailbox->barrier) / n_threads;
             done = take_steps(&team, asked);
         }
         if (!done || thread == 0 || !next_request(mailbox, thread, served)) return;
