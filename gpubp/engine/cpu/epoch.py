@@ -19,6 +19,7 @@ from gpubp.engine.cpu.structures import (
     address,
     functions_of,
     has_loss,
+    in_rows,
     network_plan,
     room,
     set_arrays,
@@ -296,7 +297,7 @@ class Given:
 
     def __init__(self, array: Any) -> None:
         parts = (array.data, array.indices, array.indptr) if is_sparse(array) else (array, None, None)
-        self.arrays = [None if part is None else np.ascontiguousarray(part) for part in parts]
+        self.arrays = [None if part is None else in_rows(part) for part in parts]
         self.address, self.columns, self.row_starts = map(address, self.arrays)
 
     def apart(self, ndim: int) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.engine.cpu import library
-from gpubp.engine.cpu.structures import Functions, Plan, Samples, address, functions_of, network_plan, room
+from gpubp.engine.cpu.structures import Functions, Plan, Samples, address, functions_of, in_rows, network_plan, room
 from gpubp.engine.cpu.threads import Crew, new_mailbox, threads_allowed
 from gpubp.nn.network import Network
 
@@ -38,7 +38,7 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     if prepared is None:
         return None
     functions, n_samples = prepared.functions, len(x)
-    theta, samples, plan = np.ascontiguousarray(theta), Samples(), Plan.from_buffer_copy(prepared.plan)
+    theta, samples, plan = in_rows(theta), Samples(), Plan.from_buffer_copy(prepared.plan)
     n_threads = max(1, min(threads_allowed(), -(-n_samples // PART))) if n_samples > 1 else 1
     plan.batch = min(n_samples, PART)
     plan.kept_room, plan.room = room(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
@@ -46,13 +46,13 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     outputs = np.empty((n_samples, network.sizes[-1]), theta.dtype)
     samples.theta = address(theta)
     if n_samples == 1:  # no product is left to BLAS, whose threads need no limit then
-        x = np.ascontiguousarray(x)
+        x = in_rows(x)
         samples.n, samples.x, samples.outputs = 1, address(x), address(outputs)
         work(_ALONE.ctypes.data, 0)
         return outputs
     crew = Crew(n_threads, work, functions.ask)
     for start in range(0, n_samples, AT_ONCE):
-        rows = np.ascontiguousarray(x[start : start + AT_ONCE])
+        rows = in_rows(x[start : start + AT_ONCE])
         samples.n, samples.x, samples.outputs = len(rows), address(rows), address(outputs[start:])
         crew.run()
     return outputs

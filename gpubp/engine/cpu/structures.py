@@ -123,6 +123,11 @@ def address(array: np.ndarray | None) -> int | None:
     return pointer
 
 
+def in_rows(array: np.ndarray) -> np.ndarray:
+    """Return an array in rows without gaps, at an address that its type allows; a copy only where it is not so."""
+    return array if array.flags.c_contiguous and array.flags.aligned else np.array(array, order="C")
+
+
 def room(n_bytes: int) -> tuple[np.ndarray, int]:
     """Allocate memory; return it, and the address of its first cache line."""
     memory = np.empty(n_bytes + 128, np.uint8)
