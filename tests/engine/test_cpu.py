@@ -17,7 +17,7 @@ from gpubp.engine.cpu import epoch as engine_epoch
 from gpubp.engine.cpu import thread_choice, threads
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
 from gpubp.engine.cpu.outputs import engine_outputs
-from gpubp.engine.cpu.structures import address, functions_of
+from gpubp.engine.cpu.structures import address, functions_of, in_rows
 from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, PerNetworkBatches
@@ -428,6 +428,17 @@ class TestOutputs:
         assert_agree(engine_outputs(network, theta, x), output_layer(np, network, theta, x).y, "forward")
 
 
+def test_arrays_whose_addresses_are_passed():
+    array = np.arange(12.0).reshape(3, 4)
+    assert in_rows(array) is array
+    unaligned = np.frombuffer(b"." + array.tobytes(), np.float64, offset=1).reshape(3, 4)
+    for other in (unaligned, array[:, ::2], np.asfortranarray(array)):
+        copy = in_rows(other)
+        assert copy.flags.aligned
+        assert copy.flags.c_contiguous
+        np.testing.assert_array_equal(copy, other)
+
+
 class TestPredictionsOfCheckedParameters:
     """Parameters are checked once; samples always."""
 
@@ -442,6 +453,12 @@ class TestPredictionsOfCheckedParameters:
         for _ in range(3):
             assert_agree(predict(network, theta, x, device="cpu"), output_layer(np, network, theta, x).y, "forward")
             theta *= 2
+
+    @pytest.mark.parametrize("kind", [">f8", ">f4", "f2", "longdouble", "i8"])
+    def test_parameters_of_types_that_are_converted(self, network, kind):
+        theta, x = (np.random.default_rng(0).normal(size=n).astype(kind) for n in (network.n_parameters, (4, 3)))
+        first = predict(network, theta, x, device="cpu")
+        np.testing.assert_array_equal(predict(network, theta, x, device="cpu"), first, strict=True)
 
     @pytest.mark.parametrize("x", [np.ones((1, 4)), np.full((1, 3), np.nan), np.ones((0, 3)), np.ones(3)])
     def test_samples_that_do_not_fit(self, network, x):

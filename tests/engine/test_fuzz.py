@@ -116,7 +116,9 @@ def networks(draw):
     if draw(st.integers(0, 4)) == 0:
         rng, n = np.random.default_rng(draw(seeds)), network.n_parameters
         numbers = np.arange(n) if draw(booleans) else rng.integers(0, n, n)
-        network = Network(sizes, tuple(activation), output, loss, network.bias, skips, np.where(rng.random(n) < 0.2, -1, numbers))
+        network = Network(
+            sizes, tuple(activation), output, loss, network.bias, skips, np.where(rng.random(n) < 0.2, -1, numbers)
+        )
     return network
 
 
