@@ -47,9 +47,9 @@ def optional(strategy):
     return st.one_of(st.none(), strategy)
 
 
-def room_of_nan(n_bytes):
+def memory_of_nan(n_bytes):
     """Allocate memory in which a number that is read before it is written makes the result NaN."""
-    memory, address = structures.room(n_bytes)
+    memory, address = structures.new_memory(n_bytes)
     memory[:] = 0xFF
     return memory, address
 
@@ -61,13 +61,13 @@ def form(name, n_threads):
         patch.dict("os.environ", {cpu.ENVIRONMENT_VARIABLE: name}),
         patch.multiple(
             engine_epoch,
-            room=room_of_nan,
+            new_memory=memory_of_nan,
             threads_allowed=lambda: n_threads,
             WORTH_A_THREAD=1.0,
             UNITS_OF_A_SHARE=1,
             WORTH_MOVING=4,
         ),
-        patch.multiple(engine_outputs, room=room_of_nan, threads_allowed=lambda: n_threads),
+        patch.multiple(engine_outputs, new_memory=memory_of_nan, threads_allowed=lambda: n_threads),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
@@ -274,7 +274,7 @@ def sparse(array, form, rng):
         made.indices, made.indptr = made.indices.astype(np.int16), made.indptr.astype(np.int16)
     elif form == "unequal bits":
         made.indptr = made.indptr.astype(np.int64)
-    elif form == "room to spare":
+    elif form == "longer arrays":
         made.indices, made.data = np.append(made.indices, [0] * 3).astype(np.int32), np.append(made.data, [np.e] * 3)
     elif form == "byte-swapped":
         made.data = made.data.astype(">f8")
@@ -285,7 +285,7 @@ def sparse(array, form, rng):
 
 SPARSE = (
     *("csr", "csc", "coo", "lil", "unsorted", "duplicates", "64 bits", "16 bits", "unequal bits"),
-    *("room to spare", "byte-swapped"),
+    *("longer arrays", "byte-swapped"),
 )
 x_forms = st.one_of(forms, st.sampled_from(SPARSE))
 

@@ -21,7 +21,7 @@ from gpubp.engine.cpu.structures import (
     has_loss,
     in_rows,
     network_plan,
-    room,
+    new_memory,
     set_arrays,
 )
 from gpubp.engine.cpu.thread_choice import ThreadChoice
@@ -317,7 +317,7 @@ class Workplace:
     def __init__(self, kind: Any, plan: Plan, functions: Functions) -> None:
         self.kind, (self.size, self.stack, self.window, *_) = kind, kind
         self.plan, self.request = plan, Request()
-        self.memory, plan.room = room(functions.prepare(ctypes.addressof(plan)))
+        self.memory, plan.room = new_memory(functions.prepare(ctypes.addressof(plan)))
         functions.prepare(ctypes.addressof(plan))
         work = partial(functions.train, ctypes.addressof(plan), ctypes.addressof(self.request))
         self.crew, self.choice = Crew(plan.n_threads, work, functions.ask), ThreadChoice(plan.n_threads)

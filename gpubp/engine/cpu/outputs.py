@@ -7,7 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.engine.cpu import library
-from gpubp.engine.cpu.structures import Functions, Plan, Samples, address, functions_of, in_rows, network_plan, room
+from gpubp.engine.cpu.structures import (
+    Functions,
+    Plan,
+    Samples,
+    address,
+    functions_of,
+    in_rows,
+    network_plan,
+    new_memory,
+)
 from gpubp.engine.cpu.threads import Crew, new_mailbox, threads_allowed
 from gpubp.nn.network import Network
 
@@ -21,7 +30,7 @@ _ALONE = new_mailbox(1)
 
 
 class Prepared(NamedTuple):
-    """A plan for the outputs of a network, without room."""
+    """A plan for the outputs of a network, without memory for them."""
 
     plan: Plan
     functions: Functions
@@ -41,7 +50,7 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     theta, samples, plan = in_rows(theta), Samples(), Plan.from_buffer_copy(prepared.plan)
     n_threads = max(1, min(threads_allowed(), -(-n_samples // PART))) if n_samples > 1 else 1
     plan.batch = min(n_samples, PART)
-    plan.kept_room, plan.room = room(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
+    plan.kept_room, plan.room = new_memory(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
     work = partial(functions.outputs, ctypes.addressof(plan), ctypes.addressof(samples))
     outputs = np.empty((n_samples, network.sizes[-1]), theta.dtype)
     samples.theta = address(theta)

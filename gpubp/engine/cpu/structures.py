@@ -128,7 +128,7 @@ def in_rows(array: np.ndarray) -> np.ndarray:
     return array if array.flags.c_contiguous and array.flags.aligned else np.array(array, order="C")
 
 
-def room(n_bytes: int) -> tuple[np.ndarray, int]:
+def new_memory(n_bytes: int) -> tuple[np.ndarray, int]:
     """Allocate memory; return it, and the address of its first cache line."""
     memory = np.empty(n_bytes + 128, np.uint8)
     return memory, -(-memory.ctypes.data // 128) * 128
