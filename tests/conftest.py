@@ -23,6 +23,7 @@ from gpubp.backends.probe import probe_cuda
 from tests import browser
 
 settings.register_profile("gpubp", deadline=None, derandomize=True, max_examples=25)
+settings.register_profile("many", deadline=None, max_examples=1000, print_blob=True)  # nox -s tests_sanitized
 settings.load_profile("gpubp")
 
 BACKEND_CASES = {

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gpubp.cli import options
-from gpubp.cli.output import print_json, print_note, print_scores
+from gpubp.cli.output import print_json, print_note, print_reading, print_scores
 from gpubp.cli.predict.compute import (
     Scoring,
     compute_with,
@@ -14,7 +14,8 @@ from gpubp.cli.predict.compute import (
     scores_as_json,
 )
 from gpubp.data.preprocessing import preprocessing_of
-from gpubp.data.readers import read_table
+from gpubp.data.readers import read_table_with
+from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.errors import DataError
 from gpubp.io.model_file import load_model
@@ -24,6 +25,7 @@ def evaluate(
     model: options.Model,
     data: options.Data,
     separator: options.Separator = None,
+    read: options.Read = None,
     stream: options.Stream = False,
     strict: options.Strict = False,
     columns: options.Columns = False,
@@ -37,10 +39,15 @@ def evaluate(
     """
     trained = load_model(model)
     compute = compute_with(trained, strict=strict, device=device, matmul_precision=matmul_precision)
+    reading = TextOptions.parse(read or (), separator)
     if stream or reason_to_stream(Path(data)) is not None:
-        predicted = score_in_parts(compute, Scoring(trained), open_tables(Path(data), separator))
+        tables = open_tables(Path(data), reading)
+        predicted = score_in_parts(compute, Scoring(trained), tables)
+        print_reading(tables.notes)
     else:
-        predicted = predict_whole(compute, lambda outputs: {}, Scoring(trained), read_table(data, separator=separator))
+        table = read_table_with(data, reading)
+        print_reading(table.notes)
+        predicted = predict_whole(compute, lambda outputs: {}, Scoring(trained), table)
     if predicted.scores is None:
         names = preprocessing_of(trained).target_names
         raise DataError(

@@ -104,6 +104,10 @@ class MPIProcessGroup(ProcessGroup):
 
         return NCCLBackend(self.world_size, self.rank, use_mpi=True)
 
+    def on_all(self, fact: bool) -> bool:
+        """Exchange whether a fact is true."""
+        return all(self.comm.allgather(fact))
+
     def on_rank_0(self, work: Callable[[], T]) -> T:
         """Run ``work`` in process 0 and send the result to all processes by pickle."""
         result: Any = work() if self.rank == 0 else None

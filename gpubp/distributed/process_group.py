@@ -59,6 +59,10 @@ class ProcessGroup:
         """
         return array
 
+    def on_all(self, fact: bool) -> bool:
+        """Return whether a fact is true in every process."""
+        return fact
+
     def on_rank_0(self, work: Callable[[], T]) -> T:
         """Run ``work`` in process 0 only, and return its result in all processes."""
         return work()

@@ -43,19 +43,26 @@ def make_epoch_runner(
         Whether the outputs of all samples are needed after each epoch; paths that compute them anyway then return them.
     """
     plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
-    if isinstance(optimizer, SecondOrder) or objective.parts > 1 or objective.processes.world_size > 1:
+    if isinstance(optimizer, SecondOrder):
         return plain()
-    if (backend.is_numpy or is_sparse_on_host(backend)) and backend.matmul_precision == "float32" and cpu.is_wanted():
+    if objective.processes.on_all(_runs_on_cpu(backend)):
         from gpubp.engine.cpu.epoch import engine_epoch_runner
 
         return WindowRunner(engine_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))
-    if backend.is_cuda and cuda.is_wanted(cpu.requested_mode(), n_steps):
+    divided = objective.parts > 1 or objective.processes.world_size > 1
+    if backend.is_cuda and not divided and cuda.is_wanted(cpu.requested_mode(), n_steps):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
 
         device = cuda_device(backend.device, backend.matmul_precision)
         return cuda_epoch_runner(device, objective, optimizer, dtype, plain())
     return plain()
+
+
+def _runs_on_cpu(backend: Backend) -> bool:
+    """Return whether the compiled engine for the CPU is to be used."""
+    on_cpu = backend.is_numpy or is_sparse_on_host(backend)
+    return on_cpu and backend.matmul_precision == "float32" and cpu.is_wanted()
 
 
 def plain_epoch_runner(

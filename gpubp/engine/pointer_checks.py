@@ -81,6 +81,8 @@ def _check_sparse(x: Any) -> None:
     n_rows, n_columns = x.shape
     if x.indptr.shape != (n_rows + 1,) or x.indices.dtype != x.indptr.dtype or x.data.shape != x.indices.shape:
         raise ValueError("sparse samples must have a column for each value, and a beginning for each row")
+    if x.indices.dtype not in ("int32", "int64"):
+        raise ValueError(f"the columns of sparse samples must be int32 or int64, got {x.indices.dtype}")
     if x.indptr[0] < 0 or np.any(np.diff(x.indptr) < 0) or x.indptr[-1] > len(x.data):
         raise ValueError(f"the rows of sparse samples must be consecutive parts of {len(x.data)} values")
     _check_indices("the columns of sparse samples", x.indices, n_columns)
@@ -106,6 +108,9 @@ def _check_networks(stack: tuple[int, ...], batches: PerNetworkBatches) -> None:
     _check_indices("order", order, batches.samples.x.shape[-2])
     _check_indices("starts", starts, len(order))
     _check_indices("starts + counts", starts + counts, len(order) + 1)
+    n_steps = np.unique(-(-counts // batches.size))
+    if len(n_steps) != 1 or n_steps[0] < 1:
+        raise ValueError(f"all networks must take as many steps, and at least one; got {n_steps.tolist()}")
     if weights_of is not None and batches.samples.sample_weight is not None:
         _check("weights_of", weights_of, stack, weights_of.dtype)
         _check_indices("weights_of", weights_of, len(batches.samples.sample_weight))

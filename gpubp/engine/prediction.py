@@ -76,7 +76,7 @@ def predict(
     workload = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)
     with translate_gpu_errors(backend, workload), backend.active():
         result = on_device()
-    if backend.is_numpy and given is theta:
+    if backend.is_numpy and given is theta and theta.dtype == precision:
         _checked[:] = [network, weakref.ref(theta), device]
     return result
 

@@ -49,7 +49,9 @@ def fits(size, network=NETWORK, x=X, targets=D, **options):
 # --- the same as one process ---
 
 
-@pytest.mark.parametrize(("size", "dtype"), [(2, "float64"), (3, "float32"), (5, "float64")])
+@pytest.mark.parametrize(
+    ("size", "dtype", "form"), [(2, "float64", "never"), (3, "float32", "auto"), (5, "float64", "auto")]
+)
 @pytest.mark.parametrize(
     "options",
     [
@@ -66,7 +68,8 @@ def fits(size, network=NETWORK, x=X, targets=D, **options):
     ],
     ids=["adam", "weights", "sum", "full", "tiny", "stack"],
 )
-def test_several_processes_give_the_result_of_one(options, size, dtype):
+def test_several_processes_give_the_result_of_one(options, size, dtype, form, monkeypatch):
+    monkeypatch.setenv("GPUBP_COMPILED", form)
     results, single = fits(size, dtype=dtype, **options)
     assert_agree(results[0].theta, single.theta, "steps")
     np.testing.assert_allclose(results[0].history.loss, single.history.loss, rtol=1e-5 if dtype == "float32" else 1e-12)
@@ -254,6 +257,7 @@ def test_accumulated_batches_are_one_batch(options, dtype):
 
 
 def test_accumulated_batches_pass_one_at_a_time(monkeypatch):
+    monkeypatch.setenv("GPUBP_COMPILED", "never")  # of the engine see tests/engine/test_cpu.py
     passed, plain = [], gpubp.nn.network.loss_and_gradient
 
     def recorded(xp, network, theta, x, *args, **options):

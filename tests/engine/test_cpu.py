@@ -1,5 +1,6 @@
 """The compiled engine against the plain path."""
 
+import contextlib
 import ctypes
 from dataclasses import replace
 from functools import partial
@@ -14,10 +15,11 @@ from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import epoch as engine_epoch
-from gpubp.engine.cpu import threads
+from gpubp.engine.cpu import thread_choice, threads
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
 from gpubp.engine.cpu.outputs import engine_outputs
-from gpubp.engine.cpu.structures import address, functions_of
+from gpubp.engine.cpu.structures import address, functions_of, in_rows
+from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective, make_step
@@ -32,6 +34,7 @@ from gpubp.optim.first_order import OPTIMIZERS, adam, clipped, decayed, momentum
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
+from tests.threads_as_processes import results_of, run_on_ranks
 
 pytestmark = pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
 
@@ -53,7 +56,8 @@ def dropout_of(network, rates, stack=None):
 
 
 def plain_runner(objective, optimizer, dtype):
-    return partial(epoch_module._step_by_step, BACKEND.xp, make_step(BACKEND, objective, optimizer, dtype))
+    step = make_step(BACKEND, objective, optimizer, dtype)
+    return partial(epoch_module._step_by_step, BACKEND.xp, step, processes=objective.processes)
 
 
 def run_both(
@@ -74,7 +78,7 @@ def run_both(
 ):
     """Run epochs on the plain path and in the engine from one model; return both models and their last results."""
     optimizer, objective = optimizer or momentum(0.05, 0.9), Objective(network, **objective)
-    plain = plain_runner(objective, optimizer, dtype)
+    plain, processes = plain_runner(objective, optimizer, dtype), objective.processes
     runner = engine_epoch_runner(objective, optimizer, dtype, lambda: plain, outputs_wanted=outputs_wanted)
     assert isinstance(runner, EngineEpochRunner)
     runs = []
@@ -85,14 +89,18 @@ def run_both(
         given = samples(network, dtype, weighted, stack=(stack,) if own_samples else ())
         for _ in range(epochs):
             order = rng.permutation(N_SAMPLES) if shuffled else None
-            with patch.multiple(
-                engine_epoch,
-                threads_allowed=lambda: n_threads,
-                WORTH_A_THREAD=1.0,
-                UNITS_OF_A_SHARE=1,
-                WORTH_MOVING=1 if moved else N_SAMPLES + 1,
+            with (
+                contextlib.nullcontext()
+                if processes.world_size > 1
+                else patch.multiple(
+                    engine_epoch,
+                    threads_allowed=lambda: n_threads,
+                    WORTH_A_THREAD=1.0,
+                    UNITS_OF_A_SHARE=1,
+                    WORTH_MOVING=1 if moved else N_SAMPLES + 1,
+                )
             ):
-                batches = ArrayBatches(BACKEND, given, size, order)
+                batches = ArrayBatches(BACKEND, given, size, order, processes=processes)
                 if dropout is not None:
                     batches = replace(batches, dropout=dropout_of(network, dropout, stack).at(epoch=model.epoch))
                 result = run_epoch(model, batches)
@@ -234,9 +242,9 @@ class TestSteps:
     @pytest.mark.parametrize("optimizer", [adam(), clipped(adam(), 0.1)], ids=lambda optimizer: optimizer.name)
     def test_the_number_of_threads_changes_no_bit(self, network, optimizer, monkeypatch, dtype):
         """The units are divided into as many shares as before, which fewer threads do."""
-        make, thetas = threads.Crew, []
+        thetas = []
         for n_threads in (3, 2, 1):
-            monkeypatch.setattr(engine_epoch, "Crew", lambda n, *given, n_threads=n_threads: make(n_threads, *given))
+            monkeypatch.setattr(engine_epoch, "ThreadChoice", lambda most, n=n_threads: ThreadChoice(n))
             thetas.append(run_both(network, optimizer, dtype, n_threads=3, epochs=20)[1][0].theta)
         np.testing.assert_array_equal(thetas[0], thetas[1])
         np.testing.assert_array_equal(thetas[0], thetas[2])
@@ -291,6 +299,22 @@ class TestSteps:
                 run_epoch(model, ArrayBatches(BACKEND, data._replace(x=x), SIZE, order))
             thetas.append(model.theta)
         assert_agree(thetas[1], thetas[0], "steps")
+
+    @pytest.mark.parametrize("rates", [(0.3, 0.0), (0.3, 0.4)])
+    @pytest.mark.parametrize("order", [None, np.arange(N_SAMPLES)[::-1], np.asarray([5, 3, 9, 0, 8, 7, 1, 2, 6, 4])])
+    def test_inputs_of_sparse_samples_are_dropped(self, rates, order, dtype):
+        network, optimizer, dropout = Network((9, 7, 2)), adam(), dropout_of(Network((9, 7, 2)), rates)
+        data = samples(network, dtype, weighted=True)
+        dense = np.where(data.x > 0.5, data.x, 0.0).astype(dtype)
+        orders = None if order is None else np.stack([order, np.roll(order, 3)])
+        batches = ArrayBatches(BACKEND, data, 4, orders, epochs=2, dropout=dropout.at(epoch=5, sample=12))
+        runs, theta = [], initial_weights(network, 0, dtype=dtype)
+        plain = plain_runner(Objective(network), optimizer, dtype)
+        engine = engine_epoch_runner(Objective(network), optimizer, dtype, None)
+        for run_epoch, x in ((plain, dense), (engine, scipy.sparse.csr_array(dense))):
+            model = ModelState(theta, optimizer.init(np, theta))
+            runs.append((model, run_epoch(model, replace(batches, samples=data._replace(x=x)))))
+        assert_equal_runs(runs)
 
     @pytest.mark.parametrize("field", ["indices", "indptr"])
     @pytest.mark.parametrize("number", [-1, 1000])
@@ -427,6 +451,17 @@ class TestOutputs:
         assert_agree(engine_outputs(network, theta, x), output_layer(np, network, theta, x).y, "forward")
 
 
+def test_arrays_whose_addresses_are_passed():
+    array = np.arange(12.0).reshape(3, 4)
+    assert in_rows(array) is array
+    unaligned = np.frombuffer(b"." + array.tobytes(), np.float64, offset=1).reshape(3, 4)
+    for other in (unaligned, array[:, ::2], np.asfortranarray(array)):
+        copy = in_rows(other)
+        assert copy.flags.aligned
+        assert copy.flags.c_contiguous
+        np.testing.assert_array_equal(copy, other)
+
+
 class TestPredictionsOfCheckedParameters:
     """Parameters are checked once; samples always."""
 
@@ -441,6 +476,12 @@ class TestPredictionsOfCheckedParameters:
         for _ in range(3):
             assert_agree(predict(network, theta, x, device="cpu"), output_layer(np, network, theta, x).y, "forward")
             theta *= 2
+
+    @pytest.mark.parametrize("kind", [">f8", ">f4", "f2", "longdouble", "i8"])
+    def test_parameters_of_types_that_are_converted(self, network, kind):
+        theta, x = (np.random.default_rng(0).normal(size=n).astype(kind) for n in (network.n_parameters, (4, 3)))
+        first = predict(network, theta, x, device="cpu")
+        np.testing.assert_array_equal(predict(network, theta, x, device="cpu"), first, strict=True)
 
     @pytest.mark.parametrize("x", [np.ones((1, 4)), np.full((1, 3), np.nan), np.ones((0, 3)), np.ones(3)])
     def test_samples_that_do_not_fit(self, network, x):
@@ -516,6 +557,8 @@ class TestRunner:
         """Python looks at Ctrl-C before the steps of a call, or when they are done."""
         model = ModelState(self.theta, self.optimizer.init(np, self.theta))
         run, calls = threads.Crew.run, []
+        monkeypatch.setattr(thread_choice, "SECONDS_OF_A_CALL", 1e6)
+        monkeypatch.setattr(thread_choice, "SECONDS_OF_A_TRIAL", 1e6)
 
         def interrupted(*arguments):
             calls.append(arguments)
@@ -561,6 +604,72 @@ class TestRunner:
         plain = object()
         network = Network((3, 4, 2), activation=activation)
         assert engine_epoch_runner(Objective(network), optimizer, "float64", lambda: plain) is plain
+
+
+PARTS = {
+    "weighted": {"weighted": True, "l2": 0.1},
+    "sum": {"reduction": "sum", "optimizer": clipped(momentum(0.01), 0.5), "l2": 0.1},
+    "equal weights": {"network": EQUAL_WEIGHTS[0]},
+    "skip connections": {"network": Network((3, 4, 4, 2), activation="tanh", skips=((0, 3),))},
+    "missing connections": {"network": with_blocks(Network((3, 5, 4), activation="tanh"), 1, [(1, 2), (2, 3)])},
+    "dropout": {"dropout": (0.2, 0.3, 0.5), "shuffled": False},
+    "stack": {"stack": 3, "weighted": True},
+    "own samples": {"stack": 3, "own_samples": True, "dropout": (0.2, 0.3, 0.5)},
+}
+
+
+class TestBatchesInParts:
+    """Gradients summed over parts of a batch, and over processes."""
+
+    @pytest.mark.parametrize("options", PARTS.values(), ids=PARTS)
+    @pytest.mark.parametrize(("parts", "n_threads"), [(3, 1), (2, 3), (30, 2)])
+    def test_parts_of_a_batch(self, options, parts, n_threads, dtype):
+        options = {"network": Network((3, 5, 4, 2), activation="tanh"), "optimizer": adam()} | options
+        assert_equal_runs(run_both(dtype=dtype, parts=parts, n_threads=n_threads, **options))
+
+    @pytest.mark.parametrize("options", PARTS.values(), ids=PARTS)
+    @pytest.mark.parametrize(
+        ("n_processes", "parts", "size", "dtype"),
+        [(2, 1, SIZE, "float32"), (3, 2, SIZE, "float64"), (3, 1, 2, "float64"), (2, 1, N_SAMPLES, "float64")],
+    )
+    def test_processes(self, options, n_processes, parts, size, dtype):
+        def run(processes):
+            return run_both(**options | {"parts": parts, "size": size, "dtype": dtype, "processes": processes})
+
+        options = {"network": Network((3, 5, 4, 2), activation="tanh"), "optimizer": adam()} | options
+        runs = results_of(run_on_ranks(n_processes, run))
+        for one in runs:
+            assert_equal_runs(one)
+            np.testing.assert_array_equal(one[1][0].theta, runs[0][1][0].theta)
+            np.testing.assert_array_equal(one[1][1].values, runs[0][1][1].values)
+
+    def test_sparse_samples_in_parts(self, dtype):
+        network, optimizer = Network((9, 7, 2)), adam()
+        objective, data = Objective(network, l2=0.1, parts=3), samples(network, dtype)
+        dense = np.where(data.x > 0.5, data.x, 0.0).astype(dtype)
+        runs, theta = [], initial_weights(network, 0, dtype=dtype)
+        plain, engine = (
+            plain_runner(objective, optimizer, dtype),
+            engine_epoch_runner(objective, optimizer, dtype, None),
+        )
+        for run_epoch, x in ((plain, dense), (engine, scipy.sparse.csr_array(dense))):
+            model = ModelState(theta, optimizer.init(np, theta))
+            for _ in range(3):
+                result = run_epoch(model, ArrayBatches(BACKEND, data._replace(x=x), SIZE))
+            runs.append((model, result))
+        assert_equal_runs(runs)
+
+    def test_memory_is_that_of_a_part(self):
+        network = Network((3, 64, 2))
+        rooms = []
+        for parts in (1, 16):
+            x = np.zeros((4096, 3))
+            runner = engine_epoch_runner(Objective(network, parts=parts), momentum(), "float64", None)
+            theta = initial_weights(network, 0, dtype="float64")
+            model = ModelState(theta, momentum().init(np, theta))
+            runner(model, ArrayBatches(BACKEND, Batch(x, np.zeros((4096, 2))), 4096, np.arange(4096)))
+            rooms.append(runner.place.memory.size)
+        assert rooms[1] < rooms[0] / 8
 
 
 class ThreeArrays(NamedTuple):

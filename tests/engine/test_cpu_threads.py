@@ -13,9 +13,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine.cpu import epoch as engine_epoch
-from gpubp.engine.cpu import threads
+from gpubp.engine.cpu import thread_choice, threads
 from gpubp.engine.cpu.epoch import engine_epoch_runner
 from gpubp.engine.cpu.structures import functions_of
+from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
@@ -29,7 +30,10 @@ BACKEND, NETWORK, OPTIMIZER = choose_backend("cpu"), Network((3, 8, 7, 2), activ
 
 @pytest.fixture
 def train(monkeypatch):
-    """Train for some epochs on so many threads, each of which calls ``before(thread)`` first; return the parameters."""
+    """Train for some epochs on so many threads, each of which calls ``before(thread)`` first; return the parameters.
+
+    With ``n_networks`` a stack is trained.
+    """
     make = threads.Crew
     rng = np.random.default_rng(0)
     data = Batch(rng.normal(size=(40, 3)), rng.normal(size=(40, 2)))
@@ -37,14 +41,14 @@ def train(monkeypatch):
     monkeypatch.setattr(engine_epoch, "UNITS_OF_A_SHARE", 1)
 
     class Training:
-        def __init__(self, n_threads, before=lambda thread: None):
+        def __init__(self, n_threads, before=lambda thread: None, n_networks=None):
             def crew(n, work, ask):
                 return make(n, lambda mailbox, thread: (before(thread), work(mailbox, thread)), ask)
 
             monkeypatch.setattr(engine_epoch, "threads_allowed", lambda: n_threads)
             monkeypatch.setattr(engine_epoch, "Crew", crew)
             self.run_epoch = engine_epoch_runner(Objective(NETWORK), OPTIMIZER, "float64", None)
-            theta = initial_weights(NETWORK, 0, dtype="float64")
+            theta = initial_weights(NETWORK, 0 if n_networks is None else range(n_networks), dtype="float64")
             self.model = ModelState(theta, OPTIMIZER.init(np, theta))
 
         def __call__(self, epochs=1):
@@ -72,6 +76,57 @@ def test_are_requested_again_while_they_wait_and_when_they_have_left(train):
         time.sleep(pause)
     np.testing.assert_array_equal(theta, train(2)(5))
     assert 3 <= starts.count(1) < starts.count(0)  # it leaves in each long pause, and waits through short ones
+
+
+@pytest.mark.parametrize("n_networks", [None, 5])
+@pytest.mark.parametrize("numbers", [(1,), (2, 1, 3), (3, 2, 1, 1, 3)])
+def test_how_many_do_the_work_may_change_at_any_time_and_changes_no_bit(train, monkeypatch, numbers, n_networks):
+    expected, training, given = train(3, n_networks=n_networks)(8), train(3, n_networks=n_networks), []
+
+    def change(choice, *_):
+        given.append(choice.n_threads)
+        choice.n_threads, choice.seconds = numbers[len(given) % len(numbers)], 1e-9  # as few steps in a call as can be
+
+    monkeypatch.setattr(ThreadChoice, "note", change)
+    np.testing.assert_array_equal(training(8), expected)
+    assert set(given) >= set(numbers)
+
+
+# --- how many do the work ---
+
+
+def choose(choice, at_work, seconds=0.01, times=10):
+    """Note the same numbers many times; return which numbers of threads were chosen, without repetitions."""
+    chosen = [choice.n_threads]
+    for _ in range(times):
+        choice.note(seconds, at_work(choice.n_threads))
+        chosen += [choice.n_threads] * (choice.n_threads != chosen[-1])
+    return chosen
+
+
+def test_all_go_on_while_they_wait_little():
+    assert choose(ThreadChoice(4), lambda n: 0.8 * n, times=1000) == [4]
+
+
+@pytest.mark.parametrize(("most", "chosen"), [(1, [1]), (2, [2, 1]), (3, [3]), (8, [8, 4, 2, 1])])
+def test_fewer_go_on_if_they_wait_as_long_as_fewer_would_take(most, chosen):
+    assert choose(ThreadChoice(most), lambda n: n / 2 if n > 1 else 1.0, times=20) == chosen
+
+
+def test_one_slow_call_changes_nothing_if_it_is_short():
+    choice = ThreadChoice(2)
+    assert choose(choice, lambda n: 0.5 if n == 2 else 1.0, thread_choice.SECONDS_OF_A_TRIAL / 4, times=1) == [2]
+    assert choose(choice, lambda n: 2.0, times=100) == [2]
+
+
+def test_more_are_tried_again_after_longer_and_longer_and_kept_once_they_wait_little():
+    choice, trials = ThreadChoice(2), []
+    for second in range(40):
+        if choose(choice, lambda n: n / 2, thread_choice.SECONDS_OF_A_TRIAL, times=33) != [1]:
+            trials.append(second)
+    assert trials[:4] == [0, 1, 3, 7]
+    assert choose(choice, lambda n: n, seconds=0.1, times=200) == [1, 2]
+    assert choose(choice, lambda n: n / 2, seconds=0.1, times=8)[:3] == [2, 1, 2]  # the first rest is short again
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])

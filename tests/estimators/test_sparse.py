@@ -31,6 +31,16 @@ def documents(n_samples=N_SAMPLES, n_columns=WIDE, n_values=20, seed=0):
     return x, np.arange(n_samples) % 2
 
 
+@pytest.mark.parametrize(("columns", "row_starts"), [("int16", "int16"), ("int32", "int64"), ("uint32", "uint32")])
+def test_types_of_columns_and_rows_that_scipy_does_not_choose(columns, row_starts):
+    x, y = documents(40, 9)
+    expected = MLPClassifier(**OPTIONS).fit(x, y)
+    x.indices, x.indptr = x.indices.astype(columns), x.indptr.astype(row_starts)
+    model = MLPClassifier(**OPTIONS).fit(x, y)
+    np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
+    np.testing.assert_array_equal(model.predict_proba(x), expected.predict_proba(x))
+
+
 class TestMemory:
     """A dense copy of a batch of 200 has a half of ``DENSE_BYTES``; the weights of one unit a 400th."""
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import gpubp
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import Dropout
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch, check_prediction
 from gpubp.nn.network import Network
@@ -155,6 +156,19 @@ def model_state(theta=THETA, **changed):
     return ModelState(theta, adam().init(np, theta)._replace(**changed), 0)
 
 
+PER_NETWORK = PerNetworkBatches(
+    choose_backend("cpu"), BATCHES.samples, 20, np.arange(90), np.asarray([0, 40]), np.asarray([35, 40])
+)
+CSR = scipy.sparse.csr_array(X)
+
+
+def csr_of(columns, row_starts):
+    """Sparse samples with columns and row starts of other types."""
+    x = CSR.copy()
+    x.indices, x.indptr = x.indices.astype(columns), x.indptr.astype(row_starts)
+    return replace(BATCHES, samples=BATCHES.samples._replace(x=x))
+
+
 WRONG = {
     "theta": (model_state(np.zeros(3)), BATCHES),
     "float32": (model_state(THETA.astype("float32")), BATCHES),
@@ -170,6 +184,10 @@ WRONG = {
     "keys": (model_state(), replace(BATCHES, dropout=Dropout((4, 3), (0.1, 0.1), np.zeros(2, np.uint64)))),
     "layers": (model_state(), replace(BATCHES, dropout=Dropout((4, 4), (0.1, 0.1), 0))),
     "rates": (model_state(), replace(BATCHES, dropout=Dropout((4, 3), (0.1,), 0))),
+    "columns of 16 bits": (model_state(), csr_of("int16", "int16")),
+    "columns of other bits": (model_state(), csr_of("int32", "int64")),
+    "no steps": (model_state(np.zeros((2, THETA.size))), replace(PER_NETWORK, counts=np.asarray([0, 0]))),
+    "unequal steps": (model_state(np.zeros((2, THETA.size))), replace(PER_NETWORK, counts=np.asarray([20, 40]))),
 }
 
 
@@ -178,6 +196,8 @@ def test_arguments_of_compiled_steps(name):
     check_epoch(NETWORK, np.dtype("float64"), model_state(), BATCHES)
     with_dropout = replace(BATCHES, dropout=Dropout((4, 3), (0.1, 0.1), 0))
     check_epoch(NETWORK, np.dtype("float64"), model_state(), with_dropout)
+    check_epoch(NETWORK, np.dtype("float64"), model_state(), csr_of("int64", "int64"))
+    check_epoch(NETWORK, np.dtype("float64"), model_state(np.zeros((2, THETA.size))), PER_NETWORK)
     with pytest.raises(ValueError, match=r"must|orders"):
         check_epoch(NETWORK, np.dtype("float64"), *WRONG[name])
     if cpu.requested_mode() == "always":

@@ -1,6 +1,6 @@
 """``gpubp inspect``: say what each column of a table is taken for, and why."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from gpubp.cli import options
 from gpubp.cli.columns import TYPE_ADVICE, print_columns
 from gpubp.cli.inspect.page import column_page
-from gpubp.cli.output import console, print_facts, print_json, print_note
+from gpubp.cli.output import console, print_facts, print_json, print_note, print_reading
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import column_names, parse_types
 from gpubp.data.preprocessing import ColumnOptions, decide_table, fit_columns
-from gpubp.data.readers import read_table
+from gpubp.data.readers import read_table_with
+from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.data.table import Table
 from gpubp.io.atomic_files import open_atomically
@@ -43,12 +44,13 @@ def inspect(
         typer.Option(metavar="FILE", help="Write the report as a page with histograms.", show_default=False),
     ] = None,
     separator: options.Separator = None,
+    read: options.Read = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what each column of a table is taken for and why, as gpubp train would: types, missing values, outliers."""
     if html is not None:
         check_output(html, (".html",), inputs=[data])
-    pieces, first = _pieces(data, separator)
+    pieces, first, notes = _pieces(data, TextOptions.parse(read or (), separator))
     names = tuple(first.columns)
     how = ColumnOptions(
         column_names(target, names) or None, types=parse_types(column_type), missing=tuple(missing or ())
@@ -60,6 +62,7 @@ def inspect(
     if html is not None:
         with open_atomically(html) as file:
             file.write(column_page(data, n_rows, first, fitted.preprocessing).encode())
+    print_reading(notes)
     if as_json:
         print_json({"data": data, "rows": n_rows, "columns": [asdict(summary) for summary in summaries]})
         return
@@ -69,13 +72,13 @@ def inspect(
     print_note(TYPE_ADVICE)
 
 
-def _pieces(data: str, separator: str | None) -> tuple[Callable[[], Iterator[Table]], Table]:
-    """Return a function that reads the table's pieces, and the first of them."""
+def _pieces(data: str, reading: TextOptions) -> tuple[Callable[[], Iterator[Table]], Table, Sequence[str]]:
+    """Return a function that reads the table's pieces, the first of them, and notes about how they are read."""
     if reason_to_stream(Path(data)) is None:
-        table = read_table(data, separator=separator)
-        return lambda: iter([table]), table
-    tables = open_tables(Path(data), separator)
-    return lambda: (piece.table for piece in tables.pieces()), next(iter(tables.pieces())).table
+        table = read_table_with(data, reading)
+        return lambda: iter([table]), table, table.notes
+    tables = open_tables(Path(data), reading)
+    return lambda: (piece.table for piece in tables.pieces()), next(iter(tables.pieces())).table, tables.notes
 
 
 def _training(pieces: Iterator[Table]) -> Iterator[tuple[Table, NDArray[np.bool_]]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from gpubp.cli import options
-from gpubp.cli.output import console, notes, print_facts, print_json, print_scores
+from gpubp.cli.output import console, notes, print_facts, print_json, print_reading, print_scores
 from gpubp.cli.paths import check_output
 from gpubp.cli.predict.compute import (
     Decode,
@@ -20,7 +20,8 @@ from gpubp.cli.predict.compute import (
 )
 from gpubp.cli.predict.formats import FORMATS, open_writer
 from gpubp.data.preprocessing import preprocessing_of
-from gpubp.data.readers import read_table
+from gpubp.data.readers import read_table_with
+from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model, load_model
@@ -58,6 +59,7 @@ def predict(
         ),
     ] = None,
     separator: options.Separator = None,
+    read: options.Read = None,
     stream: options.Stream = False,
     strict: options.Strict = False,
     columns: options.Columns = False,
@@ -77,11 +79,15 @@ def predict(
     trained = load_model(model)
     compute = compute_with(trained, strict=strict, device=device, matmul_precision=matmul_precision)
     decode, scoring = _decode(trained, interval), Scoring(trained)
+    reading = TextOptions.parse(read or (), separator)
     if in_parts:
-        tables = open_tables(Path(data), separator)
+        tables = open_tables(Path(data), reading)
         predicted = predict_in_parts(compute, decode, scoring, tables, output, keep or ())
+        print_reading(tables.notes)
     else:
-        predicted = predict_whole(compute, decode, scoring, read_table(data, separator=separator), keep or ())
+        table = read_table_with(data, reading)
+        print_reading(table.notes)
+        predicted = predict_whole(compute, decode, scoring, table, keep or ())
     if predicted.columns and (output is not None or not as_json):
         with open_writer(output) as write:
             write(predicted.columns)

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from gpubp._core.names import unknown
 from gpubp.backends.backend import choose_backend, with_matmul
 from gpubp.cli.device import device_and_reason
-from gpubp.cli.output import print_note, silence
+from gpubp.cli.output import print_note, print_reading, silence
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
     PICTURES,
@@ -23,7 +23,8 @@ from gpubp.cli.train.options import (
     parse_hidden_layer_sizes,
     parse_types,
 )
-from gpubp.data import read_table
+from gpubp.data.readers import read_table_with, stem
+from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.prepared_stream import PreparedStream, prepare_stream
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.distributed.launch import launched, process_group_for
@@ -162,8 +163,9 @@ def _callbacks(options: TrainOptions, outputs: Sequence[Path]) -> tuple[Callback
 
 
 def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | PreparedStream:
-    tables = open_tables(Path(options.data), options.separator) if in_parts else None
-    table = None if tables else read_table(options.data, separator=options.separator)
+    reading = TextOptions.parse(options.read or (), options.separator)
+    tables = open_tables(Path(options.data), reading) if in_parts else None
+    table = None if tables else read_table_with(options.data, reading)
     names = tables.names if tables else tuple(table.columns) if table else ()
     preparation: dict[str, Any] = {
         "target": column_names(options.target, names) or None,
@@ -178,17 +180,16 @@ def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | P
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,
     }
-    if tables:
-        if options.group is not None or options.time is not None:
-            raise DataError("--group and --time need the table in memory, and DATA is read in parts")
-        return prepare_stream(tables, **preparation)
-    return prepare_table(table, group=options.group, time=options.time, **preparation)
-
-
-def stem(data: str) -> str:
-    """Return the name of a file without its suffix: ``a.csv.gz`` gives ``a``."""
-    name = Path(data).name
-    return name.removesuffix(".gz").rpartition(".")[0] or name
+    if table and not options.quiet:
+        print_reading(table.notes)
+    if not tables:
+        return prepare_table(table, group=options.group, time=options.time, **preparation)
+    if options.group is not None or options.time is not None:
+        raise DataError("--group and --time need the table in memory, and DATA is read in parts")
+    prepared = prepare_stream(tables, **preparation)
+    if not options.quiet:
+        print_reading(tables.notes)
+    return prepared
 
 
 def _replaced_model(path: Path, data: str) -> str | None:

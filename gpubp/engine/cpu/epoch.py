@@ -1,16 +1,26 @@
 """Epochs in the compiled engine: the arrays, numbers and threads that ``c/steps.h`` is given."""
 
 import ctypes
+import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from gpubp.engine.cpu import library
+from gpubp.engine.cpu.given import (
+    Given,
+    drops_sparse_inputs,
+    halves,
+    rows_of_networks,
+    sparse_bits,
+    with_inputs_dropped,
+)
+from gpubp.engine.cpu.processes import SharedSteps
 from gpubp.engine.cpu.settings import EngineUpdate, engine_update
 from gpubp.engine.cpu.structures import (
     Functions,
@@ -20,9 +30,10 @@ from gpubp.engine.cpu.structures import (
     functions_of,
     has_loss,
     network_plan,
-    room,
+    new_memory,
     set_arrays,
 )
+from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import (
     ArrayBatches,
@@ -39,12 +50,13 @@ from gpubp.nn.network import Network
 from gpubp.nn.weight_sharing import Ties
 from gpubp.optim.first_order import Optimizer
 
+logger = logging.getLogger("gpubp")
+
 WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
 WORTH_MOVING = 512  # samples of an epoch, below which a share's columns of the first layer are not moved together
-SHORT_ROW = 2048  # bytes of a share's part of a row, above which it is far enough from those of others
+SHORT_ROW = 1024  # bytes of a share's part of a row, above which it is far enough from those of others
 UNITS_OF_A_SHARE = 8  # in each hidden layer, at least
 BYTES_OF_A_WINDOW = 1 << 20  # of samples gathered for networks that share an order: about what a cache holds
-BETWEEN_LOOKS = 0.2  # seconds that the engine runs before Python looks whether Ctrl-C was pressed
 
 
 def engine_epoch_runner(
@@ -84,21 +96,34 @@ class EngineEpochRunner:
         self.own_state: Any = None
         self.own_thetas: list[np.ndarray] = []
         self.samples: Batch | None = None
-        self.steps_at_once = 1
 
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Run one epoch, several, or a part of one."""
-        if (
-            isinstance(batches, ArrayBatches | PerNetworkBatches)
-            and model.theta.ndim <= 2
-            and batches.samples.x.shape[-2]
-            and not (is_sparse(batches.samples.x) and any(below == 0 for below, _ in self.objective.network.skips))
-            and not (is_sparse(batches.samples.x) and batches.dropout is not None and batches.dropout.rates[0])
-        ):
+        reason = self._why_plain(model, batches)
+        if reason is not None:
+            log_plain(reason)
+            if self.plain is None:
+                self.plain = self.make_plain()
+            return self.plain(model, batches)
+        assert isinstance(batches, ArrayBatches | PerNetworkBatches)
+        if not drops_sparse_inputs(batches):
             return self._run(model, batches)
-        if self.plain is None:
-            self.plain = self.make_plain()
-        return self.plain(model, batches)
+        assert isinstance(batches, ArrayBatches)
+        results = [self._run(model, epoch) for epoch in with_inputs_dropped(batches)]
+        values, weights, sizes = (np.concatenate(each) for each in zip(*(one[:3] for one in results), strict=True))
+        return EpochResult(values, weights, sizes, results[-1].finite)
+
+    def _why_plain(self, model: ModelState, batches: Batches) -> str | None:
+        """Return why batches are trained on the plain path, None if they are not."""
+        if not isinstance(batches, ArrayBatches | PerNetworkBatches) or not batches.samples.x.shape[-2]:
+            return "they are not in arrays"
+        if model.theta.ndim > 2:
+            return "a stack has two dimensions"
+        if is_sparse(batches.samples.x) and any(below == 0 for below, _ in self.objective.network.skips):
+            return "the samples are sparse, and connections from the inputs skip layers"
+        if drops_sparse_inputs(batches) and batches.dropout is not None and np.ndim(batches.dropout.key):
+            return "the samples are sparse, and networks drop different inputs"
+        return None
 
     def _run(self, model: ModelState, batches: ArrayBatches | PerNetworkBatches) -> EpochResult:
         check_epoch(self.objective.network, self.dtype, model, batches, self.samples)
@@ -111,12 +136,12 @@ class EngineEpochRunner:
         epochs_done = np.reshape(np.add.outer(epochs, parts), (-1, *parts.shape[1:]))
         settings = self.update.settings(state, epochs_done, self.dtype, self.objective.l2)
         order = None if batches.order is None else np.ascontiguousarray(batches.order, np.int64)
-        own = _rows_of_networks(batches)
+        own = rows_of_networks(batches)
         first, second, *_ = (*(getattr(state, name) for name in self.update.arrays), None, None)
         x, targets, weights = self._samples(batches.samples)
         outputs = self._room_for_outputs(batches, place.size, stack)
         dropout = batches.dropout
-        keys = None if dropout is None else _halves(dropout.key, stack)
+        keys = None if dropout is None else halves(dropout.key, stack)
         model.theta, model.state = theta, state
         request = Request(
             n_networks=stack[0] if stack else 1,
@@ -151,17 +176,29 @@ class EngineEpochRunner:
             first_sample=0 if dropout is None else dropout.first_sample,
         )
         results.weights[...] = np.nan
-        for begin, end in self._calls(results.n_steps):
+        same_weights = own is None and not weights.apart(1)
+        run, shared = (
+            place.run,
+            self._shared_steps(results, weighted=weights.address is not None, same_weights=same_weights),
+        )
+        if shared is not None:
+            run = partial(shared.run, place.run)
+        for begin, end in place.calls(results.n_steps):
             request.begin, request.end = begin, end
             try:
-                place.run(request)
+                run(request)
             finally:  # an error or Ctrl-C may come before the steps are taken
                 if not np.any(np.isnan(results.weights[..., end - 1])):
                     model.state = self.update.after(model.state, end - begin)
         self.own_state = model.state
-        return self._result(
-            results, np.concatenate([sizes] * n_epochs), stack, own is None and not weights.apart(1), outputs
-        )
+        result = self._result(results, np.concatenate([sizes] * n_epochs), stack, same_weights, outputs)
+        return result if shared is None else shared.result(result)
+
+    def _shared_steps(self, results: "Results", *, weighted: bool, same_weights: bool) -> SharedSteps | None:
+        if self.objective.processes.world_size == 1:
+            return None
+        values, weights = results.values, results.weights
+        return SharedSteps(self.objective, values, weights, self.dtype, weighted=weighted, same_weights=same_weights)
 
     def _result(
         self,
@@ -188,18 +225,9 @@ class EngineEpochRunner:
         """Allocate the outputs of all samples, if they are wanted and all samples are one batch in their order."""
         n_samples = batches.samples.x.shape[-2]
         whole = isinstance(batches, ArrayBatches) and batches.order is None and size == n_samples
-        if not self.outputs_wanted or not whole or batches.dropout is not None:
+        if not self.outputs_wanted or not whole or batches.dropout is not None or self._size_of_part(size) < size:
             return None
         return np.empty((*stack, n_samples, self.objective.network.sizes[-1]), self.dtype)
-
-    def _calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
-        """Divide steps into calls, so that Python sees in time whether Ctrl-C was pressed."""
-        begin = 0
-        while begin < n_steps:
-            end, start = min(begin + self.steps_at_once, n_steps), time.perf_counter()
-            yield begin, end
-            self.steps_at_once = max(1, int(BETWEEN_LOOKS * (end - begin) / (time.perf_counter() - start)))
-            begin = end
 
     def _own_state(self, model: ModelState) -> Any:
         """Copy the optimizer's state, which is changed in place, unless nothing else refers to it."""
@@ -223,13 +251,23 @@ class EngineEpochRunner:
         n_samples = int(np.max(batches.n_samples))
         size, window = min(batches.size, n_samples), self._window(batches, min(batches.size, n_samples))
         gathered = 0 if batches.order is None else max(1, window)
-        weighted, sparse = batches.samples.sample_weight is not None, _sparse_bits(batches.samples.x)
+        weighted, sparse = batches.samples.sample_weight is not None, sparse_bits(batches.samples.x)
         rates = () if batches.dropout is None else batches.dropout.rates
         kind = (size, stack, window, gathered, weighted, n_samples >= WORTH_MOVING, sparse, rates)
         if self.place is None or self.place.kind != kind:
-            n_threads = self.place.plan.n_threads if self.place else _n_threads(self.objective.network, size, stack)
+            n_threads = self.place.plan.n_threads if self.place else self._choose_n_threads(size, stack)
             self.place = Workplace(kind, self._plan(n_threads, *kind), self.functions)
         return self.place
+
+    def _choose_n_threads(self, size: int, stack: tuple[int, ...]) -> int:
+        """Choose the number of threads: the same in all processes, since the norm of a gradient is summed by shares."""
+        network, part = self.objective.network, self._size_of_part(size)
+        return self.objective.processes.on_rank_0(lambda: _n_threads(network, part, stack))
+
+    def _size_of_part(self, size: int) -> int:
+        """Return how many samples of a batch are passed forward and backward together, at most."""
+        of_process = -(-size // self.objective.processes.world_size)
+        return -(-of_process // self.objective.parts)
 
     def _window(self, batches: ArrayBatches | PerNetworkBatches, size: int) -> int:
         """Choose for how many steps samples are gathered at once: with shared orders, as many as fit into the cache.
@@ -240,8 +278,8 @@ class EngineEpochRunner:
             return 0
         if 2 * len(np.unique(batches.starts)) > len(batches.starts):
             return 0
-        if batches.dropout is not None and batches.dropout.rates[0]:
-            return 0  # each drops other inputs
+        if self.objective.parts > 1 or (batches.dropout is not None and batches.dropout.rates[0]):
+            return 0  # parts are gathered one after the other; each network drops other inputs
         sizes = self.objective.network.sizes
         bytes_of_a_step = size * (sizes[0] + sizes[-1]) * self.dtype.itemsize
         return max(1, min(BYTES_OF_A_WINDOW // bytes_of_a_step, -(-int(np.max(batches.counts)) // size)))
@@ -268,11 +306,19 @@ class EngineEpochRunner:
         plan.mean = objective.reduction == "mean"
         plan.squares_wanted = objective.penalised and objective.penalty_reported
         plan.clipped = self.update.max_norm is not None
-        plan.batch, plan.gathered_steps, plan.weighted, plan.sparse = size, gathered, weighted, sparse
+        processes = objective.processes
+        plan.rank, plan.n_processes, plan.n_parts = processes.rank, processes.world_size, objective.parts
+        plan.batch, plan.gathered_steps, plan.weighted, plan.sparse = (
+            self._size_of_part(size),
+            gathered,
+            weighted,
+            sparse,
+        )
         plan.stack, plan.n_threads = bool(stack), n_threads
         plan.n_shares, plan.n_teams = (1, n_threads) if stack else (n_threads, 1)
         short = network.sizes[1] // plan.n_shares * self.dtype.itemsize <= SHORT_ROW
-        plan.apart = plan.n_shares > 1 and short and worth_moving and not (sparse or plan.clipped or ties)
+        whole_gradient = plan.clipped or ties or plan.n_parts > 1 or plan.n_processes > 1
+        plan.apart = plan.n_shares > 1 and short and worth_moving and not (sparse or whole_gradient)
         if rates:
             set_arrays(plan, dropout=np.asarray(rates))
         if network.tied is not None and ties is None:
@@ -295,29 +341,10 @@ class EngineEpochRunner:
         return self.given
 
 
-def _halves(key: Any, stack: tuple[int, ...]) -> np.ndarray:
-    """Return the low and the high half of the key of dropout of each network."""
-    keys = np.broadcast_to(np.asarray(key, np.uint64), stack or (1,))
-    return np.stack([keys & np.uint64(2**32 - 1), keys >> np.uint64(32)], axis=-1).astype(np.uint32)
-
-
-class Given:
-    """An array of samples, or none, in rows without gaps; or sparse samples."""
-
-    def __init__(self, array: Any) -> None:
-        parts = (array.data, array.indices, array.indptr) if is_sparse(array) else (array, None, None)
-        self.arrays = [None if part is None else np.ascontiguousarray(part) for part in parts]
-        self.address, self.columns, self.row_starts = map(address, self.arrays)
-
-    def apart(self, ndim: int) -> int:
-        """Return how far the samples of one network are from those of the next; one network's have ``ndim`` axes."""
-        array = self.arrays[0]
-        return 0 if array is None or array.ndim <= ndim else array[0].size
-
-
-def _sparse_bits(x: Any) -> int:
-    """Return how many bits the numbers of the columns of sparse samples have; 0 if the samples are dense."""
-    return 8 * x.indices.itemsize if is_sparse(x) else 0
+@cache
+def log_plain(reason: str) -> None:
+    """Log, once, why steps are taken on the plain path."""
+    logger.info("steps are taken in array calls, which is slower, since %s", reason)
 
 
 class Workplace:
@@ -326,17 +353,38 @@ class Workplace:
     def __init__(self, kind: Any, plan: Plan, functions: Functions) -> None:
         self.kind, (self.size, self.stack, self.window, *_) = kind, kind
         self.plan, self.request = plan, Request()
-        self.memory, plan.room = room(functions.prepare(ctypes.addressof(plan)))
+        self.memory, plan.room = new_memory(functions.prepare(ctypes.addressof(plan)))
         functions.prepare(ctypes.addressof(plan))
         work = partial(functions.train, ctypes.addressof(plan), ctypes.addressof(self.request))
-        self.crew = Crew(plan.n_threads, work, functions.ask)
+        self.crew, self.choice = Crew(plan.n_threads, work, functions.ask), ThreadChoice(plan.n_threads)
+        self.steps_at_once = 1
         self._results: Results | None = None
         self._divided: Any = None
 
     def run(self, request: Request) -> None:
         """Do a request, which the threads read at a fixed address."""
         ctypes.pointer(self.request)[0] = request
-        self.crew.run()
+        self.crew.run(self.choice.n_threads)
+
+    def calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
+        """Divide steps into calls, so that Python sees in time whether Ctrl-C was pressed or a core is busy."""
+        begin = 0
+        while begin < n_steps:
+            end, start = min(begin + self.steps_at_once, n_steps), time.perf_counter()
+            yield begin, end
+            seconds = time.perf_counter() - start
+            self.choice.note(seconds, self._at_work(seconds))
+            self.steps_at_once = max(1, int(self.choice.seconds * (end - begin) / seconds))
+            begin = end
+
+    def _at_work(self, seconds: float) -> float:
+        """Return how many threads that never wait would have taken as long for the last call.
+
+        The shares of a network are equal, so a thread that waits has had time for more; in a stack, whichever thread
+        has time takes the next network.
+        """
+        n_threads, waited = self.choice.n_threads, self.crew.waits() / seconds
+        return float(n_threads - waited.sum() if self.stack else n_threads * (1.0 - waited.max()))
 
     def divide(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
         """Return the samples of each step, and the part of the epoch before it; kept for equal batches."""
@@ -363,15 +411,6 @@ class Results:
         self.values, self.weights = np.empty((*stack, n_steps)), np.empty((*stack, n_steps))
         self.squares = np.empty((*stack, n_steps, n_shares))
         self.finite = np.empty(stack or (n_shares,), np.int64)
-
-
-def _rows_of_networks(batches: ArrayBatches | PerNetworkBatches) -> np.ndarray | None:
-    """Return how many samples each network has, and where in the order and in the sample weights its own begin."""
-    if isinstance(batches, ArrayBatches):
-        return None
-    weights_of, weights = batches.weights_of, batches.samples.sample_weight
-    begins = np.zeros_like(batches.starts) if weights_of is None or weights is None else weights_of * weights.shape[-1]
-    return np.stack([batches.counts, batches.starts, begins], axis=1).astype(np.int64)
 
 
 def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:

@@ -15,6 +15,7 @@ from gpubp.errors import DataError
 
 ENVIRONMENT_VARIABLE = "GPUBP_INSTRUCTIONS"
 PATH = Path(__file__).parent / compiler.library_name()
+PRECISIONS = {"float32": 32, "float64": 64}
 REINSTALL = "pip install --force-reinstall --no-deps --no-cache-dir gpubp"
 
 
@@ -48,7 +49,7 @@ def functions(dtype: str) -> int:
 
 @cache
 def _functions(variant: str, dtype: str) -> int:
-    address: int = _library().gpubp_functions(_supported()[variant], int(dtype.removeprefix("float")))
+    address: int = _library().gpubp_functions(_supported()[variant], PRECISIONS[dtype])
     return address
 
 

@@ -7,7 +7,16 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.engine.cpu import library
-from gpubp.engine.cpu.structures import Functions, Plan, Samples, address, functions_of, network_plan, room
+from gpubp.engine.cpu.structures import (
+    Functions,
+    Plan,
+    Samples,
+    address,
+    functions_of,
+    in_rows,
+    network_plan,
+    new_memory,
+)
 from gpubp.engine.cpu.threads import Crew, new_mailbox, threads_allowed
 from gpubp.nn.network import Network
 
@@ -21,7 +30,7 @@ _ALONE = new_mailbox(1)
 
 
 class Prepared(NamedTuple):
-    """A plan for the outputs of a network, without room."""
+    """A plan for the outputs of a network, without memory for them."""
 
     plan: Plan
     functions: Functions
@@ -38,21 +47,21 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     if prepared is None:
         return None
     functions, n_samples = prepared.functions, len(x)
-    theta, samples, plan = np.ascontiguousarray(theta), Samples(), Plan.from_buffer_copy(prepared.plan)
+    theta, samples, plan = in_rows(theta), Samples(), Plan.from_buffer_copy(prepared.plan)
     n_threads = max(1, min(threads_allowed(), -(-n_samples // PART))) if n_samples > 1 else 1
     plan.batch = min(n_samples, PART)
-    plan.kept_room, plan.room = room(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
+    plan.kept_room, plan.room = new_memory(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
     work = partial(functions.outputs, ctypes.addressof(plan), ctypes.addressof(samples))
     outputs = np.empty((n_samples, network.sizes[-1]), theta.dtype)
     samples.theta = address(theta)
     if n_samples == 1:  # no product is left to BLAS, whose threads need no limit then
-        x = np.ascontiguousarray(x)
+        x = in_rows(x)
         samples.n, samples.x, samples.outputs = 1, address(x), address(outputs)
         work(_ALONE.ctypes.data, 0)
         return outputs
     crew = Crew(n_threads, work, functions.ask)
     for start in range(0, n_samples, AT_ONCE):
-        rows = np.ascontiguousarray(x[start : start + AT_ONCE])
+        rows = in_rows(x[start : start + AT_ONCE])
         samples.n, samples.x, samples.outputs = len(rows), address(rows), address(outputs[start:])
         crew.run()
     return outputs

@@ -38,7 +38,8 @@ class Plan(ctypes.Structure):
             "places weight_at": _POINTER,
             "n_weights": _INTEGER,
             "n_equal gemm dropout": _POINTER,
-            "batch gathered_steps weighted sparse n_shares n_threads stack n_teams apart": _INTEGER,
+            "rank n_processes n_parts batch gathered_steps weighted sparse": _INTEGER,
+            "n_shares n_threads stack n_teams apart": _INTEGER,
             "room": _POINTER,
         }
     )
@@ -61,11 +62,16 @@ class Request(ctypes.Structure):
             "settings": _POINTER,
             "n_settings settings_apart": _INTEGER,
             "values sample_weights squares finite outputs": _POINTER,
-            "begin end": _INTEGER,
+            "begin end phase": _INTEGER,
+            "gradient": _POINTER,
             "keys": _POINTER,
             "epoch first_sample": _INTEGER,
         }
     )
+
+
+WHOLE_STEPS, GRADIENT, UPDATE = range(3)
+"""The phases of a request."""
 
 
 class Samples(ctypes.Structure):
@@ -123,7 +129,12 @@ def address(array: np.ndarray | None) -> int | None:
     return pointer
 
 
-def room(n_bytes: int) -> tuple[np.ndarray, int]:
+def in_rows(array: np.ndarray) -> np.ndarray:
+    """Return an array in rows without gaps, at an address that its type allows; a copy only where it is not so."""
+    return array if array.flags.c_contiguous and array.flags.aligned else np.array(array, order="C")
+
+
+def new_memory(n_bytes: int) -> tuple[np.ndarray, int]:
     """Allocate memory; return it, and the address of its first cache line."""
     memory = np.empty(n_bytes + 128, np.uint8)
     return memory, -(-memory.ctypes.data // 128) * 128

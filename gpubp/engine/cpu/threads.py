@@ -13,7 +13,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 PLACE = 16  # int64 in each place of a mailbox; see c/threads.h
-BARRIER, TAKEN, N_THREADS, YIELDS, ASKED = (PLACE * place for place in range(5))
+BARRIER, TAKEN, N_THREADS, BEGUN, ASKED = (PLACE * place for place in range(5))
+WAITED = ASKED + 1
 ABANDONED = 1 << 60
 GONE = -1
 
@@ -53,27 +54,33 @@ class Crew:
 
     def _new_mailbox(self) -> None:
         self.mailbox = new_mailbox(self.n_threads)
-        self.asked, self.address = 0, self.mailbox.ctypes.data
+        self.asked, self.address = [0] * self.n_threads, self.mailbox.ctypes.data
 
-    def run(self) -> None:
-        """Have every thread do the present request, and wait for all.
+    def run(self, n_threads: int | None = None) -> None:
+        """Have every thread, or only the first ones, do the present request, and wait for all of these.
 
         If one thread fails before it has joined in, or Ctrl-C comes before, the others do not wait for it.
         """
-        self.mailbox[TAKEN] = 0
-        with _blas_of_one_thread(), self.places.own_core(self.n_threads):
+        n_threads = self.n_threads if n_threads is None else n_threads
+        self.mailbox[TAKEN], self.mailbox[N_THREADS], self.mailbox[BEGUN] = 0, n_threads, self.mailbox[BARRIER]
+        self.mailbox[WAITED::PLACE] = 0
+        with _blas_of_one_thread(), self.places.own_core(n_threads):
             try:
-                for thread in range(1, self.n_threads):
-                    if not self.ask(self.address, thread, self.asked):  # it has left
+                for thread in range(1, n_threads):
+                    asked, self.asked[thread] = self.asked[thread], self.asked[thread] + 1
+                    if not self.ask(self.address, thread, asked):  # it has left
                         self.running = [other for other in self.running if not other.done() or other.exception()]
                         self.running.append(self.others.submit(self._take_part, self.mailbox, thread))
-                self.asked += 1
                 self._take_part(self.mailbox, 0)
                 if self.mailbox[BARRIER] >= ABANDONED:
                     self._break_up()
             except BaseException:
                 self._break_up()
                 raise
+
+    def waits(self) -> np.ndarray:
+        """Return for how many seconds each thread waited for others in the last request."""
+        return self.mailbox[WAITED::PLACE] * 1e-9
 
     def _take_part(self, mailbox: np.ndarray, thread: int) -> None:
         try:

@@ -131,7 +131,7 @@ class Dropout:
             if not rate:
                 masks.append(None)
             elif not layer and hasattr(x, "indptr"):  # without SciPy, which training on arrays does not import
-                x = self._drop_sparse(x, positions)
+                x = self.drop_inputs(x, positions)
                 masks.append(None)
             else:
                 masks.append(to_backend(backend, self.mask(layer, positions, dtype), dtype))
@@ -150,8 +150,8 @@ class Dropout:
         mask = np.multiply(is_kept, self._factor(layer), dtype=dtype)
         return mask[0] if len(keys) == 1 else mask[key_of]
 
-    def _drop_sparse(self, x: Any, positions: np.ndarray) -> Any:
-        """Multiply sparse samples by the mask of the inputs, computed where they have values."""
+    def drop_inputs(self, x: Any, positions: np.ndarray) -> Any:
+        """Multiply sparse samples at some positions of the epoch by the mask of the inputs, where they have values."""
         data, rows = np.empty_like(x.data), np.repeat(positions, np.diff(x.indptr))
         factor = data.dtype.type(self._factor(0))
         for part in _parts(len(data), 1):

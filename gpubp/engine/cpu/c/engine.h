@@ -47,7 +47,9 @@ struct plan {
     const void* n_equal;            /* n_weights reals: how many positions have that weight */
     void* gemm;                     /* Fortran's sgemm or dgemm, with 32-bit integers */
     const double* dropout;          /* rate of the inputs and of each hidden layer; NULL without dropout */
-    integer batch;                  /* samples of a batch, at most */
+    integer rank, n_processes;      /* the processes that share each batch, and which of them this is */
+    integer n_parts;                /* into which a process's samples of a batch are divided, one done after the other */
+    integer batch;                  /* samples of a part, at most */
     integer gathered_steps;         /* for how many steps samples in another order are gathered at once; 0 if in order */
     integer weighted;               /* whether samples have weights */
     integer sparse;                 /* bits of the numbers of columns of sparse samples, 32 or 64; 0 if x is dense */
@@ -85,10 +87,16 @@ struct request {
     integer* finite;                /* n_shares: whether the parameters are finite after the last step */
     void* outputs;                  /* (n_samples, n_outputs) reals of the last parameters, or NULL */
     integer begin, end;             /* the steps to take now */
+    integer phase;                  /* one of the phases below; for other than WHOLE_STEPS one step */
+    void* gradient;                 /* K times n_parameters reals, for other phases than WHOLE_STEPS */
     const uint32_t* keys;           /* dropout: (K, 2), the low half of each network's first */
     integer epoch;                  /* dropout: of the first step */
     integer first_sample;           /* dropout: the position in its epoch of the first sample */
 };
+
+/* What is done of steps. The phases of one step are separate where processes add what they have computed in between:
+ * the gradient of sums over samples, the value of such a sum, and the total weight. */
+enum { WHOLE_STEPS, GRADIENT, UPDATE };
 
 /* Samples whose outputs are computed. */
 struct samples {

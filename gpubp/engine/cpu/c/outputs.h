@@ -49,7 +49,6 @@ static void outputs(const struct plan* plan, const struct samples* asked, struct
     integer served = read_place(&mailbox->asked[thread]);
     while (1) {
         const integer n_threads = read_place(&mailbox->n_threads);
-        const integer waited = read_place(&mailbox->barrier) / n_threads;
         real* const hidden = room_for_outputs(plan, thread);
         for (integer first = thread * PART; first < asked->n; first += n_threads * PART) {
             const integer b = asked->n - first < PART ? asked->n - first : PART;
@@ -58,7 +57,7 @@ static void outputs(const struct plan* plan, const struct samples* asked, struct
                 (real*)asked->outputs + first * n_outputs
             );
         }
-        if (!wait_for_all(mailbox, thread, n_threads, waited + 1) || thread == 0) return;
+        if (!wait_for_all(mailbox, thread, n_threads, 1) || thread == 0) return;
         if (!next_request(mailbox, thread, served)) return;
         ++served;
     }

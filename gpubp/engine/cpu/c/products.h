@@ -57,16 +57,16 @@ static void multiply(
     }
 }
 
-/* c (m, n) = a^T b with a (k, m) and b (k, n) */
+/* c (m, n) = a^T b + kept c with a (k, m) and b (k, n) */
 static void multiply_transposed_first(
     void* gemm, integer m, integer n, integer k, const real* a, integer a_stride, const real* b, integer b_stride,
-    real* c, integer c_stride
+    real kept, real* c, integer c_stride
 ) {
     if (m * n * k > SMALL) {
-        call_gemm(gemm, m, n, k, a, 'T', a_stride, b, 'N', b_stride, 0, c, c_stride);
+        call_gemm(gemm, m, n, k, a, 'T', a_stride, b, 'N', b_stride, kept, c, c_stride);
         return;
     }
-    for (integer row = 0; row < m; ++row) {
+    for (integer row = 0; kept == 0 && row < m; ++row) {
         for (integer i = 0; i < n; ++i) c[row * c_stride + i] = 0;
     }
     for (integer term = 0; term < k; ++term) {

@@ -36,10 +36,9 @@ static void add_parts(
     }
 }
 
-/* Set `to` to the sum of rows; four at a time, since a sum in memory has to wait for itself. */
-static void sum_of_rows(real* to, integer n_rows, integer n, const real* rows, integer stride) {
+/* Add the sum of rows; four at a time, since a sum in memory has to wait for itself. */
+static void add_rows(real* to, integer n_rows, integer n, const real* rows, integer stride) {
     const integer whole = n_rows - n_rows % 4;
-    for (integer i = 0; i < n; ++i) to[i] = 0;
     for (integer c = 0; c < whole; c += 4) {
         const real *const r0 = rows + c * stride, *const r1 = r0 + stride, *const r2 = r1 + stride, *const r3 = r2 + stride;
         for (integer i = 0; i < n; ++i) to[i] += (r0[i] + r1[i]) + (r2[i] + r3[i]);

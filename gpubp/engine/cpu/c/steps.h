@@ -25,9 +25,10 @@ struct team {
     struct mailbox* mailbox;
     char* memory;
     integer thread, n_threads; /* of the team */
-    integer waited;            /* how often the team has waited for all */
-    integer step, b, first;    /* the present step, its number of samples, where these begin in theirs */
+    integer waited;            /* how often the team has waited for all in this request */
+    integer step, b, first;    /* the present step, the number of samples in its present part, where these begin */
     const integer* order;      /* or which rows they are */
+    int adds;                  /* whether their gradient is added to that of the parts before */
 };
 
 #define EACH_SHARE(team, share) \
@@ -63,6 +64,10 @@ static int everyone(struct team* team) {
 }
 
 /* --- samples --- */
+
+static integer steps_of_epoch(const struct request* asked) {
+    return (asked->n_samples + asked->batch - 1) / asked->batch;
+}
 
 /* The batch's rows of an array of samples: those gathered, or those in their order. */
 static const real* rows_of(
@@ -105,10 +110,9 @@ static struct sparse_rows sparse_batch(const struct team* team, const struct req
 static void dropout_mask(
     const struct team* team, const struct request* asked, integer layer, struct range units, real* mask
 ) {
-    const integer steps_of_epoch = (asked->n_samples + asked->batch - 1) / asked->batch;
     const struct philox_place place = {
         .key = {asked->keys[0], asked->keys[1]},
-        .epoch = asked->epoch + team->step / steps_of_epoch,
+        .epoch = asked->epoch + team->step / steps_of_epoch(asked),
         .first = asked->first_sample + team->first,
         .layer = layer,
     };
@@ -423,6 +427,11 @@ static struct weights from_row(struct weights w, integer offset) {
     return (struct weights){w.theta + offset, moved(w.first, offset), moved(w.second, offset), w.stride};
 }
 
+/* Where a gradient is that is computed as a whole, before any parameter is changed. */
+static real* whole_gradient(const struct team* team, const struct request* asked) {
+    return asked->gradient ? (real*)asked->gradient : (real*)(team->memory + team->at->whole);
+}
+
 /* Compute the gradient of a share's weights and biases in a layer, eq. (6), in parts of some rows, and use each; return
  * the sum of the squared weights before. */
 static double change_layer(const struct team* team, const struct request* asked, integer k, integer share, real scale) {
@@ -436,7 +445,7 @@ static double change_layer(const struct team* team, const struct request* asked,
     const real* const mask = plan->mask ? (const real*)plan->mask + at->starts[k] : NULL;
     integer stride, row = 0; /* the row of the layer where a part begins */
     const real* const signals = signals_of(team, k, share, &stride);
-    real* const all = (real*)(team->memory + at->whole) + at->starts[k];
+    real* const all = whole_gradient(team, asked) + at->starts[k];
     real* const own_gradient = of_share(team, share, at->gradient, 0);
     const integer gradient_stride = whole ? n : own.n;
     double squares = 0;
@@ -451,12 +460,14 @@ static double change_layer(const struct team* team, const struct request* asked,
             real* const own_part = is_sparse ? of_share(team, share, at->sparse_gradient, 0) : own_gradient;
             real* const gradient = whole ? all + first * n + own.low : own_part;
             if (is_sparse) {
-                for (integer i = 0; whole && i < n_rows; ++i) memset(gradient + i * n, 0, (size_t)own.n * sizeof(real));
+                for (integer i = 0; whole && !team->adds && i < n_rows; ++i) {
+                    memset(gradient + i * n, 0, (size_t)own.n * sizeof(real));
+                }
                 add_sparse_gradient(&x, signals, stride, gradient, gradient_stride, own.n);
             } else {
                 multiply_transposed_first(
-                    plan->gemm, n_rows, own.n, team->b, below.y + begin, below.stride, signals, stride, gradient,
-                    gradient_stride
+                    plan->gemm, n_rows, own.n, team->b, below.y + begin, below.stride, signals, stride,
+                    team->adds ? 1 : 0, gradient, gradient_stride
                 );
             }
             const struct weights rows = from_row(w, first * w.stride);
@@ -473,7 +484,8 @@ static double change_layer(const struct team* team, const struct request* asked,
     }
     if (plan->bias) {
         real* const gradient = whole ? all + row * n + columns.low : own_gradient;
-        sum_of_rows(gradient, team->b, columns.n, signals + (by_columns ? 0 : columns.low), stride);
+        if (!team->adds) memset(gradient, 0, (size_t)columns.n * sizeof(real));
+        add_rows(gradient, team->b, columns.n, signals + (by_columns ? 0 : columns.low), stride);
         if (mask) multiply_rows(gradient, 1, columns.n, mask + row * n + columns.low, 0);
         if (!whole) {
             const struct weights biases = from_row(w, row * w.stride + (by_columns ? 0 : columns.low));
@@ -516,7 +528,7 @@ static int next_segment(const struct team* team, integer share, integer* number,
 /* Complete a share's part of a gradient to be clipped: the penalty's and the mean; note its largest number and norm. */
 static void complete_gradient(const struct team* team, const struct request* asked, integer share, real scale) {
     const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
-    real* const gradient = (real*)(team->memory + team->at->whole);
+    real* const gradient = whole_gradient(team, asked);
     const real* const theta = (const real*)asked->theta;
     real most = 0;
     struct segment segment;
@@ -555,7 +567,7 @@ static real clipping_factor(const struct team* team, real max_norm) {
 /* Change all parameters by a gradient that is complete; 0 where another thread never comes. */
 static int change_by_whole_gradient(struct team* team, const struct request* asked, real scale) {
     const struct plan* plan = team->plan;
-    real* const gradient = (real*)(team->memory + team->at->whole);
+    real* const gradient = whole_gradient(team, asked);
     if (!everyone(team)) return 0;
     if (plan->n_places) {
         if (team->thread == 0) average(plan, gradient, (real*)(team->memory + team->at->sums));
@@ -582,25 +594,39 @@ static int change_by_whole_gradient(struct team* team, const struct request* ask
 
 /* --- steps --- */
 
-/* Take one step; 0 where another thread never comes. */
-static int take_step(struct team* team, const struct request* asked) {
+/* Choose the present samples: so many from `first` on, in the order of the epoch. */
+static void choose_samples(struct team* team, const struct request* asked, integer first, integer n) {
+    const integer epoch = team->step / steps_of_epoch(asked);
+    team->first = first;
+    team->b = n;
+    team->order = NULL;
+    if (asked->order) {
+        team->order = asked->order + epoch * asked->order_apart + first;
+        gather_batch(team, asked, team->order, n);
+    }
+    if (team->plan->dropout && team->plan->dropout[0] > 0) drop_inputs(team, asked);
+}
+
+/* By what sums over samples are multiplied. */
+static double scale_of(const struct plan* plan, double weight) {
+    if (!plan->mean) return 1;
+    return weight != 0 ? 1 / weight : 0; /* a batch whose weights sum to 0 has no effect */
+}
+
+/* Pass the present samples forward and backward, and change the parameters unless all of the gradient is needed first;
+ * add to the loss and the weight; 0 where another thread never comes. */
+static int pass_samples(struct team* team, const struct request* asked, double* loss, double* weight) {
     const struct plan* plan = team->plan;
     const integer last = plan->n_layers - 1, n_shares = plan->n_shares;
     if (!forward(team, asked)) return 0;
     EACH_SHARE(team, share) loss_of_samples(team, asked, share);
     if (!everyone(team)) return 0;
 
-    double loss = 0, weight = 0;
     for (integer share = 0; share < n_shares; ++share) {
-        loss += notes_of(team, share)[0];
-        weight += notes_of(team, share)[1];
+        *loss += notes_of(team, share)[0];
+        *weight += notes_of(team, share)[1];
     }
-    double scale = 1;
-    if (plan->mean) scale = weight != 0 ? 1 / weight : 0; /* a batch whose weights sum to 0 has no effect */
-    if (team->thread == 0) {
-        asked->values[team->step] = loss * scale;
-        asked->sample_weights[team->step] = weight;
-    }
+    const double scale = scale_of(plan, *weight);
     double* const squares = asked->squares + team->step * n_shares;
     EACH_SHARE(team, share) squares[share] = 0;
     for (integer k = last; k >= 0; --k) {
@@ -610,7 +636,34 @@ static int take_step(struct team* team, const struct request* asked) {
         }
         if (k > 1 && !everyone(team)) return 0;
     }
-    return team->at->whole_gradient ? change_by_whole_gradient(team, asked, (real)scale) : 1;
+    return 1;
+}
+
+/* Take one step, or do one phase of it; 0 where another thread never comes. */
+static int take_step(struct team* team, const struct request* asked) {
+    const struct plan* plan = team->plan;
+    const integer at = team->step % steps_of_epoch(asked) * asked->batch;
+    const integer n = asked->n_samples - at < asked->batch ? asked->n_samples - at : asked->batch;
+    const struct range mine = share_of(n, plan->rank, plan->n_processes);
+    const integer part = shares_of(mine.n, plan->n_parts);
+    double loss = 0, weight = 0;
+    if (asked->phase == UPDATE) {
+        return change_by_whole_gradient(team, asked, (real)scale_of(plan, asked->sample_weights[team->step]));
+    }
+    integer begin = 0;
+    do { /* once if there is no sample */
+        choose_samples(team, asked, at + mine.low + begin, mine.n - begin < part ? mine.n - begin : part);
+        team->adds = begin > 0;
+        if (!pass_samples(team, asked, &loss, &weight)) return 0;
+        begin += part;
+    } while (begin < mine.n);
+    const double scale = asked->phase == GRADIENT ? 1 : scale_of(plan, weight);
+    if (team->thread == 0) {
+        asked->values[team->step] = loss * scale;
+        asked->sample_weights[team->step] = weight;
+    }
+    if (asked->phase == GRADIENT || !team->at->whole_gradient) return 1;
+    return change_by_whole_gradient(team, asked, (real)scale);
 }
 
 /* Compute the outputs of all samples, which are one batch in their order. */
@@ -637,17 +690,7 @@ static int take_steps(struct team* team, const struct request* asked) {
             memset(of_share(team, share, team->at->sparse_gradient, 0), 0, (size_t)team->at->sparse_size * sizeof(real));
         }
     }
-    const integer steps_of_epoch = (asked->n_samples + asked->batch - 1) / asked->batch;
     for (team->step = asked->begin; team->step < asked->end; ++team->step) {
-        const integer at = team->step % steps_of_epoch * asked->batch;
-        team->first = at;
-        team->b = asked->n_samples - at < asked->batch ? asked->n_samples - at : asked->batch;
-        team->order = NULL;
-        if (asked->order) {
-            team->order = asked->order + team->step / steps_of_epoch * asked->order_apart + at;
-            gather_batch(team, asked, team->order, team->b);
-        }
-        if (plan->dropout && plan->dropout[0] > 0) drop_inputs(team, asked);
         if (!take_step(team, asked)) return 0;
     }
     if (asked->outputs && asked->end == asked->n_steps) {
@@ -685,6 +728,7 @@ static struct request for_network(const struct plan* plan, const struct request*
     one.theta = moved((void*)asked->theta, parameters);
     one.first = moved((void*)asked->first, parameters);
     one.second = moved((void*)asked->second, parameters);
+    one.gradient = moved(asked->gradient, parameters);
     one.settings = moved((void*)asked->settings, network * asked->settings_apart);
     one.values += network * asked->n_steps;
     one.sample_weights += network * asked->n_steps;
@@ -737,13 +781,12 @@ static int train_networks(struct team* team, const struct request* asked, intege
     const integer some = asked->n_networks / (4 * n_threads);
     const integer at_once = some < 1 ? 1 : some < NETWORKS_AT_ONCE ? some : NETWORKS_AT_ONCE;
     _Atomic integer* const taken = &team->mailbox->taken.number;
-    const integer waited = read_place(&team->mailbox->barrier) / n_threads;
     integer low;
     while ((low = atomic_fetch_add(taken, 1) * at_once) < asked->n_networks) {
         const integer high = low + at_once < asked->n_networks ? low + at_once : asked->n_networks;
         train_some(team, asked, low, high);
     }
-    return (int)wait_for_all(team->mailbox, thread, n_threads, waited + 1);
+    return (int)wait_for_all(team->mailbox, thread, n_threads, 1);
 }
 
 /* Do requests for training as one of several threads: the first returns after one, others when no more come. */
@@ -761,7 +804,6 @@ static void train(const struct plan* plan, const struct request* asked, struct m
             team.memory = team_at(plan, at, 0);
             team.thread = thread;
             team.n_threads = n_threads;
-            team.waited = read_place(&mailbox->barrier) / n_threads;
             done = take_steps(&team, asked);
         }
         if (!done || thread == 0 || !next_request(mailbox, thread, served)) return;

@@ -6,6 +6,8 @@
 #ifndef GPUBP_THREADS_H
 #define GPUBP_THREADS_H
 
+#include <time.h>
+
 #include "engine.h"
 
 #ifdef _WIN32
@@ -30,14 +32,15 @@ enum { SPINS = 400, LOOKS = 2000 }; /* LOOKS for another request, after SPINS: a
 
 struct place {
     _Atomic integer number;
-    char rest[120];
+    _Atomic integer waited; /* in `asked`: nanoseconds that the thread has waited for others, without its SPINS */
+    char rest[112];
 };
 
 struct mailbox {
     struct place barrier;   /* how often a thread has come to it */
     struct place taken;     /* turns that threads have taken at the networks of a stack */
     struct place n_threads; /* that do the present request */
-    struct place yields;    /* how often the first thread gave its core away while it waited */
+    struct place begun;     /* the barrier's number when the present request began */
     struct place asked[];   /* for each thread the number of its last request, or GONE */
 };
 
@@ -63,19 +66,28 @@ static integer next_request(struct mailbox* mailbox, integer thread, integer ser
     return !atomic_compare_exchange_strong(&place->number, &expected, GONE);
 }
 
-/* Wait until all threads have come here for the `time`-th time, counted from 1; 0 where they never will. */
+static integer nanoseconds(void) {
+    struct timespec now;
+    timespec_get(&now, TIME_UTC);
+    return (integer)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Wait until all threads have come here for the `time`-th time in a request, counted from 1; 0 where they never will. */
 static integer wait_for_all(struct mailbox* mailbox, integer thread, integer n_threads, integer time) {
     if (n_threads == 1) return 1;
-    const integer all = n_threads * time < ABANDONED ? n_threads * time : ABANDONED;
+    const integer last = read_place(&mailbox->begun) + n_threads * time, all = last < ABANDONED ? last : ABANDONED;
     atomic_fetch_add_explicit(&mailbox->barrier.number, 1, memory_order_acq_rel);
-    integer spins = 0, now;
+    integer spins = 0, began = 0, now;
     while ((now = read_place(&mailbox->barrier)) < all) {
         if (++spins < SPINS) {
             relax();
         } else {
+            if (spins == SPINS) began = nanoseconds();
             give_core_away();
-            if (thread == 0) atomic_fetch_add_explicit(&mailbox->yields.number, 1, memory_order_relaxed);
         }
+    }
+    if (began) {
+        atomic_fetch_add_explicit(&mailbox->asked[thread].waited, nanoseconds() - began, memory_order_relaxed);
     }
     return now < ABANDONED;
 }
