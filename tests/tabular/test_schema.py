@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import gpubp
 from gpubp.data import apply, encode_target, fit_preprocessing, read_table, table_from_mapping
-from gpubp.data.preprocessing import CategoryColumn, fit_incrementally, from_json, to_json
+from gpubp.data.preprocessing import ColumnOptions, decide_table, encode, fit_columns, from_json, to_json
 from gpubp.data.streaming.prepared_stream import prepare_stream
 from gpubp.data.streaming.table_files import open_tables
 from gpubp.errors import DataError, ModelFileError
@@ -79,7 +80,7 @@ def test_the_schema_is_in_the_model_file(tmp_path):
         ({"kind": "number"}, "categories of 'town' that hold numbers"),
         ({"kind": "bool", "categories": ["True", "yes"]}, "hold true or false"),
         ({"kind": "datetime", "categories": ["2020-01-31Z"]}, "hold dates without a time zone"),
-        ({"kind": "text", "unit": "m"}, "the keys name, categories, fill, kind, got .*unit"),
+        ({"kind": "text", "unit": "m"}, "the keys name, categories, kind, .*, got .*unit"),
     ],
 )
 def test_a_malformed_schema_is_refused(column, message):
@@ -184,17 +185,19 @@ def test_every_format_with_types_gives_the_same_schema(tmp_path, convert):
 def test_dates_do_not_depend_on_the_unit_or_the_zone(resolution):
     days = np.array(["2020-01-31", "2020-02-29"], "datetime64[D]")
     preprocessing = fit_preprocessing(table_from_mapping({"day": days, "y": ["a", "b"]}))
-    assert preprocessing.columns[0].categories == ("2020-01-31", "2020-02-29")
+    expected = apply(preprocessing, table_from_mapping({"day": days}))
+    np.testing.assert_array_equal(expected[:, 0], [-1.0, 1.0])
     np.testing.assert_array_equal(
-        apply(preprocessing, table_from_mapping({"day": days.astype(f"datetime64[{resolution}]")})), np.eye(2)
+        apply(preprocessing, table_from_mapping({"day": days.astype(f"datetime64[{resolution}]")})), expected
     )
     sent = pd.DatetimeIndex(["2020-01-31 23:30", "2020-02-29"], tz="UTC").as_unit("us")
     preprocessing = fit_preprocessing(table_from_mapping({"sent": sent, "y": ["a", "b"]}))
-    assert preprocessing.columns[0].categories == ("2020-01-31T23:30:00Z", "2020-02-29Z")
+    assert preprocessing.columns[0].kind == "datetime_utc"
+    expected = apply(preprocessing, table_from_mapping({"sent": sent}))
     for zone in ("Asia/Tokyo", "America/New_York"):
         local = pd.Series(sent.tz_convert(zone))
         for values in (local, local.astype(str), pl.Series(local), pyarrow.array(local), list(local)):
-            np.testing.assert_array_equal(apply(preprocessing, table_from_mapping({"sent": values})), np.eye(2))
+            np.testing.assert_array_equal(apply(preprocessing, table_from_mapping({"sent": values})), expected)
 
 
 def test_streams_are_read_by_the_same_schema(tmp_path, monkeypatch):
@@ -210,40 +213,47 @@ def test_streams_are_read_by_the_same_schema(tmp_path, monkeypatch):
         prepare_stream(as_csv(frame, tmp_path), **options),
         prepare_table(as_csv(frame, tmp_path), **options),
     )
-    assert in_parts.preprocessing.columns[1:] == whole.preprocessing.columns[1:]
+    for got, expected in zip(in_parts.preprocessing.columns, whole.preprocessing.columns, strict=True):
+        assert got == replace(
+            expected, **{name: getattr(got, name) for name in ("mean", "scale") if hasattr(got, name)}
+        )
 
 
 # --- values that do not fit ---
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "problem", "shown"),
     [
-        ({"size": ["large"]}, "column 'size', row 1: 'large' is non-numeric text where numbers are needed"),
-        ({"size": ["1,5"]}, "'1,5' is .* write it with a decimal point and no thousands separators"),
-        ({"size": ["0x10"]}, "'0x10' is non-numeric text"),
-        ({"size": ["inf"]}, "column 'size', row 1: infinity"),
-        ({"size": [datetime.date(2020, 1, 31)]}, "'2020-01-31' is a date where numbers are needed"),
-        ({"floor": ["first"]}, "'first' does not fit the column, which held numbers in training"),
-        ({"floor": [datetime.date(2020, 1, 31)]}, r"'2020-01-31' \(dates without a time zone\) does not fit"),
-        ({"floor": [7]}, "'7' does not occur in the training data, only '1', '2', '3'"),
-        ({"open": ["yes"]}, "'yes' does not fit the column, which held true or false in training; write true or false"),
-        ({"open": [2]}, r"'2' \(numbers\) does not fit .*true or false"),
-        ({"day": ["31.1.2020"]}, "'31.1.2020' does not fit the column, which held dates without a time zone.*ISO 8601"),
-        ({"day": ["2020-01-31T00:00:00Z"]}, "without a time zone in training"),
-        ({"day": [pd.Timestamp("2020-01-31", tz="UTC")]}, r"\(dates with a time zone\) does not fit"),
-        ({"day": ["2020-13-31"]}, "'2020-13-31' does not fit"),
-        ({"day": [18000]}, r"'18000' \(numbers\) does not fit"),
-        ({"sent": ["2020-01-31"]}, "which held dates with a time zone in training; .*Z or \\+01:00"),
-        ({"town": ["bonn"]}, r"'bonn' \(did you mean 'Bonn'\?\) does not occur in the training data"),
-        ({"town": [" Bonn"]}, r"' Bonn' \(did you mean 'Bonn'\?\) does not occur"),
-        ({"town": [2]}, "'2' does not occur"),
+        ({"size": ["large"]}, "unreadable", "'large'"),
+        ({"size": ["1,5"]}, "unreadable", "'1,5'"),
+        ({"size": ["0x10"]}, "unreadable", "'0x10'"),
+        ({"size": ["inf"]}, "unreadable", "'inf'"),
+        ({"size": ["1 km"]}, "unreadable", "'1 km'"),
+        ({"size": [datetime.date(2020, 1, 31)]}, "unreadable", "'2020-01-31'"),
+        ({"size": [1000.0]}, "outside", "1000.0"),
+        ({"floor": ["first"]}, "unreadable", "'first'"),
+        ({"floor": [datetime.date(2020, 1, 31)]}, "unreadable", "'2020-01-31'"),
+        ({"floor": [7]}, "unseen", "7"),
+        ({"open": ["perhaps"]}, "unreadable", "'perhaps'"),
+        ({"open": [2]}, "unreadable", "2"),
+        ({"day": ["31.1.2020"]}, "unreadable", "'31.1.2020'"),
+        ({"day": ["2020-13-31"]}, "unreadable", "'2020-13-31'"),
+        ({"day": [18000]}, "unreadable", "18000"),
+        ({"day": ["1920-01-31"]}, "outside", "'1920-01-31'"),
+        ({"town": ["bonn"]}, "unseen", "'bonn'"),
+        ({"town": [" Bonn"]}, "unseen", "' Bonn'"),
+        ({"town": [2]}, "unseen", "2"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named(change, message):
+def test_a_value_that_does_not_fit_is_counted(change, problem, shown):
     row = of_all_kinds()[:1].to_dict("list") | change
-    with pytest.raises(DataError, match=message):
-        apply(fitted(), table_from_mapping(row))
+    X, issues = encode(fitted(), table_from_mapping(row))
+    assert [tuple(issue) for issue in issues] == [(next(iter(change)), problem, 1, f"row 1: {shown}")]
+    assert np.isfinite(X).all()
+    if problem != "outside":
+        with pytest.raises(DataError, match=f"1 {problem} in column '{next(iter(change))}', first row 1: "):
+            apply(fitted(), table_from_mapping(row), strict=True)
 
 
 @pytest.mark.parametrize(
@@ -255,6 +265,9 @@ def test_a_value_that_does_not_fit_is_named(change, message):
         ({"floor": ["01.0"]}, {"floor": [1]}),
         ({"floor": [True]}, {"floor": [1.0]}),
         ({"open": ["TRUE"]}, {"open": [True]}),
+        ({"open": ["no"]}, {"open": [False]}),
+        ({"day": ["2020-01-31T00:00:00Z"]}, {"day": ["2020-01-31"]}),
+        ({"town": ["NA"]}, {"town": [None]}),
         ({"open": [0.0]}, {"open": [False]}),
         ({"open": ["1"]}, {"open": [True]}),
         ({"day": ["2020-02-01T08:30"]}, {"day": ["2020-02-01 08:30:00.000000"]}),
@@ -271,20 +284,24 @@ def test_values_that_mean_the_same_are_the_same(change, same):
 
 def test_numbers_among_text_are_what_they_are_alone():
     preprocessing = fit_preprocessing(table_from_mapping({"c": ["1", "x", "2.5", "x"], "y": ["a", "b", "a", "b"]}))
+    assert preprocessing.columns[0].categories == ("1", "2.5", "x")
     for values in ([1.0, "x", 2.5], [1, None, 2.5], [1.0], np.array([1.0, "x", 2.5], dtype=object)):
-        encoded = apply(preprocessing, table_from_mapping({"c": ["x" if value is None else value for value in values]}))
+        encoded = apply(preprocessing, table_from_mapping({"c": values}))
         np.testing.assert_array_equal(encoded[0], [1, 0, 0])
+        for row, value in zip(encoded, values, strict=True):
+            np.testing.assert_array_equal(apply(preprocessing, table_from_mapping({"c": [value]}))[0], row)
 
 
 @pytest.mark.parametrize("missing", ["", "NULL", "n/a", None, np.nan])
 @pytest.mark.parametrize("name", ["size", "floor", "open", "day", "sent", "town"])
 def test_missing_values_are_the_same_in_columns_of_every_kind(name, missing):
-    preprocessing = fitted(impute=True)
+    preprocessing = fitted()
     row = of_all_kinds()[:2].astype({name: object}).to_dict("list")
     first, second = (table_from_mapping(row | {name: [value, row[name][1]]}) for value in (missing, None))
-    np.testing.assert_array_equal(apply(preprocessing, first), apply(preprocessing, second))
-    with pytest.raises(DataError, match=rf"column '{name}' has 1 missing values \(first in row 1\)"):
-        apply(fitted(), first)
+    X, issues = encode(preprocessing, first)
+    np.testing.assert_array_equal(X, apply(preprocessing, second))
+    expected = [] if name == "town" else [(name, "missing", 1, "row 1")]  # where training had missing values
+    assert [tuple(issue) for issue in issues] == expected
 
 
 def test_mixed_zones_in_one_column_are_refused():
@@ -295,8 +312,7 @@ def test_mixed_zones_in_one_column_are_refused():
 
 def test_rows_of_a_text_file_are_counted_without_its_header(tmp_path):
     path = as_csv(of_all_kinds().astype({"floor": object}).replace({"floor": {3: "x"}}), tmp_path)
-    with pytest.raises(DataError, match=r"column 'floor', row 3 \(not counting the header\): 'x'"):
-        apply(fitted(), read_table(path))
+    assert encode(fitted(), read_table(path)).issues[0].example == "row 3 (not counting the header): 'x'"
 
 
 # --- any text ---
@@ -310,24 +326,28 @@ codes = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(codes, min_size=2, max_size=8), st.data())
 def test_text_of_a_file_is_never_guessed_again(tmp_path_factory, texts, data):
     """A frame of text equals its file with categorical=, in parts as well, and each row equals that row alone."""
     folder = tmp_path_factory.mktemp("codes")
     labels = data.draw(st.permutations((["01", "1", "1.0"] * 3)[: len(texts)]))
-    frame = pd.DataFrame({"c": texts, "y": labels})
+    frame = pd.DataFrame({"c": texts, "x": np.arange(len(texts)) / 2, "y": labels})
     path = folder / "t.csv"
     frame.to_csv(path, index=False)
     options = {"categorical": ["c", "y"], "target": "y"}
     expected = fit_preprocessing(table_from_mapping(frame), **options)
     assert fit_preprocessing(read_table(path), **options) == expected
     assert fit_preprocessing(read_table(path).select(range(len(texts))), **options) == expected
-    pieces = [(read_table(write_rows(folder, frame[k : k + 1], k)), np.ones(1, bool)) for k in range(len(texts))]
-    assert fit_incrementally(pieces, **options).preprocessing == expected
+    pieces = [read_table(write_rows(folder, frame[k : k + 1], k)) for k in range(len(texts))]
+    decisions = decide_table(pieces, ColumnOptions(**options))
+    in_parts = fit_columns(decisions, [(piece, np.ones(1, bool)) for piece in pieces]).preprocessing
+    of_text = [[column for column in one.columns if column.name == "c"] for one in (in_parts, expected)]
+    assert of_text[0] == of_text[1]
+    assert in_parts.target == expected.target
     whole = apply(expected, table_from_mapping(frame))
     np.testing.assert_array_equal(apply(expected, read_table(path)), whole)
-    for (piece, _), row in zip(pieces, whole, strict=True):
+    for piece, row in zip(pieces, whole, strict=True):
         np.testing.assert_array_equal(apply(expected, piece)[0], row)
     targets = encode_target(expected, read_table(path))
     assert gpubp.data.decode_target(expected, targets)["y"].tolist() == labels
@@ -339,34 +359,10 @@ def write_rows(folder, frame, number):
     return path
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(codes.filter(lambda text: text != "inf"), min_size=2, max_size=12))
-def test_a_stream_decides_as_a_table_in_memory(tmp_path_factory, texts):
-    """Columns that begin with numbers and go on with text are the same column of text, or the same error.
-
-    Infinity among the first rows is refused before the stream comes to the text.
-    """
-    folder = tmp_path_factory.mktemp("codes")
-    frame = pd.DataFrame({"c": texts, "y": np.where(np.arange(len(texts)) % 2, "a", "b")})
-    results = []
-    for pieces in ([frame], [frame[k : k + 1] for k in range(len(texts))]):
-        tables = [(read_table(write_rows(folder, part, k)), np.ones(len(part), bool)) for k, part in enumerate(pieces)]
-        try:
-            fit = (
-                fit_preprocessing(tables[0][0], impute=True)
-                if len(pieces) == 1
-                else fit_incrementally(tables, impute=True).preprocessing
-            )
-            results.append((type(fit.columns[0]), getattr(fit.columns[0], "categories", None)))
-        except DataError:
-            results.append(DataError)
-    assert results[0] == results[1]
-    assert results[0] is DataError or results[0][0] is not CategoryColumn or set(results[0][1]) == set(texts) - {""}
-
-
 def test_large_integers_are_exact():
     ids = [2**53, 2**53 + 1, 7, 7]
-    preprocessing = fit_preprocessing(table_from_mapping({"c": ids, "y": ["a", "b", "a", "b"]}), categorical=["c"])
+    table = table_from_mapping({"c": ids, "y": ["a", "b", "a", "b"]})
+    preprocessing = fit_preprocessing(table, categorical=["c"])
     assert preprocessing.columns[0].categories == ("7", "9007199254740992", "9007199254740993")
     np.testing.assert_array_equal(
         apply(preprocessing, table_from_mapping({"c": [*map(str, ids)]})),
