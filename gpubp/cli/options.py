@@ -13,7 +13,11 @@ Options = TypeVar("Options")
 
 DEVICE_HELP = "auto, cpu, cuda or cuda:N."
 MATMUL_PRECISION_HELP = f"Precision of matrix products: {', '.join(MATMUL_PRECISIONS)}."
-SEPARATOR_HELP = "Field separator of a .csv or .tsv file, such as ';'."
+SEPARATOR_HELP = "Separator of the fields of a text file, such as ';', tab or blanks. The default is found in the file."
+READ_HELP = (
+    "How to read a text file, where looking at it decides otherwise: decimal, thousands, encoding, header (yes or no), "
+    "comment, skip_rows, quote. May be repeated."
+)
 JSON_HELP = "Print the result as JSON."
 
 Model = Annotated[
@@ -25,6 +29,7 @@ Separator = Annotated[
     str | None,
     typer.Option(metavar="CHARACTER", help=SEPARATOR_HELP, show_default=False),
 ]
+Read = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=READ_HELP, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 

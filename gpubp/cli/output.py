@@ -68,6 +68,12 @@ def print_note(text: str) -> None:
     notes.print(Text.assemble(("note: ", "yellow"), escaped(text)), soft_wrap=not notes.is_terminal)
 
 
+def print_reading(decisions: Iterable[str]) -> None:
+    """Print on stderr what was decided when a table was read."""
+    for decision in decisions:
+        print_facts([("reading", decision)], notes)
+
+
 def print_error(text: str) -> None:
     """Print an error message on stderr, in one line."""
     notes.print(Text.assemble(("error: ", "bold red"), escaped(text)), soft_wrap=not notes.is_terminal)

@@ -12,7 +12,7 @@ from gpubp.data._text_values import MISSING_TEXTS, read_number
 from gpubp.errors import DataError
 
 
-def import_pyarrow(module: str, path: Path) -> Any:
+def import_pyarrow(module: str, path: str | Path) -> Any:
     """Import ``pyarrow.<module>`` to read `path`; raise a DataError if pyarrow is not installed."""
     try:
         return importlib.import_module(f"pyarrow.{module}")

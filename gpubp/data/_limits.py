@@ -1,7 +1,5 @@
 """Limits on the sizes that a table's file may declare, so that an untrusted file cannot exhaust the memory."""
 
-from pathlib import Path
-
 from gpubp.errors import DataError
 
 MAX_LINE_BYTES = 16 * 2**20
@@ -17,18 +15,25 @@ MAX_UNPACKED_RATIO = 100
 """A larger compressed file may expand to this many times its size."""
 
 
-def check_unpacked_size(path: Path, n_bytes: int, fix: str) -> None:
+def max_unpacked_size(packed_size: int) -> int:
+    """Return the bytes to which a file of `packed_size` bytes may expand."""
+    return max(UNPACKED_FREE_BYTES, MAX_UNPACKED_RATIO * packed_size)
+
+
+def check_unpacked_size(name: str, packed_size: int, n_bytes: int, fix: str) -> None:
     """Raise a DataError if a file expands far more than real tables do.
 
     Parameters
     ----------
-    path : Path
-        The compressed file.
+    name : str
+        The compressed file, for messages.
+    packed_size : int
+        Its size.
     n_bytes : int
         Unpacked bytes so far, or the unpacked size that the file declares.
     fix : str
         What a user who trusts the file can do.
     """
-    limit = max(UNPACKED_FREE_BYTES, MAX_UNPACKED_RATIO * path.stat().st_size)
+    limit = max_unpacked_size(packed_size)
     if n_bytes > limit:
-        raise DataError(f"{path} unpacks to more than {limit:,} bytes, far more than its size suggests; {fix}")
+        raise DataError(f"{name} unpacks to more than {limit:,} bytes, far more than its size suggests; {fix}")

@@ -54,6 +54,8 @@ class Table:
         The kind of each value, in columns whose values are of several kinds; `columns` has their text.
     selected : array of int, optional
         The index of each row in the table that the rows were selected from, if they were; for messages.
+    notes : tuple of str
+        What the reader decided about the file, in short sentences.
     """
 
     columns: dict[str, Column]
@@ -65,6 +67,7 @@ class Table:
     first_row: int = 0
     value_kinds: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     selected: NDArray[np.intp] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def n_rows(self) -> int:
@@ -112,6 +115,7 @@ class RawTable(NamedTuple):
     written: Mapping[str, Any] = {}
     has_header: bool = False
     first_row: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequence[str] = ()) -> Table:
@@ -250,6 +254,7 @@ def build_table(
     written: Mapping[str, Any] | None = None,
     has_header: bool = False,
     first_row: int = 0,
+    notes: tuple[str, ...] = (),
 ) -> Table:
     """Check names and lengths and normalise the columns; every source goes through here."""
     columns = list(columns)
@@ -268,7 +273,7 @@ def build_table(
     arrays = {name: column.values for name, column in normalized.items()}
     kinds = {name: column.kind for name, column in normalized.items() if column.kind is not None}
     value_kinds = {name: column.value_kinds for name, column in normalized.items() if column.value_kinds is not None}
-    return Table(arrays, source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds)
+    return Table(arrays, source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds, notes=notes)
 
 
 def _check_names(names: list[str], source: str) -> None:

@@ -8,12 +8,13 @@ import typer
 
 from gpubp.cli import options
 from gpubp.cli.formatting import metric_name, number
-from gpubp.cli.output import console, notes, print_facts, print_json, print_note
+from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_reading
 from gpubp.cli.paths import check_output
 from gpubp.cli.predict.compute import predict_in_parts, predict_whole
 from gpubp.cli.predict.formats import FORMATS, open_writer
 from gpubp.data.preprocessing import preprocessing_of
-from gpubp.data.readers import read_table
+from gpubp.data.readers import read_table_with
+from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.errors import DataError
 from gpubp.io.model_file import load_model
@@ -42,6 +43,7 @@ def predict(
         ),
     ] = None,
     separator: options.Separator = None,
+    read: options.Read = None,
     stream: Annotated[
         bool,
         typer.Option(
@@ -63,15 +65,19 @@ def predict(
     trained = load_model(model)
     preprocessing = preprocessing_of(trained)
     compute = partial(network_outputs, trained, device=device, matmul_precision=matmul_precision)
+    reading = TextOptions.parse(read or (), separator)
     if stream or reason_to_stream(Path(data)):
         if as_json and output is None:
             raise DataError(
                 "--json prints all predictions in one object, but DATA is read in parts; pass --output FILE"
             )
-        tables = open_tables(Path(data), separator)
+        tables = open_tables(Path(data), reading)
         predicted = predict_in_parts(preprocessing, compute, tables, output)
+        print_reading(tables.notes)
     else:
-        predicted = predict_whole(preprocessing, compute, read_table(data, separator=separator))
+        table = read_table_with(data, reading)
+        print_reading(table.notes)
+        predicted = predict_whole(preprocessing, compute, table)
         if output is not None or not as_json:
             with open_writer(output) as write:
                 write(predicted.columns)

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from gpubp._core.names import unknown
-from gpubp.cli.options import DEVICE_HELP, JSON_HELP, MATMUL_PRECISION_HELP, SEPARATOR_HELP
+from gpubp.cli.options import DEVICE_HELP, JSON_HELP, MATMUL_PRECISION_HELP, READ_HELP, SEPARATOR_HELP
 from gpubp.data import DATASETS
-from gpubp.data.readers import SUFFIXES
+from gpubp.data.readers import COMPRESSIONS, SUFFIXES
 from gpubp.data.streaming.table_files import SUFFIXES as PART_SUFFIXES
 from gpubp.errors import DataError
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, get_optimizer
@@ -40,8 +40,9 @@ class TrainOptions:
         str,
         typer.Argument(
             metavar="DATA",
-            help=f"A {_any_of(SUFFIXES)} file; a folder of {_any_of(PART_SUFFIXES)} files; or a built-in data set: "
-            f"{', '.join(DATASETS)}.",
+            help=f"A {_any_of(SUFFIXES)} file, also compressed ({', '.join(COMPRESSIONS)}); FILE::NAME for a table of a "
+            f"database or a sheet; a folder, or a pattern in quotation marks, of {_any_of(PART_SUFFIXES)} files; - for "
+            f"standard input; or a built-in data set: {', '.join(DATASETS)}.",
             show_default=False,
         ),
     ]
@@ -74,6 +75,10 @@ class TrainOptions:
     separator: Annotated[
         str | None,
         _data(metavar="CHARACTER", help=SEPARATOR_HELP, show_default=False),
+    ] = None
+    read: Annotated[
+        list[str] | None,
+        _data(metavar="NAME=VALUE", help=READ_HELP, show_default=False),
     ] = None
     stream: Annotated[
         bool,

@@ -12,7 +12,7 @@ from typing import Any, Literal, cast
 from gpubp._core.names import unknown
 from gpubp.backends.backend import choose_backend, with_matmul
 from gpubp.cli.device import device_and_reason
-from gpubp.cli.output import print_note, silence
+from gpubp.cli.output import print_note, print_reading, silence
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
     PICTURES,
@@ -22,7 +22,8 @@ from gpubp.cli.train.options import (
     parse_batch_size,
     parse_hidden_layer_sizes,
 )
-from gpubp.data import read_table
+from gpubp.data.readers import read_table_with, stem
+from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.prepared_stream import PreparedStream, prepare_stream
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.distributed.launch import launched, process_group_for
@@ -161,8 +162,9 @@ def _callbacks(options: TrainOptions, outputs: Sequence[Path]) -> tuple[Callback
 
 
 def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | PreparedStream:
-    tables = open_tables(Path(options.data), options.separator) if in_parts else None
-    table = None if tables else read_table(options.data, separator=options.separator)
+    reading = TextOptions.parse(options.read or (), options.separator)
+    tables = open_tables(Path(options.data), reading) if in_parts else None
+    table = None if tables else read_table_with(options.data, reading)
     names = tables.names if tables else tuple(table.columns) if table else ()
     preparation: dict[str, Any] = {
         "target": column_names(options.target, names) or None,
@@ -175,13 +177,12 @@ def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | P
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,
     }
-    return prepare_stream(tables, **preparation) if tables else prepare_table(table, **preparation)
-
-
-def stem(data: str) -> str:
-    """Return the name of a file without its suffix: ``a.csv.gz`` gives ``a``."""
-    name = Path(data).name
-    return name.removesuffix(".gz").rpartition(".")[0] or name
+    if table and not options.quiet:
+        print_reading(table.notes)
+    prepared = prepare_stream(tables, **preparation) if tables else prepare_table(table, **preparation)
+    if tables and not options.quiet:
+        print_reading(tables.notes)
+    return prepared
 
 
 def _replaced_model(path: Path, data: str) -> str | None:

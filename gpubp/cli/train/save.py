@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from gpubp.cli.output import print_error
 from gpubp.cli.train.fit import FitOutcome
-from gpubp.cli.train.prepare import TrainingJob, stem
+from gpubp.cli.train.prepare import TrainingJob
+from gpubp.data.readers import stem
 from gpubp.errors import GpubpError
 from gpubp.io.model_file import Model, save_model
 from gpubp.plotting import save_learning_curve

@@ -1,6 +1,19 @@
-"""Readers of tables: one module per file format, and one registry of the formats, ``_formats.py``."""
+"""Readers of tables: one module per kind of file, and one registry of the formats, ``_formats.py``."""
 
-from gpubp.data.readers._formats import SUFFIXES
-from gpubp.data.readers._read import read_table
+from gpubp.data.readers._files import files_in, is_pattern, stem
+from gpubp.data.readers._formats import SUFFIXES, TEXT_SUFFIXES, format_suffix, separator_of
+from gpubp.data.readers._read import read_table, read_table_with
+from gpubp.data.readers._source import COMPRESSIONS
 
-__all__ = ["SUFFIXES", "read_table"]
+__all__ = [
+    "COMPRESSIONS",
+    "SUFFIXES",
+    "TEXT_SUFFIXES",
+    "files_in",
+    "format_suffix",
+    "is_pattern",
+    "read_table",
+    "read_table_with",
+    "separator_of",
+    "stem",
+]

@@ -1,45 +1,45 @@
 """Read NumPy's ``.npy`` and ``.npz`` files without pickles; sizes are checked before memory is allocated."""
 
 import math
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from gpubp._core.files import open_regular
 from gpubp._core.text import excerpt
-from gpubp.data._limits import check_unpacked_size
+from gpubp.data.readers._source import Source
 from gpubp.data.table import Column, RawTable, raw_table_from_arrays
 from gpubp.errors import DataError
 
 
-def read_numpy(path: Path) -> RawTable:
+def read_numpy(source: Source) -> RawTable:
     """Read a matrix whose last column is the target, or an archive of ``x`` and, optionally, ``y``."""
-    with open_regular(path) as file:  # np.load would leave a broken archive open
+    source = source.unpacked()
+    name = source.name
+    with source.open() as file:  # np.load would leave a broken archive open
         if file.read(2) != b"PK":
             file.seek(0)
-            _check_header(file, path.stat().st_size)
+            _check_header(file, source.packed_size)
         file.seek(0)
         loaded = np.load(file, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             if loaded.ndim != 2 or not loaded.shape[1]:
                 raise DataError(
-                    f"{path}: expected a matrix whose last column is the target, got shape {loaded.shape}; "
+                    f"{name}: expected a matrix whose last column is the target, got shape {loaded.shape}; "
                     "save inputs and targets as a .npz file with x and y"
                 )
-            return raw_table_from_arrays(loaded[:, :-1], loaded[:, -1], source=str(path))
-        x = next((_unpack(loaded, name, path) for name in ("x", "X", "data") if name in loaded), None)
-        y = next((_unpack(loaded, name, path) for name in ("y", "d", "target") if name in loaded), None)
+            return raw_table_from_arrays(loaded[:, :-1], loaded[:, -1], source=name)
+        x = next((_unpack(loaded, array, source) for array in ("x", "X", "data") if array in loaded), None)
+        y = next((_unpack(loaded, array, source) for array in ("y", "d", "target") if array in loaded), None)
         if x is None:
-            raise DataError(f"{path}: expected arrays x and y, got {excerpt(', '.join(loaded)) or 'none'}")
-    return raw_table_from_arrays(x, y, source=str(path))
+            raise DataError(f"{name}: expected arrays x and y, got {excerpt(', '.join(loaded)) or 'none'}")
+    return raw_table_from_arrays(x, y, source=name)
 
 
-def _unpack(archive: Any, name: str, path: Path) -> Column:
+def _unpack(archive: Any, name: str, source: Source) -> Column:
     """Unpack an array of an archive, after checking that it has the size that its header declares."""
     info = archive.zip.getinfo(f"{name}.npy")
     fix = "if it can be trusted, save it with numpy.savez, which does not compress"
-    check_unpacked_size(path, info.file_size, fix)
+    source.check_size(info.file_size, fix)
     with archive.zip.open(info) as file:
         _check_header(file, info.file_size)
     array: Column = archive[name]

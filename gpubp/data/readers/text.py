@@ -1,163 +1,316 @@
-"""CSV and TSV files, parsed by pyarrow. Every field is read as text, so that no type is inferred on the way."""
+"""Text files, parsed by pyarrow. Every field is read as text, so that no type is inferred on the way."""
 
-import gzip
+import codecs
 import io
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
 
-from gpubp._core.text import excerpt
 from gpubp.data._arrow import import_pyarrow, numbers_in_texts, texts_to_numpy
 from gpubp.data._column_values import first_invalid_text
-from gpubp.data._limits import MAX_LINE_BYTES, check_unpacked_size
-from gpubp.data._text_values import read_number
+from gpubp.data._limits import MAX_LINE_BYTES
+from gpubp.data.readers._encoding import ENCODING_FIX, is_western, refuse_zero_bytes
+from gpubp.data.readers._number_marks import write_plainly
+from gpubp.data.readers._records import NOT_CLOSED, RepairedText, rewritten_separator
+from gpubp.data.readers._source import Source
+from gpubp.data.readers.dialect import Dialect, TextOptions
+from gpubp.data.readers.sniffing import SAMPLE_BYTES, Layout, sniff
 from gpubp.data.table import NO_HEADER, RawTable
 from gpubp.errors import DataError
 
-UTF8_FIX = "save it as UTF-8 ('CSV UTF-8' in a spreadsheet), or convert it: iconv -f LATIN1 -t UTF-8 old.csv > new.csv"
-UTF8_MARK = b"\xef\xbb\xbf"
+_BLOCK_BYTES = 1 << 20
 
 
-def read_text(path: Path, separator: str) -> RawTable:
-    """Read a CSV or TSV file, compressed or not."""
-    lib = import_pyarrow("lib", path)
-    is_compressed = path.suffix.lower() == ".gz"
-    size = MAX_LINE_BYTES if is_compressed else min(max(path.stat().st_size, 2**20), MAX_LINE_BYTES)
-    with gzip.open(path) if is_compressed else path.open("rb") as file:
-        header, _ = read_header(file)
-    names = parse_names(header, path, separator)
-    check_names([name.strip() for name in names], path, separator)
-    with lib.input_stream(path, compression="gzip" if is_compressed else None) as stream:
-        text = _CheckedText(stream, path)
-        table = parse_rows(text, path, separator, names, size, has_header=True)
-    raw = raw_table_from_fields(table, str(path))
-    last = [value for _, values in raw.columns for value in values[-1:] if isinstance(value, str)]
-    if any("\n" in value for value in last) and text.n_quotes % 2:  # Arrow reads the rest of the file as one field
-        raise DataError(f"{path}: a quotation mark is not closed, and its field runs to the end of the file; close it")
-    return raw
+class NotUtf8(DataError):
+    """A field is not UTF-8."""
 
 
-def read_header(file: Any) -> tuple[bytes, int]:
-    """Return the header (the first non-empty line with its continuation lines) and the position of the first row."""
-    lines: list[bytes] = []
-    n_quotes = 0
-    while line := file.readline(MAX_LINE_BYTES):
-        line = line if lines else line.removeprefix(UTF8_MARK)
-        if not lines and not line.strip(b"\r\n"):
-            continue
-        lines.append(line)
-        n_quotes += line.count(b'"')
-        if file.tell() > MAX_LINE_BYTES:
-            raise DataError(f"{file.name}: the header is {too_long()}")
-        if n_quotes % 2 == 0:
-            break
-    return b"".join(lines), file.tell()
+def read_text(source: Source, options: TextOptions | None = None, expected: str = ",") -> RawTable:
+    """Read a text file.
+
+    Parameters
+    ----------
+    source : Source
+    options : TextOptions, optional
+        What the caller has chosen of the dialect.
+    expected : str
+        The separator that the file's name suggests.
+    """
+    options = options or TextOptions()
+    try:
+        return _read(source, options, expected)
+    except NotUtf8:
+        if options.encoding is not None or not _is_western(source):
+            raise
+        raw = _read(source, replace(options, encoding="cp1252"), expected)
+        note = "the text is read as cp1252 (Windows, Western Europe), as it is not UTF-8 (option encoding)"
+        return raw._replace(notes=(note, *raw.notes))
 
 
-def too_long() -> str:
-    """Describe a line that exceeds the limit, for messages."""
-    return f"longer than {MAX_LINE_BYTES:,} bytes, perhaps because the quotation mark that closes a field is missing"
+def read_layout(file: BinaryIO, options: TextOptions | None, expected: str, source: str) -> Layout:
+    """Find the layout of a text file from its beginning.
+
+    Raises
+    ------
+    DataError
+        If it holds no table.
+    """
+    content = file.read(SAMPLE_BYTES)
+    while len(content) < SAMPLE_BYTES and (more := file.read(SAMPLE_BYTES - len(content))):  # short reads
+        content += more
+    layout = sniff(content, options, expected=expected, source=source, is_whole=len(content) < SAMPLE_BYTES)
+    if not layout.names:
+        raise DataError(f"{source} holds no table: all lines are empty or comments; write the data again")
+    return layout
 
 
-def parse_names(header: bytes, path: Path, separator: str) -> list[str]:
-    """Return the fields of a header; none if it is empty."""
-    if not header:
-        return []
-    _refuse_zero_bytes(path, header, 0)
-    names: list[str] = _parse(io.BytesIO(header), path, separator, {}, block_size=len(header) + 2**20).column_names
-    return names
+def parse_rows(blocks: Iterable[bytes], layout: Layout, source: str, first_row: int = 0, size: int = 0) -> "ParsedRows":
+    """Parse rows in UTF-8 as a pyarrow table of bytes, of which nothing is converted.
+
+    Parameters
+    ----------
+    blocks : iterable of bytes
+    layout : Layout
+    source : str
+        The file, for messages.
+    first_row : int
+        The number of rows before these.
+    size : int
+        Bytes that pyarrow parses at a time; a row is no longer.
+    """
+    csv, dialect = import_pyarrow("csv", source), layout.dialect
+    names = [str(place) for place in range(len(layout.names))]
+    repaired = RepairedText(dialect, len(names), source, first_row) if layout.needs_repair else None
+    counted = _Counted(source, dialect)
+    texts = counted.blocks(blocks)
+    table = csv.read_csv(
+        _BlockFile(repaired.blocks(texts) if repaired else texts),
+        # With one thread, which is still fast, the parser reports the number of a ragged row.
+        read_options=csv.ReadOptions(
+            use_threads=False, column_names=names, block_size=min(max(size, 1 << 20), MAX_LINE_BYTES)
+        ),
+        parse_options=csv.ParseOptions(
+            delimiter=rewritten_separator(dialect),
+            quote_char=dialect.quote or False,
+            double_quote=not dialect.escape,
+            escape_char=dialect.escape or False,
+            newlines_in_values=True,
+        ),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, import_pyarrow("lib", source).binary())),
+    )
+    n_short, first_short = (repaired.n_short, repaired.first_short) if repaired else (0, 0)
+    return ParsedRows(table, counted.n_quotes, counted.has_comment, n_short, first_short)
 
 
-def parse_rows(file: Any, path: Path, separator: str, names: list[str], size: int, *, has_header: bool) -> Any:
-    """Parse rows, in blocks of `size` bytes, as a pyarrow table of bytes, of which nothing is converted."""
-    types = dict.fromkeys(names, import_pyarrow("lib", path).binary())
-    options = {} if has_header else {"column_names": names}
-    return _parse(file, path, separator, types, block_size=size, **options)
+@dataclass(frozen=True)
+class ParsedRows:
+    """Rows as a pyarrow table, and what was counted on the way."""
+
+    table: Any
+    n_quotes: int
+    has_comment: bool
+    n_short: int
+    first_short: int
+
+    def note_short(self, *, no_header: str = "") -> tuple[str, ...]:
+        """Describe rows with fewer fields than the header."""
+        if not self.n_short:
+            return ()
+        rows = f"{self.n_short:,} rows have" if self.n_short > 1 else "a row has"
+        first = "the first is" if self.n_short > 1 else "it is"
+        return (
+            f"{rows} fewer fields than columns, and the rest is missing; {first} row {self.first_short:,}{no_header}",
+        )
 
 
-def raw_table_from_fields(table: Any, source: str, first_row: int = 0) -> RawTable:
+def raw_table_from_fields(
+    table: Any, layout: Layout, source: str, first_row: int = 0, *, texts_only: Sequence[str] = (), missing: str = ""
+) -> RawTable:
     """Return the columns of :func:`parse_rows`: numbers if all fields are numbers or missing, and else text.
 
     Parameters
     ----------
     table : pyarrow.Table
+    layout : Layout
     source : str
         The file, for messages.
     first_row : int
         The number of rows before these, for messages.
+    texts_only : sequence of str
+        Columns that hold text, also if all fields are numbers.
+    missing : str
+        The field that stands for a missing value, in addition to the empty one.
 
     Raises
     ------
     DataError
-        If a field is not UTF-8.
+        If a field is not UTF-8, or there are more fields than columns.
     """
     import pyarrow
+    from pyarrow import compute
 
+    no_header = NO_HEADER if layout.dialect.header else ""
     columns, written = [], {}
-    for field, column in zip(table.column_names, table.columns, strict=True):
-        name = field.strip()
+    for name, column in zip(layout.names, table.columns, strict=True):
         try:
             texts = column.cast(pyarrow.string())
         except pyarrow.ArrowInvalid:
             row = first_invalid_text(column.to_pylist())
-            where = "" if row is None else f"row {first_row + row + 1:,}{NO_HEADER} of "
-            raise DataError(f"{source} is not UTF-8 text, as {where}column {name!r} shows; {UTF8_FIX}") from None
-        numbers = numbers_in_texts(texts)
+            where = "" if row is None else f"row {first_row + row + 1:,}{no_header} of "
+            raise NotUtf8(f"{source} is not UTF-8 text, as {where}column {name!r} shows; {ENCODING_FIX}") from None
+        if not name:
+            _refuse_surplus(texts, layout, source, first_row)
+            continue
+        texts = write_plainly(texts, layout.dialect.decimal, layout.dialect.thousands)
+        if missing:
+            texts = compute.if_else(compute.equal(texts, missing), "", texts)
+        numbers = None if name in texts_only else numbers_in_texts(texts)
         if numbers is not None:
             written[name] = texts
         columns.append((name, texts_to_numpy(texts) if numbers is None else numbers))
-    return RawTable(columns, source, (), written, has_header=True, first_row=first_row)
-
-
-def _parse(file: Any, path: Path, separator: str, types: dict[str, Any], **options: Any) -> Any:
-    csv = import_pyarrow("csv", path)
-    return csv.read_csv(
-        file,
-        # With one thread, which is still fast, the parser reports the number of a ragged row.
-        read_options=csv.ReadOptions(use_threads=False, **options),
-        parse_options=csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-        convert_options=csv.ConvertOptions(column_types=types),
+    return RawTable(
+        columns,
+        source,
+        layout.targets,
+        written,
+        has_header=layout.dialect.header,
+        first_row=first_row,
+        notes=layout.notes,
     )
 
 
-class _CheckedText:
-    """A file's bytes as the parser reads them: counted, unpacked within limits, and without zero bytes."""
-
-    closed = False
-
-    def __init__(self, stream: Any, path: Path) -> None:
-        self.stream, self.path, self.is_compressed = stream, path, path.suffix.lower() == ".gz"
-        self.n_bytes = self.n_lines = self.n_quotes = 0
-
-    def read(self, n: int = -1) -> bytes:
-        block: bytes = self.stream.read(n)
-        self.n_bytes += len(block)
-        if self.is_compressed:
-            fix = "if it can be trusted, unpack it with gunzip and use that file"
-            check_unpacked_size(self.path, self.n_bytes, fix)
-        _refuse_zero_bytes(self.path, block, self.n_lines)
-        self.n_lines += block.count(b"\n")
-        self.n_quotes += block.count(b'"')
-        return block
-
-    def close(self) -> None:
-        self.closed = True
+def rows_as_utf8(file: BinaryIO, encoding: str) -> Iterator[bytes]:
+    """Read the rest of a file in blocks, in UTF-8."""
+    if encoding == "utf-8":
+        while block := file.read(_BLOCK_BYTES):
+            yield block
+        return
+    decoder = codecs.getincrementaldecoder(encoding)()
+    while block := file.read(_BLOCK_BYTES):
+        yield decoder.decode(block).encode()
+    yield decoder.decode(b"", final=True).encode()
 
 
-def _refuse_zero_bytes(path: Path, block: bytes, n_lines: int) -> None:
-    """Raise a DataError that names the line if a block, before which there are `n_lines` lines, has a zero byte."""
-    if (place := block.find(b"\0")) >= 0:
-        line = n_lines + block.count(b"\n", 0, place) + 1
-        raise DataError(f"{path} is not text: line {line:,} has a zero byte; if it is UTF-16, save it as UTF-8")
+def is_ragged(error: Exception) -> bool:
+    """Return whether pyarrow found a row with more or fewer fields than columns."""
+    return re.search(r"Expected \d+ columns, got \d+", str(error)) is not None
 
 
-def check_names(names: Sequence[str], path: Path, separator: str) -> None:
-    """Raise a DataError if the fields seem to have another separator, or the first line seems to be data."""
-    if len(names) == 1 and (other := next((c for c in ";\t,|" if c in names[0] and c != separator), None)):
-        give = f"pass --separator {other!r}, or read_table(path, separator={other!r})"
-        fix = "name the file .tsv" if other == "\t" else give
-        problem = f"one column named {excerpt(repr(names[0]))}: the fields seem to be separated by {other!r}"
-        raise DataError(f"{path}: {problem}; {fix}")
-    if any("." in name and read_number(name) is not None for name in names):
-        shown = excerpt(", ".join(names[:12]), 60)
-        raise DataError(f"{path}: the first line seems to be data ({shown}); add a header line")
+def _read(source: Source, options: TextOptions, expected: str) -> RawTable:
+    with source.open() as file:
+        layout = read_layout(file, options, expected, source.name)
+    return read_rows(source, layout)
+
+
+def read_rows(source: Source, layout: Layout, *, texts_only: Sequence[str] = (), missing: str = "") -> RawTable:
+    """Read the rows of a text file whose layout is known; see :func:`raw_table_from_fields`."""
+    parsed, layout = _parse_or_repair(source, layout)
+    raw = raw_table_from_fields(parsed.table, layout, source.name, texts_only=texts_only, missing=missing)
+    last = [value for _, values in raw.columns for value in values[-1:] if isinstance(value, str)]
+    if any("\n" in value for value in last) and parsed.n_quotes % 2:  # Arrow reads the rest of the file as one field
+        raise DataError(f"{source.name}: {NOT_CLOSED}")
+    return raw._replace(notes=raw.notes + parsed.note_short(no_header=NO_HEADER if layout.dialect.header else ""))
+
+
+def _parse_or_repair(source: Source, layout: Layout) -> tuple[ParsedRows, Layout]:
+    """Parse a file as it is, or with its lines rewritten if the rows are not even."""
+    if not layout.needs_repair:
+        try:
+            parsed = _parse(source, layout)
+        except DataError:
+            raise
+        except Exception as error:  # pyarrow raises several kinds of exceptions
+            if not is_ragged(error):
+                raise
+            layout = replace(layout, needs_repair=True)
+        else:
+            if not (parsed.has_comment and layout.dialect.comment):
+                return parsed, layout
+            layout = replace(layout, needs_repair=True)
+    return _parse(source, layout), layout
+
+
+def _parse(source: Source, layout: Layout) -> ParsedRows:
+    with source.open() as file:
+        _skip(file, layout.start)
+        blocks = rows_as_utf8(file, layout.dialect.encoding)
+        try:
+            return parse_rows(
+                blocks, layout, source.name, size=MAX_LINE_BYTES if source.compression else source.packed_size
+            )
+        except UnicodeDecodeError as error:
+            name = layout.dialect.encoding
+            raise DataError(f"{source.name} is not text in {name}: {error.reason}; {ENCODING_FIX}") from None
+
+
+def _refuse_surplus(texts: Any, layout: Layout, source: str, first_row: int) -> None:
+    """Raise a DataError if a field behind the last separator of its line, where no column is, holds text."""
+    from pyarrow import compute
+
+    is_empty = compute.equal(texts, "")
+    if not compute.all(is_empty).as_py():
+        row = first_row + compute.index(is_empty, False).as_py() + 1
+        no_header = NO_HEADER if layout.dialect.header else ""
+        n_columns = len(layout.names) - 1
+        raise DataError(
+            f"{source}: row {row:,}{no_header}: expected {n_columns} columns, got {n_columns + 1}; name all columns"
+        )
+
+
+def _is_western(source: Source) -> bool:
+    with source.open() as file:
+        before = b""
+        while block := file.read(_BLOCK_BYTES):
+            if not is_western(before + block):
+                return False
+            before = block[-3:]
+    return True
+
+
+def _skip(file: BinaryIO, n_bytes: int) -> None:
+    while n_bytes > 0 and (block := file.read(n_bytes)):
+        n_bytes -= len(block)
+
+
+class _Counted:
+    """Blocks of text as they pass: without zero bytes, with counts of what pyarrow does not report."""
+
+    def __init__(self, source: str, dialect: Dialect) -> None:
+        self._source, self._quote = source, dialect.quote.encode()
+        self._comment = b"\n" + dialect.comment.encode() if dialect.comment else b""
+        self.n_quotes, self.has_comment = 0, False
+
+    def blocks(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        n_lines, begins = 0, True
+        for block in blocks:
+            refuse_zero_bytes(self._source, block, n_lines)
+            n_lines += block.count(b"\n")
+            self.n_quotes += block.count(self._quote) if self._quote else 0
+            if self._comment:
+                starts = begins and block.startswith(self._comment[1:])
+                self.has_comment, begins = self.has_comment or starts or self._comment in block, False
+            yield block
+
+
+class _BlockFile(io.RawIOBase):
+    """Blocks of bytes as a file, of which each read returns as many bytes as requested."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._rest = blocks, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1) -> bytes:
+        parts, n_bytes = [self._rest], len(self._rest)
+        wanted = float("inf") if size is None or size < 0 else size
+        while n_bytes < wanted and (block := next(self._blocks, None)) is not None:
+            parts.append(block)
+            n_bytes += len(block)
+        content = b"".join(parts)
+        if n_bytes <= wanted:
+            self._rest = b""
+            return content
+        self._rest = content[size:]
+        return content[:size]

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import numpy as np
 
 from gpubp._core.text import excerpt
 from gpubp.data._arrow import import_pyarrow
+from gpubp.data.readers._combine import path_columns
 from gpubp.data.streaming._source import FileState
 from gpubp.data.streaming.table_source import PIECE_BYTES, Piece, choose_piece_rows
 from gpubp.data.table import Table, table_from_mapping
@@ -86,6 +86,11 @@ class ParquetTables:
         self.metadata_bytes = held + not_held
         self.reading_bytes = largest + 3 * PIECE_BYTES + self.metadata_bytes
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided about the files: nothing, as they name types and columns."""
+        return ()
+
     def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[Piece]:
         """Read row groups."""
         for block in range(len(self.groups)) if blocks is None else blocks:
@@ -142,8 +147,7 @@ def _open(path: Path, folder: Path) -> ParquetFile:
         raise
     except Exception as error:
         raise DataError(f"{path} cannot be read: {_brief_message(error)}. {FIX}") from error
-    folders = [name.partition("=") for name in path.relative_to(folder).parts[:-1]]
-    return ParquetFile(state, metadata, {unquote(name): unquote(value) for name, _, value in folders if value})
+    return ParquetFile(state, metadata, path_columns(path, folder))
 
 
 def _brief_message(error: Exception) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gpubp.data.metrics import RunningScores, Scores
 from gpubp.data.preprocessing import Preprocessing, Task, apply, encode_target, fit_incrementally
+from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming._source import Rows
 from gpubp.data.streaming.split import SPLITS, assign_splits, validate_fractions
 from gpubp.data.streaming.stream import DEFAULT_MEMORY, Stream
@@ -170,12 +171,13 @@ def prepare_stream(
     Parameters
     ----------
     tables : str, path or TableSource
-        A ``.parquet``, ``.csv`` or ``.tsv`` file, or a folder of such files; or the result of
+        A Parquet or text file, a folder of such files, or a pattern such as ``"data/*.csv"``; or the result of
         :func:`~gpubp.data.streaming.table_files.open_tables`.
     target, task, categorical, drop, max_categories, impute, test_fraction, validation_fraction, seed
         See :func:`gpubp.prepare_table`.
     separator : str, optional
-        Separator of the fields of CSV.
+        Separator of the fields of text files. For other options pass the result of
+        :func:`~gpubp.data.streaming.table_files.open_tables`.
     memory : int
         See :func:`gpubp.open_stream`.
 
@@ -202,7 +204,7 @@ def prepare_stream(
     ('classification', 1, 200)
     """
     validate_fractions(test_fraction, validation_fraction, seed)
-    tables = open_tables(Path(tables), separator) if isinstance(tables, str | PathLike) else tables
+    tables = open_tables(Path(tables), TextOptions(separator)) if isinstance(tables, str | PathLike) else tables
     n_rows = int(np.sum(tables.counts))
     fractions = (min(validation_fraction, MAX_VALIDATION_ROWS / n_rows), test_fraction)
 

@@ -4,12 +4,14 @@ import contextlib
 import os
 from pathlib import Path
 
+from gpubp.data.readers import COMPRESSIONS, TEXT_SUFFIXES, files_in, format_suffix, is_pattern
+from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming._parquet_tables import ParquetTables
 from gpubp.data.streaming._text_tables import TextTables
 from gpubp.data.streaming.table_source import TableSource
 from gpubp.errors import DataError
 
-SUFFIXES = (".parquet", ".csv", ".tsv")
+SUFFIXES = (".parquet", *TEXT_SUFFIXES)
 """Formats that can be read in parts."""
 
 MAX_MEMORY_FRACTION = 0.25
@@ -17,11 +19,10 @@ MAX_MEMORY_FRACTION = 0.25
 
 
 def table_files(path: Path) -> list[Path]:
-    """List the files of a table: the file, or those in a folder at any depth, except hidden ones and ``_*``."""
-    if not path.is_dir():
-        return [path] if path.suffix.lower() in SUFFIXES else []
-    inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    return sorted(file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts))
+    """List the files of a table: the file, those that fit a pattern, or those in a folder; see `files_in`."""
+    if not path.is_dir() and not is_pattern(path):
+        return [path] if format_suffix(path.name) in SUFFIXES else []
+    return files_in(path, SUFFIXES)
 
 
 def is_table(path: Path) -> bool:
@@ -43,14 +44,14 @@ def reason_to_stream(path: Path) -> str | None:
     free = free_host_memory()
     if not is_table(path):
         return None
-    if path.is_dir():
-        return "a folder"
+    if path.is_dir() or is_pattern(path):
+        return "a folder" if path.is_dir() else "several files"
     if not path.is_file() or free is None or path.stat().st_size <= free * MAX_MEMORY_FRACTION:
         return None
     return f"{path.stat().st_size / 2**30:.1f} GiB, with {free / 2**30:.1f} GiB of memory free"
 
 
-def open_tables(path: Path, separator: str | None = None) -> TableSource:
+def open_tables(path: Path, options: TextOptions | None = None) -> TableSource:
     """Open a file, or a folder of files of one format, to be read piece by piece.
 
     Raises
@@ -58,17 +59,18 @@ def open_tables(path: Path, separator: str | None = None) -> TableSource:
     DataError
         If there are no files, they have several formats, or they cannot be read.
     """
-    if not path.exists():
+    if not path.exists() and not is_pattern(path):
         raise DataError(f"no such file or folder: {path}")
     files = table_files(path)
     if not files:
-        hint = "; a compressed CSV cannot be read in parts: unpack it" if path.name.lower().endswith(".gz") else ""
+        is_packed = format_suffix(path.name).endswith(COMPRESSIONS)
+        hint = "; a compressed file cannot be read in parts: unpack it" if is_packed else ""
         raise DataError(f"{path} has no file that can be read in parts ({', '.join(SUFFIXES)}){hint}")
-    suffixes = sorted({file.suffix.lower() for file in files})
+    suffixes = sorted({format_suffix(file.name) for file in files})
     if len(suffixes) > 1:
         raise DataError(f"{path} holds files of several kinds ({', '.join(suffixes)}); keep one kind in the folder")
     if suffixes == [".parquet"]:
-        if separator is not None:
-            raise DataError(f"a separator is for .csv and .tsv files, got {separator!r} for {path}")
+        if options and options.chosen:
+            raise DataError(f"{', '.join(options.chosen)}: only text files have such options, and {path} is none")
         return ParquetTables(files, path)
-    return TextTables(files, str(path), separator)
+    return TextTables(files, str(path), options)

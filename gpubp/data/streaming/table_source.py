@@ -44,6 +44,10 @@ class TableSource(Protocol):
     def reading_bytes(self) -> int:
         """Maximum memory for reading."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided about the files, in short sentences."""
+
     def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[Piece]:
         """Read blocks in the given order, or all in order; a block may come in several pieces."""
         ...

@@ -1,0 +1,82 @@
+"""Tables of several files as one: those of a folder, or those that fit a pattern."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from gpubp._core.text import excerpt
+from gpubp.data._arrow import arrow_to_numpy, is_arrow, texts_to_numpy
+from gpubp.data.table import RawTable
+from gpubp.errors import DataError
+
+
+def path_columns(path: Path, folder: Path) -> dict[str, str]:
+    """Return the columns in a path below a folder.
+
+    Examples
+    --------
+    >>> path_columns(Path("rain/year=2001/part.csv"), Path("rain"))
+    {'year': '2001'}
+    """
+    inside = path.relative_to(folder).parts[:-1] if path.is_relative_to(folder) else ()
+    folders = [name.partition("=") for name in inside]
+    return {unquote(name): unquote(value) for name, equals, value in folders if equals and name}
+
+
+def combine(tables: Sequence[RawTable], in_paths: Sequence[dict[str, str]], source: str) -> RawTable:
+    """Return the rows of several tables with the same columns, one table after the other."""
+    import pyarrow
+
+    first = tables[0]
+    names = [name for name, _ in first.columns]
+    columns, written = [], dict[str, Any]()
+    for table in tables:
+        given = [name for name, _ in table.columns]
+        if sorted(given) != sorted(names):
+            raise DataError(
+                f"{table.source} has the columns {excerpt(', '.join(given), 100)}, {first.source} has "
+                f"{excerpt(', '.join(names), 100)}; all files need the same columns"
+            )
+    by_name = [dict(table.columns) for table in tables]
+    for name in names:
+        parts = [by_table[name] for by_table in by_name]
+        texts: list[Any] = [table.written.get(name) for table in tables]
+        if all(text is not None for text in texts):
+            written[name] = pyarrow.chunked_array([chunk for text in texts for chunk in text.chunks], pyarrow.string())
+        elif any(text is not None for text in texts):  # numbers in one file, text in another
+            parts = [part if text is None else texts_to_numpy(text) for part, text in zip(parts, texts, strict=True)]
+        columns.append((name, _concatenated(parts)))
+    for name in [] if not in_paths else in_paths[0]:
+        if name not in names:
+            values = [in_path.get(name, "") for in_path in in_paths]
+            rows = [len(by_table[names[0]]) for by_table in by_name]
+            columns.append(_path_column(name, values, rows, written))
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    return RawTable(columns, source, first.targets, written, first.has_header, notes=tuple(notes))
+
+
+def _path_column(name: str, values: list[str], rows: list[int], written: dict[str, Any]) -> tuple[str, Any]:
+    import pyarrow
+
+    if all(value.lstrip("-").isdecimal() for value in values):  # like a field of a text file, a number or a code
+        written[name] = pyarrow.chunked_array([pyarrow.repeat(v, n) for v, n in zip(values, rows, strict=True)])
+        return name, np.repeat([int(value) for value in values], rows)
+    missing = "__HIVE_DEFAULT_PARTITION__"
+    return name, np.repeat(np.array([None if value == missing else value for value in values], dtype=object), rows)
+
+
+def _concatenated(parts: list[Any]) -> Any:
+    if all(map(is_arrow, parts)):
+        import pyarrow
+
+        if len({str(part.type) for part in parts}) == 1:
+            return pyarrow.chunked_array([chunk for part in parts for chunk in getattr(part, "chunks", [part])])
+        parts = [arrow_to_numpy(part) for part in parts]
+    if all(isinstance(part, np.ndarray) and part.dtype.kind in "iuf" for part in parts):
+        return np.concatenate(parts)
+    if all(isinstance(part, np.ndarray) and part.dtype == parts[0].dtype for part in parts):
+        return np.concatenate(parts)
+    return [value for part in parts for value in (part.tolist() if hasattr(part, "tolist") else part)]

@@ -1,0 +1,123 @@
+"""JSON: an array of records, columns, or one record in each line."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from gpubp._core.text import excerpt
+from gpubp.data.readers._arrow_files import note_left_out
+from gpubp.data.readers._encoding import decode_start, find_encoding
+from gpubp.data.readers._source import Source
+from gpubp.data.table import RawTable
+from gpubp.errors import DataError
+
+_SHAPES = (
+    'expected an array of records [{"a": 1, "b": "x"}, ...], columns {"a": [1, ...], "b": ["x", ...]}, or a record in '
+    "each line"
+)
+
+
+def read_json(source: Source) -> RawTable:
+    """Read a JSON file."""
+    text = _text(source)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        if "Extra data" in error.msg:  # after the first record come more
+            return _from_lines(text, source)
+        raise DataError(f"{source.name} is not JSON: {error.msg} in line {error.lineno:,}; write it again") from None
+    if isinstance(value, dict) and not _columns(value):
+        inside = [key for key, item in value.items() if isinstance(item, list) and _is_records(item)]
+        if "columns" in value and isinstance(value.get("data"), list):  # pandas: orient="split"
+            records: Any = [dict(zip(value["columns"], row, strict=True)) for row in value["data"]]
+            return _from_records(records, source)
+        if len(inside) == 1:  # {"data": [...]}
+            note = f"the records are those of {inside[0]!r}"
+            raw = _from_records(value[inside[0]], source)
+            return raw._replace(notes=(note, *raw.notes))
+    if isinstance(value, list) and _is_records(value):
+        return _from_records(value, source)
+    if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
+        width = max(map(len, value))
+        rows = [{f"column_{k + 1}": item for k, item in enumerate(row)} for row in value]
+        raw = _from_records(rows, source)
+        note = f"the records have no names, so the columns are named column_1 to column_{width}"
+        return raw._replace(notes=(note, *raw.notes))
+    if isinstance(value, dict) and (columns := _columns(value)):
+        return _raw_table(columns, source)
+    if isinstance(value, dict) and value:
+        return _from_records([value], source)
+    raise DataError(f"{source.name} holds no table: {_SHAPES}")
+
+
+def read_json_lines(source: Source) -> RawTable:
+    """Read a file with a JSON record in each line."""
+    return _from_lines(_text(source), source)
+
+
+def _text(source: Source) -> str:
+    with source.open() as file:
+        content = file.read()
+    encoding, mark = find_encoding(content)
+    return decode_start(content[len(mark) :], encoding, source.name)
+
+
+def _from_lines(text: str, source: Source) -> RawTable:
+    records = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise DataError(
+                    f"{source.name}: line {number:,} is not JSON: {error.msg}; each line must be a record"
+                ) from None
+    if not _is_records(records):
+        raise DataError(f"{source.name} holds no table: {_SHAPES}")
+    return _from_records(records, source)
+
+
+def _is_records(items: list[Any]) -> bool:
+    return bool(items) and all(isinstance(item, dict) for item in items)
+
+
+def _columns(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of an object of lists, or of objects by row as pandas writes them; none if it is neither."""
+    items = list(value.values())
+    if items and all(isinstance(item, list) for item in items) and len({len(item) for item in items}) == 1:
+        return {} if any(map(_is_records, items)) and len(items) == 1 else value
+    if items and all(isinstance(item, dict) for item in items) and len({tuple(item) for item in items}) == 1:
+        return {name: list(column.values()) for name, column in value.items()}
+    return {}
+
+
+def _from_records(records: Iterable[dict[str, Any]], source: Source) -> RawTable:
+    flat = [_flattened(record) for record in records]
+    names = dict.fromkeys(name for record in flat for name in record)
+    return _raw_table({name: [record.get(name) for record in flat] for name in names}, source)
+
+
+def _flattened(record: dict[str, Any]) -> dict[str, Any]:
+    """Return a record whose objects are divided into columns such as ``place.town``."""
+    if not any(isinstance(item, dict) for item in record.values()):
+        return record
+    flat: dict[str, Any] = {}
+    for name, item in record.items():
+        if isinstance(item, dict):
+            flat.update({f"{name}.{inner}": value for inner, value in item.items()})
+        else:
+            flat[name] = item
+    return flat
+
+
+def _raw_table(columns: dict[str, Any], source: Source) -> RawTable:
+    kept, left_out = [], []
+    for name, values in columns.items():
+        odd = next((type(item).__name__ for item in values if isinstance(item, list | dict)), None)
+        if odd is None:
+            kept.append((str(name), values))
+        else:
+            left_out.append(f"{name!r} ({odd})")
+    if not kept:
+        raise DataError(f"{source.name}: {excerpt(', '.join(left_out), 100)} hold no numbers or text; {_SHAPES}")
+    return RawTable(kept, source.name, notes=note_left_out(left_out))

@@ -1,0 +1,72 @@
+"""Files of Stata, SPSS and SAS, read by pandas; numbers that all have labels become these labels."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from gpubp.data.readers._source import Source
+from gpubp.data.table import RawTable
+from gpubp.errors import DataError
+
+
+def read_stata(source: Source) -> RawTable:
+    """Read a ``.dta`` file."""
+    pandas = _import("pandas", source)
+    plain = _with_file(source, lambda file: pandas.read_stata(file, convert_categoricals=False))
+    try:
+        labelled = _with_file(source, lambda file: pandas.read_stata(file, convert_categoricals=True))
+    except ValueError:  # labels that repeat
+        labelled = plain
+    return _raw_table(plain, labelled, source)
+
+
+def read_sas(source: Source) -> RawTable:
+    """Read a ``.sas7bdat`` or ``.xpt`` file."""
+    pandas = _import("pandas", source)
+    with source.open() as file:
+        kind = "xport" if file.read(6) == b"HEADER" else "sas7bdat"
+    try:
+        frame = _with_file(source, lambda file: pandas.read_sas(file, format=kind, encoding="utf-8"))
+    except UnicodeDecodeError:
+        frame = _with_file(source, lambda file: pandas.read_sas(file, format=kind, encoding="cp1252"))
+    return _raw_table(frame, frame, source)
+
+
+def read_spss(source: Source) -> RawTable:
+    """Read a ``.sav``, ``.zsav`` or ``.por`` file."""
+    if source.content is not None or source.compression:
+        raise DataError(f"{source.name}: an SPSS file is read from a file that is not compressed; unpack it")
+    pyreadstat = _import("pyreadstat", source)
+    with source.open():
+        pass  # a regular file
+    is_portable = source.path.suffix.lower() == ".por"
+    read = pyreadstat.read_por if is_portable else pyreadstat.read_sav
+    path = str(source.path.absolute())
+    plain, _ = read(path)
+    labelled, _ = read(path, apply_value_formats=True)
+    return _raw_table(plain, labelled, source)
+
+
+def _with_file(source: Source, read: Callable[[Any], Any]) -> Any:
+    with source.unpacked().open() as file:
+        return read(file)
+
+
+def _raw_table(plain: Any, labelled: Any, source: Source) -> RawTable:
+    """Return the columns; those in which only some values have labels are numbers."""
+    columns = []
+    for name in plain.columns:
+        values, labels = plain[name], labelled[name]
+        if isinstance(labels.dtype, importlib.import_module("pandas").CategoricalDtype):
+            present = labels[labels.notna()].unique()
+            if all(isinstance(label, str) for label in present) and labels.notna().sum() == values.notna().sum():
+                values = labels.astype(object).where(labels.notna(), None)
+        columns.append((str(name), values))
+    return RawTable(columns, source.name)
+
+
+def _import(module: str, source: Source) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise DataError(f'reading {source.name} needs {module}: pip install "gpubp[tables]"') from error
