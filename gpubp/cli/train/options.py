@@ -40,9 +40,9 @@ class TrainOptions:
         str,
         typer.Argument(
             metavar="DATA",
-            help=f"A {_any_of(SUFFIXES)} file, also compressed ({', '.join(COMPRESSIONS)}); FILE::NAME for a table of a "
-            f"database or a sheet; a folder, or a pattern in quotation marks, of {_any_of(PART_SUFFIXES)} files; - for "
-            f"standard input; or a built-in data set: {', '.join(DATASETS)}.",
+            help=f"A {_any_of(SUFFIXES)} file, also compressed ({', '.join(COMPRESSIONS)}); FILE::NAME for a table "
+            f"of a database or a sheet; a folder, or a pattern in quotation marks, of {_any_of(PART_SUFFIXES)} files; "
+            f"- for standard input; or a built-in data set: {', '.join(DATASETS)}.",
             show_default=False,
         ),
     ]

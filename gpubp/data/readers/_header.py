@@ -128,17 +128,18 @@ def unique_names(names: Sequence[str]) -> Names:
     ('a', 'a_3', 'a_2', 'unnamed_4')
     """
     notes: list[str] = []
-    taken, chosen = Counter(names), list[str]()
+    taken, used, chosen = Counter(names), set[str](), list[str]()
     unnamed, renamed = [], []
     for place, name in enumerate(names):
         new = name
         if not name:
             new = _free(f"unnamed_{place + 1}", taken)
             unnamed.append(new)
-        elif name in chosen:
+        elif name in used:
             new = _free(f"{name}_2", taken)
             renamed.append(f"{name!r} {new!r}")
         taken[new] += 1
+        used.add(new)
         chosen.append(new)
     if unnamed:
         notes.append(f"columns without a name in the header are named {excerpt(shortened(unnamed), 200)}")
@@ -191,4 +192,5 @@ def _counts_up(row: Sequence[str]) -> bool:
         return False
     steps = {later - sooner for sooner, later in pairwise(numbers)}
     follows = steps == {1}
-    return follows and (numbers[0] in (0, 1) or (1800 <= numbers[0] <= 2100 and n_texts > 0))
+    is_count = numbers[0] in (0, 1) and len(row) > 3
+    return follows and (is_count or (1800 <= numbers[0] <= 2100 and n_texts > 0))

@@ -1,5 +1,6 @@
 """Read a table from files of any known format, from standard input, or from a built-in data set."""
 
+import os
 import re
 import sys
 from os import PathLike, fspath
@@ -83,14 +84,14 @@ def read_table_with(path_or_name: str | PathLike[str], options: TextOptions) -> 
     """Read a table; see :func:`read_table`."""
     name = fspath(path_or_name)
     path, part = split_part(path_or_name)
-    if name in DATASETS and not path.is_file():
+    if name in DATASETS and not os.path.isfile(path):
         if options.chosen:
             raise DataError(f"{_in_words(options)} for text files, and {name} is a built-in data set")
         return table_from_dataset(load_dataset(name))
     if name == STANDARD_INPUT:
         content = sys.stdin.buffer.read()
         return build_table(*_read_source(Source(Path("standard input"), content=content), options))
-    if is_pattern(path) or path.is_dir():
+    if is_pattern(path) or os.path.isdir(path):
         return build_table(*_read_files(path, options))
     return build_table(*_read_source(Source(path, part), options))
 

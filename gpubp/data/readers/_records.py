@@ -166,7 +166,7 @@ class RepairedText:
                 no_header = " (not counting the header)" if self.dialect.header else ""
                 shown = excerpt(self.separator.join(fields).decode("utf-8", "replace"), 100)
                 raise DataError(
-                    f"{self.source}: row {self.n_rows:,}{no_header}: expected {self.n_columns} column{'s' * (self.n_columns != 1)}, got "
+                    f"{self.source}: row {self.n_rows:,}{no_header}: Expected {self.n_columns} columns, got "
                     f"{len(fields)}: {shown}. Write a field that holds {self.dialect.separator!r} in quotation marks"
                 )
             return fields[: self.n_columns]

@@ -82,14 +82,15 @@ def _score(lines: Sequence[bytes], dialect: Dialect, first: int) -> float:
         return 0.0
     even = [record for record in records if len(record.fields) == n_fields]
     quote = dialect.quote.encode()
-    others = [other.encode() for other in SEPARATORS if other not in (dialect.separator, ",")] + [b","] * (
-        dialect.separator not in (",", BLANKS)
-    )
+    others = b"[" + "".join(sorted({";", "\t", "|"} - {dialect.separator})).encode() + b"]"
+    if dialect.separator not in (",", BLANKS):
+        others += b"|,(?! )"  # before a blank it belongs to a sentence
+    has_other = re.compile(others).search
     fields = [field for record in even for field in record.fields]
     plain = [field for field in fields if not (quote and field.startswith(quote))]
     clean = sum(
         bool(_NUMBER.fullmatch(field))
-        or not (any(other in field for other in others) or _SEVERAL_NUMBERS.fullmatch(field))
+        or not (has_other(field) or _SEVERAL_NUMBERS.fullmatch(field))
         for field in plain
     )
     share = (clean + len(fields) - len(plain)) / len(fields)

@@ -65,7 +65,7 @@ class Source:
     def open(self) -> BinaryIO:
         """Open the bytes, unpacked and counted if they are compressed."""
         file = self.open_packed()
-        return cast(BinaryIO, _Counted(_unpack(file, self), self)) if self.compression else file
+        return cast(BinaryIO, _Counted(file, self)) if self.compression else file
 
     def unpacked(self) -> "Source":
         """Return this source with its bytes unpacked in memory, if it is compressed."""
@@ -124,8 +124,13 @@ def _unpack(file: BinaryIO, source: Source) -> Any:
 class _Counted(io.RawIOBase):
     """Unpacked bytes, refused if they are far more than the size of the file suggests."""
 
-    def __init__(self, file: Any, source: Source) -> None:
-        self._file, self._source, self._n_bytes = file, source, 0
+    def __init__(self, packed: BinaryIO, source: Source) -> None:
+        self._packed, self._source, self._n_bytes, self._file = packed, source, 0, None
+        try:
+            self._file = _unpack(packed, source)
+        except BaseException:
+            packed.close()
+            raise
         self._limit = max_unpacked_size(source.packed_size)
 
     def readable(self) -> bool:
@@ -134,11 +139,13 @@ class _Counted(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         # one byte too many is enough to know
         size = -1 if size is None else size
-        block: bytes = self._file.read(self._limit - self._n_bytes + 1 if size < 0 else size)
+        block: bytes = cast(Any, self._file).read(self._limit - self._n_bytes + 1 if size < 0 else size)
         self._n_bytes += len(block)
         self._source.check_size(self._n_bytes)
         return block
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+        self._packed.close()
         super().close()

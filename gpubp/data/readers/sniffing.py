@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from gpubp._core.text import excerpt
+from gpubp._core.text import excerpt, shortened
 from gpubp.data._text_values import MISSING_TEXTS
 from gpubp.data.readers._encoding import decode_start, find_encoding, refuse_zero_bytes
 from gpubp.data.readers._header import choose_names, has_header, is_of_orange, is_title
@@ -167,6 +167,9 @@ def _find_header(
         header, n_above = None, 0
         if options.header is None:
             header = _header_in_comment(lines[first:begin], dialect, n_fields)
+            if header is not None:
+                shown = excerpt(shortened([repr(name) for name in header], 6), 200)
+                notes.append(f"the names of the columns are those in the comment above the rows: {shown}")
     targets: Sequence[str] = ()
     if header is not None and n_above and is_of_orange(texts[1:4], len(header)):
         targets = [name for name, flag in zip(header, texts[2], strict=False) if flag in ("class", "c")]
@@ -178,7 +181,11 @@ def _find_header(
     if header is None and options.header is None:
         few = ", ".join([names.names[0], *(["..."] if len(names.names) > 1 else [])])
         notes.append(f"there is no header, so the columns are named {few} (option header)")
-    n_lines = records[n_above].first if len(records) > n_above else len(lines)
+    n_lines = begin
+    if len(records) > n_above:
+        n_lines = records[n_above].first
+    elif n_above and records:
+        n_lines = records[-1].stop
     comments = [
         line for line in lines if dialect.comment and line.strip() and is_no_row(line, dialect.comment.encode())
     ]

@@ -12,7 +12,7 @@ from gpubp.data._column_values import first_invalid_text
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.readers._encoding import ENCODING_FIX, is_western, refuse_zero_bytes
 from gpubp.data.readers._number_marks import write_plainly
-from gpubp.data.readers._records import NOT_CLOSED, RepairedText, rewritten_separator
+from gpubp.data.readers._records import NOT_CLOSED, RepairedText, rewritten_separator, too_long
 from gpubp.data.readers._source import Source
 from gpubp.data.readers.dialect import Dialect, TextOptions
 from gpubp.data.readers.sniffing import SAMPLE_BYTES, Layout, sniff
@@ -61,6 +61,8 @@ def read_layout(file: BinaryIO, options: TextOptions | None, expected: str, sour
         content += more
     layout = sniff(content, options, expected=expected, source=source, is_whole=len(content) < SAMPLE_BYTES)
     if not layout.names:
+        if layout.dialect.quote.encode() in content[layout.start :]:
+            raise DataError(f"{source}: the header is {too_long()}")
         raise DataError(f"{source} holds no table: all lines are empty or comments; write the data again")
     return layout
 
@@ -84,8 +86,12 @@ def parse_rows(blocks: Iterable[bytes], layout: Layout, source: str, first_row: 
     repaired = RepairedText(dialect, len(names), source, first_row) if layout.needs_repair else None
     counted = _Counted(source, dialect)
     texts = counted.blocks(blocks)
+    file = _BlockFile(repaired.blocks(texts) if repaired else texts)
+    lib = import_pyarrow("lib", source)
+    if not file.has_more():
+        return ParsedRows(lib.table({name: lib.array([], lib.binary()) for name in names}), 0, False, 0, 0)
     table = csv.read_csv(
-        _BlockFile(repaired.blocks(texts) if repaired else texts),
+        file,
         # With one thread, which is still fast, the parser reports the number of a ragged row.
         read_options=csv.ReadOptions(
             use_threads=False, column_names=names, block_size=min(max(size, 1 << 20), MAX_LINE_BYTES)
@@ -97,7 +103,7 @@ def parse_rows(blocks: Iterable[bytes], layout: Layout, source: str, first_row: 
             escape_char=dialect.escape or False,
             newlines_in_values=True,
         ),
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, import_pyarrow("lib", source).binary())),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, lib.binary())),
     )
     n_short, first_short = (repaired.n_short, repaired.first_short) if repaired else (0, 0)
     return ParsedRows(table, counted.n_quotes, counted.has_comment, n_short, first_short)
@@ -254,7 +260,7 @@ def _refuse_surplus(texts: Any, layout: Layout, source: str, first_row: int) -> 
         no_header = NO_HEADER if layout.dialect.header else ""
         n_columns = len(layout.names) - 1
         raise DataError(
-            f"{source}: row {row:,}{no_header}: expected {n_columns} columns, got {n_columns + 1}; name all columns"
+            f"{source}: row {row:,}{no_header}: Expected {n_columns} columns, got {n_columns + 1}; name all columns"
         )
 
 
@@ -300,6 +306,15 @@ class _BlockFile(io.RawIOBase):
         self._blocks, self._rest = blocks, b""
 
     def readable(self) -> bool:
+        return True
+
+    def has_more(self) -> bool:
+        """Return whether a line that is not empty is left."""
+        while not self._rest.strip(b" \r\n"):
+            block = next(self._blocks, None)
+            if block is None:
+                return False
+            self._rest = block
         return True
 
     def read(self, size: int | None = -1) -> bytes:
