@@ -161,7 +161,7 @@ def _ending(ends: bool) -> tuple[str, ...]:
 
 
 def _votes(row: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return how many columns speak for a header, minus those that speak against it."""
+    """Return how much speaks for a header, minus what speaks against it; columns of numbers count twice."""
     shift = max(0, max(map(len, rows)) - len(row))
     if shift > 1:
         shift = 0
@@ -171,7 +171,7 @@ def _votes(row: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
         if not values or name in _MISSING:
             continue
         if sum(_is_number(text) for text in values) >= 0.9 * len(values):
-            votes += -1 if _is_number(name) else 1
+            votes += -2 if _is_number(name) else 2
         elif name in values:
             votes -= 1
         elif len(set(values)) < len(values) / 2:
