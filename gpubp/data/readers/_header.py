@@ -161,22 +161,22 @@ def _ending(ends: bool) -> tuple[str, ...]:
 
 
 def _votes(row: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
-    """Return how much speaks for a header, minus what speaks against it; columns of numbers count twice."""
+    """Return how much speaks for a header, minus what speaks against it; columns of numbers decide if there are any."""
     shift = max(0, max(map(len, rows)) - len(row))
     if shift > 1:
         shift = 0
-    votes = 0
+    of_numbers = of_texts = 0
     for place, name in enumerate(row):
         values = [text for row in rows if len(row) > place + shift and (text := row[place + shift]) not in _MISSING]
         if not values or name in _MISSING:
             continue
         if sum(_is_number(text) for text in values) >= 0.9 * len(values):
-            votes += -2 if _is_number(name) else 2
+            of_numbers += -1 if _is_number(name) else 1
         elif name in values:
-            votes -= 1
+            of_texts -= 1
         elif len(set(values)) < len(values) / 2:
-            votes += 1
-    return votes
+            of_texts += 1
+    return of_numbers or of_texts
 
 
 def _is_number(text: str) -> bool:
