@@ -57,28 +57,21 @@ ROWS = "".join(f"{k},x\n" for k in range(5))
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("a,b\n1,x\n".encode("utf-16"), "UTF-16 or UTF-32; save it as UTF-8"),
-        ("a,b\n1,x\n".encode("utf-32"), "UTF-16 or UTF-32; save it as UTF-8"),
-        ("a,b\n1,x\n".encode("utf-16-le"), "line 1 has a zero byte; if it is UTF-16, save it as UTF-8"),
+        ("a,b\n1,x\n".encode("utf-16") + b"\0", "is not text in utf-16"),
+        ("a,b\n1,\0x\n".encode("utf-16"), "line 2 has a zero byte"),
         (b"a,b\n1,x\n2,\0\n", "line 3 has a zero byte"),
-        (
-            f"a,b\n{ROWS}6,K\u00f6ln\n".encode("latin-1"),
-            "row 6 (not counting the header) of column 'b' shows; save it as UTF-8",
-        ),
-        (b"a,\xc3\n1,2\n", "not UTF-8 text, as its header shows; save it as UTF-8"),
-        (b"a,b\n1,\xc0\xaf\n", "row 1 (not counting the header) of column 'b'"),
+        (b"a,b\n1,\x8d\n", "not UTF-8 text, as line 2 shows; name its encoding"),
+        (f"a,K\u00f6ln\n{ROWS}".encode() + b"1,\xf6\n", "not UTF-8 text, as line 7 shows; name its encoding"),
         (f"a,b\n{ROWS}1,x,y\n", "row 6 (not counting the header): Expected 2 columns, got 3"),
-        (f"a,b\n{ROWS}1\n{ROWS}", "row 6 (not counting the header): Expected 2 columns, got 1"),
-        ("a,b\n1,2,\x1b[31m\x9b\n", r"got 3: 1,2,\x1b[31m"),
+        ("a,b\n1,2\n1,2,\x1b[31m\x9b\n", r"got 3: 1,2,\x1b[31m"),
         ('a,b\n1,"x\n' + ROWS, "a quotation mark is not closed"),
         ("a,b\n", "(a, b) but no rows"),
         ("", "is empty (0 bytes)"),
-        ("\n\n\r\n", "cannot be read"),
-        ("\ufeff", "cannot be read"),
-        ("1.5,2.5\n3,4\n", "the first line seems to be data"),
-        ("a,a,\x1b[31m,\x1b[31m\n1,2,3,4\n", r"names repeat: '\x1b[31m', 'a'; rename"),
+        ("\n\n\r\n", "holds no table"),
+        ("\ufeff", "holds no table"),
+        ("# nothing\n", "holds no table"),
         ("x" * 2000 + ",b\n1,2\n", "name has 2,000 characters; 1,000 are enough"),
-        (gzip.compress(b"a,b\n1,2\n", mtime=0), "zero byte|UTF-8|cannot be read"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "cannot be read"),
         (b"%PDF-1.7\n\0\1\2", "zero byte"),
         (bytes(100), "line 1 has a zero byte"),
     ],
@@ -113,9 +106,7 @@ def test_unusual_text_that_holds_a_table(write, content, expected):
         (["inf"], "infinity; numbers must be finite"),
         (["-Infinity"], "infinity; numbers must be finite"),
         (['"1,234"', '"12,345,678.9"'], "with separators, such as '1,234': write plain numbers"),
-        (['"1.234.567,8"'], "'1.234.567,8': write plain numbers"),
         (["1'234"], "write plain numbers"),
-        (['"3,14"'], "with separators, such as '3,14'"),
         (["old"], "column 'a', row 5 (not counting the header): 'old' is non-numeric text"),
     ],
 )
@@ -162,7 +153,7 @@ def test_the_longest_allowed_line_is_read(write):
 def test_a_file_that_unpacks_to_too_much_is_refused(write, small_limits):
     path = write("a.csv.gz", packed((b"a,b\n", 1), (b"1,2\n" * 2**18, 4)))
     assert "unpacks to more than 1,048,576 bytes" in refusal(path)
-    assert "gunzip" in refusal(path)
+    assert "unpack it and use that file" in refusal(path)
     honest = "a,b\n" + "".join(f"{random.Random(k).random()},1\n" for k in range(60_000))
     assert len(honest) > 2**20
     assert read_table(write("b.csv.gz", gzip.compress(honest.encode()))).n_rows == 60_000

@@ -15,8 +15,7 @@ import pytest
 
 from gpubp.data import read_table, table_from_arrays, table_from_mapping
 from gpubp.data.datasets import DATASETS, load_dataset
-from gpubp.data.readers import _read
-from gpubp.data.streaming.table_files import open_tables
+from gpubp.data.readers import _source
 from gpubp.errors import DataError
 
 
@@ -162,9 +161,8 @@ def test_a_file_comes_before_a_built_in_set_and_a_folder_does_not(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     Path("iris").mkdir()
     assert read_table("iris").n_rows == 150
-    Path("xor").write_text("a,b\n")
-    with pytest.raises(DataError, match="unknown file format"):
-        read_table("xor")
+    Path("xor").write_text("a,b\n1,2\n")
+    assert read_table("xor").n_rows == 1
 
 
 def test_select_takes_indices_and_masks():
@@ -192,33 +190,21 @@ def test_table_from_arrays_names_and_shapes():
     ("name", "content", "message"),
     [
         ("a.csv", "", r"a\.csv is empty \(0 bytes\)"),
-        ("a.csv", "\n\n", "a.csv cannot be read.*Empty CSV"),
-        ("a.csv.gz", gzip.compress(b"", mtime=0), "a.csv.gz cannot be read.*Empty CSV"),
+        ("a.csv", "\n\n", "a.csv holds no table: all lines are empty"),
+        ("a.csv.gz", gzip.compress(b"", mtime=0), "a.csv.gz holds no table: all lines are empty"),
         ("a.csv", "a,b\n", r"columns \(a, b\) but no rows"),
         (
             "a.csv",
-            "a,b\n1,2\n3\n4,5\n",
-            r"a\.csv.*row 2 \(not counting the header\): Expected 2 columns, got 1.*as many fields",
+            "a,b\n1,2\n3,4,5\n6,7\n",
+            r"a\.csv.*row 2 \(not counting the header\): Expected 2 columns, got 3: 3,4,5.*in quotation marks",
         ),
         ("a.csv", 'a,b\n1,"2\n3,4\n', "a.csv: a quotation mark is not closed"),
         ("a.tsv.gz", gzip.compress(b'a\tb\n1\t"2\n3\t4', mtime=0), "a.tsv.gz: a quotation mark is not closed"),
-        (
-            "a.csv",
-            b"a,b\n\xff\xfe,1\n",
-            "a.csv is not UTF-8 text, as row 1 .not counting the header. of column 'a' shows; save it as UTF-8",
-        ),
-        ("a.csv", b"a\xff,b\n1,1\n", "a.csv is not UTF-8 text, as its header shows; save it as UTF-8"),
-        ("a.csv", "a,b\n1,1\n".encode("utf-16"), "a.csv is written in UTF-16 or UTF-32; save it as UTF-8"),
-        ("a.csv", "a,b,a,b\n1,2,3,4\n", "a.csv: column names repeat: 'a', 'b'; rename"),
-        ("a.csv", "a,b, a\n1,2,3\n", "column names repeat: 'a'"),
-        ("a.csv", ",a\n0,1\n", r"column 1 has no name.*index=False"),
-        ("a.csv", "a;b\n1;2\n", "one column named 'a;b'.*separated by ';'; pass --separator ';'"),
-        ("a.csv", "a\tb\n1\t2\n", "separated by .*name the file .tsv"),
-        ("a.tsv", "a,b\n1,2\n", "one column named 'a,b'.*separated by ','; pass --separator ','"),
-        ("a.csv", "5.1,3.5,x\n1,2,y\n", r"first line seems to be data \(5.1, 3.5, x\).*header"),
+        ("a.csv", b"a,b\nK\xc3\xb6ln,1\n\xff\xfe,1\n", "a.csv is not UTF-8 text, as line 3 shows; name its encoding"),
         ("a.csv.gz", "a,b\n1,2\n", "a.csv.gz cannot be read"),
-        ("a.xlsx", "a", "a.xlsx: unknown file format.*the supported suffixes are .csv, .csv.gz"),
+        ("a.pdf", "%PDF-1.7\n1 0 obj", "a.pdf: unknown file format; the supported suffixes are .csv, .tsv"),
         ("noend", "a", "noend: unknown file format"),
+        ("a.pkl", b"\x80\x04.", "a.pkl: objects of Python or R are never loaded"),
         ("a.parquet", b"PAR1" + bytes(100), "a.parquet cannot be read.*Write the Parquet file again"),
         ("a.npy", "no numpy", "a.npy cannot be read: it is not a NumPy file"),
         ("a.npz", b"PK\3\4", "a.npz cannot be read"),
@@ -231,21 +217,6 @@ def test_a_bad_file_is_named_with_its_fix(write, name, content, message):
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize("read", [read_table, open_tables], ids=["in memory", "in parts"])
-def test_another_separator_is_recognised_in_the_header(write, read):
-    """Also where a decimal comma gives the rows more fields than the header."""
-    with pytest.raises(DataError, match=r"one column named 'a;b': the fields seem to be separated by ';'; pass --sep"):
-        read(write("a.csv", "a;b\n1,5;2\n2;3\n"))
-
-
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
-def test_another_separator_can_be_named(write, name):
-    text = 'a;b\n1,5;"x;y"\n2;z\n'
-    table = read_table(write(name, gzip.compress(text.encode()) if name.endswith("gz") else text), separator=";")
-    assert table.columns["b"].tolist() == ["x;y", "z"]
-    assert table.columns["a"].tolist() == ["1,5", "2"]
-
-
 @pytest.mark.parametrize("separator", ["", ";;", '"', "\n", "§"])
 def test_an_invalid_separator_is_refused(write, separator):
     with pytest.raises(DataError, match="one ASCII character"):
@@ -253,8 +224,10 @@ def test_an_invalid_separator_is_refused(write, separator):
 
 
 @pytest.mark.parametrize("name", ["iris", "a.parquet"])
-def test_a_separator_for_a_format_without_one_is_refused(name):
-    with pytest.raises(DataError, match=r"for \.csv and \.tsv files, got ';'"):
+def test_a_separator_for_a_format_without_one_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table({"a": [1]}), "a.parquet")
+    with pytest.raises(DataError, match="separator ';' is an option for text files, and"):
         read_table(name, separator=";")
 
 
@@ -266,7 +239,7 @@ def test_no_such_file():
 
 
 def test_a_folder(tmp_path):
-    with pytest.raises(DataError, match=r"is a folder without .parquet, .csv or .tsv files"):
+    with pytest.raises(DataError, match="the folder holds no file of a known format"):
         read_table(tmp_path)
 
 
@@ -275,7 +248,7 @@ def test_a_file_without_permission(write, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     path = write("a.csv", "a\n1\n")
-    monkeypatch.setattr(_read, "open_regular", refuse)
+    monkeypatch.setattr(_source, "open_regular", refuse)
     with pytest.raises(DataError, match=r"a\.csv cannot be read: Permission denied"):
         read_table(path)
 

@@ -101,6 +101,9 @@ _MAGIC = (
     (b"\xd0\xcf\x11\xe0", ".xls"),
 )
 
+_NO_TABLES = (b"%pdf", b"<!doctype", b"<html", b"<?xml", b"{\\rtf")
+"""First bytes of documents that are text, and no tables."""
+
 
 def format_suffix(name: str) -> str:
     """Return the suffix of a format with that of its compression, or "" if no format has it.
@@ -118,13 +121,15 @@ def format_suffix(name: str) -> str:
 
 
 def suffix_of_content(start: bytes) -> str:
-    """Return the suffix of the format that the first bytes of a file show; that of text if they show no other.
+    """Return the suffix of the format that the first bytes of a file show: that of text if no other, "" for documents.
 
     Examples
     --------
     >>> suffix_of_content(b"PAR1..."), suffix_of_content(b'[{"a": 1}]'), suffix_of_content(b"a,b")
     ('.parquet', '.json', '.csv')
     """
+    if start.lower().startswith(_NO_TABLES):
+        return ""
     if start[8:12] == b"DUCK":
         return ".duckdb"
     known = next((suffix for magic, suffix in _MAGIC if start.startswith(magic)), None)

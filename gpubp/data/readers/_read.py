@@ -155,7 +155,10 @@ def _unpacking(source: Source, suffix: str, start: bytes, *, is_inside: bool = F
         start = file.read(_START_BYTES)
     if compression_of(start) and packing and not is_inside:  # an archive in an archive
         return _unpacking(source.unpacked(), member, start, is_inside=True)
-    return source, member if member in FORMATS else suffix_of_content(start)
+    base = member if member in FORMATS else suffix_of_content(start)
+    if not base:
+        raise DataError(_unknown_format(source))
+    return source, base
 
 
 def _unknown_format(source: Source) -> str:

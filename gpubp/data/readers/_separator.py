@@ -64,14 +64,14 @@ def find_quote(text: bytes) -> str:
 
 def has_blanks_after_separators(records: Sequence[Record]) -> bool:
     """Return whether a blank follows each separator."""
-    later = [field for record in records for field in record.fields[1:]]
+    later = [field for record in records[1:] for field in record.fields[1:]]
     return bool(later) and all(field.startswith(b" ") for field in later) and any(map(bytes.strip, later))
 
 
-def usual_count(records: Sequence[Record]) -> int:
-    """Return the most frequent number of fields."""
+def usual_count(records: Sequence[Record], expected: int = 0) -> int:
+    """Return the most frequent number of fields; of several, the expected one or else the largest."""
     counts = Counter(len(record.fields) for record in records)
-    return max(counts, key=lambda n: (counts[n], n), default=0)
+    return max(counts, key=lambda n: (counts[n], n == expected, n), default=0)
 
 
 def _score(lines: Sequence[bytes], dialect: Dialect, first: int) -> float:
@@ -89,9 +89,7 @@ def _score(lines: Sequence[bytes], dialect: Dialect, first: int) -> float:
     fields = [field for record in even for field in record.fields]
     plain = [field for field in fields if not (quote and field.startswith(quote))]
     clean = sum(
-        bool(_NUMBER.fullmatch(field))
-        or not (has_other(field) or _SEVERAL_NUMBERS.fullmatch(field))
-        for field in plain
+        bool(_NUMBER.fullmatch(field)) or not (has_other(field) or _SEVERAL_NUMBERS.fullmatch(field)) for field in plain
     )
     share = (clean + len(fields) - len(plain)) / len(fields)
     n_unclosed = sum(split_fields(line.rstrip(b"\r\n"), dialect) is None for line in lines[first:][-1:])

@@ -149,7 +149,7 @@ def _find_header(
 ) -> tuple[Layout, int]:
     """Find the names of the columns, and the number of lines before the first row."""
     records = list(split_records(lines, dialect, first))
-    n_fields = usual_count(records[1:] or records)
+    n_fields = usual_count(records[1:] or records, len(records[0].fields) if records else 0)
     texts = [[unquoted(field, dialect).decode().strip() for field in record.fields] for record in records]
     n_titles = 0
     if options.skip_rows is None:
@@ -163,7 +163,9 @@ def _find_header(
     begin = records[0].first if records else len(lines)
     header: Sequence[str] | None = texts[0] if texts else []
     n_above = 1  # records above the rows
-    if options.header is False or (options.header is None and len(texts) > 0 and not has_header(texts[0], texts[1:])):
+    for_orange = header is not None and options.header is not False and is_of_orange(texts[1:4], len(header))
+    guesses_none = options.header is None and len(texts) > 0 and not for_orange and not has_header(texts[0], texts[1:])
+    if options.header is False or guesses_none:
         header, n_above = None, 0
         if options.header is None:
             header = _header_in_comment(lines[first:begin], dialect, n_fields)
@@ -171,7 +173,7 @@ def _find_header(
                 shown = excerpt(shortened([repr(name) for name in header], 6), 200)
                 notes.append(f"the names of the columns are those in the comment above the rows: {shown}")
     targets: Sequence[str] = ()
-    if header is not None and n_above and is_of_orange(texts[1:4], len(header)):
+    if for_orange and header is not None:
         targets = [name for name, flag in zip(header, texts[2], strict=False) if flag in ("class", "c")]
         notes.append("the two lines below the header describe the columns for Orange, and are left out")
         n_above = 3

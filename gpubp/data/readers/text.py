@@ -61,7 +61,7 @@ def read_layout(file: BinaryIO, options: TextOptions | None, expected: str, sour
         content += more
     layout = sniff(content, options, expected=expected, source=source, is_whole=len(content) < SAMPLE_BYTES)
     if not layout.names:
-        if layout.dialect.quote.encode() in content[layout.start :]:
+        if layout.dialect.quote.encode() in content:
             raise DataError(f"{source}: the header is {too_long()}")
         raise DataError(f"{source} holds no table: all lines are empty or comments; write the data again")
     return layout
