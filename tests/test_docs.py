@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gpubp
-from gpubp.data.readers import SUFFIXES
+from gpubp.data.readers import COMPRESSIONS, SUFFIXES, read_table
 
 pytestmark = pytest.mark.once
 
@@ -139,10 +139,11 @@ def test_examples_take_these_keywords(script):
     assert wrong_keywords(script.read_text(encoding="utf-8")) == []
 
 
-def test_the_readme_lists_the_formats_of_tables():
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    (line,) = [line for line in lines if "gpubp train" in line and "detects" in line]
-    assert [suffix for suffix in SUFFIXES if suffix.strip(".").partition(".")[0].upper() not in line.upper()] == []
+def test_the_page_about_tables_lists_their_formats():
+    page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    listed = page[page.index("## Reading") : page.index("## What a column holds")]
+    assert [suffix for suffix in (*SUFFIXES, *COMPRESSIONS) if f"`{suffix}`" not in listed] == []
+    assert [name for name in inspect.signature(read_table).parameters if f"`{name}`" not in listed][1:] == []
 
 
 def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):

@@ -15,6 +15,11 @@ MAX_UNPACKED_RATIO = 100
 """A larger compressed file may expand to this many times its size."""
 
 
+def too_long() -> str:
+    """Describe a line that exceeds the limit, for messages."""
+    return f"longer than {MAX_LINE_BYTES:,} bytes, perhaps because the quotation mark that closes a field is missing"
+
+
 def max_unpacked_size(packed_size: int) -> int:
     """Return the bytes to which a file of `packed_size` bytes may expand."""
     return max(UNPACKED_FREE_BYTES, MAX_UNPACKED_RATIO * packed_size)

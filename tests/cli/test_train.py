@@ -216,13 +216,17 @@ def test_a_column_that_numbers_the_rows_is_reported(run, first):
 
 
 def test_other_separators(run, fails):
-    shop().to_csv("shop.csv", index=False, sep=";")
-    assert "--separator ';'" in fails("train", "shop.csv", *FAST)
-    assert run("train", "shop.csv", *FAST, "--separator", ";")[0] == 0
+    shop().to_csv("shop.csv", index=False, sep=";", decimal=",")
+    code, _, err = run("train", "shop.csv", *FAST)
+    assert code == 0
+    assert re.search("^reading +fields are separated by ';'", err, re.MULTILINE)
+    assert "decimal comma" in err
+    assert "reading" not in run("train", "shop.csv", *FAST, "--separator", ";", "--read", "decimal=,", "--quiet")[2]
     code, out, _ = run("predict", "shop.safetensors", "shop.csv", "--separator", ";")
     assert (code, len(rows_of(out))) == (0, ROWS)
     assert "one ASCII character" in fails("train", "shop.csv", "--separator", ";;")
-    assert "for .csv and .tsv" in fails("train", "iris", "--separator", ";")
+    assert "for text files" in fails("train", "iris", "--separator", ";")
+    assert "did you mean 'header'" in fails("train", "shop.csv", "--read", "headr=no")
 
 
 def test_a_model_that_is_replaced_is_reported(run):

@@ -15,7 +15,7 @@ import pytest
 
 from gpubp.data import read_table, table_from_arrays, table_from_mapping
 from gpubp.data.datasets import DATASETS, load_dataset
-from gpubp.data.readers import _source
+from gpubp.data.readers import _input_file
 from gpubp.errors import DataError
 
 
@@ -248,7 +248,7 @@ def test_a_file_without_permission(write, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     path = write("a.csv", "a\n1\n")
-    monkeypatch.setattr(_source, "open_regular", refuse)
+    monkeypatch.setattr(_input_file, "open_regular", refuse)
     with pytest.raises(DataError, match=r"a\.csv cannot be read: Permission denied"):
         read_table(path)
 

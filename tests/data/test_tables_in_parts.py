@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from gpubp import DataError, load_model
 from gpubp.__main__ import main
-from gpubp.data import _running_statistics, fit_preprocessing, table_from_mapping
+from gpubp.data import _limits, _running_statistics, fit_preprocessing, table_from_mapping
 from gpubp.data._running_statistics import RunningMoments
 from gpubp.data.metrics import RunningScores, score
 from gpubp.data.preprocessing import (
@@ -26,7 +26,6 @@ from gpubp.data.preprocessing import (
     Preprocessing,
     fit_incrementally,
 )
-from gpubp.data.readers import _records
 from gpubp.data.streaming import _text_tables, prepared_stream, table_files
 from gpubp.data.streaming.prepared_stream import prepare_stream
 from gpubp.data.streaming.split import assign_splits
@@ -496,12 +495,12 @@ class TestCommandLine:
 class TestLongLines:
     @pytest.mark.parametrize("head", ['"a,b\n', 'a,b\n"1,2\n'], ids=["header", "row"])
     def test_an_unclosed_quotation_mark(self, tmp_path, monkeypatch, head):
-        for module in (_text_tables, _records):
+        for module in (_text_tables, _limits):
             monkeypatch.setattr(module, "MAX_LINE_BYTES", 10_000)
         monkeypatch.setattr(_text_tables, "BLOCK_BYTES", 1_000)
         path = tmp_path / "open.csv"
         path.write_text(head + "1,2\n" * 20_000)
-        with pytest.raises(DataError, match=r"longer than 1[\d,]+ bytes, perhaps because the quotation mark"):
+        with pytest.raises(DataError, match=r"longer than 10,000 bytes, perhaps because the quotation mark"):
             prepare_stream(path, target="b")
 
     def test_texts_of_parquet_are_held_once(self, tmp_path):

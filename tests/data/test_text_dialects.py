@@ -134,7 +134,7 @@ def test_a_table_comes_back_from_any_dialect(tmp_path_factory, written):
         ("a,b,\n1,2,\n3,4,\n", {"a": [1, 3], "b": [2, 4]}, "each line ends with a separator"),
         ("a,b\n1,2,\n3,4,\n", {"a": [1, 3], "b": [2, 4]}, "each line ends with a separator"),
         ("a,b,c\n1,2,3\n4\n5,6\n", {"a": [1, 4, 5], "b": [2, None, 6], "c": [3, None, None]},
-         "2 rows have fewer fields than columns, and the rest is missing; the first is row 2 (not counting the header)"),
+         "the rest is missing; the first is row 2 (not counting the header)"),
         ("x\ty\tclass\nc\td\td\n\t\tclass\n1\tu\tv\n", {"x": [1], "y": ["u"], "class": ["v"]}, "for Orange"),
         ("n\n1\n2\n", {"n": [1, 2]}, None),
         ("name\nNew York\nSan Jose\n", {"name": ["New York", "San Jose"]}, None),

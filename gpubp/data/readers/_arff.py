@@ -6,7 +6,7 @@ from gpubp._core.text import excerpt
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.readers._encoding import find_encoding
 from gpubp.data.readers._header import unique_names
-from gpubp.data.readers._source import Source
+from gpubp.data.readers._input_file import InputFile
 from gpubp.data.readers.dialect import Dialect
 from gpubp.data.readers.sniffing import Layout
 from gpubp.data.readers.text import read_rows
@@ -18,7 +18,7 @@ _NUMERIC = ("numeric", "real", "integer")
 _MAX_LINES = 1_000_000
 
 
-def read_arff(source: Source) -> RawTable:
+def read_arff(source: InputFile) -> RawTable:
     """Read an ARFF file of dense rows."""
     names: list[str] = []
     types: list[str] = []

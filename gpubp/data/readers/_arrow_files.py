@@ -5,7 +5,7 @@ from typing import Any
 
 from gpubp._core.text import excerpt, shortened
 from gpubp.data._arrow import arrow_columns, import_pyarrow
-from gpubp.data.readers._source import Source
+from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
@@ -14,7 +14,7 @@ _FIX = "if it can be trusted, write it again as CSV, or in parts"
 _TEXT_TYPES = ("string", "large_string", "string_view")
 
 
-def read_parquet(source: Source) -> RawTable:
+def read_parquet(source: InputFile) -> RawTable:
     """Read a Parquet file."""
     parquet, source = import_pyarrow("parquet", source.name), source.unpacked()
     with source.open() as binary, parquet.ParquetFile(binary) as file:
@@ -28,7 +28,7 @@ def read_parquet(source: Source) -> RawTable:
             return _table(batches, schema, columns, source, notes)
 
 
-def read_feather(source: Source) -> RawTable:
+def read_feather(source: InputFile) -> RawTable:
     """Read an Arrow IPC file or stream; Feather's version 2 is such a file."""
     ipc, source = import_pyarrow("ipc", source.name), source.unpacked()
     with source.open() as binary:
@@ -46,7 +46,7 @@ def read_feather(source: Source) -> RawTable:
         return _table(batches, file.schema, columns, source, notes)
 
 
-def read_orc(source: Source) -> RawTable:
+def read_orc(source: InputFile) -> RawTable:
     """Read an ORC file."""
     orc, source = import_pyarrow("orc", source.name), source.unpacked()
     with source.open() as binary:
@@ -57,7 +57,7 @@ def read_orc(source: Source) -> RawTable:
         return _table(batches, file.schema, columns, source, notes)
 
 
-def _flat_columns(schema: Any, source: Source) -> tuple[list[str], tuple[str, ...]]:
+def _flat_columns(schema: Any, source: InputFile) -> tuple[list[str], tuple[str, ...]]:
     """Return the columns of numbers, text and dates, and a note about those of lists and structures."""
     nested = [(field.name, str(field.type).partition("<")[0]) for field in schema if _is_nested(field.type)]
     flat = [field.name for field in schema if not _is_nested(field.type)]
@@ -79,7 +79,9 @@ def _is_nested(dtype: Any) -> bool:
     return bool(dtype.num_fields) or "binary" in str(dtype)
 
 
-def _table(batches: Iterable[Any], schema: Any, columns: list[str], source: Source, notes: tuple[str, ...]) -> RawTable:
+def _table(
+    batches: Iterable[Any], schema: Any, columns: list[str], source: InputFile, notes: tuple[str, ...]
+) -> RawTable:
     """Collect batches of rows, whose size is checked on the way."""
     lib = import_pyarrow("lib", source.name)
     parts, n_bytes = [], 0

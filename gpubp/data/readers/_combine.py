@@ -1,9 +1,7 @@
 """Tables of several files as one: those of a folder, or those that fit a pattern."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -11,19 +9,6 @@ from gpubp._core.text import excerpt
 from gpubp.data._arrow import arrow_to_numpy, is_arrow, texts_to_numpy
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
-
-
-def path_columns(path: Path, folder: Path) -> dict[str, str]:
-    """Return the columns in a path below a folder.
-
-    Examples
-    --------
-    >>> path_columns(Path("rain/year=2001/part.csv"), Path("rain"))
-    {'year': '2001'}
-    """
-    inside = path.relative_to(folder).parts[:-1] if path.is_relative_to(folder) else ()
-    folders = [name.partition("=") for name in inside]
-    return {unquote(name): unquote(value) for name, equals, value in folders if equals and name}
 
 
 def combine(tables: Sequence[RawTable], in_paths: Sequence[dict[str, str]], source: str) -> RawTable:

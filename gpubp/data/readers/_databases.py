@@ -10,7 +10,7 @@ from gpubp._core.text import excerpt, shortened
 from gpubp.data._arrow import arrow_columns
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.readers._arrow_files import note_left_out
-from gpubp.data.readers._source import Source
+from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
@@ -18,7 +18,7 @@ _ROWS = 10_000
 _FIX = "if it can be trusted, write the table as CSV"
 
 
-def read_database(source: Source) -> RawTable:
+def read_database(source: InputFile) -> RawTable:
     """Read the table that is named, or the only one there is."""
     if source.content is not None or source.compression:
         raise DataError(f"{source.name}: a database is read from a file that is not compressed; unpack it")
@@ -27,7 +27,7 @@ def read_database(source: Source) -> RawTable:
     return _read_duckdb(source) if start[8:12] == b"DUCK" else _read_sqlite(source)
 
 
-def _read_sqlite(source: Source) -> RawTable:
+def _read_sqlite(source: InputFile) -> RawTable:
     uri = f"{source.path.absolute().as_uri()}?mode=ro&immutable=1"
     connection = sqlite3.connect(uri, uri=True)
     try:
@@ -61,7 +61,7 @@ def _read_sqlite(source: Source) -> RawTable:
     return RawTable(kept, source.name, notes=note_left_out(left_out))
 
 
-def _read_duckdb(source: Source) -> RawTable:
+def _read_duckdb(source: InputFile) -> RawTable:
     try:
         import duckdb
     except ImportError as error:
@@ -86,7 +86,7 @@ def _read_duckdb(source: Source) -> RawTable:
     return RawTable(arrow_columns(flat), source.name, notes=notes)
 
 
-def _choose(tables: Sequence[str], source: Source) -> str:
+def _choose(tables: Sequence[str], source: InputFile) -> str:
     """Return the name of the table to read."""
     shown = excerpt(shortened(tables), 300) or "none"
     if source.part is not None:

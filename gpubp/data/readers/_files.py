@@ -5,9 +5,10 @@ import os
 from collections.abc import Container
 from os import PathLike, fspath
 from pathlib import Path
+from urllib.parse import unquote
 
 from gpubp.data.readers._formats import FORMATS, format_suffix
-from gpubp.data.readers._source import COMPRESSIONS
+from gpubp.data.readers._input_file import COMPRESSIONS
 
 STANDARD_INPUT = "-"
 
@@ -41,6 +42,19 @@ def files_in(path: Path, suffixes: Container[str]) -> list[Path]:
         return sorted(file for file in found if file.is_file() and format_suffix(file.name) in suffixes)
     inside = (file for file in path.rglob("*") if format_suffix(file.name) in suffixes and file.is_file())
     return sorted(file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts))
+
+
+def path_columns(path: Path, folder: Path) -> dict[str, str]:
+    """Return the columns in a path below a folder.
+
+    Examples
+    --------
+    >>> path_columns(Path("rain/year=2001/part.csv"), Path("rain"))
+    {'year': '2001'}
+    """
+    inside = path.relative_to(folder).parts[:-1] if path.is_relative_to(folder) else ()
+    folders = [name.partition("=") for name in inside]
+    return {unquote(name): unquote(value) for name, equals, value in folders if equals and name}
 
 
 def stem(path: str) -> str:

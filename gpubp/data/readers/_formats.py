@@ -9,9 +9,9 @@ from typing import NamedTuple
 from gpubp.data.readers._arff import read_arff
 from gpubp.data.readers._arrow_files import read_feather, read_orc, read_parquet
 from gpubp.data.readers._databases import read_database
+from gpubp.data.readers._input_file import COMPRESSIONS, InputFile
 from gpubp.data.readers._json import read_json, read_json_lines
 from gpubp.data.readers._numpy_arrays import read_numpy
-from gpubp.data.readers._source import COMPRESSIONS, Source
 from gpubp.data.readers._spreadsheets import read_spreadsheet
 from gpubp.data.readers._statistical import read_sas, read_spss, read_stata
 from gpubp.data.readers.dialect import TextOptions
@@ -22,13 +22,13 @@ from gpubp.data.table import RawTable
 class FileFormat(NamedTuple):
     """A reader, how to fix a file that it cannot read, and the separator that a suffix of text suggests."""
 
-    read: Callable[[Source], RawTable]
+    read: Callable[[InputFile], RawTable]
     fix: str
     separator: str = ""
     has_parts: bool = False  # the sheets or tables of ``FILE::PART``
     options: tuple[str, ...] = ()  # names of options that it takes
 
-    def read_with(self, source: Source, options: TextOptions) -> RawTable:
+    def read_with(self, source: InputFile, options: TextOptions) -> RawTable:
         """Read a table with the options that the caller has chosen."""
         if self.separator:
             return read_text(source, options, self.separator)

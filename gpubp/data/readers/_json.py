@@ -7,7 +7,7 @@ from typing import Any
 from gpubp._core.text import excerpt
 from gpubp.data.readers._arrow_files import note_left_out
 from gpubp.data.readers._encoding import decode_start, find_encoding
-from gpubp.data.readers._source import Source
+from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
@@ -17,7 +17,7 @@ _SHAPES = (
 )
 
 
-def read_json(source: Source) -> RawTable:
+def read_json(source: InputFile) -> RawTable:
     """Read a JSON file."""
     text = _text(source)
     try:
@@ -50,19 +50,19 @@ def read_json(source: Source) -> RawTable:
     raise DataError(f"{source.name} holds no table: {_SHAPES}")
 
 
-def read_json_lines(source: Source) -> RawTable:
+def read_json_lines(source: InputFile) -> RawTable:
     """Read a file with a JSON record in each line."""
     return _from_lines(_text(source), source)
 
 
-def _text(source: Source) -> str:
+def _text(source: InputFile) -> str:
     with source.open() as file:
         content = file.read()
     encoding, mark = find_encoding(content)
     return decode_start(content[len(mark) :], encoding, source.name)
 
 
-def _from_lines(text: str, source: Source) -> RawTable:
+def _from_lines(text: str, source: InputFile) -> RawTable:
     records = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
@@ -91,7 +91,7 @@ def _columns(value: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _from_records(records: Iterable[dict[str, Any]], source: Source) -> RawTable:
+def _from_records(records: Iterable[dict[str, Any]], source: InputFile) -> RawTable:
     flat = [_flattened(record) for record in records]
     names = dict.fromkeys(name for record in flat for name in record)
     return _raw_table({name: [record.get(name) for record in flat] for name in names}, source)
@@ -110,7 +110,7 @@ def _flattened(record: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _raw_table(columns: dict[str, Any], source: Source) -> RawTable:
+def _raw_table(columns: dict[str, Any], source: InputFile) -> RawTable:
     kept, left_out = [], []
     for name, values in columns.items():
         odd = next((type(item).__name__ for item in values if isinstance(item, list | dict)), None)

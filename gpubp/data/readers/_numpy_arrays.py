@@ -6,12 +6,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gpubp._core.text import excerpt
-from gpubp.data.readers._source import Source
+from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import Column, RawTable, raw_table_from_arrays
 from gpubp.errors import DataError
 
 
-def read_numpy(source: Source) -> RawTable:
+def read_numpy(source: InputFile) -> RawTable:
     """Read a matrix whose last column is the target, or an archive of ``x`` and, optionally, ``y``."""
     source = source.unpacked()
     name = source.name
@@ -35,7 +35,7 @@ def read_numpy(source: Source) -> RawTable:
     return raw_table_from_arrays(x, y, source=name)
 
 
-def _unpack(archive: Any, name: str, source: Source) -> Column:
+def _unpack(archive: Any, name: str, source: InputFile) -> Column:
     """Unpack an array of an archive, after checking that it has the size that its header declares."""
     info = archive.zip.getinfo(f"{name}.npy")
     fix = "if it can be trusted, save it with numpy.savez, which does not compress"

@@ -10,10 +10,10 @@ from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.datasets import DATASETS, load_dataset
-from gpubp.data.readers._combine import combine, path_columns
-from gpubp.data.readers._files import STANDARD_INPUT, files_in, is_pattern, split_part
+from gpubp.data.readers._combine import combine
+from gpubp.data.readers._files import STANDARD_INPUT, files_in, is_pattern, path_columns, split_part
 from gpubp.data.readers._formats import FORMATS, SUFFIXES, format_suffix, suffix_of_content
-from gpubp.data.readers._source import COMPRESSIONS, Source, compression_of, zip_member
+from gpubp.data.readers._input_file import COMPRESSIONS, InputFile, compression_of, zip_member
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.table import RawTable, Table, build_table, table_from_dataset
 from gpubp.errors import DataError
@@ -90,10 +90,10 @@ def read_table_with(path_or_name: str | PathLike[str], options: TextOptions) -> 
         return table_from_dataset(load_dataset(name))
     if name == STANDARD_INPUT:
         content = sys.stdin.buffer.read()
-        return build_table(*_read_source(Source(Path("standard input"), content=content), options))
+        return build_table(*_read_source(InputFile(Path("standard input"), content=content), options))
     if is_pattern(path) or os.path.isdir(path):
         return build_table(*_read_files(path, options))
-    return build_table(*_read_source(Source(path, part), options))
+    return build_table(*_read_source(InputFile(path, part), options))
 
 
 def _read_files(path: Path, options: TextOptions) -> RawTable:
@@ -109,11 +109,11 @@ def _read_files(path: Path, options: TextOptions) -> RawTable:
             f"{path} holds files of several kinds ({', '.join(kinds)}); keep one kind, or give a pattern such as "
             f"{path / ('*' + kinds[0])}"
         )
-    tables = [_read_source(Source(file), options) for file in files]
+    tables = [_read_source(InputFile(file), options) for file in files]
     return combine(tables, [path_columns(file, path) for file in files], str(path))
 
 
-def _read_source(source: Source, options: TextOptions) -> RawTable:
+def _read_source(source: InputFile, options: TextOptions) -> RawTable:
     start = _first_bytes(source)
     if not start:
         raise DataError(f"{source.name} is empty (0 bytes); write the data again")
@@ -141,13 +141,13 @@ def _read_source(source: Source, options: TextOptions) -> RawTable:
     return raw
 
 
-def _unpacking(source: Source, suffix: str, start: bytes, *, is_inside: bool = False) -> tuple[Source, str]:
+def _unpacking(source: InputFile, suffix: str, start: bytes, *, is_inside: bool = False) -> tuple[InputFile, str]:
     """Return the source with its compression, and the suffix of its format, by its name or else by its content."""
     packing = next((known for known in COMPRESSIONS if suffix.endswith(known)), "")
     base = suffix.removesuffix(packing)
     if (not base or FORMATS[base].separator) and not packing:  # text may be compressed without a suffix for it
         packing = compression_of(start)
-    source = Source(source.path, source.part, source.content, packing)
+    source = InputFile(source.path, source.part, source.content, packing)
     if base:
         return source, base
     member = format_suffix(zip_member(source).filename) if packing == ".zip" else ""
@@ -161,7 +161,7 @@ def _unpacking(source: Source, suffix: str, start: bytes, *, is_inside: bool = F
     return source, base
 
 
-def _unknown_format(source: Source) -> str:
+def _unknown_format(source: InputFile) -> str:
     return (
         f"{source.name}: unknown file format; the supported suffixes are {', '.join(SUFFIXES)}, also with "
         f"{', '.join(COMPRESSIONS)}"
@@ -174,7 +174,7 @@ def _in_words(options: TextOptions) -> str:
     return f"{chosen} {'is an option' if len(options.chosen) == 1 else 'are options'}"
 
 
-def _first_bytes(source: Source) -> bytes:
+def _first_bytes(source: InputFile) -> bytes:
     """Return the first bytes of a file; raise a DataError if it cannot be opened."""
     path = source.path
     try:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from gpubp._core.text import excerpt
-from gpubp.data._limits import MAX_LINE_BYTES
+from gpubp.data._limits import MAX_LINE_BYTES, too_long
 from gpubp.data.readers.dialect import BLANKS, Dialect
 from gpubp.errors import DataError
 
@@ -25,11 +25,6 @@ _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$")
 def split_lines(text: bytes) -> list[bytes]:
     r"""Return the lines of a text with their ends: ``\n``, ``\r\n`` or ``\r``."""
     return _LINE.findall(text)
-
-
-def too_long() -> str:
-    """Describe a line that exceeds the limit, for messages."""
-    return f"longer than {MAX_LINE_BYTES:,} bytes, perhaps because the quotation mark that closes a field is missing"
 
 
 def split_fields(record: bytes, dialect: Dialect) -> list[bytes] | None:

@@ -8,14 +8,14 @@ from typing import Any
 from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt, shortened
 from gpubp.data.readers._header import choose_names, has_header, is_title
-from gpubp.data.readers._source import Source
+from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
 _MAX_TITLES = 30
 
 
-def read_spreadsheet(source: Source, *, header: bool | None = None, skip_rows: int | None = None) -> RawTable:
+def read_spreadsheet(source: InputFile, *, header: bool | None = None, skip_rows: int | None = None) -> RawTable:
     """Read a sheet: the one that is named, else the first one that is not empty."""
     source = source.unpacked()
     try:

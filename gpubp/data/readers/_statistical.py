@@ -4,12 +4,12 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from gpubp.data.readers._source import Source
+from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
 
-def read_stata(source: Source) -> RawTable:
+def read_stata(source: InputFile) -> RawTable:
     """Read a ``.dta`` file."""
     pandas = _import("pandas", source)
     plain = _with_file(source, lambda file: pandas.read_stata(file, convert_categoricals=False))
@@ -20,7 +20,7 @@ def read_stata(source: Source) -> RawTable:
     return _raw_table(plain, labelled, source)
 
 
-def read_sas(source: Source) -> RawTable:
+def read_sas(source: InputFile) -> RawTable:
     """Read a ``.sas7bdat`` or ``.xpt`` file."""
     pandas = _import("pandas", source)
     with source.open() as file:
@@ -32,7 +32,7 @@ def read_sas(source: Source) -> RawTable:
     return _raw_table(frame, frame, source)
 
 
-def read_spss(source: Source) -> RawTable:
+def read_spss(source: InputFile) -> RawTable:
     """Read a ``.sav``, ``.zsav`` or ``.por`` file."""
     if source.content is not None or source.compression:
         raise DataError(f"{source.name}: an SPSS file is read from a file that is not compressed; unpack it")
@@ -47,12 +47,12 @@ def read_spss(source: Source) -> RawTable:
     return _raw_table(plain, labelled, source)
 
 
-def _with_file(source: Source, read: Callable[[Any], Any]) -> Any:
+def _with_file(source: InputFile, read: Callable[[Any], Any]) -> Any:
     with source.unpacked().open() as file:
         return read(file)
 
 
-def _raw_table(plain: Any, labelled: Any, source: Source) -> RawTable:
+def _raw_table(plain: Any, labelled: Any, source: InputFile) -> RawTable:
     """Return the columns; those in which only some values have labels are numbers."""
     columns = []
     for name in plain.columns:
@@ -65,7 +65,7 @@ def _raw_table(plain: Any, labelled: Any, source: Source) -> RawTable:
     return RawTable(columns, source.name)
 
 
-def _import(module: str, source: Source) -> Any:
+def _import(module: str, source: InputFile) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 
 from gpubp.data._arrow import import_pyarrow, numbers_in_texts, texts_to_numpy
 from gpubp.data._column_values import first_invalid_text
-from gpubp.data._limits import MAX_LINE_BYTES
+from gpubp.data._limits import MAX_LINE_BYTES, too_long
 from gpubp.data.readers._encoding import ENCODING_FIX, is_western, refuse_zero_bytes
+from gpubp.data.readers._input_file import InputFile
 from gpubp.data.readers._number_marks import write_plainly
-from gpubp.data.readers._records import NOT_CLOSED, RepairedText, rewritten_separator, too_long
-from gpubp.data.readers._source import Source
+from gpubp.data.readers._records import NOT_CLOSED, RepairedText, rewritten_separator
 from gpubp.data.readers.dialect import Dialect, TextOptions
 from gpubp.data.readers.sniffing import SAMPLE_BYTES, Layout, sniff
 from gpubp.data.table import NO_HEADER, RawTable
@@ -26,12 +26,12 @@ class NotUtf8(DataError):
     """A field is not UTF-8."""
 
 
-def read_text(source: Source, options: TextOptions | None = None, expected: str = ",") -> RawTable:
+def read_text(source: InputFile, options: TextOptions | None = None, expected: str = ",") -> RawTable:
     """Read a text file.
 
     Parameters
     ----------
-    source : Source
+    source : InputFile
     options : TextOptions, optional
         What the caller has chosen of the dialect.
     expected : str
@@ -203,13 +203,13 @@ def is_ragged(error: Exception) -> bool:
     return re.search(r"Expected \d+ columns, got \d+", str(error)) is not None
 
 
-def _read(source: Source, options: TextOptions, expected: str) -> RawTable:
+def _read(source: InputFile, options: TextOptions, expected: str) -> RawTable:
     with source.open() as file:
         layout = read_layout(file, options, expected, source.name)
     return read_rows(source, layout)
 
 
-def read_rows(source: Source, layout: Layout, *, texts_only: Sequence[str] = (), missing: str = "") -> RawTable:
+def read_rows(source: InputFile, layout: Layout, *, texts_only: Sequence[str] = (), missing: str = "") -> RawTable:
     """Read the rows of a text file whose layout is known; see :func:`raw_table_from_fields`."""
     parsed, layout = _parse_or_repair(source, layout)
     raw = raw_table_from_fields(parsed.table, layout, source.name, texts_only=texts_only, missing=missing)
@@ -219,7 +219,7 @@ def read_rows(source: Source, layout: Layout, *, texts_only: Sequence[str] = (),
     return raw._replace(notes=raw.notes + parsed.note_short(no_header=NO_HEADER if layout.dialect.header else ""))
 
 
-def _parse_or_repair(source: Source, layout: Layout) -> tuple[ParsedRows, Layout]:
+def _parse_or_repair(source: InputFile, layout: Layout) -> tuple[ParsedRows, Layout]:
     """Parse a file as it is, or with its lines rewritten if the rows are not even."""
     if not layout.needs_repair:
         try:
@@ -237,7 +237,7 @@ def _parse_or_repair(source: Source, layout: Layout) -> tuple[ParsedRows, Layout
     return _parse(source, layout), layout
 
 
-def _parse(source: Source, layout: Layout) -> ParsedRows:
+def _parse(source: InputFile, layout: Layout) -> ParsedRows:
     with source.open() as file:
         _skip(file, layout.start)
         blocks = rows_as_utf8(file, layout.dialect.encoding)
@@ -264,7 +264,7 @@ def _refuse_surplus(texts: Any, layout: Layout, source: str, first_row: int) -> 
         )
 
 
-def _is_western(source: Source) -> bool:
+def _is_western(source: InputFile) -> bool:
     with source.open() as file:
         before = b""
         while block := file.read(_BLOCK_BYTES):

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpubp._core.text import excerpt
 from gpubp.data._arrow import import_pyarrow
-from gpubp.data.readers._combine import path_columns
+from gpubp.data.readers import path_columns
 from gpubp.data.streaming._source import FileState
 from gpubp.data.streaming.table_source import PIECE_BYTES, Piece, choose_piece_rows
 from gpubp.data.table import Table, table_from_mapping

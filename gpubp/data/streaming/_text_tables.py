@@ -15,9 +15,8 @@ import numpy as np
 
 from gpubp._core.files import open_regular
 from gpubp._core.text import excerpt
-from gpubp.data._limits import MAX_LINE_BYTES
+from gpubp.data._limits import MAX_LINE_BYTES, too_long
 from gpubp.data.readers import separator_of
-from gpubp.data.readers._records import too_long
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.readers.sniffing import Layout
 from gpubp.data.readers.text import is_ragged, parse_rows, raw_table_from_fields, read_layout, rows_as_utf8

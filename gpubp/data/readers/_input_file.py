@@ -28,7 +28,7 @@ _MAGIC = (
 
 
 @dataclass(frozen=True)
-class Source:
+class InputFile:
     """The bytes of a table.
 
     Attributes
@@ -65,14 +65,14 @@ class Source:
     def open(self) -> BinaryIO:
         """Open the bytes, unpacked and counted if they are compressed."""
         file = self.open_packed()
-        return cast(BinaryIO, _Counted(file, self)) if self.compression else file
+        return cast(BinaryIO, _UnpackedBytes(file, self)) if self.compression else file
 
-    def unpacked(self) -> "Source":
+    def unpacked(self) -> "InputFile":
         """Return this source with its bytes unpacked in memory, if it is compressed."""
         if not self.compression:
             return self
         with self.open() as file:
-            return Source(self.path, self.part, file.read())
+            return InputFile(self.path, self.part, file.read())
 
     def check_size(self, n_bytes: int, fix: str = "if it can be trusted, unpack it and use that file") -> None:
         """Raise a DataError if the source expands to `n_bytes`, far more than real tables do."""
@@ -91,7 +91,7 @@ def compression_of(start: bytes) -> str:
     return next((suffix for magic, suffix in _MAGIC if start.startswith(magic)), "")
 
 
-def zip_member(source: Source) -> zipfile.ZipInfo:
+def zip_member(source: InputFile) -> zipfile.ZipInfo:
     """Return the only file in a zip archive."""
     with source.open_packed() as file, zipfile.ZipFile(file) as archive:
         members = [info for info in archive.infolist() if not info.is_dir() and not _is_hidden(info.filename)]
@@ -105,7 +105,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith(".")
 
 
-def _unpack(file: BinaryIO, source: Source) -> Any:
+def _unpack(file: BinaryIO, source: InputFile) -> Any:
     if source.compression == ".gz":
         return gzip.GzipFile(fileobj=file)
     if source.compression == ".bz2":
@@ -121,10 +121,10 @@ def _unpack(file: BinaryIO, source: Source) -> Any:
     return lib.CompressedInputStream(lib.PythonFile(file, mode="r"), "zstd")
 
 
-class _Counted(io.RawIOBase):
+class _UnpackedBytes(io.RawIOBase):
     """Unpacked bytes, refused if they are far more than the size of the file suggests."""
 
-    def __init__(self, packed: BinaryIO, source: Source) -> None:
+    def __init__(self, packed: BinaryIO, source: InputFile) -> None:
         self._packed, self._source, self._n_bytes, self._file = packed, source, 0, None
         try:
             self._file = _unpack(packed, source)
