@@ -119,7 +119,7 @@ class RawTable(NamedTuple):
 
 
 def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequence[str] = ()) -> Table:
-    """Build a table from a dict of columns, from a pandas or polars frame, or from a pyarrow table.
+    """Build a table from a dict of columns, from a data frame of any library, or from a pyarrow table.
 
     Parameters
     ----------
@@ -154,8 +154,12 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
         names = list(mapping.keys())
     elif hasattr(mapping, "columns") and hasattr(mapping, "column_names"):
         return build_table(arrow_columns(mapping), source, targets)
-    elif hasattr(mapping, "columns"):
+    elif hasattr(mapping, "columns") and hasattr(mapping, "__getitem__"):
         names = list(mapping.columns)
+    elif hasattr(mapping, "__arrow_c_stream__"):  # any other data frame
+        import pyarrow
+
+        return build_table(arrow_columns(pyarrow.table(mapping)), source, targets)
     else:
         raise DataError(
             "a table must be a file's path, a set's name, a dict of columns, a data frame or a pyarrow table, "

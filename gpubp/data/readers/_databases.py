@@ -65,7 +65,7 @@ def _read_duckdb(source: InputFile) -> RawTable:
     try:
         import duckdb
     except ImportError as error:
-        raise DataError(f"reading {source.name} needs duckdb: pip install duckdb") from error
+        raise DataError(f'reading {source.name} needs duckdb: pip install "gpubp[tables]"') from error
     # Views and macros of the file may not open other files or addresses.
     settings = {"enable_external_access": "false", "autoload_known_extensions": "false"}
     connection = duckdb.connect(str(source.path.absolute()), read_only=True, config=settings)
@@ -76,7 +76,7 @@ def _read_duckdb(source: InputFile) -> RawTable:
         ).fetchall()
         tables = {name if schema == "main" else f"{schema}.{name}": (schema, name) for schema, name in stored}
         schema, name = tables[_choose(list(tables), source)]
-        reader = connection.execute(f"SELECT * FROM {_quoted(schema)}.{_quoted(name)}").to_arrow_table()
+        reader = connection.sql(f"SELECT * FROM {_quoted(schema)}.{_quoted(name)}").to_arrow_table()
         source.check_size(reader.nbytes, _FIX)
     finally:
         connection.close()

@@ -136,7 +136,7 @@ def suffix_of_content(start: bytes) -> str:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if known is None and (text.startswith(b'[{"') or text.startswith(b'{"') or re.match(rb"[\[{]\s+[\[{\"]", text)):
         return ".json"
-    if known is None and text[:9].lower() == b"@relation":
+    if known is None and re.match(rb"(%[^\n]*\s+)*@relation", text, re.IGNORECASE):
         return ".arff"
     return known or ".csv"
 

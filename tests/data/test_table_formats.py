@@ -1,0 +1,430 @@
+"""File formats of tables other than text: each gives the columns that were written, or a reason."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import random
+import sqlite3
+import sys
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.orc
+import pyarrow.parquet as pq
+import pytest
+
+from gpubp.data import _limits, read_table, table_from_mapping
+from gpubp.data.readers._formats import SUFFIXES
+from gpubp.errors import DataError
+
+COLUMNS = {"n": [1, 2, 3], "f": [0.5, -1.0, 2.25], "town": ["Bonn", "Köln", None]}
+ARROW = pa.table(COLUMNS)
+FRAME = ARROW.to_pandas()
+
+
+def columns_of(table):
+    return {
+        name: [None if value != value else value for value in values.tolist()] for name, values in table.columns.items()
+    }
+
+
+def write_sqlite(path):
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE sales (n INTEGER, f REAL, town TEXT)")
+    connection.executemany("INSERT INTO sales VALUES (?, ?, ?)", list(zip(*COLUMNS.values(), strict=True)))
+    connection.commit()
+    connection.close()
+
+
+def write_duckdb(path):
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect(str(path)) as connection:
+        connection.register("arrow", ARROW)
+        connection.execute("CREATE TABLE sales AS SELECT * FROM arrow")
+
+
+def write_ipc(path, open_writer):
+    with open_writer(str(path), ARROW.schema) as writer:
+        writer.write_table(ARROW)
+
+
+def write_excel(path):
+    pytest.importorskip("python_calamine")
+    pytest.importorskip("openpyxl")
+    FRAME.to_excel(path, index=False)
+
+
+def write_spss(path):
+    pytest.importorskip("pyreadstat").write_sav(FRAME, str(path))
+
+
+ARFF = """% by hand
+@RELATION shop
+@attribute n integer
+@attribute 'f' REAL
+@attribute town {Bonn, 'Köln'}
+@data
+1,0.5,Bonn
+% a comment
+2,-1,'Köln'
+3,2.25,?
+"""
+
+WRITERS = {
+    "parquet": lambda path: pq.write_table(ARROW, path),
+    "feather": lambda path: pyarrow.feather.write_feather(ARROW, str(path)),
+    "arrow": lambda path: write_ipc(path, pa.ipc.new_stream),
+    "orc": lambda path: pyarrow.orc.write_table(ARROW, str(path)),
+    "json": lambda path: path.write_text(json.dumps(FRAME.replace({np.nan: None}).to_dict("records"))),
+    "jsonl": lambda path: FRAME.to_json(path, orient="records", lines=True),
+    "ndjson": lambda path: FRAME.to_json(path, orient="records", lines=True),
+    "xlsx": write_excel,
+    "arff": lambda path: path.write_text(ARFF, encoding="utf-8"),
+    "dta": lambda path: FRAME.to_stata(path, write_index=False, version=118),
+    "sav": write_spss,
+    "db": write_sqlite,
+    "sqlite": write_sqlite,
+    "duckdb": write_duckdb,
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_table_comes_back(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    WRITERS[suffix](path)
+    table = read_table(path)
+    assert columns_of(table) == COLUMNS
+    assert table.notes == ()
+
+
+PACKERS = {
+    "gz": lambda content: gzip.compress(content),
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
+}
+
+
+def zipped(**files):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("_", "."), text)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("packing", [*PACKERS, "zip"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json", "arff", "dta"])
+def test_compressed_files(tmp_path, packing, suffix):
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "csv":
+        FRAME.to_csv(path, index=False)
+    else:
+        WRITERS[suffix](path)
+    packed = tmp_path / f"b.{suffix}.{packing}"
+    content = path.read_bytes()
+    packed.write_bytes(PACKERS[packing](content) if packing in PACKERS else zipped(**{f"a_{suffix}": content}))
+    assert columns_of(read_table(packed)) == COLUMNS
+
+
+def test_archives(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(zipped(a_csv="a;b\n1;2\n"))
+    assert columns_of(read_table(path)) == {"a": [1], "b": [2]}
+    path.write_bytes(zipped(a_zip=zipped(a_csv="a;b\n1;2\n")))
+    assert columns_of(read_table(path)) == {"a": [1], "b": [2]}
+    path.write_bytes(zipped(a_csv="a;b\n1;2\n", b_csv="a;b\n1;2\n"))
+    with pytest.raises(DataError, match=r"must hold one file, got 2: a\.csv, b\.csv"):
+        read_table(path)
+    path.write_bytes(zipped(a_zip=zipped(b_zip=zipped(a_csv="a\n1\n"))))
+    with pytest.raises(DataError):
+        read_table(path)
+
+
+@pytest.mark.parametrize("packing", [*PACKERS, "zip"])
+def test_what_unpacks_to_too_much_is_refused(tmp_path, monkeypatch, packing):
+    monkeypatch.setattr(_limits, "UNPACKED_FREE_BYTES", 2**20)
+    content = b"[" + b"1," * 2**20 + b"1]"
+    path = tmp_path / f"a.json.{packing}"
+    if packing == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a.json", content)
+    else:
+        path.write_bytes(PACKERS[packing](content))
+    with pytest.raises(DataError, match="unpacks to more than 1,048,576 bytes"):
+        read_table(path)
+
+
+# --- JSON ---
+
+
+@pytest.mark.parametrize(
+    ("value", "columns", "note"),
+    [
+        ([{"a": 1}, {"a": 2, "b": "x"}], {"a": [1, 2], "b": [None, "x"]}, None),
+        ({"a": [1, 2], "b": ["x", "y"]}, {"a": [1, 2], "b": ["x", "y"]}, None),
+        ({"a": {"0": 1, "1": 2}}, {"a": [1, 2]}, None),
+        ({"columns": ["a", "b"], "index": [0], "data": [[1, "x"]]}, {"a": [1], "b": ["x"]}, None),
+        ({"schema": {}, "data": [{"a": 1}]}, {"a": [1]}, "the records are those of 'data'"),
+        ([{"a": {"x": 1, "y": 2}, "b": 3}], {"a.x": [1], "a.y": [2], "b": [3]}, None),
+        ([{"a": 1, "b": [1, 2]}], {"a": [1]}, "left out: 'b' (list)"),
+        ([[1, "x"], [2, "y"]], {"column_1": [1, 2], "column_2": ["x", "y"]}, "have no names"),
+        ([{"a": True}, {"a": False}], {"a": [True, False]}, None),
+    ],
+)
+def test_shapes_of_json(tmp_path, value, columns, note):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(value), encoding="utf-16")
+    table = read_table(path)
+    assert columns_of(table) == columns
+    assert note is None or any(note in said for said in table.notes)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "3", "[]", "{}", "[1, 2]", '[{"a": [1]}]', '{"a": 1}\n{', "[" * 100_000, "nan"]
+)
+def test_json_without_a_table(tmp_path, text):
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=r"a\.json") as caught:
+        read_table(path)
+    assert len(str(caught.value)) < 500
+
+
+def test_records_by_line_in_a_json_file(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": 1}\n\n{"a": 2}\n')
+    assert columns_of(read_table(tmp_path / "a.json")) == {"a": [1, 2]}
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a"\n')
+    with pytest.raises(DataError, match="line 2 is not JSON"):
+        read_table(tmp_path / "a.jsonl")
+
+
+# --- databases ---
+
+
+def test_tables_of_a_database(tmp_path):
+    path = tmp_path / "a.db"
+    write_sqlite(path)
+    connection = sqlite3.connect(path)
+    connection.execute('CREATE TABLE "odd ""name" (b BLOB, a INTEGER)')
+    connection.execute('INSERT INTO "odd ""name" VALUES (?, ?)', (b"x", 1))
+    connection.execute(
+        "CREATE VIEW endless AS WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n FROM t) SELECT n FROM t"
+    )
+    connection.commit()
+    connection.close()
+    before = path.read_bytes()
+    assert columns_of(read_table(f"{path}::sales")) == COLUMNS
+    odd = read_table(f'{path}::odd "name')
+    assert columns_of(odd) == {"a": [1]}
+    assert "'b' (bytes)" in odd.notes[0]
+    with pytest.raises(DataError, match=r"has 2 tables \(sales, odd \"name\); name one: .*a\.db::sales"):
+        read_table(path)
+    with pytest.raises(DataError, match=r"has no table 'sale' \(did you mean 'sales'\?\)"):
+        read_table(f"{path}::sale")
+    with pytest.raises(DataError, match="has no table 'endless'"):
+        read_table(f"{path}::endless")
+    assert path.read_bytes() == before
+
+
+def test_duckdb_opens_no_other_file(tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    path = tmp_path / "a.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(f"CREATE VIEW sales AS SELECT * FROM read_csv('{tmp_path / 'secret.csv'}')")
+    with pytest.raises(DataError, match="has no table 'sales'"):
+        read_table(f"{path}::sales")
+
+
+# --- spreadsheets, statistical packages, ARFF ---
+
+
+def test_sheets(tmp_path):
+    pytest.importorskip("python_calamine")
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "empty"
+    book.create_sheet("second")
+    for row in (
+        ["Sales of 2020"],
+        [],
+        ["town", "n", "day", None],
+        ["Bonn", 1, pd.Timestamp("2020-01-31").to_pydatetime()],
+    ):
+        book["second"].append(row)
+    book.create_sheet("third").append(["a", "b"])
+    book["third"].append([True, 2.5])
+    path = tmp_path / "a.xlsx"
+    book.save(path)
+    table = read_table(path)
+    assert columns_of(table) == {"town": ["Bonn"], "n": [1], "day": ["2020-01-31"]}
+    assert "sheet 'second'" in table.notes[0]
+    assert "before the table" in table.notes[1]
+    assert columns_of(read_table(f"{path}::third")) == {"a": [True], "b": [2.5]}
+    assert list(read_table(f"{path}::third", header=False).columns) == ["column_1", "column_2"]
+    with pytest.raises(DataError, match="has no sheet 'thrid'"):
+        read_table(f"{path}::thrid")
+
+
+def test_labels_of_stata_are_text_where_all_values_have_one(tmp_path):
+    frame = pd.DataFrame({"all": [1, 2, 1], "some": [1, 2, 40]})
+    labels = {"all": {1: "no", 2: "yes"}, "some": {1: "first"}}
+    frame.to_stata(tmp_path / "a.dta", write_index=False, value_labels=labels)
+    assert columns_of(read_table(tmp_path / "a.dta")) == {"all": ["no", "yes", "no"], "some": [1, 2, 40]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("@relation a\n@attribute n numeric\n1\n", "has no line @data"),
+        ("@relation a\n@data\n1\n", "declares no columns"),
+        ("@relation a\n@attribute n numeric\n@data\n{0 1}\n", "its rows are sparse"),
+        ("@relation a\n@attribute n relational\n@data\n1\n", "holds tables"),
+        ("@relation a\n@attribute n\n@data\n1\n", "names no column and type"),
+        ("@relation a\n@attribute n numeric\n@data\n1,2\n", "Expected 1 columns, got 2"),
+    ],
+)
+def test_arff_without_a_table(tmp_path, text, message):
+    (tmp_path / "a.arff").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_table(tmp_path / "a.arff")
+
+
+def test_arff_keeps_codes_and_escapes(tmp_path):
+    (tmp_path / "a.arff").write_text("@attribute k {1, 2}\n@attribute s string\n@data\n1,'it\\'s, so'\n?,'?'\n")
+    table = read_table(tmp_path / "a.arff")
+    assert columns_of(table) == {"k": ["1", None], "s": ["it's, so", None]}
+
+
+# --- several files, standard input, other names ---
+
+
+def test_folders_and_patterns(tmp_path):
+    for year, rows in (("2001", "1,x\n"), ("2002", "01,y\nz,w\n")):
+        folder = tmp_path / "sales" / f"year={year}"
+        folder.mkdir(parents=True)
+        (folder / "part.csv").write_text("a,b\n" + rows)
+    table = read_table(tmp_path / "sales")
+    assert columns_of(table) == {"a": ["1", "01", "z"], "b": ["x", "y", "w"], "year": [2001, 2002, 2002]}
+    assert columns_of(read_table(str(tmp_path / "sales" / "*" / "*.csv"))) == {
+        "a": ["1", "01", "z"],
+        "b": ["x", "y", "w"],
+    }
+    (tmp_path / "sales" / "other.csv").write_text("a,c\n1,2\n")
+    with pytest.raises(DataError, match="has the columns a, b.* has a, c|has the columns"):
+        read_table(tmp_path / "sales")
+    with pytest.raises(DataError, match="no file fits the pattern"):
+        read_table(str(tmp_path / "*.tsv"))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_several_files_are_one_table(tmp_path, suffix):
+    for part, frame in (("1", FRAME[:2]), ("2", FRAME[2:])):
+        path = tmp_path / f"{part}.{suffix}"
+        if suffix == "csv":
+            frame.to_csv(path, index=False)
+        elif suffix == "parquet":
+            pq.write_table(ARROW.slice(0, 2) if part == "1" else ARROW.slice(2), path)
+        else:
+            frame.to_json(path, orient="records", lines=True)
+    assert columns_of(read_table(tmp_path)) == COLUMNS
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json", "arff", "dta", "feather"])
+def test_standard_input_and_unknown_suffixes(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a.{suffix}"
+    FRAME.to_csv(path, index=False) if suffix == "csv" else WRITERS[suffix](path)
+    content = path.read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    table = read_table("-")
+    assert columns_of(table) == COLUMNS
+    assert table.source == "standard input"
+    (tmp_path / "a.unknown").write_bytes(content)
+    assert columns_of(read_table(tmp_path / "a.unknown")) == COLUMNS
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(gzip.compress(content))))
+    if suffix == "csv":
+        assert columns_of(read_table("-")) == COLUMNS
+
+
+@pytest.mark.parametrize("name", ["http://example.org/a.csv", "s3://bucket/a.parquet", "md:sales.duckdb"])
+def test_addresses_are_not_opened(name):
+    with pytest.raises(DataError, match="no such file"):
+        read_table(name)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "module", "command"),
+    [
+        ("xlsx", "python_calamine", r'pip install "gpubp\[tables\]"'),
+        ("dta", "pandas", r'pip install "gpubp\[tables\]"'),
+        ("sav", "pyreadstat", r'pip install "gpubp\[tables\]"'),
+        ("duckdb", "duckdb", r'pip install "gpubp\[tables\]"'),
+        ("orc", "pyarrow.orc", r'pip install "gpubp\[cli\]"'),
+    ],
+)
+def test_a_missing_library_is_named_with_its_command(tmp_path, monkeypatch, suffix, module, command):
+    (tmp_path / f"a.{suffix}").write_bytes(b"01234567DUCK" + bytes(100))
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DataError, match=f"needs {module.partition('.')[0].replace('_', '-')}: {command}"):
+        read_table(tmp_path / f"a.{suffix}")
+
+
+class WithStream:
+    """A data frame of another library, known by the Arrow interface alone."""
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return ARROW.__arrow_c_stream__(requested_schema)
+
+
+def test_frames_with_the_arrow_interface():
+    assert columns_of(table_from_mapping(WithStream())) == COLUMNS
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in WRITERS if suffix not in ("duckdb", "sav")])
+def test_damage_gives_a_table_or_an_error(tmp_path, suffix):
+    path, draw = tmp_path / f"a.{suffix}", random.Random(suffix)
+    WRITERS[suffix](path)
+    intact = path.read_bytes()
+    for k in range(40):
+        broken = bytearray(intact[: draw.randrange(len(intact))] if k % 3 == 0 else intact)
+        for _ in range(draw.randrange(1, 5) if broken else 0):
+            broken[draw.randrange(len(broken))] = draw.randrange(256)
+        path.write_bytes(broken)
+        try:
+            read_table(path)
+        except DataError as error:
+            assert str(path) in str(error)
+            assert str(error).isprintable()
+
+
+def test_nested_columns_are_left_out(tmp_path):
+    table = ARROW.append_column("odd", pa.array([[1], [2], [3]]))
+    pq.write_table(table, tmp_path / "a.parquet")
+    read = read_table(tmp_path / "a.parquet")
+    assert columns_of(read) == COLUMNS
+    assert "'odd' (list)" in read.notes[0]
+
+
+def test_every_format_is_tested():
+    tested = {f".{suffix}" for suffix in WRITERS} | {".csv", ".tsv", ".tab", ".npy", ".npz"}
+    of_another = {
+        ".txt",
+        ".dat",
+        ".data",
+        ".sqlite3",
+        ".zsav",
+        ".por",
+        ".sas7bdat",
+        ".xpt",
+        ".xls",
+        ".xlsb",
+        ".xlsm",
+        ".ods",
+    }
+    assert set(SUFFIXES) == tested | of_another
