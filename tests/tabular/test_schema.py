@@ -350,7 +350,11 @@ def test_a_stream_decides_as_a_table_in_memory(tmp_path_factory, texts):
     frame = pd.DataFrame({"c": texts, "y": np.where(np.arange(len(texts)) % 2, "a", "b")})
     results = []
     for pieces in ([frame], [frame[k : k + 1] for k in range(len(texts))]):
-        tables = [(read_table(write_rows(folder, part, k)), np.ones(len(part), bool)) for k, part in enumerate(pieces)]
+        # the pieces of one file have one dialect
+        paths = [write_rows(folder, part, k) for k, part in enumerate(pieces)]
+        tables = [
+            (read_table(path, decimal="."), np.ones(len(part), bool)) for path, part in zip(paths, pieces, strict=True)
+        ]
         try:
             fit = (
                 fit_preprocessing(tables[0][0], impute=True)
