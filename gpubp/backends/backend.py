@@ -211,6 +211,8 @@ def to_numpy(array: Array) -> np.ndarray:
     """Copy an array of any namespace and device to the host; NumPy arrays are returned unchanged."""
     if type(array) is np.ndarray:
         return array
+    if isinstance(array, (np.bool_, np.number)):
+        return np.asarray(array)
     refuse_masked("the array", array)
     library = library_of(array)
     return np.asarray(array) if library is None else library.to_numpy(widened(array))

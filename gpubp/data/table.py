@@ -56,6 +56,8 @@ class Table:
         The index of each row in the table that the rows were selected from, if they were; for messages.
     notes : tuple of str
         What the reader decided about the file, in short sentences.
+    decimal, thousands : str
+        How a text file writes numbers; `columns` has numbers that were read so, texts are as the file spells them.
     """
 
     columns: dict[str, Column]
@@ -68,6 +70,8 @@ class Table:
     value_kinds: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     selected: NDArray[np.intp] | None = None
     notes: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
 
     @property
     def n_rows(self) -> int:
@@ -116,6 +120,8 @@ class RawTable(NamedTuple):
     has_header: bool = False
     first_row: int = 0
     notes: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
 
 
 def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequence[str] = ()) -> Table:
@@ -259,6 +265,8 @@ def build_table(
     has_header: bool = False,
     first_row: int = 0,
     notes: tuple[str, ...] = (),
+    decimal: str = ".",
+    thousands: str = "",
 ) -> Table:
     """Check names and lengths and normalise the columns; every source goes through here."""
     columns = list(columns)
@@ -277,7 +285,8 @@ def build_table(
     arrays = {name: column.values for name, column in normalized.items()}
     kinds = {name: column.kind for name, column in normalized.items() if column.kind is not None}
     value_kinds = {name: column.value_kinds for name, column in normalized.items() if column.value_kinds is not None}
-    return Table(arrays, source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds, notes=notes)
+    table = Table(arrays, source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds)
+    return replace(table, notes=notes, decimal=decimal, thousands=thousands)
 
 
 def _check_names(names: list[str], source: str) -> None:

@@ -317,7 +317,7 @@ def test_folders_and_patterns(tmp_path):
         "b": ["x", "y", "w"],
     }
     (tmp_path / "sales" / "other.csv").write_text("a,c\n1,2\n")
-    with pytest.raises(DataError, match="has the columns a, b.* has a, c|has the columns"):
+    with pytest.raises(DataError, match="all files need the same columns"):
         read_table(tmp_path / "sales")
     with pytest.raises(DataError, match="no file fits the pattern"):
         read_table(str(tmp_path / "*.tsv"))
@@ -388,7 +388,7 @@ def test_frames_with_the_arrow_interface():
 
 @pytest.mark.parametrize("suffix", [suffix for suffix in WRITERS if suffix not in ("duckdb", "sav")])
 def test_damage_gives_a_table_or_an_error(tmp_path, suffix):
-    path, draw = tmp_path / f"a.{suffix}", random.Random(suffix)
+    path, draw, messages = tmp_path / f"a.{suffix}", random.Random(suffix), []
     WRITERS[suffix](path)
     intact = path.read_bytes()
     for k in range(40):
@@ -399,8 +399,8 @@ def test_damage_gives_a_table_or_an_error(tmp_path, suffix):
         try:
             read_table(path)
         except DataError as error:
-            assert str(path) in str(error)
-            assert str(error).isprintable()
+            messages.append(str(error))
+    assert all(str(path) in message and message.isprintable() for message in messages)
 
 
 def test_nested_columns_are_left_out(tmp_path):

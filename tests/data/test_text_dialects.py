@@ -152,6 +152,14 @@ def test_a_dialect_is_found(write, content, columns, note):
     assert all(said.isprintable() and len(said) < 500 for said in table.notes)
 
 
+def test_texts_of_numbers_are_as_the_file_spells_them(write):
+    table = read_table(write("a;b\n1,5;1,5\n2,50;x\n3;1.234,5\n"))
+    assert table.columns["a"].tolist() == [1.5, 2.5, 3.0]
+    assert table.texts("a").tolist() == ["1,5", "2,50", "3"]
+    assert table.columns["b"].tolist() == ["1,5", "x", "1.234,5"]
+    assert table.decimal == ","
+
+
 def test_plain_files_have_no_notes(write):
     assert read_table(write("a,b\n1,x\n2,y\n")).notes == ()
     assert read_table(write("a\tb\n1\tx\n2\ty\n", "a.tsv")).notes == ()

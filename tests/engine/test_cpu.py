@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import weakref
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -573,6 +574,18 @@ class TestRunner:
         # the first call takes one step, the second all others
         assert model.state.updates == (1 if before else N_SAMPLES)
         assert np.any(model.theta != self.theta)
+
+    def test_parameters_that_are_held_in_turn_need_no_new_memory(self, runner):
+        """The loop holds those of the epoch before and of the best one."""
+        model, made, best = ModelState(self.theta, self.optimizer.init(np, self.theta)), [], None
+        for epoch in range(30):
+            before = model.theta
+            runner(model, ArrayBatches(BACKEND, self.given, 4))
+            if all(known() is not model.theta for known in made):
+                made.append(weakref.ref(model.theta))
+            best = model.theta if epoch in (0, 5, 6, 7, 12, 20) else best
+        assert len(made) == 3
+        assert before is not model.theta is not best
 
     def test_batches_of_another_kind_find_room(self, runner):
         model = ModelState(self.theta, self.optimizer.init(np, self.theta))

@@ -40,7 +40,8 @@ def combine(tables: Sequence[RawTable], in_paths: Sequence[dict[str, str]], sour
             rows = [len(by_table[names[0]]) for by_table in by_name]
             columns.append(_path_column(name, values, rows, written))
     notes = dict.fromkeys(note for table in tables for note in table.notes)
-    return RawTable(columns, source, first.targets, written, first.has_header, notes=tuple(notes))
+    raw = RawTable(columns, source, first.targets, written, first.has_header, notes=tuple(notes))
+    return raw._replace(decimal=first.decimal, thousands=first.thousands)
 
 
 def _path_column(name: str, values: list[str], rows: list[int], written: dict[str, Any]) -> tuple[str, Any]:

@@ -168,10 +168,11 @@ def raw_table_from_fields(
         if not name:
             _refuse_surplus(texts, layout, source, first_row)
             continue
-        texts = write_plainly(texts, layout.dialect.decimal, layout.dialect.thousands)
         if missing:
             texts = compute.if_else(compute.equal(texts, missing), "", texts)
-        numbers = None if name in texts_only else numbers_in_texts(texts)
+        numbers = None
+        if name not in texts_only:
+            numbers = numbers_in_texts(write_plainly(texts, layout.dialect.decimal, layout.dialect.thousands))
         if numbers is not None:
             written[name] = texts
         columns.append((name, texts_to_numpy(texts) if numbers is None else numbers))
@@ -183,6 +184,8 @@ def raw_table_from_fields(
         has_header=layout.dialect.header,
         first_row=first_row,
         notes=layout.notes,
+        decimal=layout.dialect.decimal,
+        thousands=layout.dialect.thousands,
     )
 
 

@@ -166,10 +166,7 @@ class EngineEpochRunner:
             settings=address(settings),
             n_settings=settings.shape[-1],
             settings_apart=settings[0].size if settings.ndim == 3 else 0,
-            values=address(results.values),
-            sample_weights=address(results.weights),
-            squares=address(results.squares),
-            finite=address(results.finite),
+            **results.addresses,
             outputs=address(outputs),
             keys=address(keys),
             epoch=0 if dropout is None else dropout.epoch,
@@ -242,7 +239,8 @@ class EngineEpochRunner:
         theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_NOBODY_ELSE), None)
         if theta is None:
             theta = np.empty(model.theta.shape, self.dtype)
-        self.own_thetas = [theta, *(own for own in self.own_thetas if own is model.theta)]
+        # the present ones, those before and the best ones may be held in turn, and new memory is slow
+        self.own_thetas = [theta, *(own for own in self.own_thetas if own is not theta)][:3]
         np.copyto(theta, model.theta)
         return theta
 
@@ -363,7 +361,7 @@ class Workplace:
 
     def run(self, request: Request) -> None:
         """Do a request, which the threads read at a fixed address."""
-        ctypes.pointer(self.request)[0] = request
+        ctypes.memmove(ctypes.addressof(self.request), ctypes.addressof(request), ctypes.sizeof(Request))
         self.crew.run(self.choice.n_threads)
 
     def calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
@@ -411,6 +409,12 @@ class Results:
         self.values, self.weights = np.empty((*stack, n_steps)), np.empty((*stack, n_steps))
         self.squares = np.empty((*stack, n_steps, n_shares))
         self.finite = np.empty(stack or (n_shares,), np.int64)
+        self.addresses = {
+            "values": address(self.values),
+            "sample_weights": address(self.weights),
+            "squares": address(self.squares),
+            "finite": address(self.finite),
+        }
 
 
 def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:

@@ -194,7 +194,7 @@ def _blas_of_one_thread() -> Iterator[None]:
     with _lock:
         if not _users:
             _before[:] = _threads_of_blas()
-            _set_threads_of_blas([1] * len(_before))
+            _set_threads_of_blas(dict.fromkeys(_with_several(), 1))
         _users += 1
     try:
         yield
@@ -202,13 +202,17 @@ def _blas_of_one_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if not _users:
-                _set_threads_of_blas(_before)
+                _set_threads_of_blas({k: _before[k] for k in _with_several()})
 
 
-def _set_threads_of_blas(numbers: list[int]) -> None:
-    for library, number, now in zip(blas(), numbers, _threads_of_blas(), strict=True):
-        if number != now:
-            library.set_num_threads(number)
+def _with_several() -> list[int]:
+    """List which BLAS libraries had several threads."""
+    return [k for k, n_threads in enumerate(_before) if n_threads > 1]
+
+
+def _set_threads_of_blas(numbers: dict[int, int]) -> None:
+    for k, number in numbers.items():
+        blas()[k].set_num_threads(number)
 
 
 def threads_allowed() -> int:

@@ -1,6 +1,7 @@
 """Optimizers: the update of one parameter in C, and the numbers that compiled code is given for each step."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -127,8 +128,11 @@ def settings_of_steps(
         values[STATE_PREFIX + name] = (getattr(state, name) + np.arange(len(epochs)))[:, None]
     numbers = [number.evaluate(values) for number in update.settings]
     numbers += [_values(setting, epochs) for setting in (more or {}).values()]
-    _, *arrays = np.broadcast_arrays(np.empty((len(epochs), 1)), *numbers)
-    return np.stack(arrays, axis=-1)
+    shape = np.broadcast_shapes((len(epochs), 1), *map(np.shape, numbers))
+    result = np.empty((*shape, len(numbers)))
+    for k, number in enumerate(numbers):
+        result[..., k] = number
+    return result
 
 
 def _values(setting: Setting, epochs: np.ndarray) -> np.ndarray:
@@ -136,4 +140,10 @@ def _values(setting: Setting, epochs: np.ndarray) -> np.ndarray:
     if callable(setting):
         steps = epochs.tolist() if epochs.ndim == 1 else epochs[..., None]
         return np.reshape(np.asarray([to_numpy(setting(epoch)) for epoch in steps], float), (len(epochs), -1))
-    return np.reshape(np.asarray(to_numpy(setting), float), (1, -1))
+    return _constant(setting) if type(setting) is float else np.reshape(np.asarray(to_numpy(setting), float), (1, -1))
+
+
+@lru_cache
+def _constant(number: float) -> np.ndarray:
+    """Return a number as ``(1, 1)``, which callers do not change; each epoch of each fit asks for the same."""
+    return np.full((1, 1), number)

@@ -525,26 +525,46 @@ static int next_segment(const struct team* team, integer share, integer* number,
     return 0;
 }
 
-/* Complete a share's part of a gradient to be clipped: the penalty's and the mean; note its largest number and norm. */
+/* Complete numbers of a gradient: add the penalty's and take the mean; return the sum of their squares. */
+static double complete_numbers(real* gradient, const real* theta, integer n, real l2, real scale) {
+    double sums[8] = {0};
+    integer i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (integer k = 0; k < 8; ++k) {
+            gradient[i + k] = (gradient[i + k] + l2 * theta[i + k]) * scale;
+            sums[k] += (double)gradient[i + k] * (double)gradient[i + k];
+        }
+    }
+    for (; i < n; ++i) {
+        gradient[i] = (gradient[i] + l2 * theta[i]) * scale;
+        sums[0] += (double)gradient[i] * (double)gradient[i];
+    }
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+}
+
+/* Complete a share's part of a gradient to be clipped; note a number, and the sum of squares divided by its square. */
 static void complete_gradient(const struct team* team, const struct request* asked, integer share, real scale) {
     const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
     real* const gradient = whole_gradient(team, asked);
     const real* const theta = (const real*)asked->theta;
-    real most = 0;
-    struct segment segment;
-    for (integer number = 0; next_segment(team, share, &number, &segment);) {
-        const real l2 = segment.is_weight ? settings[asked->n_settings - 1] : 0;
-        for (integer i = segment.low; i < segment.high; ++i) {
-            gradient[i] = (gradient[i] + l2 * theta[i]) * scale;
-            const real size = real_abs(gradient[i]);
-            most = size > most || size != size ? size : most;
+    double sum = 0, divisor = 1;
+    struct segment at;
+    for (integer number = 0; next_segment(team, share, &number, &at);) {
+        const real l2 = at.is_weight ? settings[asked->n_settings - 1] : 0;
+        sum += complete_numbers(gradient + at.low, theta + at.low, at.high - at.low, l2, scale);
+    }
+    if (!(sum > 1e-200 && sum < 1e200)) { /* squares may have been too small or too large for a double */
+        const struct range mine = share_of(team->plan->n_parameters, share, team->plan->n_shares);
+        divisor = sum = 0;
+        for (integer i = mine.low; i < mine.low + mine.n; ++i) {
+            const double size = real_abs(gradient[i]);
+            divisor = size > divisor || size != size ? size : divisor;
+        }
+        for (integer i = mine.low; divisor != 0 && i < mine.low + mine.n; ++i) {
+            sum += (gradient[i] / divisor) * (gradient[i] / divisor);
         }
     }
-    double sum = 0;
-    const struct range mine = share_of(team->plan->n_parameters, share, team->plan->n_shares);
-    const double divisor = most > 0 ? most : 1; /* the square of the largest could overflow */
-    for (integer i = mine.low; i < mine.low + mine.n; ++i) sum += (gradient[i] / divisor) * (gradient[i] / divisor);
-    notes_of(team, share)[2] = most;
+    notes_of(team, share)[2] = divisor;
     notes_of(team, share)[3] = sum;
 }
 
