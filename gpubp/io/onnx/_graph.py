@@ -14,8 +14,11 @@ from gpubp.errors import DataError, GpubpError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-OPSET = 19
-"""The first opset that can compare strings."""
+OPSET = 20
+"""The first opset with regular expressions."""
+
+TABLE_DOMAIN, TABLE_OPSET = "ai.onnx.ml", 4
+"""The standard domain of the operators for tables, and the first opset that looks up keys of any type."""
 
 IR_VERSION = 9
 """The version of the file format that belongs to this opset."""
@@ -132,7 +135,7 @@ class Graph:
         return self.constant(np.asarray(value, dtype=self.precision), "number")
 
     def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """Add an operator of the standard ONNX domain with one output."""
+        """Add an operator with one output, of the standard domain unless the attribute `domain` says otherwise."""
         name = self._unique(name or operator.lower())
         self._nodes.append((operator, inputs, name, attributes))
         return name
@@ -140,6 +143,12 @@ class Graph:
     def cast(self, value: str, dtype: Any) -> str:
         """Convert a value to another type."""
         return self.node("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def lookup(self, value: str, keys: np.ndarray, values: np.ndarray, default: np.ndarray) -> str:
+        """Replace each of the keys by its value, and all others by the default."""
+        tensor = self._onnx.numpy_helper.from_array
+        tables = {"keys_tensor": tensor(keys), "values_tensor": tensor(values), "default_tensor": tensor(default)}
+        return self.node("LabelEncoder", value, domain=TABLE_DOMAIN, **tables)
 
     def slice(self, value: str, start: int, stop: int) -> str:
         """Slice the last axis, from `start` to before `stop`."""
@@ -168,6 +177,8 @@ class Graph:
             output = output_names.get(name, name)
             input_names = [output_names.get(value, value) for value in inputs]
             nodes.append(helper.make_node(operator, input_names, [output], output, **attributes))
+        uses_tables = any("domain" in attributes for *_, attributes in self._nodes)
+        opsets = {"": OPSET} | ({TABLE_DOMAIN: TABLE_OPSET} if uses_tables else {})
         constants = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants]
         model: ModelProto = helper.make_model(
             helper.make_graph(nodes, PRODUCER, self._inputs, self._outputs, constants),
@@ -175,7 +186,7 @@ class Graph:
             producer_version=__version__,
             doc_string=description,
             ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid(domain, opset) for domain, opset in opsets.items()],
         )
         as_json = {name: json.dumps(self.metadata[name], sort_keys=True) for name in sorted(self.metadata)}
         helper.set_model_props(model, as_json)
