@@ -92,7 +92,7 @@ class Graph:
         self._n_repeats: Counter[str] = Counter()  # of each requested name
         self._output_names: dict[str, str] = {}  # final names of the values that are outputs
         self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
-        self._constants: list[tuple[str, np.ndarray]] = []
+        self._constants: dict[str, np.ndarray] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
 
@@ -123,7 +123,7 @@ class Graph:
     def constant(self, array: Any, name: str = "constant") -> str:
         """Add a constant array."""
         name = self._unique(name)
-        self._constants.append((name, np.asarray(array)))
+        self._constants[name] = np.asarray(array)
         return name
 
     def integers(self, *values: int) -> str:
@@ -136,9 +136,19 @@ class Graph:
 
     def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
         """Add an operator with one output, of the standard domain unless the attribute `domain` says otherwise."""
+        if operator in ("Add", "Sub", "Mul", "Div") and any(map(self._is_nearly_neutral, inputs)):
+            inputs = tuple(
+                self.node("Expand", value, self.node("Shape", other)) if self._is_nearly_neutral(value) else value
+                for value, other in zip(inputs, reversed(inputs), strict=True)
+            )
         name = self._unique(name or operator.lower())
         self._nodes.append((operator, inputs, name, attributes))
         return name
+
+    def _is_nearly_neutral(self, value: str) -> bool:
+        """Return whether a constant is 0 or 1 only in float32: onnxruntime removes arithmetic with one such number."""
+        array = self._constants.get(value, np.zeros(0))
+        return array.size == 1 and array.dtype == np.float64 and any(np.float32(array) == n != array for n in (0, 1))
 
     def cast(self, value: str, dtype: Any) -> str:
         """Convert a value to another type."""
@@ -167,7 +177,7 @@ class Graph:
         DataError
             If the parameters do not fit in one file.
         """
-        n_bytes = sum(array.nbytes for _, array in self._constants)
+        n_bytes = sum(array.nbytes for array in self._constants.values())
         if n_bytes > MAX_BYTES:
             fix = "dtype='float32' would halve that" if self.precision == "float64" else "use a smaller network"
             raise DataError(f"the parameters take {n_bytes:,} bytes, but one ONNX file holds {MAX_BYTES:,}; {fix}")
@@ -179,7 +189,7 @@ class Graph:
             nodes.append(helper.make_node(operator, input_names, [output], output, **attributes))
         uses_tables = any("domain" in attributes for *_, attributes in self._nodes)
         opsets = {"": OPSET} | ({TABLE_DOMAIN: TABLE_OPSET} if uses_tables else {})
-        constants = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants]
+        constants = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants.items()]
         model: ModelProto = helper.make_model(
             helper.make_graph(nodes, PRODUCER, self._inputs, self._outputs, constants),
             producer_name=PRODUCER,

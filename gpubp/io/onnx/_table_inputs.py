@@ -95,13 +95,14 @@ def _one_hot(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str])
     if (numbers := _as_numbers(column)) is not None:
         not_numbers = dict.fromkeys((math.nan, math.inf, -math.inf), missing)
         places = _places(graph, x, dict(zip(numbers, known.values(), strict=True)) | not_numbers, other)
+    elif column.kind == "bool":  # other words are unreadable, which counts as missing
+        forms = {form: known.get(form, other) for form in ("False", "True")}
+        places = _places(graph, add_bool_forms(graph, x, missing_texts), forms, missing)
     else:
-        is_bool = column.kind == "bool"
-        places = _places(graph, add_bool_forms(graph, x) if is_bool else x, known, other)
-        if is_bool or column.missing:
-            chosen = is_missing(graph, x, missing_texts)
-            if not is_bool:  # a category may be one of the texts
-                chosen = graph.node("And", chosen, graph.node("Equal", places, graph.constant(float(other))))
+        places = _places(graph, x, known, other)
+        if column.missing:  # a category may be one of the texts for missing values
+            is_unknown = graph.node("Equal", places, graph.constant(float(other)))
+            chosen = graph.node("And", is_unknown, is_missing(graph, x, missing_texts))
             places = graph.node("Where", chosen, graph.constant(float(missing)), places)
     return graph.cast(
         graph.node("Equal", places, graph.constant(np.arange(float(len(column.inputs))))), graph.precision

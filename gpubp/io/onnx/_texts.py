@@ -27,13 +27,14 @@ def is_missing(graph: Graph, x: str, missing: Sequence[str]) -> str:
     return graph.node("RegexFullMatch", x, pattern=f"{_amid_blanks(map(re.escape, texts))}|-?inf")
 
 
-def add_bool_forms(graph: Graph, x: str) -> str:
-    """Return texts with the words for true and false, in any case, written as "True" and "False"."""
+def add_bool_forms(graph: Graph, x: str, missing: Sequence[str]) -> str:
+    """Return "True" and "False" for the words of these, in any case, and other texts for what is missing."""
+    forms = x
     for form, words, number in (("True", BOOL_WORDS[0], "1"), ("False", BOOL_WORDS[1], "0")):
         letters = ["".join(f"[{letter}{letter.upper()}]" for letter in word) for word in words]
         is_form = graph.node("RegexFullMatch", x, pattern=_amid_blanks([*letters, rf"{number}(?:\.0)?"]))
-        x = graph.node("Where", is_form, graph.constant(np.asarray(form, TEXT)), x)
-    return x
+        forms = graph.node("Where", is_form, graph.constant(np.asarray(form, TEXT)), forms)
+    return graph.node("Where", is_missing(graph, x, missing), graph.constant(np.asarray("", TEXT)), forms)
 
 
 def word_pattern(word: str) -> str:
