@@ -5,7 +5,7 @@ becomes inputs of a network; outputs are decoded into the user's units and label
 nested tuples of numbers and text, stored as JSON. Messages count rows from 1, without the header.
 """
 
-from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, MISSING_TEXTS, Kind, read_number
+from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, MISSING_TEXTS, Kind, number_form, read_number
 from gpubp.data.preprocessing._decisions import require_column
 from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._features import lower_case
@@ -83,10 +83,11 @@ __all__ = [
     "from_json",
     "has_target",
     "lower_case",
+    "number_form",
     "preprocessing_of",
     "read_dates",
-    "read_numbers",
     "read_number",
+    "read_numbers",
     "require_column",
     "to_json",
 ]

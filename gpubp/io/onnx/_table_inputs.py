@@ -20,6 +20,8 @@ from gpubp.data.preprocessing import (
     NumberColumn,
     Preprocessing,
     WordsColumn,
+    number_form,
+    read_number,
 )
 from gpubp.io.onnx._dates import add_date_parts
 from gpubp.io.onnx._graph import SAMPLES, TEXT, Graph
@@ -40,7 +42,8 @@ def add_table_inputs(graph: Graph, preprocessing: Preprocessing) -> str:
     blocks: list[str] = []
     for record, adjacent in groupby(columns, type):
         if record is NumberColumn:  # together, since a table may have thousands
-            blocks.append(_scaled(graph, [column for column in adjacent if isinstance(column, NumberColumn)]))
+            numbers = [column for column in adjacent if isinstance(column, NumberColumn)]
+            blocks.append(_scaled(graph, numbers, preprocessing.missing))
         else:
             blocks += [_encoded(graph, column, preprocessing.missing) for column in adjacent]
     return graph.concatenate(blocks)
@@ -69,11 +72,14 @@ def _encoded(graph: Graph, column: FeatureColumn, missing: Sequence[str]) -> str
     return graph.cast(add_date_parts(graph, column), graph.precision)
 
 
-def _scaled(graph: Graph, columns: Sequence[NumberColumn]) -> str:
+def _scaled(graph: Graph, columns: Sequence[NumberColumn], missing_texts: Sequence[str]) -> str:
     """Fill and scale numbers, each beside its indicator of missing values if it has one."""
     n = len(columns)
     x = graph.concatenate([column.name for column in columns])
     missing = graph.node("Or", graph.node("IsNaN", x), graph.node("IsInf", x))
+    for number in map(read_number, missing_texts):
+        if number is not None:  # such as -999
+            missing = graph.node("Or", missing, graph.node("Equal", x, graph.constant(np.float64(number))))
     x = graph.node("Where", missing, graph.constant([column.fill for column in columns], "fills"), x)
     x = graph.node("Sub", x, graph.constant([column.mean for column in columns], "means"))
     x = graph.node("Div", x, graph.constant([column.scale for column in columns], "scales"))
@@ -93,16 +99,18 @@ def _one_hot(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str])
     other = n_known if column.other else -1
     missing = n_known + column.other if column.missing else other
     if (numbers := _as_numbers(column)) is not None:
-        not_numbers = dict.fromkeys((math.nan, math.inf, -math.inf), missing)
+        as_missing = [float(text) for text in missing_texts if number_form(text) == text]
+        not_numbers = dict.fromkeys((math.nan, math.inf, -math.inf, *as_missing), missing)
         places = _places(graph, x, dict(zip(numbers, known.values(), strict=True)) | not_numbers, other)
     elif column.kind == "bool":  # other words are unreadable, which counts as missing
         forms = {form: known.get(form, other) for form in ("False", "True")}
         places = _places(graph, add_bool_forms(graph, x, missing_texts), forms, missing)
     else:
         places = _places(graph, x, known, other)
-        if column.missing:  # a category may be one of the texts for missing values
-            is_unknown = graph.node("Equal", places, graph.constant(float(other)))
-            chosen = graph.node("And", is_unknown, is_missing(graph, x, missing_texts))
+        if missing != other or column.kind != "text":
+            chosen = is_missing(graph, x, missing_texts)
+            if column.kind == "text":  # a category may be one of the texts for missing values
+                chosen = graph.node("And", chosen, graph.node("Equal", places, graph.constant(float(other))))
             places = graph.node("Where", chosen, graph.constant(float(missing)), places)
     return graph.cast(
         graph.node("Equal", places, graph.constant(np.arange(float(len(column.inputs))))), graph.precision

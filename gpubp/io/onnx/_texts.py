@@ -22,9 +22,9 @@ WORD = r"\pL\pN_"
 
 
 def is_missing(graph: Graph, x: str, missing: Sequence[str]) -> str:
-    """Return whether texts mean a missing value: one of `MISSING_TEXTS` or of `missing`, or infinity."""
+    """Return whether texts mean a missing value: one of `MISSING_TEXTS` or of `missing`."""
     texts = dict.fromkeys(text for text in (*MISSING_TEXTS, *missing) if text == text.strip())
-    return graph.node("RegexFullMatch", x, pattern=f"{_amid_blanks(map(re.escape, texts))}|-?inf")
+    return graph.node("RegexFullMatch", x, pattern=_amid_blanks(map(re.escape, texts)))
 
 
 def add_bool_forms(graph: Graph, x: str, missing: Sequence[str]) -> str:
