@@ -220,14 +220,16 @@ def test_characters_of_words_are_those_of_python():
 
 
 def test_lower_case_is_of_each_character_alone():
-    assert [character for character in CHARACTERS if len(lower_case(character)) != 1] == []
-    assert [c for c in CHARACTERS if bool(words_of(c)) != (words_of(c) == {lower_case(c)})] == []
-    assert {letter: "".join(found) for letter, found in _letters().items() if letter in "kåßσi"} == {
-        "i": "Iiİ",
-        "k": "Kk\u212a",
-        "å": "Åå\u212b",
+    lower = list(map(lower_case, CHARACTERS))
+    assert lower_case("".join(CHARACTERS)) == "".join(lower)
+    assert list(map(len, lower)) == [1] * len(CHARACTERS)
+    assert matches(f"[{WORD}]", lower) == matches(f"[{WORD}]", CHARACTERS)
+    assert {letter: "".join(_letters()[letter]) for letter in "ikåßσ"} == {
+        "i": "iIİ",
+        "k": "kK\u212a",
+        "å": "åÅ\u212b",
         "ß": "ß\u1e9e",
-        "σ": "Σςσ",
+        "σ": "σΣς",
     }
 
 

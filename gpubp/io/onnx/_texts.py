@@ -5,7 +5,6 @@ No operator that needs a locale is used (StringNormalizer does), so that a graph
 
 import re
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
@@ -39,17 +38,19 @@ def add_bool_forms(graph: Graph, x: str, missing: Sequence[str]) -> str:
 
 def word_pattern(word: str) -> str:
     """Return the expression that matches a text with this word, as :func:`words_of` finds it."""
-    letters = "".join(f"[{''.join(_letters().get(letter, letter))}]" for letter in word)
+    letters = "".join(f"[{''.join(_letters().get(letter, [letter]))}]" for letter in word)
     return f"(?s)(?:.*[^{WORD}])?{letters}(?:[^{WORD}].*)?"
 
 
 @cache
 def _letters() -> Mapping[str, Sequence[str]]:
-    """Return the characters that lower case makes each letter of."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for character in map(chr, range(sys.maxunicode + 1)):
-        found[lower_case(character)].append(character)
-    return {letter: characters for letter, characters in found.items() if len(characters) > 1}
+    """Return the characters that lower case makes each letter of, where there are several."""
+    characters = "".join(map(chr, range(sys.maxunicode + 1)))
+    found: dict[str, list[str]] = {}
+    for character, letter in zip(characters, lower_case(characters), strict=True):
+        if character != letter:
+            found.setdefault(letter, [letter]).append(character)
+    return found
 
 
 def _amid_blanks(expressions: Iterable[str]) -> str:
