@@ -18,7 +18,7 @@ from gpubp.data.preprocessing import (
     Preprocessing,
     WordsColumn,
     encode,
-    lower_case,
+    lowered,
 )
 from gpubp.data.preprocessing._features import words_of
 from gpubp.io.onnx import describe_values
@@ -191,7 +191,7 @@ TEXTS = [
 ]
 
 
-def test_words_in_any_case_and_script():
+def test_words_in_capitals_and_other_scripts():
     words = sorted(set().union(*map(words_of, TEXTS)))
     assert {"istanbul", "οδοσ", "straße", "京都", "na", "mr_owen", "inf", "ǆ"} <= set(words)
     received = check([WordsColumn("w", tuple(words))], {"w": TEXTS})
@@ -219,9 +219,9 @@ def test_characters_of_words_are_those_of_python():
     assert matches(f"[{WORD}]", assigned) == [bool(words_of(character)) for character in assigned]
 
 
-def test_lower_case_is_of_each_character_alone():
-    lower = list(map(lower_case, CHARACTERS))
-    assert lower_case("".join(CHARACTERS)) == "".join(lower)
+def test_each_character_is_lowered_alone():
+    lower = list(map(lowered, CHARACTERS))
+    assert lowered("".join(CHARACTERS)) == "".join(lower)
     assert list(map(len, lower)) == [1] * len(CHARACTERS)
     assert matches(f"[{WORD}]", lower) == matches(f"[{WORD}]", CHARACTERS)
     assert {letter: "".join(_letters()[letter]) for letter in "ikåßσ"} == {

@@ -8,7 +8,7 @@ nested tuples of numbers and text, stored as JSON. Messages count rows from 1, w
 from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, MISSING_TEXTS, Kind, number_form, read_number
 from gpubp.data.preprocessing._decisions import require_column
 from gpubp.data.preprocessing._facts import MAX_COUNTED
-from gpubp.data.preprocessing._features import lower_case
+from gpubp.data.preprocessing._features import lowered
 from gpubp.data.preprocessing._fitting import (
     ColumnOptions,
     FittedTable,
@@ -82,7 +82,7 @@ __all__ = [
     "fit_preprocessing",
     "from_json",
     "has_target",
-    "lower_case",
+    "lowered",
     "number_form",
     "preprocessing_of",
     "read_dates",

@@ -241,17 +241,17 @@ def words_of(text: str) -> set[str]:
     >>> sorted(words_of("Braund, Mr. Owen"))
     ['braund', 'mr', 'owen']
     """
-    return set(_WORD.findall(lower_case(text)))
+    return set(_WORD.findall(lowered(text)))
 
 
-def lower_case(text: str) -> str:
+def lowered(text: str) -> str:
     """Return a text in lower case, character by character, so that a letter does not depend on its neighbours.
 
     It differs from ``str.lower`` in two letters: the dotted capital I becomes i, and sigma has one form.
 
     Examples
     --------
-    >>> lower_case("\u0130stanbul"), lower_case("\u03a3\u03a3") == "\u03c3\u03c3"
+    >>> lowered("\u0130stanbul"), lowered("\u03a3\u03a3") == "\u03c3\u03c3"
     ('istanbul', True)
     """
     return text.replace("\u0130", "i").lower().replace("\u03c2", "\u03c3")

@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from gpubp.data.preprocessing import BOOL_WORDS, MISSING_TEXTS, lower_case
+from gpubp.data.preprocessing import BOOL_WORDS, MISSING_TEXTS, lowered
 from gpubp.io.onnx._graph import TEXT, Graph
 
 BLANK = r"[\t-\r\x1c-\x20\x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
@@ -47,7 +47,7 @@ def _letters() -> Mapping[str, Sequence[str]]:
     """Return the characters that lower case makes each letter of, where there are several."""
     characters = "".join(map(chr, range(sys.maxunicode + 1)))
     found: dict[str, list[str]] = {}
-    for character, letter in zip(characters, lower_case(characters), strict=True):
+    for character, letter in zip(characters, lowered(characters), strict=True):
         if character != letter:
             found.setdefault(letter, [letter]).append(character)
     return found
