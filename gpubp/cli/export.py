@@ -28,7 +28,7 @@ def export(
     """Write a model file as ONNX, for onnxruntime and other programs without gpubp.
 
     If the model was trained on a table, the ONNX file takes the raw columns: it includes the encoding of numbers,
-    categories and missing values.
+    categories, dates, words and missing values.
     """
     output = output or model.with_suffix(SUFFIX)
     check_output(output, (SUFFIX,), inputs=[model])

@@ -89,12 +89,13 @@ class PreparedTable:
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """The minimum and maximum of each numeric target, over all rows."""
-        target = self.preprocessing.target
-        values = self.targets if isinstance(target, ClassTarget) else self.targets * target.scales + target.means
-        return {
-            name: (float(column.min()), float(column.max()))
-            for name, column in zip(self.preprocessing.target_names, values.T, strict=False)
+        target, missing = self.preprocessing.target, self.preprocessing.missing
+        if isinstance(target, ClassTarget):
+            return {}
+        columns = {
+            name: read_numbers(self.table, name, target.number_format(name), missing).values for name in target.names
         }
+        return {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedTable":
         """Return the same table with another preprocessing of the target."""

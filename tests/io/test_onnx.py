@@ -24,8 +24,7 @@ from gpubp import (
     save_model,
     to_onnx,
 )
-from gpubp.data import table_from_mapping
-from gpubp.data.preprocessing import apply, preprocessing_of
+from gpubp.data.preprocessing import NumberTarget, preprocessing_of
 from gpubp.errors import DataError, GpubpError, ModelFileError
 from gpubp.io.onnx import _graph, describe_values, predictions
 from gpubp.io.onnx._activations import ONNX_ACTIVATIONS
@@ -33,7 +32,7 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import iterative, with_blocks, with_fields
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
-from gpubp.tabular import decode_outputs, fit_table, prepare_table
+from gpubp.tabular import fit_table, prepare_table
 from gpubp.testing import assert_agree
 from tests.registries import assert_same_names
 
@@ -196,14 +195,16 @@ class TestModels:
         return to_onnx(self.NETWORK, weights(self.NETWORK, "float32"), **options)
 
     def test_equal_models_give_equal_bytes(self):
-        table = fit_table(prepare_table(SHOP, target="buys", impute=True), epochs=1, device="cpu").model
+        table = fit_table(prepare_table(SHOP, target="buys"), epochs=1, device="cpu").model
         for make in (self.model, lambda: to_onnx(table)):
             assert make().SerializeToString(deterministic=True) == make().SerializeToString(deterministic=True)
 
     def test_versions_that_old_runtimes_read(self):
         model = self.model()
-        assert (model.ir_version, model.opset_import[0].version) == (9, 19)
+        assert (model.ir_version, model.opset_import[0].version) == (9, 20)
         assert len(model.opset_import) == 1
+        of_a_table = to_onnx(fit_table(prepare_table(SHOP, target="buys"), epochs=1, device="cpu").model)
+        assert [(entry.domain, entry.version) for entry in of_a_table.opset_import] == [("", 20), ("ai.onnx.ml", 4)]
 
     def test_facts_in_the_model(self):
         result = fit_table(prepare_table("iris"), epochs=1, device="cpu")
@@ -388,20 +389,15 @@ GAPS = SHOP | {
 }
 
 
-def as_text(entry):
-    """Write a category as docs/deployment.md says."""
-    if entry is None:
-        return ""
-    return str(int(entry)) if isinstance(entry, float) and entry.is_integer() else str(entry)
-
-
 def feeds_of(model, columns):
-    """Return a table as the inputs of a model, as a user would write it."""
+    """Return a table as the inputs of a model, as docs/deployment.md says."""
     feeds = {}
     for value in describe_values(model.graph.input):
-        column = list(columns[value["name"]])
+        column = columns[value["name"]]
         if value["type"] == "text":
-            feeds[value["name"]] = np.asarray([[as_text(entry)] for entry in column], dtype=object)
+            feeds[value["name"]] = np.asarray([["" if text is None else str(text)] for text in column], dtype=object)
+        elif getattr(column, "dtype", np.dtype(object)).kind == "M":
+            feeds[value["name"]] = column.astype("datetime64[s]").astype(float)[:, None]
         else:
             feeds[value["name"]] = np.asarray(column, dtype=float)[:, None]
     return feeds
@@ -416,9 +412,10 @@ def fitted(columns, target, **options):
         return fit_table(prepared, epochs=3, device="cpu", **({"hidden_layer_sizes": (5,)} | given)).model
 
 
-def check_table(model, columns, target):
+def check_table(model, columns, target, read=None):
+    """Check that onnxruntime predicts from columns as gpubp does; `read` are the numbers and dates that texts hold."""
     exported = to_onnx(model)
-    results = run(exported, feeds_of(exported, columns))
+    results = run(exported, feeds_of(exported, columns if read is None else read))
     expected = predict_table(model, columns, device="cpu")
     if "label" in results:
         assert results["label"].tolist() == expected.pop(target).tolist()
@@ -438,16 +435,49 @@ class TestTables:
 
     @both_precisions
     def test_missing_values_are_filled_as_in_training(self, precision):
-        model = fitted(GAPS, "buys", impute=True, categorical=["rooms"], dtype=precision)
-        columns = preprocessing_of(model).columns
-        assert [column.fill is not None for column in columns] == [True] * 6
+        model = fitted(GAPS, "buys", categorical=["rooms"], dtype=precision)
+        assert sum(name.endswith("=missing") for name in preprocessing_of(model).feature_names) == 3
         check_table(model, GAPS, "buys")
+        everything = {name: [None] * N if isinstance(SHOP[name], list) else np.full(N, np.nan) for name in SHOP}
+        for trained in (model, fitted(SHOP, "buys", dtype=precision)):
+            check_table(trained, everything, "buys")
+
+    @both_precisions
+    @pytest.mark.parametrize("target", ["buys", "price"])
+    def test_types_of_columns_that_people_write(self, target, precision):
+        """The graph takes the numbers that the texts hold, and the seconds of the dates."""
+        n = 200
+        generator = np.random.default_rng(1)
+        numbers, days = generator.uniform(1.0, 2e3, n).round(2), generator.integers(0, 9999, n)
+        words = generator.choice(["old", "Large", "house", "garden,", "Sea-View", "été"], (n, 4))
+        columns = {
+            "size": [f"${number:,.2f}" for number in numbers[:-1]] + ["?"],
+            "sold": [f"{day}" for day in np.datetime64("1999-12-25") + days],
+            "note": [" ".join(row) for row in words],
+            "street": [f"street {number}" for number in generator.zipf(1.5, n)],
+            "heated": generator.choice(["yes", "No", "-"], n).tolist(),
+            "buys": generator.choice(["yes", "no"], n).tolist(),
+            "price": generator.normal(size=n),
+        }
+        options = {"types": {"note": "words"}, "max_categories": 5, "dtype": precision}
+        model = fitted(columns, target, drop=["price" if target == "buys" else "buys"], **options)
+        records = {column.name: column for column in preprocessing_of(model).columns}
+        assert [type(record).__name__[:-6] for record in records.values()] == [
+            *("Number", "Date", "Words", "Category", "Category"),
+        ]
+        assert records["street"].groups
+        assert records["street"].other
+        assert records["heated"].kind == "bool"
+        read = columns | {"size": [*numbers[:-1], np.nan], "sold": np.asarray(columns["sold"], "datetime64[s]")}
+        check_table(model, columns, target, read)
 
     @pytest.mark.parametrize("categories", [("Bonn", "Ulm"), ("Bonn", "NA")])
     def test_texts_for_missing_values_are_missing_where_no_category_has_them(self, categories):
         columns = {"town": np.array(categories)[np.arange(N) % 2], "buys": SHOP["buys"]}
-        model = fitted(columns, "buys", impute=True)
-        check_table(model, {"town": np.array(["Bonn", "NA", "null", ""])[np.arange(N) % 4]}, "buys")
+        codes = [["DE", "FR", "IT", "NA", "PL", "UK"][row % 6] for row in range(N)]
+        for towns in (columns["town"], codes):
+            model = fitted(columns | {"town": towns}, "buys")
+            check_table(model, {"town": np.array(["Bonn", "NA", "null", ""])[np.arange(N) % 4]}, "buys")
 
     def test_several_targets_in_their_units(self):
         model = fitted(SHOP, ["price", "income"])
@@ -464,29 +494,26 @@ class TestTables:
         for columns in ({"a": SHOP["income"]}, {"a": SHOP["town"]}):
             check_table(fitted(columns | {"buys": SHOP["buys"]}, "buys"), columns, "buys")
 
-    def test_the_inputs_of_an_unknown_category_are_0(self):
+    def test_unknown_categories_are_listed_and_encoded_as_gpubp_does(self):
         model = fitted(SHOP, "buys")
-        strange = SHOP | {"town": ["Rome", "", *SHOP["town"][2:]]}
-        exported = to_onnx(model)
-        results = run(exported, feeds_of(exported, strange))
-        (categories,) = [json.loads(entry.value) for entry in exported.metadata_props if entry.key == "categories"]
+        check_table(model, SHOP | {"town": ["Rome", "", *SHOP["town"][2:]]}, "buys")
+        (categories,) = [
+            json.loads(entry.value) for entry in to_onnx(model).metadata_props if entry.key == "categories"
+        ]
         assert categories == {"town": ["Bonn", "Köln", "Ulm"], "owns": ["False", "True"]}
-        prepared = preprocessing_of(model)
-        known = table_from_mapping({name: list(values) for name, values in (SHOP | {"town": ["Rome"] * N}).items()})
-        y = predict(model.network, model.theta, apply(prepared, known, unknown="zeros"), device="cpu")
-        assert_agree(results["probabilities"][:2], y[:2], "forward")
-        assert results["label"].tolist()[:2] == decode_outputs(prepared, y)["buys"].tolist()[:2]
-        for columns, message in (
-            (strange, "1 missing values"),
-            (SHOP | {"town": ["Rome"] * N}, "'Rome' does not occur"),
-        ):
-            with pytest.raises(DataError, match=message):
-                predict_table(model, columns, device="cpu")
 
-    def test_a_missing_number_without_a_fill_makes_its_sample_not_a_number(self):
-        exported = to_onnx(fitted(SHOP, "price"))
-        results = run(exported, feeds_of(exported, SHOP | {"income": GAPS["income"]}))
-        assert np.isnan(results["variable"][:, 0]).tolist() == [True] + [False] * (N - 1)
+    def test_formats_of_dates_are_listed(self):
+        days = [f"{1 + day % 28}.{1 + day % 12}.{1990 + day}" for day in range(N)]
+        exported = to_onnx(fitted({"sold": days, "buys": SHOP["buys"]}, "buys"))
+        assert [json.loads(e.value) for e in exported.metadata_props if e.key == "dates"] == [{"sold": "%d.%m.%Y"}]
+
+    def test_a_target_whose_scale_is_1_in_float32(self):
+        for scale, mean in ((1.0 + 1e-9, 1e-60), (1.0 - 1e-9, 2.0)):
+            graph = _graph.Graph("float64")
+            outputs = graph.input("X", "float64", ("samples", 1))
+            predictions.rescaled_numbers(NumberTarget(("y",), (mean,), (scale,)))(graph, outputs, 1)
+            x = np.asarray([[3.0]])
+            assert_agree(run(graph.model(""), {"X": x})["variable"], x * scale + mean, "forward")
 
     def test_duplicate_names_of_columns(self):
         names = ("label", "probabilities", "weights.0.1", "X", "matmul", "größe in m²")
@@ -545,7 +572,7 @@ class TestCommand:
         assert onnx.load("shop.onnx") == to_onnx(load_model(shop_file))
         lines = [line.split() for line in out.splitlines()]
         size = shop_file.with_suffix(".onnx").stat().st_size
-        assert out.startswith(f"written    {shop_file.with_suffix('.onnx')} (opset 19, IR version 9, {size:,} bytes)")
+        assert out.startswith(f"written    {shop_file.with_suffix('.onnx')} (opset 20, IR version 9, {size:,} bytes)")
         assert ["input", "town", "text", "samples", "x", "1"] in lines
         assert ["input", "income", "float64", "samples", "x", "1"] in lines
         assert ["output", "label", "text", "samples"] in lines
@@ -565,7 +592,7 @@ class TestCommand:
     def test_as_json(self, command, shop_file):
         code, out, _ = command(shop_file, "--json")
         reported = json.loads(out)
-        assert (code, reported["opset"], reported["ir_version"]) == (0, 19, 9)
+        assert (code, reported["opset"], reported["ir_version"]) == (0, 20, 9)
         assert reported["inputs"][1] == {"name": "town", "type": "text", "shape": ["samples", 1]}
 
     @pytest.mark.parametrize(

@@ -5,9 +5,10 @@ becomes inputs of a network; outputs are decoded into the user's units and label
 nested tuples of numbers and text, stored as JSON. Messages count rows from 1, without the header.
 """
 
-from gpubp.data._text_values import DESCRIPTIONS, MISSING_TEXTS, Kind
+from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, MISSING_TEXTS, Kind, number_form, read_number
 from gpubp.data.preprocessing._decisions import require_column
 from gpubp.data.preprocessing._facts import MAX_COUNTED
+from gpubp.data.preprocessing._features import lowered
 from gpubp.data.preprocessing._fitting import (
     ColumnOptions,
     FittedTable,
@@ -32,6 +33,7 @@ from gpubp.data.preprocessing._records import (
 )
 from gpubp.data.preprocessing._targets import Task
 from gpubp.data.preprocessing._transform import (
+    FARTHEST,
     Encoded,
     Issue,
     apply,
@@ -45,7 +47,9 @@ from gpubp.data.preprocessing._transform import (
 from gpubp.data.preprocessing._values import as_numbers, read_dates, read_numbers
 
 __all__ = [
+    "BOOL_WORDS",
     "DESCRIPTIONS",
+    "FARTHEST",
     "MAX_COUNTED",
     "MISSING_TEXTS",
     "CategoryColumn",
@@ -78,8 +82,11 @@ __all__ = [
     "fit_preprocessing",
     "from_json",
     "has_target",
+    "lowered",
+    "number_form",
     "preprocessing_of",
     "read_dates",
+    "read_number",
     "read_numbers",
     "require_column",
     "to_json",

@@ -241,7 +241,20 @@ def words_of(text: str) -> set[str]:
     >>> sorted(words_of("Braund, Mr. Owen"))
     ['braund', 'mr', 'owen']
     """
-    return set(_WORD.findall(text.lower()))
+    return set(_WORD.findall(lowered(text)))
+
+
+def lowered(text: str) -> str:
+    """Return a text in lower case, character by character, so that a letter does not depend on its neighbours.
+
+    It differs from ``str.lower`` in two letters: the dotted capital I becomes i, and sigma has one form.
+
+    Examples
+    --------
+    >>> lowered("\u0130stanbul"), lowered("\u03a3\u03a3") == "\u03c3\u03c3"
+    ('istanbul', True)
+    """
+    return text.replace("\u0130", "i").lower().replace("\u03c2", "\u03c3")
 
 
 def feature_fit(decision: Decision, missing: Collection[str], max_categories: int) -> FeatureFit:

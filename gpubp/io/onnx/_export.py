@@ -45,9 +45,9 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
     onnx.ModelProto
         A network's input is ``"X"``, ``(samples, i)``, its output ``"variable"``, ``(samples, j)``, or
         ``(K, samples, j)`` for a stack. A model that was trained on a table has one input per column, ``(samples, 1)``
-        each, numbers in float64 and categories as text; its outputs are ``"label"`` and ``"probabilities"``, or
-        ``"variable"`` in the units of the targets. An output gets an underscore if a column has its name. Equal models
-        give equal bytes.
+        each: numbers in float64, dates as seconds since 1970 in float64, or text. Its outputs are ``"label"`` and
+        ``"probabilities"``, or ``"variable"`` in the units of the targets. An output gets an underscore if a column has
+        its name. Equal models give equal bytes.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
             add_predictions = class_of_largest(class_values(target))
         else:
             add_predictions = rescaled_numbers(target)
-        outputs = add_network(graph, network, host, add_table_inputs(graph, preprocessing.columns))
+        outputs = add_network(graph, network, host, add_table_inputs(graph, preprocessing))
         add_predictions(graph, outputs, n_outputs)
         graph.metadata["targets"] = preprocessing.target_names
     return _finish(graph, network, about, path)

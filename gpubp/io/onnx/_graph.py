@@ -14,8 +14,11 @@ from gpubp.errors import DataError, GpubpError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-OPSET = 19
-"""The first opset that can compare strings."""
+OPSET = 20
+"""The first opset with regular expressions."""
+
+TABLE_DOMAIN, TABLE_OPSET = "ai.onnx.ml", 4
+"""The standard domain of the operators for tables, and the first opset that looks up keys of any type."""
 
 IR_VERSION = 9
 """The version of the file format that belongs to this opset."""
@@ -89,7 +92,7 @@ class Graph:
         self._n_repeats: Counter[str] = Counter()  # of each requested name
         self._output_names: dict[str, str] = {}  # final names of the values that are outputs
         self._nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = []
-        self._constants: list[tuple[str, np.ndarray]] = []
+        self._constants: dict[str, np.ndarray] = {}
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
 
@@ -120,7 +123,7 @@ class Graph:
     def constant(self, array: Any, name: str = "constant") -> str:
         """Add a constant array."""
         name = self._unique(name)
-        self._constants.append((name, np.asarray(array)))
+        self._constants[name] = np.asarray(array)
         return name
 
     def integers(self, *values: int) -> str:
@@ -132,14 +135,30 @@ class Graph:
         return self.constant(np.asarray(value, dtype=self.precision), "number")
 
     def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """Add an operator of the standard ONNX domain with one output."""
+        """Add an operator with one output, of the standard domain unless the attribute `domain` says otherwise."""
+        if operator in ("Add", "Sub", "Mul", "Div") and any(map(self._is_nearly_neutral, inputs)):
+            inputs = tuple(
+                self.node("Expand", value, self.node("Shape", other)) if self._is_nearly_neutral(value) else value
+                for value, other in zip(inputs, reversed(inputs), strict=True)
+            )
         name = self._unique(name or operator.lower())
         self._nodes.append((operator, inputs, name, attributes))
         return name
 
+    def _is_nearly_neutral(self, value: str) -> bool:
+        """Return whether a constant is 0 or 1 only in float32: onnxruntime removes arithmetic with one such number."""
+        array = self._constants.get(value, np.zeros(0))
+        return array.size == 1 and array.dtype == np.float64 and any(np.float32(array) == n != array for n in (0, 1))
+
     def cast(self, value: str, dtype: Any) -> str:
         """Convert a value to another type."""
         return self.node("Cast", value, to=self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+    def lookup(self, value: str, keys: np.ndarray, values: np.ndarray, default: np.ndarray) -> str:
+        """Replace each of the keys by its value, and all others by the default."""
+        tensor = self._onnx.numpy_helper.from_array
+        tables = {"keys_tensor": tensor(keys), "values_tensor": tensor(values), "default_tensor": tensor(default)}
+        return self.node("LabelEncoder", value, domain=TABLE_DOMAIN, **tables)
 
     def slice(self, value: str, start: int, stop: int) -> str:
         """Slice the last axis, from `start` to before `stop`."""
@@ -158,7 +177,7 @@ class Graph:
         DataError
             If the parameters do not fit in one file.
         """
-        n_bytes = sum(array.nbytes for _, array in self._constants)
+        n_bytes = sum(array.nbytes for array in self._constants.values())
         if n_bytes > MAX_BYTES:
             fix = "dtype='float32' would halve that" if self.precision == "float64" else "use a smaller network"
             raise DataError(f"the parameters take {n_bytes:,} bytes, but one ONNX file holds {MAX_BYTES:,}; {fix}")
@@ -168,14 +187,16 @@ class Graph:
             output = output_names.get(name, name)
             input_names = [output_names.get(value, value) for value in inputs]
             nodes.append(helper.make_node(operator, input_names, [output], output, **attributes))
-        constants = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants]
+        uses_tables = any("domain" in attributes for *_, attributes in self._nodes)
+        opsets = {"": OPSET} | ({TABLE_DOMAIN: TABLE_OPSET} if uses_tables else {})
+        constants = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants.items()]
         model: ModelProto = helper.make_model(
             helper.make_graph(nodes, PRODUCER, self._inputs, self._outputs, constants),
             producer_name=PRODUCER,
             producer_version=__version__,
             doc_string=description,
             ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid(domain, opset) for domain, opset in opsets.items()],
         )
         as_json = {name: json.dumps(self.metadata[name], sort_keys=True) for name in sorted(self.metadata)}
         helper.set_model_props(model, as_json)

@@ -1,8 +1,9 @@
 """A table's columns as the inputs of a graph, encoded for the network as in training.
 
-Each column is a separate input, ``(samples, 1)``: float64 with NaN for missing numbers, or text, which is empty or one
-of `MISSING_TEXTS` for a missing category. A graph cannot raise errors about rows as :func:`gpubp.predict_table` does;
-instead, a missing number makes all outputs NaN, and the inputs of an unknown or missing category are all 0.
+Each column is a separate input, ``(samples, 1)``. Numbers and categories that are numbers are float64, dates are
+float64 seconds since 1970, in UTC if they have a time zone, and the rest is text. NaN and infinity are missing, and so
+are empty text and the texts that mean a missing value. A graph cannot report values that do not fit, as
+:func:`gpubp.data.preprocessing.encode` does; it encodes them in the same way.
 """
 
 import math
@@ -11,43 +12,112 @@ from itertools import groupby
 
 import numpy as np
 
-from gpubp.data.preprocessing import MISSING_TEXTS, CategoryColumn, NumberColumn
+from gpubp.data.preprocessing import (
+    FARTHEST,
+    CategoryColumn,
+    DateColumn,
+    FeatureColumn,
+    NumberColumn,
+    Preprocessing,
+    WordsColumn,
+    number_form,
+    read_number,
+)
+from gpubp.io.onnx._dates import add_date_parts
 from gpubp.io.onnx._graph import SAMPLES, TEXT, Graph
+from gpubp.io.onnx._texts import add_bool_forms, is_missing, word_pattern
+
+_MOST_EXACT = 2.0**53
+"""Whole numbers from here on may be rounded in float64."""
 
 
-def add_table_inputs(graph: Graph, columns: Sequence[NumberColumn | CategoryColumn]) -> str:
+def add_table_inputs(graph: Graph, preprocessing: Preprocessing) -> str:
     """Add the columns as inputs to a graph, and return the value of the network's input ``(b, i)``."""
+    columns = preprocessing.columns
     for column in columns:
-        graph.input(column.name, TEXT if isinstance(column, CategoryColumn) else np.float64, (SAMPLES, 1))
-    known = {column.name: list(column.categories) for column in columns if isinstance(column, CategoryColumn)}
-    graph.metadata["categories"] = known  # for programs that refuse others
+        graph.input(column.name, TEXT if _is_text(column) else np.float64, (SAMPLES, 1))
+    # for programs that refuse other categories, or that read dates from text
+    graph.metadata["categories"] = {c.name: list(c.known) for c in columns if isinstance(c, CategoryColumn)}
+    graph.metadata["dates"] = {c.name: c.date_format for c in columns if isinstance(c, DateColumn)}
     blocks: list[str] = []
-    for are_numbers, adjacent in groupby(columns, lambda column: isinstance(column, NumberColumn)):
-        if are_numbers:
-            blocks.append(_standardised(graph, [column for column in adjacent if isinstance(column, NumberColumn)]))
+    for record, adjacent in groupby(columns, type):
+        if record is NumberColumn:  # together, since a table may have thousands
+            numbers = [column for column in adjacent if isinstance(column, NumberColumn)]
+            blocks.append(_scaled(graph, numbers, preprocessing.missing))
         else:
-            blocks += [_one_hot(graph, column) for column in adjacent if isinstance(column, CategoryColumn)]
+            blocks += [_encoded(graph, column, preprocessing.missing) for column in adjacent]
     return graph.concatenate(blocks)
 
 
-def _standardised(graph: Graph, columns: list[NumberColumn]) -> str:
+def _is_text(column: FeatureColumn) -> bool:
+    return isinstance(column, WordsColumn) or (isinstance(column, CategoryColumn) and _as_numbers(column) is None)
+
+
+def _as_numbers(column: CategoryColumn) -> list[float] | None:
+    """Return the categories that training saw as float64; None if they are not numbers, or not exact as such."""
+    if column.kind != "number":
+        return None
+    numbers = [float(text) for text in column.known]
+    return numbers if all(abs(number) < _MOST_EXACT for number in numbers) else None
+
+
+def _encoded(graph: Graph, column: FeatureColumn, missing: Sequence[str]) -> str:
+    if isinstance(column, WordsColumn):
+        found = [graph.node("RegexFullMatch", column.name, pattern=word_pattern(word)) for word in column.words]
+        is_present = graph.node("Not", is_missing(graph, column.name, missing))
+        return graph.cast(graph.node("And", graph.concatenate(found), is_present), graph.precision)
+    if isinstance(column, CategoryColumn):
+        return _one_hot(graph, column, missing)
+    assert isinstance(column, DateColumn)
+    return graph.cast(add_date_parts(graph, column), graph.precision)
+
+
+def _scaled(graph: Graph, columns: Sequence[NumberColumn], missing_texts: Sequence[str]) -> str:
+    """Fill and scale numbers, each beside its indicator of missing values if it has one."""
+    n = len(columns)
     x = graph.concatenate([column.name for column in columns])
-    if any(column.fill is not None for column in columns):
-        fills = [math.nan if column.fill is None else column.fill for column in columns]
-        x = graph.node("Where", graph.node("IsNaN", x), graph.constant(fills, "fills"), x)
+    missing = graph.node("Or", graph.node("IsNaN", x), graph.node("IsInf", x))
+    for number in map(read_number, missing_texts):
+        if number is not None:  # such as -999
+            missing = graph.node("Or", missing, graph.node("Equal", x, graph.constant(np.float64(number))))
+    x = graph.node("Where", missing, graph.constant([column.fill for column in columns], "fills"), x)
     x = graph.node("Sub", x, graph.constant([column.mean for column in columns], "means"))
     x = graph.node("Div", x, graph.constant([column.scale for column in columns], "scales"))
-    return graph.cast(x, graph.precision)
+    x = graph.node("Clip", x, graph.constant(-FARTHEST), graph.constant(FARTHEST))
+    x = graph.cast(x, graph.precision)
+    if not any(column.indicator for column in columns):
+        return x
+    both = graph.concatenate([x, graph.cast(missing, graph.precision)])
+    order = [[place, n + place] if column.indicator else [place] for place, column in enumerate(columns)]
+    return graph.node("Gather", both, graph.integers(*(place for places in order for place in places)), axis=-1)
 
 
-def _one_hot(graph: Graph, column: CategoryColumn) -> str:
-    x = column.name
-    if column.fill is not None:
-        texts = [text for text in MISSING_TEXTS if text not in column.categories]
-        each = graph.node("Equal", x, graph.constant(np.asarray(texts, TEXT), "missing"))
-        missing = graph.cast(
-            graph.node("ReduceMax", graph.cast(each, np.int32), graph.integers(1), keepdims=1), np.bool_
-        )
-        x = graph.node("Where", missing, graph.constant(np.asarray([column.fill], TEXT), "fill"), x)
-    known = graph.constant(np.asarray(column.categories, TEXT), "categories")
-    return graph.cast(graph.node("Equal", x, known), graph.precision)
+def _one_hot(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str]) -> str:
+    """Look up the place of each category, and return 1 there."""
+    x, known = column.name, column.known
+    n_known = len(column.categories) + len(column.groups)
+    other = n_known if column.other else -1
+    missing = n_known + column.other if column.missing else other
+    if (numbers := _as_numbers(column)) is not None:
+        as_missing = [float(text) for text in missing_texts if number_form(text) == text]
+        not_numbers = dict.fromkeys((math.nan, math.inf, -math.inf, *as_missing), missing)
+        places = _places(graph, x, dict(zip(numbers, known.values(), strict=True)) | not_numbers, other)
+    elif column.kind == "bool":  # other words are unreadable, which counts as missing
+        forms = {form: known.get(form, other) for form in ("False", "True")}
+        places = _places(graph, add_bool_forms(graph, x, missing_texts), forms, missing)
+    else:
+        places = _places(graph, x, known, other)
+        if missing != other or column.kind != "text":
+            chosen = is_missing(graph, x, missing_texts)
+            if column.kind == "text":  # a category may be one of the texts for missing values
+                chosen = graph.node("And", chosen, graph.node("Equal", places, graph.constant(float(other))))
+            places = graph.node("Where", chosen, graph.constant(float(missing)), places)
+    return graph.cast(
+        graph.node("Equal", places, graph.constant(np.arange(float(len(column.inputs))))), graph.precision
+    )
+
+
+def _places(graph: Graph, x: str, places: dict[str, int] | dict[float, int], other: int) -> str:
+    """Look up values among the keys; whole numbers in float64, since onnxruntime has no look-up to integers."""
+    keys = np.asarray(list(places), TEXT if isinstance(next(iter(places)), str) else np.float64)
+    return graph.lookup(x, keys, np.asarray(list(places.values()), np.float64), np.asarray([other], np.float64))
