@@ -100,24 +100,46 @@ def test_unusual_text_that_holds_a_table(write, content, expected):
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"),
+    "value",
     [
-        (["1e999"], "infinity; numbers must be finite"),
-        (["inf"], "infinity; numbers must be finite"),
-        (["-Infinity"], "infinity; numbers must be finite"),
-        (['"1,234"', '"12,345,678.9"'], "with separators, such as '1,234': write plain numbers"),
-        (["1'234"], "write plain numbers"),
-        (["old"], "column 'a', row 5 (not counting the header): 'old' is non-numeric text"),
+        "1e999",
+        "inf",
+        "-Infinity",
+        '"1,234"',
+        "1'234",
+        "old",
+        "0x10",
+        "1_0",
     ],
 )
-def test_text_that_resembles_numbers(write, values, expected):
-    """Row 5 is the first after four valid ones; the message says how to write it."""
-    rows = [*["1", "2", "3", "4"], *values] if len(values) == 1 else values * 3
+def test_text_that_resembles_numbers_is_missing_among_numbers(write, value):
+    """It is said, and never read as another number."""
+    rows = [*(str(k % 9) for k in range(40)), value]
     path = write("a.csv", "a,y\n" + "".join(f"{value},{k % 2}\n" for k, value in enumerate(rows)))
-    with pytest.raises(DataError) as caught:
-        prepare_table(path, target="y", test_fraction=0.0, validation_fraction=0.0)
-    assert expected in str(caught.value)
-    assert "column 'a'" in str(caught.value)
+    options = {"target": "y", "test_fraction": 0.0, "validation_fraction": 0.0}
+    preprocessing = prepare_table(path, **options).preprocessing
+    column, summary = preprocessing.columns[0], preprocessing.summaries[0]
+    assert (column.low, column.high, column.indicator) == (0.0, 8.0, True)
+    assert summary.n_missing == 1
+    assert "1 others, such as " in summary.reason
+    with pytest.raises(DataError, match="column 'a': 1 values do not fit, such as "):
+        prepare_table(path, strict=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("values", "highest"),
+    [
+        (['"1,234"', '"12,345,678.9"'], 12345678.9),
+        (['"1.234.567,8"', '"2,5"'], 1234567.8),
+        (["1'234", "2'345"], 2345.0),
+        (['"3,14"', '"2,71"'], 3.14),
+    ],
+)
+def test_numbers_with_separators_are_read_as_they_are_written(write, values, highest):
+    path = write("a.csv", "a,y\n" + "".join(f"{value},{k % 2}\n" for k, value in enumerate(values * 4)))
+    preprocessing = prepare_table(path, target="y", test_fraction=0.0, validation_fraction=0.0).preprocessing
+    assert preprocessing.columns[0].high == highest
+    assert preprocessing.summaries[0].reason.startswith("numbers with ")
 
 
 def test_texts_with_commas_among_words_are_categories(write):
@@ -128,8 +150,7 @@ def test_texts_with_commas_among_words_are_categories(write):
 def test_many_dates_are_recognised(write):
     days = pd.date_range("2020-01-01", periods=150).strftime("%Y-%m-%d")
     path = write("a.csv", "day,y\n" + "".join(f"{day},{k % 2}\n" for k, day in enumerate(days)))
-    with pytest.raises(DataError, match=r"'day' looks like dates.*make columns of numbers"):
-        prepare_table(path, target="y")
+    assert prepare_table(path, target="y").preprocessing.summaries[0].type == "date"
 
 
 # --- size ---

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from gpubp.data import fit_preprocessing, table_from_mapping
-from gpubp.data.preprocessing import apply, fit_incrementally
+from gpubp.data.preprocessing import ColumnOptions, apply, decide_table, fit_columns
 
 polars = pytest.importorskip("polars")
 
@@ -36,29 +36,32 @@ columns = pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
 @columns
 def test_codes_of_many_digits_are_different_categories(column):
     table = table_from_mapping({"c": column, "y": Y})
-    preprocessing = fit_preprocessing(table, categorical=["c"], impute=True)
+    preprocessing = fit_preprocessing(table, categorical=["c"])
     assert preprocessing.columns[0].categories == (str(FIRST), str(SECOND))
     assert preprocessing.columns[0].kind == "number"
-    np.testing.assert_array_equal(apply(preprocessing, table), [[1, 0], [0, 1], [1, 0], [1, 0]])
+    np.testing.assert_array_equal(apply(preprocessing, table), [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]])
     without_missing = table_from_mapping({"c": [SECOND, FIRST], "y": Y[:2]})
-    np.testing.assert_array_equal(apply(preprocessing, without_missing), [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(apply(preprocessing, without_missing), [[0, 1, 0], [1, 0, 0]])
 
 
 @columns
 def test_they_are_numbers_unless_named(column):
     table = table_from_mapping({"c": column, "y": Y})
-    preprocessing = fit_preprocessing(table, impute=True)
+    preprocessing = fit_preprocessing(table, types={"c": "number"})
     assert preprocessing.columns[0].fill == FIRST
     floats = table_from_mapping({"c": [float(FIRST), float(SECOND), np.nan, float(FIRST)], "y": Y})
-    np.testing.assert_array_equal(apply(preprocessing, table), apply(fit_preprocessing(floats, impute=True), floats))
+    np.testing.assert_array_equal(
+        apply(preprocessing, table), apply(fit_preprocessing(floats, types={"c": "number"}), floats)
+    )
 
 
 def test_pieces_with_and_without_missing_values_agree():
     tables = [table_from_mapping({"c": codes, "y": Y[:2]}) for codes in ([FIRST, SECOND], [SECOND, None], [5, None])]
-    pieces = [(table, np.ones(2, dtype=bool)) for table in tables]
-    column = fit_incrementally(pieces, categorical=["c"], impute=True).preprocessing.columns[0]
+    decisions = decide_table(tables, ColumnOptions(categorical=["c"]))
+    fitted = fit_columns(decisions, [(table, np.ones(2, dtype=bool)) for table in tables])
+    column = fitted.preprocessing.columns[0]
     assert column.categories == ("5", str(FIRST), str(SECOND))
-    assert column.fill == str(SECOND)
+    assert column.missing
 
 
 @pytest.mark.parametrize("column", [[1, 2, None], [1, 2**70, None], [FIRST, 0.5, None], [Decimal("0.5"), FIRST, None]])

@@ -24,10 +24,10 @@ OF_PREPARATION = set(inspect.signature(prepare_table).parameters)
 
 
 def fit_table(table, **options):
-    """Prepare and fit in one call, each with its own options; both have the seed."""
+    """Prepare and fit in one call, each with its own options; both have the seed. The scored network is the result."""
     preparation = {name: value for name, value in options.items() if name in OF_PREPARATION}
     fitting = {name: value for name, value in options.items() if name not in OF_PREPARATION or name == "seed"}
-    return tabular.fit_table(prepare_table(table, **preparation), **fitting)
+    return tabular.fit_table(prepare_table(table, **preparation), **{"refit": False} | fitting)
 
 
 def shop(n=120, seed=0):
@@ -241,7 +241,7 @@ def test_scores_of_classes_are_scikit_learns():
     random = np.random.default_rng(0)
     labels = random.integers(0, 2, 30)  # class c is only predicted
     y = random.dirichlet(np.ones(3), 30).astype(np.float32)
-    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), np.eye(3)[labels], y)
+    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0, 0.0),), target), np.eye(3)[labels], y)
     predicted = y.argmax(axis=1)
     hits = predicted == labels
     assert 2 in predicted
@@ -254,7 +254,7 @@ def test_scores_of_classes_are_scikit_learns():
 def test_scores_of_numbers_are_in_their_units():
     target = NumberTarget(("u", "v"), (10.0, -5.0), (2.0, 100.0))
     targets, y = np.asarray([[0.0, 0.0], [1.0, 1.0], [2.0, 5.0]]), np.asarray([[0.5, 0.0], [1.0, 1.0], [2.0, 2.0]])
-    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0),), target), targets, y)
+    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0, 0.0),), target), targets, y)
     assert got["mae u"] == pytest.approx(1.0 / 3)
     assert got["rmse v"] == pytest.approx(300.0 / math.sqrt(3))
     assert got["r2"] == pytest.approx(np.mean([1 - 0.25 / 2.0, 1 - 9.0 / 14.0]))
@@ -289,13 +289,49 @@ def test_numbers_are_predicted_in_the_units_of_the_target():
     assert result.scores["test"]["rmse"] < 10.0
 
 
-def test_missing_features_are_filled_on_request():
+def test_missing_features_are_filled():
     table = shop()
     table["income"][3] = np.nan
-    with pytest.raises(DataError, match="'income'"):
-        fit_table(table, **CPU)
-    model = fit_table(table, impute=True, epochs=2, **CPU).model
+    table["town"] = np.where(np.arange(120) % 9 == 0, None, table["town"])
+    prepared = prepare_table(table)
+    rows = np.array(prepared.parts["train"])
+    assert prepared.preprocessing.columns[1].indicator == (3 in rows)
+    assert prepared.preprocessing.columns[2].missing
+    model = fit_table(table, epochs=2, **CPU).model
     assert len(predict_table(model, table, **CPU)["buys"]) == 120
+    with pytest.raises(DataError, match="column 'income': 1 values are missing; column 'town': 14 values are missing"):
+        fit_table(table, strict=True, **CPU)
+
+
+def test_rows_without_a_target_are_left_out():
+    table = shop()
+    table["buys"] = np.where(np.arange(120) % 10 == 3, None, table["buys"])
+    prepared = prepare_table(table)
+    assert sum(prepared.rows.values()) == len(prepared.X) == len(prepared.targets) == 108
+    assert prepared.preprocessing.summaries[-1].n_missing == 12
+    assert np.isfinite(prepared.X).all()
+    assert sum(fit_table(table, epochs=2, **CPU).rows.values()) == 108
+    with pytest.raises(DataError, match="12 rows lack the target 'buys'"):
+        prepare_table(table, strict=True)
+    with pytest.raises(DataError, match="has no values"):
+        prepare_table(table | {"buys": [None] * 120})
+
+
+def test_a_model_predicts_what_training_did_not_see():
+    model = fit_table(shop(), epochs=5, **CPU).model
+    new = {
+        "age": ["old", None, 7],
+        "income": [1e300, "5 EUR", "30"],
+        "town": ["Paris", None, 3],
+        "member": [2, "yes", "?"],
+    }
+    predictions = predict_table(model, new, **CPU)
+    assert set(predictions["buys"]) <= {"no", "yes"}
+    assert np.isfinite(predictions["buys=yes"]).all()
+    for strict in ({"town": ["Paris"]}, {"age": [None]}, {"income": ["5 EUR"]}):
+        row = {name: [values[0]] for name, values in shop().items()} | strict
+        with pytest.raises(DataError, match=f"in column '{next(iter(strict))}', first row 1"):
+            predict_table(model, row, strict=True, **CPU)
 
 
 def test_counts_are_not_centred_for_the_poisson_loss():

@@ -247,15 +247,6 @@ def prepare_stream(
     n_rows = int(np.sum(tables.counts))
     fractions = (min(validation_fraction, MAX_VALIDATION_ROWS / n_rows), test_fraction)
 
-    without_target: list[NDArray[np.intp]] = []
-
-    def splits(first: int, n: int) -> NDArray[np.int8]:
-        assigned = assign_splits(first, n, fractions, seed)
-        if without_target:
-            rows = np.concatenate(without_target)
-            assigned[rows[(rows >= first) & (rows < first + n)] - first] = NONE
-        return assigned
-
     current: Piece | None = None
 
     def pieces() -> Iterator[Piece]:
@@ -265,13 +256,14 @@ def prepare_stream(
             current = None  # an error from here on concerns another piece, or the whole table
 
     held_out: list[Piece] = []
+    without_target = [np.empty(0, dtype=np.intp)]
 
     def training_pieces(decisions: TableDecisions) -> Iterator[tuple[Table, NDArray[np.bool_]]]:
         for piece in pieces():
             present = decisions.target.present(piece.table)
-            if not present.all():
-                without_target.append(piece.number + np.flatnonzero(~present))
-            row_splits = splits(piece.number, piece.table.n_rows)
+            without_target.append(piece.number + np.flatnonzero(~present))
+            row_splits = assign_splits(piece.number, piece.table.n_rows, fractions, seed)
+            row_splits[~present] = NONE
             if (row_splits == VALIDATION).any():
                 held_out.append(piece._replace(table=piece.table.select(row_splits == VALIDATION)))
             yield piece.table, row_splits == TRAIN
@@ -282,6 +274,14 @@ def prepare_stream(
         fitted = fit_columns(decisions, training_pieces(decisions))
     except DataError as error:
         raise error if current is None else in_file(error, current.origin) from error
+    left_out = np.sort(np.concatenate(without_target))
+
+    def splits(first: int, n: int) -> NDArray[np.int8]:
+        assigned = assign_splits(first, n, fractions, seed)
+        start, stop = np.searchsorted(left_out, [first, first + n])
+        assigned[left_out[start:stop] - first] = NONE
+        return assigned
+
     blocks = zip(np.cumsum(tables.counts) - tables.counts, tables.counts, strict=True)
     counts = np.asarray([np.bincount(splits(int(first), int(n)), minlength=4) for first, n in blocks])
     rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=False))
