@@ -141,7 +141,7 @@ def test_examples_take_these_keywords(script):
 
 def test_the_page_about_tables_lists_their_formats():
     page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
-    listed = page[page.index("## Reading") : page.index("## What a column holds")]
+    listed = page[page.index("## Reading") : page.index("## What a column is")]
     assert [suffix for suffix in (*SUFFIXES, *COMPRESSIONS) if f"`{suffix}`" not in listed] == []
     assert [name for name in inspect.signature(read_table).parameters if f"`{name}`" not in listed][1:] == []
 
