@@ -255,7 +255,7 @@ def test_a_file_that_changes_while_it_is_read(path, grows):
 def model_of(about=None, names=("a", "b"), classes=("no", "yes")):
     from gpubp.data.preprocessing import ClassTarget, NumberColumn, Preprocessing, to_json
 
-    columns = tuple(NumberColumn(name, 0.0, 1.0) for name in names)
+    columns = tuple(NumberColumn(name, 0.0, 1.0, 0.0) for name in names)
     network = Network((len(names), 2), output_activation="softmax", loss="cross_entropy")
     preprocessing = to_json(Preprocessing(columns, ClassTarget("t", classes)))
     return {"network": network, "theta": initial_weights(network), "preprocessing": preprocessing, "about": about or {}}
@@ -310,7 +310,7 @@ def test_preprocessing_that_scales_beyond_all_numbers_is_an_error_and_no_warning
     from gpubp.data.preprocessing import NumberColumn, NumberTarget, Preprocessing, to_json
 
     network = Network((1, 1))
-    preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0),), NumberTarget(("t",), (1e308,), (1e308,)))
+    preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), NumberTarget(("t",), (1e308,), (1e308,)))
     save_model(path, network, np.asarray([9.0, 9.0], "float32"), preprocessing=to_json(preprocessing))
     with pytest.raises(DataError, match="beyond the range of numbers"):
         predict_table(load_model(path), {"a": [1.0]}, device="cpu")
