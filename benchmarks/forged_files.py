@@ -242,8 +242,8 @@ def valid_models():
     from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, NumberTarget, Preprocessing, to_json
     from gpubp.nn.architectures import with_blocks
 
-    numbers = (NumberColumn("age", 40.0, 10.0), NumberColumn("pay", 3.0, 0.5, 2.5))
-    town = CategoryColumn("town", ("Bonn", "Köln"), "Bonn")
+    numbers = (NumberColumn("age", 40.0, 10.0, 0.0), NumberColumn("pay", 3.0, 0.5, 2.5))
+    town = CategoryColumn("town", ("Bonn", "Köln"))
     classes = Preprocessing((numbers[0], town), ClassTarget("buys", ("no", "yes")), ("id",))
     whole = Preprocessing(numbers, ClassTarget("k", ("-1", "2", "30"), "int"))
     several = Preprocessing(numbers, NumberTarget(("a", "b"), (0.0, 1.0), (1.0, 2.0)))
