@@ -575,6 +575,28 @@ class TestRunner:
         assert model.state.updates == (1 if before else N_SAMPLES)
         assert np.any(model.theta != self.theta)
 
+    def test_an_error_before_the_first_step_leaves_the_model_alone(self, runner, monkeypatch):
+        def fail(*_):
+            raise MemoryError
+
+        model = ModelState(self.theta, self.optimizer.init(np, self.theta))
+        monkeypatch.setattr(threads.Crew, "run", fail)
+        with pytest.raises(MemoryError):
+            runner(model, ArrayBatches(BACKEND, self.given, 4))
+        assert model.theta is self.theta
+        assert model.state.updates == 0
+
+    @pytest.mark.parametrize("theta", [np.asfortranarray, lambda theta: np.repeat(theta, 2, axis=-1)[..., ::2]])
+    def test_parameters_in_other_than_rows(self, theta):
+        network, thetas = Network((3, 4, 2)), []
+        given = initial_weights(network, range(3), dtype="float64")
+        for start in (given, theta(given)):
+            run_epoch = engine_epoch_runner(Objective(network), momentum(), "float64", None)
+            model = ModelState(start, momentum().init(np, given))
+            run_epoch(model, ArrayBatches(BACKEND, samples(network, "float64"), 4))
+            thetas.append(model.theta)
+        np.testing.assert_array_equal(thetas[0], thetas[1])
+
     def test_parameters_that_are_held_in_turn_need_no_new_memory(self, runner):
         """The loop holds those of the epoch before and of the best one."""
         model, made, best = ModelState(self.theta, self.optimizer.init(np, self.theta)), [], None

@@ -29,6 +29,7 @@ from gpubp.engine.cpu.structures import (
     address,
     functions_of,
     has_loss,
+    in_rows,
     network_plan,
     new_memory,
     set_arrays,
@@ -132,6 +133,7 @@ class EngineEpochRunner:
         n_epochs = epochs_of(batches)
         sizes, parts = place.divide(batches)
         results, epochs = place.results(n_epochs * len(sizes)), model.epoch + np.arange(n_epochs)
+        start = in_rows(model.theta)
         state, theta = self._own_state(model), self._own_theta(model)
         epochs_done = np.reshape(np.add.outer(epochs, parts), (-1, *parts.shape[1:]))
         settings = self.update.settings(state, epochs_done, self.dtype, self.objective.l2)
@@ -142,7 +144,7 @@ class EngineEpochRunner:
         outputs = self._room_for_outputs(batches, place.size, stack)
         dropout = batches.dropout
         keys = None if dropout is None else halves(dropout.key, stack)
-        model.theta, model.state = theta, state
+        model.state = state
         request = Request(
             n_networks=stack[0] if stack else 1,
             n_samples=batches.n_samples if own is None else batches.samples.x.shape[-2],
@@ -160,6 +162,7 @@ class EngineEpochRunner:
             window=place.window,
             batch=place.size,
             theta=address(theta),
+            start=address(start),
             first=address(first),
             second=address(second),
             n_steps=results.n_steps,
@@ -186,7 +189,8 @@ class EngineEpochRunner:
                 run(request)
             finally:  # an error or Ctrl-C may come before the steps are taken
                 if not np.any(np.isnan(results.weights[..., end - 1])):
-                    model.state = self.update.after(model.state, end - begin)
+                    model.theta, model.state = theta, self.update.after(model.state, end - begin)
+            request.start = None
         self.own_state = model.state
         result = self._result(results, np.concatenate([sizes] * n_epochs), stack, same_weights, outputs)
         return result if shared is None else shared.result(result)
@@ -235,13 +239,12 @@ class EngineEpochRunner:
         return type(model.state)(*copied)
 
     def _own_theta(self, model: ModelState) -> np.ndarray:
-        """Copy the parameters, since others may hold those of the epoch before; reuse an array that nobody holds."""
+        """Return memory for the parameters, since others may hold those of the epoch before: an array nobody holds."""
         theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_NOBODY_ELSE), None)
         if theta is None:
             theta = np.empty(model.theta.shape, self.dtype)
         # the present ones, those before and the best ones may be held in turn, and new memory is slow
         self.own_thetas = [theta, *(own for own in self.own_thetas if own is not theta)][:3]
-        np.copyto(theta, model.theta)
         return theta
 
     def _workplace(self, batches: ArrayBatches | PerNetworkBatches, stack: tuple[int, ...]) -> "Workplace":

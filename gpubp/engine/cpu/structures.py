@@ -57,7 +57,7 @@ class Request(ctypes.Structure):
             "order_apart": _INTEGER,
             "own": _POINTER,
             "window batch": _INTEGER,
-            "theta first second": _POINTER,
+            "theta first second start": _POINTER,
             "n_steps": _INTEGER,
             "settings": _POINTER,
             "n_settings settings_apart": _INTEGER,

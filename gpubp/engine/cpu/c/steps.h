@@ -700,9 +700,19 @@ static int outputs_of_all(struct team* team, const struct request* asked) {
     return 1;
 }
 
+/* Copy a share's part of the parameters to start from. */
+static void copy_start(const struct team* team, const struct request* asked, integer share) {
+    const struct range mine = share_of(team->plan->n_parameters, share, team->plan->n_shares);
+    memcpy((real*)asked->theta + mine.low, (const real*)asked->start + mine.low, (size_t)mine.n * sizeof(real));
+}
+
 /* Take the steps of a request for one network; 0 where another thread never comes. */
 static int take_steps(struct team* team, const struct request* asked) {
     const struct plan* plan = team->plan;
+    if (asked->start) {
+        EACH_SHARE(team, share) copy_start(team, asked, share);
+        if (!everyone(team)) return 0;
+    }
     EACH_SHARE(team, share) {
         asked->finite[share] = 1;
         if (plan->apart) move_first_layer(team, asked, share, 0);
@@ -746,6 +756,7 @@ static struct request for_network(const struct plan* plan, const struct request*
     }
     one.own = NULL;
     one.theta = moved((void*)asked->theta, parameters);
+    one.start = moved((void*)asked->start, parameters);
     one.first = moved((void*)asked->first, parameters);
     one.second = moved((void*)asked->second, parameters);
     one.gradient = moved(asked->gradient, parameters);
@@ -785,6 +796,7 @@ static void train_some(struct team* team, const struct request* asked, integer l
         for (integer network = low; network < high; ++network) {
             struct request one = for_network(team->plan, asked, network);
             one.begin = begin;
+            if (begin > asked->begin) one.start = NULL;
             one.end = begin + window < asked->end ? begin + window : asked->end;
             if (asked->window) {
                 const integer* const order = one.order;
