@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import subprocess
+import sys
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -16,7 +18,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import epoch as engine_epoch
-from gpubp.engine.cpu import thread_choice, threads
+from gpubp.engine.cpu import library, structures, thread_choice, threads
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
 from gpubp.engine.cpu.outputs import engine_outputs
 from gpubp.engine.cpu.structures import address, functions_of, in_rows
@@ -452,6 +454,35 @@ class TestOutputs:
         assert_agree(engine_outputs(network, theta, x), output_layer(np, network, theta, x).y, "forward")
 
 
+@pytest.mark.parametrize("sizes", [(3, 5, 2), (70, 90, 4)])
+@pytest.mark.parametrize("n_samples", [1, 2, 17, 255, 257, 300])
+def test_parts_agree_with_the_whole(sizes, n_samples, dtype):
+    """Not to the bit: BLAS adds in another order if there are fewer rows."""
+    network = Network(sizes, activation="tanh")
+    x = np.random.default_rng(0).normal(size=(600, sizes[0])).astype(dtype)
+    theta = initial_weights(network, 0, dtype=dtype)
+    part = slice(600 - n_samples, 600)
+    assert_agree(engine_outputs(network, theta, x[part]), engine_outputs(network, theta, x)[part], "forward")
+
+
+def test_layers_too_wide_for_blas_are_left_to_numpy(dtype):
+    wide = Network((2**31, 1))
+    assert structures.network_plan(wide, functions_of(dtype), library.gemm(dtype)) is None
+    batch = Batch(np.broadcast_to(np.zeros(1, dtype), (2**31, 1)), np.broadcast_to(np.zeros(1, dtype), (2**31, 1)))
+    objective, plain = Objective(Network((1, 1))), object()
+    runner = engine_epoch_runner(objective, adam(), dtype, lambda: lambda *given: plain)
+    theta = np.zeros(2, dtype)
+    assert runner(ModelState(theta, adam().init(np, theta)), ArrayBatches(BACKEND, batch, 2**31)) is plain
+
+
+def test_a_fit_without_assertions():
+    code = (
+        "import gpubp; gpubp.train(gpubp.Network((1, 2, 1)), [[1.0]], [[1.0]], epochs=1, device='cpu'); print('done')"
+    )
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
 def test_arrays_whose_addresses_are_passed():
     array = np.arange(12.0).reshape(3, 4)
     assert in_rows(array) is array
@@ -737,7 +768,7 @@ def apply(name, x):
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     value = ctypes.CFUNCTYPE(None, kind, integer, integer, integer, pointer, pointer)
     y = np.empty_like(x)
-    find = functions.find(b"value", name.partition("(")[0].encode())
+    find = functions.find(b"value " + name.partition("(")[0].encode())
     value(find)(1.0, 1, len(x), len(x), address(x), address(y))
     return y
 

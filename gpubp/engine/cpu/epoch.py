@@ -23,16 +23,17 @@ from gpubp.engine.cpu.given import (
 from gpubp.engine.cpu.processes import SharedSteps
 from gpubp.engine.cpu.settings import EngineUpdate, engine_update
 from gpubp.engine.cpu.structures import (
+    LIMIT_OF_BLAS,
     Functions,
     Plan,
     Request,
     address,
     functions_of,
-    has_loss,
     in_rows,
     network_plan,
     new_memory,
     set_arrays,
+    set_loss,
 )
 from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.cpu.threads import Crew, threads_allowed
@@ -71,9 +72,9 @@ def engine_epoch_runner(
     """Make the runner of the compiled engine, or the plain one if the engine lacks a function that is needed."""
     functions, update = functions_of(dtype), engine_update(optimizer, dtype)
     plan = network_plan(objective.network, functions, library.gemm(dtype))
-    if plan is None or update is None or not has_loss(objective.network, functions, plan):
+    if plan is None or update is None or not set_loss(plan, objective.network, functions):
         return make_plain()
-    return EngineEpochRunner(objective, update, dtype, functions, make_plain, outputs_wanted)
+    return EngineEpochRunner(objective, update, dtype, functions, plan, make_plain, outputs_wanted)
 
 
 class EngineEpochRunner:
@@ -87,11 +88,12 @@ class EngineEpochRunner:
         update: EngineUpdate,
         dtype: str,
         functions: Functions,
+        plan: Plan,
         make_plain: Callable[[], EpochRunner],
         outputs_wanted: bool = False,
     ) -> None:
         self.objective, self.update, self.dtype, self.functions = objective, update, np.dtype(dtype), functions
-        self.make_plain, self.outputs_wanted = make_plain, outputs_wanted
+        self.plan, self.make_plain, self.outputs_wanted = plan, make_plain, outputs_wanted
         self.plain: EpochRunner | None = None  # made when it is needed: it holds as many numbers as the network
         self.place: Workplace | None = None
         self.own_state: Any = None
@@ -118,6 +120,8 @@ class EngineEpochRunner:
         """Return why batches are trained on the plain path, None if they are not."""
         if not isinstance(batches, ArrayBatches | PerNetworkBatches) or not batches.samples.x.shape[-2]:
             return "they are not in arrays"
+        if min(batches.size, batches.samples.x.shape[-2]) >= LIMIT_OF_BLAS:
+            return "a batch has too many samples for BLAS"
         if model.theta.ndim > 2:
             return "a stack has two dimensions"
         if is_sparse(batches.samples.x) and any(below == 0 for below, _ in self.objective.network.skips):
@@ -299,11 +303,9 @@ class EngineEpochRunner:
     ) -> Plan:
         """Describe the steps on batches of one kind."""
         objective, network = self.objective, self.objective.network
-        plan = network_plan(network, self.functions, library.gemm(str(self.dtype)))
-        assert plan is not None  # as when the runner was made
-        assert has_loss(network, self.functions, plan)
+        plan = Plan.from_buffer_copy(self.plan)
         ties = _ties(network)
-        plan.update = self.functions.find(b"update", self.update.name.encode())
+        plan.update = self.functions.find(b"update " + self.update.name.encode())
         plan.mean = objective.reduction == "mean"
         plan.squares_wanted = objective.penalised and objective.penalty_reported
         plan.clipped = self.update.max_norm is not None

@@ -111,7 +111,7 @@ struct mailbox;
 
 struct functions {
     integer size_of_plan, size_of_request, size_of_samples;
-    void* (*find)(const char* table, const char* name);     /* "value", "derivative", "loss", "update" */
+    void* (*find)(const char* name);                         /* such as "value tanh" */
     integer (*prepare)(const struct plan*);                  /* lay out the room if there is one; how many bytes it needs */
     void (*train)(const struct plan*, const struct request*, struct mailbox*, integer thread);
     void (*outputs)(const struct plan*, const struct samples*, struct mailbox*, integer thread);

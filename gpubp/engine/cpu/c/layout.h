@@ -120,12 +120,15 @@ static void lay_out(const struct plan* plan, struct layout* at) {
     at->of_team = end;
 }
 
-/* Where a team, and a share or a thread of it, has its numbers. */
+/* How many bytes the layout itself has, before the first team. */
+static size_t size_of_head(const struct plan* plan) {
+    const integer n_parts = plan->parts_at[plan->n_layers];
+    return lines(sizeof(struct layout) + (size_t)(4 * plan->n_layers + n_parts) * sizeof(integer));
+}
+
+/* Where a team has its numbers. */
 static char* team_at(const struct plan* plan, const struct layout* at, integer team) {
-    const size_t head = lines(
-        sizeof(struct layout) + (size_t)(4 * plan->n_layers + plan->parts_at[plan->n_layers]) * sizeof(integer)
-    );
-    return (char*)plan->room + head + (size_t)team * at->of_team;
+    return (char*)plan->room + size_of_head(plan) + (size_t)team * at->of_team;
 }
 
 #ifdef __SANITIZE_ADDRESS__
@@ -149,16 +152,14 @@ static void forbid_gaps(const struct plan* plan, const struct layout* at) {
 static integer prepare(const struct plan* plan) {
     struct layout none;
     const integer n_layers = plan->n_layers, n_parts = plan->parts_at[n_layers];
-    const size_t head = lines(sizeof(struct layout) + (size_t)(4 * n_layers + n_parts) * sizeof(integer));
-    integer* arrays = (integer*)((char*)plan->room + sizeof(struct layout));
-    integer* scratch = plan->room ? arrays : (integer*)calloc((size_t)(4 * n_layers + n_parts), sizeof(integer));
-    if (!scratch) return -1;
+    integer unused[4 * n_layers + n_parts];
+    integer* const arrays = plan->room ? (integer*)((char*)plan->room + sizeof(struct layout)) : unused;
     struct layout* at = plan->room ? (struct layout*)plan->room : &none;
-    at->rows = scratch;
-    at->starts = scratch + n_layers;
-    at->own = scratch + 2 * n_layers;
-    at->common = scratch + 3 * n_layers;
-    at->has_signals = scratch + 4 * n_layers;
+    at->rows = arrays;
+    at->starts = arrays + n_layers;
+    at->own = arrays + 2 * n_layers;
+    at->common = arrays + 3 * n_layers;
+    at->has_signals = arrays + 4 * n_layers;
 #ifdef __SANITIZE_ADDRESS__
     n_gaps = 0;
 #endif
@@ -166,9 +167,7 @@ static integer prepare(const struct plan* plan) {
 #ifdef __SANITIZE_ADDRESS__
     if (plan->room) forbid_gaps(plan, at);
 #endif
-    const size_t all = head + (size_t)plan->n_teams * at->of_team;
-    if (!plan->room) free(scratch);
-    return (integer)all;
+    return (integer)(size_of_head(plan) + (size_t)plan->n_teams * at->of_team);
 }
 
 #endif
