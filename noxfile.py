@@ -121,6 +121,27 @@ def tests_clients(session):
 
 
 @nox.session
+def tests_sanitized(session):
+    """Run the tests of the engine, many random ones among them, on builds that end at the first error of memory.
+
+    GCC is needed; each instruction set of this CPU is tested. CI runs it weekly.
+    """
+    flags = "-g -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    session.install(*group("test"), ".[cli]", env={"CC": "gcc", "CFLAGS": flags})
+    sanitizer = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True).strip()
+    environment = {"LD_PRELOAD": sanitizer, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": "print_stacktrace=1"}
+    code = "from gpubp.engine.cpu import library; print(*library._supported())"
+    variants = session.run("python", "-P", "-c", code, env=environment, silent=True).split()
+    shown = "--capture=sys"  # not what the sanitizer writes when it ends the process
+    for variant in variants:
+        environment |= {"GPUBP_COMPILED": "always", "GPUBP_INSTRUCTIONS": variant}
+        run_tests(session, "tests/engine", "--ignore-glob=*/test_cuda*", shown, env=environment)
+        run_tests(session, "tests/engine/test_fuzz.py", "--hypothesis-profile=many", shown, env=environment)
+    others = ("tests/estimators", "tests/regressions/test_changed_models.py")
+    run_tests(session, *others, shown, env=environment | {"GPUBP_INSTRUCTIONS": variants[0]})
+
+
+@nox.session
 def tests_mpi(session):
     """Run only the tests of training in several processes."""
     install(session, "cli", *group("test"), *group("mpi-test"))

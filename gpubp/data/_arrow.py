@@ -84,7 +84,14 @@ def _cast(texts: Any) -> NDArray[Any] | None:
             numbers = texts.cast(dtype)
         except pyarrow.ArrowInvalid:
             continue
-        if dtype == pyarrow.int64() and compute.any(compute.match_substring_regex(texts, "[xX]")).as_py():
+        has_x = dtype == pyarrow.int64() and _may_have_x(texts)
+        if has_x and compute.any(compute.match_substring_regex(texts, "[xX]")).as_py():
             return None  # hexadecimal
         return np.asarray(numbers)
     return None
+
+
+def _may_have_x(texts: Any) -> bool:
+    """Return whether the bytes of a column of text, or others next to them, have an x; a fast check."""
+    buffers = [chunk.buffers()[-1] for chunk in getattr(texts, "chunks", [texts])]
+    return any(letter in bytes(buffer) for buffer in buffers if buffer is not None for letter in (b"x", b"X"))

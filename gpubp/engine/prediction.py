@@ -52,6 +52,11 @@ def predict(
     DeviceError
         If the device cannot be used, or fails; the message names the cause and the fix.
 
+    Notes
+    -----
+    The last digits of an output depend on how many samples are predicted together: BLAS adds in an order that suits the
+    number of rows.
+
     Examples
     --------
     >>> import numpy as np

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, to_backend
+from gpubp.backends.backend import Backend
 from gpubp.backends.sparse_matmul import samples_of
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine.plain.dropout import Dropout
@@ -38,12 +38,6 @@ class TrainingSamples(NamedTuple):
         """Take consecutive samples."""
         weights = None if self.sample_weight is None else self.sample_weight[rows]
         return Batch(samples_of(self.x, rows, self.precision), self.targets[rows, :], weights)
-
-    def take(self, rows: np.ndarray) -> Batch:
-        """Take rows of a sparse x by number."""
-        xp, indices = self.backend.xp, to_backend(self.backend, rows)
-        weights = None if self.sample_weight is None else xp.take(self.sample_weight, indices, axis=0)
-        return Batch(samples_of(self.x, rows, self.precision), xp.take(self.targets, indices, axis=0), weights)
 
 
 class BatchesInOrder:

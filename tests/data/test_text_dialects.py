@@ -119,6 +119,8 @@ def test_a_table_comes_back_from_any_dialect(tmp_path_factory, written):
         ("5.1,setosa\n4.9,setosa\n", {"column_1": [5.1, 4.9], "column_2": ["setosa"] * 2}, "there is no header"),
         ("p,x\ne,x\np,y\ne,y\n", {"column_1": ["p", "e"] * 2, "column_2": ["x", "x", "y", "y"]}, "is no header"),
         ("town,1990,1991\nBonn,3,4\n", {"town": ["Bonn"], "1990": [3], "1991": [4]}, None),
+        ("town,1990,1995\nBonn,3,4\n", {"town": ["Bonn"], "1990": [3], "1995": [4]}, None),
+        (",142.24,144.78\na,3,4\n", {"unnamed_1": ["a"], "142.24": [3], "144.78": [4]}, "named unnamed_1"),
         ("1stFlr,2ndFlr,age\n3,4,5\n", {"1stFlr": [3], "2ndFlr": [4], "age": [5]}, None),
         ("# by hand\na,b\n1,2\n# later\n3,4\n", {"a": [1, 3], "b": [2, 4]}, "lines that begin with # are left out"),
         ("a,b\n1,2\n# later, on\n# later\n3,4\n", {"a": [1, 3], "b": [2, 4]}, None),

@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import subprocess
+import sys
 import weakref
 from dataclasses import replace
 from functools import partial
@@ -16,7 +18,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import epoch as engine_epoch
-from gpubp.engine.cpu import thread_choice, threads
+from gpubp.engine.cpu import library, structures, thread_choice, threads
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
 from gpubp.engine.cpu.outputs import engine_outputs
 from gpubp.engine.cpu.structures import address, functions_of, in_rows
@@ -452,6 +454,35 @@ class TestOutputs:
         assert_agree(engine_outputs(network, theta, x), output_layer(np, network, theta, x).y, "forward")
 
 
+@pytest.mark.parametrize("sizes", [(3, 5, 2), (70, 90, 4)])
+@pytest.mark.parametrize("n_samples", [1, 2, 17, 255, 257, 300])
+def test_parts_agree_with_the_whole(sizes, n_samples, dtype):
+    """Not to the bit: BLAS adds in another order if there are fewer rows."""
+    network = Network(sizes, activation="tanh")
+    x = np.random.default_rng(0).normal(size=(600, sizes[0])).astype(dtype)
+    theta = initial_weights(network, 0, dtype=dtype)
+    part = slice(600 - n_samples, 600)
+    assert_agree(engine_outputs(network, theta, x[part]), engine_outputs(network, theta, x)[part], "forward")
+
+
+def test_layers_too_wide_for_blas_are_left_to_numpy(dtype):
+    wide = Network((2**31, 1))
+    assert structures.network_plan(wide, functions_of(dtype), library.gemm(dtype)) is None
+    batch = Batch(np.broadcast_to(np.zeros(1, dtype), (2**31, 1)), np.broadcast_to(np.zeros(1, dtype), (2**31, 1)))
+    objective, plain = Objective(Network((1, 1))), object()
+    runner = engine_epoch_runner(objective, adam(), dtype, lambda: lambda *given: plain)
+    theta = np.zeros(2, dtype)
+    assert runner(ModelState(theta, adam().init(np, theta)), ArrayBatches(BACKEND, batch, 2**31)) is plain
+
+
+def test_a_fit_without_assertions():
+    code = (
+        "import gpubp; gpubp.train(gpubp.Network((1, 2, 1)), [[1.0]], [[1.0]], epochs=1, device='cpu'); print('done')"
+    )
+    done = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
+
+
 def test_arrays_whose_addresses_are_passed():
     array = np.arange(12.0).reshape(3, 4)
     assert in_rows(array) is array
@@ -574,6 +605,28 @@ class TestRunner:
         # the first call takes one step, the second all others
         assert model.state.updates == (1 if before else N_SAMPLES)
         assert np.any(model.theta != self.theta)
+
+    def test_an_error_before_the_first_step_leaves_the_model_alone(self, runner, monkeypatch):
+        def fail(*_):
+            raise MemoryError
+
+        model = ModelState(self.theta, self.optimizer.init(np, self.theta))
+        monkeypatch.setattr(threads.Crew, "run", fail)
+        with pytest.raises(MemoryError):
+            runner(model, ArrayBatches(BACKEND, self.given, 4))
+        assert model.theta is self.theta
+        assert model.state.updates == 0
+
+    @pytest.mark.parametrize("theta", [np.asfortranarray, lambda theta: np.repeat(theta, 2, axis=-1)[..., ::2]])
+    def test_parameters_in_other_than_rows(self, theta):
+        network, thetas = Network((3, 4, 2)), []
+        given = initial_weights(network, range(3), dtype="float64")
+        for start in (given, theta(given)):
+            run_epoch = engine_epoch_runner(Objective(network), momentum(), "float64", None)
+            model = ModelState(start, momentum().init(np, given))
+            run_epoch(model, ArrayBatches(BACKEND, samples(network, "float64"), 4))
+            thetas.append(model.theta)
+        np.testing.assert_array_equal(thetas[0], thetas[1])
 
     def test_parameters_that_are_held_in_turn_need_no_new_memory(self, runner):
         """The loop holds those of the epoch before and of the best one."""
@@ -715,7 +768,7 @@ def apply(name, x):
     integer, pointer = ctypes.c_int64, ctypes.c_void_p
     value = ctypes.CFUNCTYPE(None, kind, integer, integer, integer, pointer, pointer)
     y = np.empty_like(x)
-    find = functions.find(b"value", name.partition("(")[0].encode())
+    find = functions.find(b"value " + name.partition("(")[0].encode())
     value(find)(1.0, 1, len(x), len(x), address(x), address(y))
     return y
 

@@ -18,8 +18,8 @@ def split_part(path: str | PathLike[str]) -> tuple[Path, str | None]:
 
     Examples
     --------
-    >>> split_part("shop.db::sales"), split_part("a::b.csv")
-    ((PosixPath('shop.db'), 'sales'), (PosixPath('a::b.csv'), None))
+    >>> [(str(path), part) for path, part in map(split_part, ("shop.db::sales", "a::b.csv"))]
+    [('shop.db', 'sales'), ('a::b.csv', None)]
     """
     text = fspath(path)
     file, colons, part = text.rpartition("::")

@@ -66,7 +66,8 @@ def has_header(row: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     if not rows:
         numbers = sum(_is_number(text) for text in row)
         return not numbers or _counts_up(row)
-    return _votes(row, rows) >= 0 or _counts_up(row)
+    names_no_index = len(row) > 1 and not row[0] and all(other and other[0] for other in rows)
+    return names_no_index or _votes(row, rows) >= 0 or _counts_up(row)
 
 
 def choose_names(header: Sequence[str] | None, rows: Sequence[Sequence[str]], n_fields: int) -> Names:
@@ -191,6 +192,6 @@ def _counts_up(row: Sequence[str]) -> bool:
     if len(numbers) < 2 or len(numbers) + n_texts < len(row):
         return False
     steps = {later - sooner for sooner, later in pairwise(numbers)}
-    follows = steps == {1}
-    is_count = numbers[0] in (0, 1) and len(row) > 3
-    return follows and (is_count or (1800 <= numbers[0] <= 2100 and n_texts > 0))
+    is_count = steps == {1} and numbers[0] in (0, 1) and len(row) > 3
+    are_years = len(steps) == 1 and min(steps) > 0 and 1800 <= numbers[0] < numbers[-1] <= 2100 and n_texts > 0
+    return is_count or are_years

@@ -4,6 +4,7 @@ import codecs
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -20,6 +21,7 @@ from gpubp.data.table import NO_HEADER, RawTable
 from gpubp.errors import DataError
 
 _BLOCK_BYTES = 1 << 20
+_MIN_BYTES_OF_THREADS = 1 << 24
 
 
 class NotUtf8(DataError):
@@ -67,7 +69,9 @@ def read_layout(file: BinaryIO, options: TextOptions | None, expected: str, sour
     return layout
 
 
-def parse_rows(blocks: Iterable[bytes], layout: Layout, source: str, first_row: int = 0, size: int = 0) -> "ParsedRows":
+def parse_rows(
+    blocks: Iterable[bytes], layout: Layout, source: str, first_row: int = 0, size: int = 0, *, in_threads: bool = False
+) -> "ParsedRows":
     """Parse rows in UTF-8 as a pyarrow table of bytes, of which nothing is converted.
 
     Parameters
@@ -80,6 +84,8 @@ def parse_rows(blocks: Iterable[bytes], layout: Layout, source: str, first_row: 
         The number of rows before these.
     size : int
         Bytes that pyarrow parses at a time; a row is no longer.
+    in_threads : bool
+        Whether pyarrow may use several threads.
     """
     csv, dialect = import_pyarrow("csv", source), layout.dialect
     names = [str(place) for place in range(len(layout.names))]
@@ -92,9 +98,8 @@ def parse_rows(blocks: Iterable[bytes], layout: Layout, source: str, first_row: 
         return ParsedRows(lib.table({name: lib.array([], lib.binary()) for name in names}), 0, False, 0, 0)
     table = csv.read_csv(
         file,
-        # With one thread, which is still fast, the parser reports the number of a ragged row.
         read_options=csv.ReadOptions(
-            use_threads=False, column_names=names, block_size=min(max(size, 1 << 20), MAX_LINE_BYTES)
+            use_threads=in_threads, column_names=names, block_size=min(max(size, 1 << 20), MAX_LINE_BYTES)
         ),
         parse_options=csv.ParseOptions(
             delimiter=rewritten_separator(dialect),
@@ -157,8 +162,9 @@ def raw_table_from_fields(
     from pyarrow import compute
 
     no_header = NO_HEADER if layout.dialect.header else ""
-    columns, written = [], {}
-    for name, column in zip(layout.names, table.columns, strict=True):
+
+    def convert(name: str, column: Any) -> tuple[Any, Any]:
+        """Return the texts of a column, and its numbers or None."""
         try:
             texts = column.cast(pyarrow.string())
         except pyarrow.ArrowInvalid:
@@ -167,15 +173,24 @@ def raw_table_from_fields(
             raise NotUtf8(f"{source} is not UTF-8 text, as {where}column {name!r} shows; {ENCODING_FIX}") from None
         if not name:
             _refuse_surplus(texts, layout, source, first_row)
-            continue
+            return texts, None
         if missing:
             texts = compute.if_else(compute.equal(texts, missing), "", texts)
-        numbers = None
-        if name not in texts_only:
-            numbers = numbers_in_texts(write_plainly(texts, layout.dialect.decimal, layout.dialect.thousands))
-        if numbers is not None:
-            written[name] = texts
-        columns.append((name, texts_to_numpy(texts) if numbers is None else numbers))
+        if name in texts_only:
+            return texts, None
+        return texts, numbers_in_texts(write_plainly(texts, layout.dialect.decimal, layout.dialect.thousands))
+
+    if table.nbytes > _MIN_BYTES_OF_THREADS:  # pyarrow converts without the interpreter lock
+        with ThreadPoolExecutor() as pool:
+            converted = list(pool.map(convert, layout.names, table.columns))
+    else:
+        converted = list(map(convert, layout.names, table.columns))
+    columns, written = [], {}
+    for name, (texts, numbers) in zip(layout.names, converted, strict=True):
+        if name:
+            if numbers is not None:
+                written[name] = texts
+            columns.append((name, texts_to_numpy(texts) if numbers is None else numbers))
     return RawTable(
         columns,
         source,
@@ -241,13 +256,22 @@ def _parse_or_repair(source: InputFile, layout: Layout) -> tuple[ParsedRows, Lay
 
 
 def _parse(source: InputFile, layout: Layout) -> ParsedRows:
+    try:
+        return _parse_by(source, layout, _BLOCK_BYTES)  # blocks that fit into a cache
+    except DataError:
+        raise
+    except Exception as error:  # pyarrow raises several kinds of exceptions
+        if "straddling" not in str(error):
+            raise
+    return _parse_by(source, layout, MAX_LINE_BYTES)
+
+
+def _parse_by(source: InputFile, layout: Layout, size: int) -> ParsedRows:
     with source.open() as file:
         _skip(file, layout.start)
         blocks = rows_as_utf8(file, layout.dialect.encoding)
         try:
-            return parse_rows(
-                blocks, layout, source.name, size=MAX_LINE_BYTES if source.compression else source.packed_size
-            )
+            return parse_rows(blocks, layout, source.name, size=size, in_threads=True)
         except UnicodeDecodeError as error:
             name = layout.dialect.encoding
             raise DataError(f"{source.name} is not text in {name}: {error.reason}; {ENCODING_FIX}") from None

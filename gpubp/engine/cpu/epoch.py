@@ -23,15 +23,17 @@ from gpubp.engine.cpu.given import (
 from gpubp.engine.cpu.processes import SharedSteps
 from gpubp.engine.cpu.settings import EngineUpdate, engine_update
 from gpubp.engine.cpu.structures import (
+    LIMIT_OF_BLAS,
     Functions,
     Plan,
     Request,
     address,
     functions_of,
-    has_loss,
+    in_rows,
     network_plan,
     new_memory,
     set_arrays,
+    set_loss,
 )
 from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.cpu.threads import Crew, threads_allowed
@@ -70,9 +72,9 @@ def engine_epoch_runner(
     """Make the runner of the compiled engine, or the plain one if the engine lacks a function that is needed."""
     functions, update = functions_of(dtype), engine_update(optimizer, dtype)
     plan = network_plan(objective.network, functions, library.gemm(dtype))
-    if plan is None or update is None or not has_loss(objective.network, functions, plan):
+    if plan is None or update is None or not set_loss(plan, objective.network, functions):
         return make_plain()
-    return EngineEpochRunner(objective, update, dtype, functions, make_plain, outputs_wanted)
+    return EngineEpochRunner(objective, update, dtype, functions, plan, make_plain, outputs_wanted)
 
 
 class EngineEpochRunner:
@@ -86,11 +88,12 @@ class EngineEpochRunner:
         update: EngineUpdate,
         dtype: str,
         functions: Functions,
+        plan: Plan,
         make_plain: Callable[[], EpochRunner],
         outputs_wanted: bool = False,
     ) -> None:
         self.objective, self.update, self.dtype, self.functions = objective, update, np.dtype(dtype), functions
-        self.make_plain, self.outputs_wanted = make_plain, outputs_wanted
+        self.plan, self.make_plain, self.outputs_wanted = plan, make_plain, outputs_wanted
         self.plain: EpochRunner | None = None  # made when it is needed: it holds as many numbers as the network
         self.place: Workplace | None = None
         self.own_state: Any = None
@@ -117,6 +120,8 @@ class EngineEpochRunner:
         """Return why batches are trained on the plain path, None if they are not."""
         if not isinstance(batches, ArrayBatches | PerNetworkBatches) or not batches.samples.x.shape[-2]:
             return "they are not in arrays"
+        if min(batches.size, batches.samples.x.shape[-2]) >= LIMIT_OF_BLAS:
+            return "a batch has too many samples for BLAS"
         if model.theta.ndim > 2:
             return "a stack has two dimensions"
         if is_sparse(batches.samples.x) and any(below == 0 for below, _ in self.objective.network.skips):
@@ -132,6 +137,7 @@ class EngineEpochRunner:
         n_epochs = epochs_of(batches)
         sizes, parts = place.divide(batches)
         results, epochs = place.results(n_epochs * len(sizes)), model.epoch + np.arange(n_epochs)
+        start = in_rows(model.theta)
         state, theta = self._own_state(model), self._own_theta(model)
         epochs_done = np.reshape(np.add.outer(epochs, parts), (-1, *parts.shape[1:]))
         settings = self.update.settings(state, epochs_done, self.dtype, self.objective.l2)
@@ -142,7 +148,7 @@ class EngineEpochRunner:
         outputs = self._room_for_outputs(batches, place.size, stack)
         dropout = batches.dropout
         keys = None if dropout is None else halves(dropout.key, stack)
-        model.theta, model.state = theta, state
+        model.state = state
         request = Request(
             n_networks=stack[0] if stack else 1,
             n_samples=batches.n_samples if own is None else batches.samples.x.shape[-2],
@@ -160,6 +166,7 @@ class EngineEpochRunner:
             window=place.window,
             batch=place.size,
             theta=address(theta),
+            start=address(start),
             first=address(first),
             second=address(second),
             n_steps=results.n_steps,
@@ -186,7 +193,8 @@ class EngineEpochRunner:
                 run(request)
             finally:  # an error or Ctrl-C may come before the steps are taken
                 if not np.any(np.isnan(results.weights[..., end - 1])):
-                    model.state = self.update.after(model.state, end - begin)
+                    model.theta, model.state = theta, self.update.after(model.state, end - begin)
+            request.start = None
         self.own_state = model.state
         result = self._result(results, np.concatenate([sizes] * n_epochs), stack, same_weights, outputs)
         return result if shared is None else shared.result(result)
@@ -235,13 +243,12 @@ class EngineEpochRunner:
         return type(model.state)(*copied)
 
     def _own_theta(self, model: ModelState) -> np.ndarray:
-        """Copy the parameters, since others may hold those of the epoch before; reuse an array that nobody holds."""
+        """Return memory for the parameters, since others may hold those of the epoch before: an array nobody holds."""
         theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_NOBODY_ELSE), None)
         if theta is None:
             theta = np.empty(model.theta.shape, self.dtype)
         # the present ones, those before and the best ones may be held in turn, and new memory is slow
         self.own_thetas = [theta, *(own for own in self.own_thetas if own is not theta)][:3]
-        np.copyto(theta, model.theta)
         return theta
 
     def _workplace(self, batches: ArrayBatches | PerNetworkBatches, stack: tuple[int, ...]) -> "Workplace":
@@ -296,11 +303,9 @@ class EngineEpochRunner:
     ) -> Plan:
         """Describe the steps on batches of one kind."""
         objective, network = self.objective, self.objective.network
-        plan = network_plan(network, self.functions, library.gemm(str(self.dtype)))
-        assert plan is not None  # as when the runner was made
-        assert has_loss(network, self.functions, plan)
+        plan = Plan.from_buffer_copy(self.plan)
         ties = _ties(network)
-        plan.update = self.functions.find(b"update", self.update.name.encode())
+        plan.update = self.functions.find(b"update " + self.update.name.encode())
         plan.mean = objective.reduction == "mean"
         plan.squares_wanted = objective.penalised and objective.penalty_reported
         plan.clipped = self.update.max_norm is not None

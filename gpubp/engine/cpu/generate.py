@@ -52,6 +52,13 @@ ROOM = "room[c * j + i]"
 ROWS = """\
 const integer flat = {condition}, rows = flat ? 1 : b, columns = flat ? b * j : j;
 """
+TABLE = """\
+static const struct {{
+    const char* name;
+    void* function;
+}} generated[] = {{
+{rows}}};
+"""
 UPDATE_LOOPS = """\
 if (stride == n_columns) {{
     n_columns *= n_rows;
@@ -71,36 +78,21 @@ for (integer row = 0; row < n_rows; ++row) {{
 
 
 def generated(dtype: str) -> str:
-    """Write the functions and tables of one precision."""
-    functions, rows = list[str](), dict[str, list[str]]({"activations": [], "losses": [], "updates": []})
+    """Write the functions of one precision, and their table."""
+    functions = dict[str, str]()  # by kind and name, such as "value tanh"
     for name in ACTIVATIONS:
-        value, derivative = f"value_{_identifier(name)}", f"derivative_{_identifier(name)}"
         activation: Activation = _made(ACTIVATIONS[name], dtype)
-        functions += [_value(value, activation, dtype), _derivative(derivative, activation, dtype)]
-        rows["activations"].append(f'"{name}", {value}, {derivative}')
+        functions[f"value {name}"] = _value(f"value {name}", activation, dtype)
+        functions[f"derivative {name}"] = _derivative(f"derivative {name}", activation, dtype)
     for name in LOSSES:
         loss: Loss = _made(LOSSES[name], dtype)
         forms = {name: _at_outputs} | ({} if loss.value_at is None else {name + AT_TOTAL_INPUTS: _at_total_inputs})
-        for at_total, (form, results) in enumerate(forms.items()):
-            function = f"loss_{_identifier(form)}"
-            functions.append(_loss(function, dtype, *results(loss, dtype)))
-            rows["losses"].append(f'"{form}", {at_total}, {function}')
+        for form, results in forms.items():
+            functions[f"loss {form}"] = _loss(f"loss {form}", dtype, *results(loss, dtype))
     for optimizer in _optimizers():
-        function = f"update_{_identifier(optimizer.name)}"
-        functions.append(_update(function, optimizer, dtype))
-        rows["updates"].append(f'"{optimizer.name}", {function}')
-    heads = {
-        "activations": "const char* name; value_function* value; derivative_function* derivative;",
-        "losses": "const char* name; integer at_total; loss_function* function;",
-        "updates": "const char* name; update_function* function;",
-    }
-    tables = [
-        f"static const struct {{{head}}} {table}[] = {{\n"
-        + "".join(f"    {{{row}}},\n" for row in rows[table])
-        + "};\n"
-        for table, head in heads.items()
-    ]
-    return "\n".join([HEAD, *functions, *tables])
+        functions[f"update {optimizer.name}"] = _update(f"update {optimizer.name}", optimizer, dtype)
+    rows = [f'    {{"{name}", (void*){_identifier(name)}}},\n' for name in functions]
+    return "\n".join([HEAD, *functions.values(), TABLE.format(rows="".join(rows))])
 
 
 def write() -> None:
@@ -191,7 +183,7 @@ def _function(name: str, parameters: str, body: str, returned: str = "void") -> 
     unused = [word for word in re.findall(r"(\w+)(?:,|$)", parameters) if not re.search(rf"\b{word}\b", body)]
     ignored = "".join(f"(void){word};\n" for word in unused)
     body = "\n".join(line for line in (ignored + body).splitlines() if line.strip())
-    head = textwrap.fill(f"static {returned} {name}({parameters}) {{", 120, subsequent_indent=" " * 8)
+    head = textwrap.fill(f"static {returned} {_identifier(name)}({parameters}) {{", 120, subsequent_indent=" " * 8)
     return f"{head}\n{indented(body, 4)}\n}}\n"
 
 

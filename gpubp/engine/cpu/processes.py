@@ -50,6 +50,7 @@ class SharedSteps:
         for step in range(request.begin, request.end):
             request.begin, request.end, request.phase = step, step + 1, GRADIENT
             call(request)
+            request.start = None
             self._add_those_of_others(step)
             request.phase = UPDATE
             call(request)

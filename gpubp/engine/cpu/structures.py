@@ -13,6 +13,9 @@ from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 
+LIMIT_OF_BLAS = 2**31
+"""SciPy's BLAS takes numbers of rows and columns below this."""
+
 _INTEGER, _NUMBER, _POINTER = ctypes.c_int64, ctypes.c_double, ctypes.c_void_p
 
 
@@ -57,7 +60,7 @@ class Request(ctypes.Structure):
             "order_apart": _INTEGER,
             "own": _POINTER,
             "window batch": _INTEGER,
-            "theta first second": _POINTER,
+            "theta first second start": _POINTER,
             "n_steps": _INTEGER,
             "settings": _POINTER,
             "n_settings settings_apart": _INTEGER,
@@ -89,7 +92,7 @@ class Functions(ctypes.Structure):
     _fields_ = _fields(
         {
             "size_of_plan size_of_request size_of_samples": _INTEGER,
-            "find": ctypes.CFUNCTYPE(_POINTER, ctypes.c_char_p, ctypes.c_char_p),
+            "find": ctypes.CFUNCTYPE(_POINTER, ctypes.c_char_p),
             "prepare": ctypes.CFUNCTYPE(_INTEGER, _POINTER),
             "train": _WORK,
             "outputs": _WORK,
@@ -149,10 +152,10 @@ def set_arrays(plan: Plan, **arrays: Any) -> None:
 
 
 def network_plan(network: Network, functions: Functions, gemm: int) -> Plan | None:
-    """Describe a network; None if an activation is not in the library."""
+    """Describe a network; None if an activation is not in the library, or a layer is too wide for BLAS."""
     names = [name.partition("(")[0].encode() for name in network.activations]
-    values = [functions.find(b"value", name) for name in names]
-    if None in values:
+    values = [functions.find(b"value " + name) for name in names]
+    if None in values or max(network.sizes) >= LIMIT_OF_BLAS:
         return None
     activations = [get_activation(name) for name in network.activations]
     groups = [a.groups or (n,) for a, n in zip(activations, network.sizes[1:], strict=True)]
@@ -165,17 +168,17 @@ def network_plan(network: Network, functions: Functions, gemm: int) -> Plan | No
         groups_at=_starts(groups),
         group_sizes=np.asarray([n for sizes in groups for n in sizes], np.int64),
         values=np.asarray(values, np.uintp),
-        derivatives=np.asarray([functions.find(b"derivative", name) for name in names], np.uintp),
+        derivatives=np.asarray([functions.find(b"derivative " + name) for name in names], np.uintp),
         parameters=np.asarray([_parameter(a.value) for a in activations]),
     )
     return plan
 
 
-def has_loss(network: Network, functions: Functions, plan: Plan) -> bool:
+def set_loss(plan: Plan, network: Network, functions: Functions) -> bool:
     """Set the loss of a plan; False if it is not in the library."""
     loss, name = get_loss(network.loss), network.loss.partition("(")[0].encode()
     plan.fused = loss.dE_dx is not None and network.activations[-1] == loss.output
-    plan.loss = functions.find(b"loss", name + b" at total inputs" if plan.fused else name)
+    plan.loss = functions.find(b"loss " + name + (b" at total inputs" if plan.fused else b""))
     plan.loss_parameter = _parameter(loss.value_at if plan.fused else loss.value)
     return plan.loss is not None
 

@@ -78,6 +78,7 @@ struct request {
     integer window;                 /* steps for which samples are gathered for networks with the same order; or 0 */
     integer batch;
     void *theta, *first, *second;   /* parameters and the arrays of the optimizer's state */
+    const void* start;              /* parameters that are copied to theta before the first step; NULL if they are there */
     integer n_steps;                /* of all epochs of the request */
     const void* settings;           /* (n_steps, n_settings) reals: the optimizer's, [max_norm], the penalty's strength */
     integer n_settings, settings_apart;
@@ -110,7 +111,7 @@ struct mailbox;
 
 struct functions {
     integer size_of_plan, size_of_request, size_of_samples;
-    void* (*find)(const char* table, const char* name);     /* "value", "derivative", "loss", "update" */
+    void* (*find)(const char* name);                         /* such as "value tanh" */
     integer (*prepare)(const struct plan*);                  /* lay out the room if there is one; how many bytes it needs */
     void (*train)(const struct plan*, const struct request*, struct mailbox*, integer thread);
     void (*outputs)(const struct plan*, const struct samples*, struct mailbox*, integer thread);

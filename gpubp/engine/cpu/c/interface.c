@@ -9,8 +9,6 @@
 #define COMPILER "GCC " __VERSION__
 #endif
 
-struct functions;
-
 struct variant {
     const char* name;
     int (*is_supported)(void);

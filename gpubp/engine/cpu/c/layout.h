@@ -23,10 +23,25 @@ struct layout {
 
 static size_t lines(size_t bytes) { return (bytes + LINES - 1) / LINES * LINES; }
 
+/* All places are in one allocation, so a build with an address sanitizer leaves gaps between them, and forbids these. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+enum { GAP = LINES };
+static _Thread_local struct { size_t place, begin, end; } gaps[32];
+static _Thread_local int n_gaps;
+#else
+enum { GAP = 0 };
+#endif
+
 /* Give a place to so many reals. */
 static size_t place(size_t* end, integer n) {
-    const size_t begin = *end;
-    *end = lines(begin + (size_t)n * sizeof(real));
+    const size_t begin = *end, last = begin + (size_t)n * sizeof(real);
+    *end = lines(last) + GAP;
+#ifdef __SANITIZE_ADDRESS__
+    gaps[n_gaps].place = begin;
+    gaps[n_gaps].begin = last;
+    gaps[n_gaps++].end = *end;
+#endif
     return begin;
 }
 
@@ -105,32 +120,54 @@ static void lay_out(const struct plan* plan, struct layout* at) {
     at->of_team = end;
 }
 
+/* How many bytes the layout itself has, before the first team. */
+static size_t size_of_head(const struct plan* plan) {
+    const integer n_parts = plan->parts_at[plan->n_layers];
+    return lines(sizeof(struct layout) + (size_t)(4 * plan->n_layers + n_parts) * sizeof(integer));
+}
+
+/* Where a team has its numbers. */
+static char* team_at(const struct plan* plan, const struct layout* at, integer team) {
+    return (char*)plan->room + size_of_head(plan) + (size_t)team * at->of_team;
+}
+
+#ifdef __SANITIZE_ADDRESS__
+/* Forbid the gaps behind the places of gatherers, shares and teams, which were laid out in this order. */
+static void forbid_gaps(const struct plan* plan, const struct layout* at) {
+    const size_t begins[] = {at->gatherers, at->shares, 0}, sizes[] = {at->of_gatherer, at->of_share, at->of_team};
+    const integer counts[] = {plan->stack ? 1 : plan->n_threads, plan->n_shares, 1};
+    for (integer team = 0; team < plan->n_teams; ++team) {
+        for (int k = 0, kind = -1; k < n_gaps; ++k) {
+            kind += gaps[k].place == 0;
+            for (integer copy = 0; copy < counts[kind]; ++copy) {
+                char* const begin = team_at(plan, at, team) + begins[kind] + (size_t)copy * sizes[kind];
+                ASAN_POISON_MEMORY_REGION(begin + gaps[k].begin, gaps[k].end - gaps[k].begin);
+            }
+        }
+    }
+}
+#endif
+
 /* Lay out a plan's room, if it has one; return how many bytes it needs. */
 static integer prepare(const struct plan* plan) {
     struct layout none;
     const integer n_layers = plan->n_layers, n_parts = plan->parts_at[n_layers];
-    const size_t head = lines(sizeof(struct layout) + (size_t)(4 * n_layers + n_parts) * sizeof(integer));
-    integer* arrays = (integer*)((char*)plan->room + sizeof(struct layout));
-    integer* scratch = plan->room ? arrays : (integer*)calloc((size_t)(4 * n_layers + n_parts), sizeof(integer));
-    if (!scratch) return -1;
+    integer unused[4 * n_layers + n_parts];
+    integer* const arrays = plan->room ? (integer*)((char*)plan->room + sizeof(struct layout)) : unused;
     struct layout* at = plan->room ? (struct layout*)plan->room : &none;
-    at->rows = scratch;
-    at->starts = scratch + n_layers;
-    at->own = scratch + 2 * n_layers;
-    at->common = scratch + 3 * n_layers;
-    at->has_signals = scratch + 4 * n_layers;
+    at->rows = arrays;
+    at->starts = arrays + n_layers;
+    at->own = arrays + 2 * n_layers;
+    at->common = arrays + 3 * n_layers;
+    at->has_signals = arrays + 4 * n_layers;
+#ifdef __SANITIZE_ADDRESS__
+    n_gaps = 0;
+#endif
     lay_out(plan, at);
-    const size_t all = head + (size_t)plan->n_teams * at->of_team;
-    if (!plan->room) free(scratch);
-    return (integer)all;
-}
-
-/* Where a team, and a share or a thread of it, has its numbers. */
-static char* team_at(const struct plan* plan, const struct layout* at, integer team) {
-    const size_t head = lines(
-        sizeof(struct layout) + (size_t)(4 * plan->n_layers + plan->parts_at[plan->n_layers]) * sizeof(integer)
-    );
-    return (char*)plan->room + head + (size_t)team * at->of_team;
+#ifdef __SANITIZE_ADDRESS__
+    if (plan->room) forbid_gaps(plan, at);
+#endif
+    return (integer)(size_of_head(plan) + (size_t)plan->n_teams * at->of_team);
 }
 
 #endif

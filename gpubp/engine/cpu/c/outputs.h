@@ -29,7 +29,7 @@ static void pass_part(const struct plan* plan, const real* theta, const real* x,
             const integer from = plan->part_from[part], n_below = plan->sizes[from];
             const real* below = from == 0 ? x : hidden;
             for (integer layer = 1; layer < from; ++layer) below += b * plan->sizes[layer];
-            if (b > 1 && PART * n * n_below > SMALL) { /* whatever b is, so that more samples do not change the bits */
+            if (plan->batch > 1) { /* even if this part has one sample: its bits are those of others then */
                 call_gemm(plan->gemm, b, n, n_below, below, 'N', n_below, w, 'N', n, kept, y, n);
             } else {
                 multiply_by_loops(b, n, n_below, below, n_below, w, n, kept, y, n);

@@ -58,10 +58,12 @@ static void gather(real* to, integer n, const real* rows, const integer* chosen,
     }
 }
 
-/* Multiply rows without gaps by rows of factors. */
-static void multiply_rows(real* numbers, integer n_rows, integer n, const real* factors, integer stride) {
+/* Multiply rows by rows of factors. */
+static void multiply_rows(
+    real* rows, integer stride, const real* factors, integer factors_stride, integer n_rows, integer n
+) {
     for (integer c = 0; c < n_rows; ++c) {
-        for (integer i = 0; i < n; ++i) numbers[c * n + i] *= factors[c * stride + i];
+        for (integer i = 0; i < n; ++i) rows[c * stride + i] *= factors[c * factors_stride + i];
     }
 }
 

@@ -125,7 +125,7 @@ static void drop_inputs(const struct team* team, const struct request* asked) {
     real* const mask = (real*)(gatherer(team) + team->at->x_mask);
     if (!asked->order) memcpy(x, (const real*)asked->x + team->first * n, (size_t)(team->b * n) * sizeof(real));
     dropout_mask(team, asked, 0, (struct range){0, n}, mask);
-    multiply_rows(x, 1, team->b * n, mask, 0);
+    multiply_rows(x, 0, mask, 0, 1, team->b * n);
 }
 
 /* --- layers --- */
@@ -285,7 +285,7 @@ static void outputs_of_units(const struct team* team, const struct request* aske
         if (plan->dropout[k + 1] > 0) {
             real* const mask = of_share(team, share, at->masks, at->own[k]);
             dropout_mask(team, asked, k + 1, own, mask);
-            multiply_rows(dropped, 1, team->b * own.n, mask, 0);
+            multiply_rows(dropped, 0, mask, 0, 1, team->b * own.n);
         }
     }
 }
@@ -395,9 +395,7 @@ static void signals_below(const struct team* team, const struct request* asked, 
     real* const dE = signals_of(team, k - 1, share, &stride_below) + (k > 1 ? own.low : 0);
     if (plan->dropout && plan->dropout[k] > 0) {
         const real* const mask = of_share(team, share, at->masks, at->own[k - 1]);
-        for (integer c = 0; c < team->b; ++c) {
-            for (integer i = 0; i < own.n; ++i) dE[c * stride_below + i] *= mask[c * own.n + i];
-        }
+        multiply_rows(dE, stride_below, mask, own.n, team->b, own.n);
     }
     derive(
         plan, k - 1, team->b, own.n, of_share(team, share, at->totals, at->own[k - 1]),
@@ -414,11 +412,6 @@ static void change(
 ) {
     const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
     const real l2 = penalised ? settings[asked->n_settings - 1] : 0;
-    if (w.stride == n) {
-        n *= n_rows;
-        n_rows = 1;
-        w.stride = n;
-    }
     ((update_function*)team->plan->update)(n_rows, n, w.stride, w.theta, gradient, w.first, w.second, l2, scale, settings);
     if (team->step == asked->end - 1 && !all_finite(w.theta, n_rows, n, w.stride)) asked->finite[share] = 0;
 }
@@ -472,11 +465,7 @@ static double change_layer(const struct team* team, const struct request* asked,
             }
             const struct weights rows = from_row(w, first * w.stride);
             if (plan->squares_wanted) squares += sum_of_squares(rows.theta, n_rows, own.n, w.stride);
-            if (mask) {
-                for (integer i = 0; i < n_rows; ++i) {
-                    multiply_rows(gradient + i * gradient_stride, 1, own.n, mask + (first + i) * n + own.low, 0);
-                }
-            }
+            if (mask) multiply_rows(gradient, gradient_stride, mask + first * n + own.low, n, n_rows, own.n);
             if (!whole) change(team, asked, rows, n_rows, own.n, gradient, 1, scale, share);
             if (is_sparse && !whole) clear_sparse_gradient(&x, gradient, gradient_stride, own.n);
         }
@@ -486,7 +475,7 @@ static double change_layer(const struct team* team, const struct request* asked,
         real* const gradient = whole ? all + row * n + columns.low : own_gradient;
         if (!team->adds) memset(gradient, 0, (size_t)columns.n * sizeof(real));
         add_rows(gradient, team->b, columns.n, signals + (by_columns ? 0 : columns.low), stride);
-        if (mask) multiply_rows(gradient, 1, columns.n, mask + row * n + columns.low, 0);
+        if (mask) multiply_rows(gradient, 0, mask + row * n + columns.low, 0, 1, columns.n);
         if (!whole) {
             const struct weights biases = from_row(w, row * w.stride + (by_columns ? 0 : columns.low));
             change(team, asked, biases, 1, columns.n, gradient, 0, scale, share);
@@ -700,9 +689,19 @@ static int outputs_of_all(struct team* team, const struct request* asked) {
     return 1;
 }
 
+/* Copy a share's part of the parameters to start from. */
+static void copy_start(const struct team* team, const struct request* asked, integer share) {
+    const struct range mine = share_of(team->plan->n_parameters, share, team->plan->n_shares);
+    memcpy((real*)asked->theta + mine.low, (const real*)asked->start + mine.low, (size_t)mine.n * sizeof(real));
+}
+
 /* Take the steps of a request for one network; 0 where another thread never comes. */
 static int take_steps(struct team* team, const struct request* asked) {
     const struct plan* plan = team->plan;
+    if (asked->start) {
+        EACH_SHARE(team, share) copy_start(team, asked, share);
+        if (!everyone(team)) return 0;
+    }
     EACH_SHARE(team, share) {
         asked->finite[share] = 1;
         if (plan->apart) move_first_layer(team, asked, share, 0);
@@ -746,6 +745,7 @@ static struct request for_network(const struct plan* plan, const struct request*
     }
     one.own = NULL;
     one.theta = moved((void*)asked->theta, parameters);
+    one.start = moved((void*)asked->start, parameters);
     one.first = moved((void*)asked->first, parameters);
     one.second = moved((void*)asked->second, parameters);
     one.gradient = moved(asked->gradient, parameters);
@@ -785,6 +785,7 @@ static void train_some(struct team* team, const struct request* asked, integer l
         for (integer network = low; network < high; ++network) {
             struct request one = for_network(team->plan, asked, network);
             one.begin = begin;
+            if (begin > asked->begin) one.start = NULL;
             one.end = begin + window < asked->end ? begin + window : asked->end;
             if (asked->window) {
                 const integer* const order = one.order;
