@@ -244,7 +244,7 @@ def valid_models():
 
     numbers = (NumberColumn("age", 40.0, 10.0, 0.0), NumberColumn("pay", 3.0, 0.5, 2.5))
     town = CategoryColumn("town", ("Bonn", "Köln"))
-    classes = Preprocessing((numbers[0], town), ClassTarget("buys", ("no", "yes")), ("id",))
+    classes = Preprocessing((numbers[0], town), ClassTarget("buys", ("no", "yes")), ("-999",))
     whole = Preprocessing(numbers, ClassTarget("k", ("-1", "2", "30"), "int"))
     several = Preprocessing(numbers, NumberTarget(("a", "b"), (0.0, 1.0), (1.0, 2.0)))
     about = {"task": "classification", "source": "shop.csv", "rows": {"train": 10, "test": 2}}

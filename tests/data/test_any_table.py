@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.csv
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpubp.data import read_table, table_from_mapping
@@ -209,6 +209,9 @@ def test_pieces_decide_and_encode_as_the_whole_table(mapping, options, size):
 @given(tables(), OPTIONS, st.integers(1, 24))
 def test_pieces_of_a_frame_decide_as_the_whole_frame(mapping, options, size):
     """Each piece is converted alone, so that a column's kind may differ from piece to piece."""
+    # beside floats, integers beyond 2^53 are rounded, and a piece may have the one without the other
+    integers = [value for values in mapping.values() for value in values if isinstance(value, int | np.integer)]
+    assume(all(abs(int(value)) < 2**53 for value in integers))
     table, n = table_or_none(mapping), len(mapping["y"])
     parts = [{name: values[k : k + size] for name, values in mapping.items()} for k in range(0, n, size)]
     pieces = list(map(table_or_none, parts))

@@ -262,8 +262,8 @@ def test_marks_that_are_plainly_values_are_categories(values, plain):
     assert set(plain) <= categories
     assert not {"NA", "?", "None", "-", " "} & categories - set(plain)
     assert not encode(fit_preprocessing(table), table).issues
-    asked = fit_preprocessing(table, missing=list(values[:1])).columns[0]
-    assert values[0] not in getattr(asked, "categories", ())
+    requested = fit_preprocessing(table, missing=list(values[:1])).columns[0]
+    assert values[0] not in getattr(requested, "categories", ())
 
 
 def test_none_is_a_class():

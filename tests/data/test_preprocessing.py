@@ -234,7 +234,7 @@ def test_dates_become_days_and_cycles():
     )
 
 
-def test_words_are_marked_in_any_case():
+def test_words_are_found_in_capitals_and_small_letters():
     texts = ["Old red house", "old BLUE house", "a new house here", "the old car"] * 3
     texts = [f"{text} n{k}" for k, text in enumerate(texts)]
     prepared = fit_preprocessing(table(text=texts, y=["p", "q"] * 6))
@@ -449,7 +449,7 @@ def test_encoding_a_target_refuses(species, message):
 
 
 @pytest.mark.parametrize("value", [NAN, "x", INF, None])
-def test_rows_without_a_target_are_told_from_others(value):
+def test_rows_without_a_target_are_recognised(value):
     prepared = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), NumberTarget(("y",), (0.0,), (1.0,)))
     data = table(y=[1.5, value])
     np.testing.assert_array_equal(has_target(prepared, data), [True, False])

@@ -80,10 +80,10 @@ def test_groups_of_thousands_have_three_digits(text):
 
 
 @given(st.floats(-1e12, 1e12), st.sampled_from(["mpg", "%", "km", "\u20ac"]))
-def test_written_numbers_are_read_back(number, unit):
+def test_written_numbers_are_read_back(number, symbol):
     for text, number_format in [
-        (f"{number!r} {unit}", NumberFormat(symbol=unit)),
-        (f"{number:,.3f}{unit}", NumberFormat(thousands=",", symbol=unit)),
+        (f"{number!r} {symbol}", NumberFormat(symbol=symbol)),
+        (f"{number:,.3f}{symbol}", NumberFormat(thousands=",", symbol=symbol)),
         (f"{number:,.3f}".translate(str.maketrans(",.", ".,")), NumberFormat(",", ".")),
     ]:
         expected = number if "," not in text and "!" not in text else float(f"{number:.3f}")

@@ -749,7 +749,7 @@ class TestFaults:
         path = tmp_path / "rows.csv"
         lines = path.read_text().splitlines()
         path.write_text("\n".join([*lines[:500], "1,2,word,4,5", *lines[500:]]))
-        with pytest.raises(DataError, match=r"rows\.csv: column 'x2', row 500 \(not .*\): 'word' is non-numeric"):
+        with pytest.raises(DataError, match=r"rows\.csv: column 'x2', row 500 \(not .*\): 'word' is not a number"):
             fit(open_stream(path, target_columns=["d0", "d1"], memory=SMALL))
         path.write_text("\n".join([*lines[:500], "1,2,3", *lines[500:]]))
         with pytest.raises(DataError, match=r"rows\.csv, rows [\d,]+ to [\d,]+ \(not.*row 500: Expected 5"):
@@ -905,7 +905,7 @@ class TestOpening:
 
     def test_text_in_a_column(self, tmp_path):
         parquet.write_table(pa.table({"a": ["x", "y"], "d": [1.0, 2.0]}), tmp_path / "t.parquet")
-        with pytest.raises(DataError, match=r"t\.parquet: column 'a', row 1: 'x' is non-numeric text"):
+        with pytest.raises(DataError, match=r"t\.parquet: column 'a', row 1: 'x' is not a number"):
             list(open_stream(tmp_path / "t.parquet", target_columns="d").blocks())
 
     @pytest.mark.parametrize("module", ["pyarrow", "zarr"])

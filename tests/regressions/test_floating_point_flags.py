@@ -107,7 +107,16 @@ ENTRY_POINTS = {
 EXEMPT = {
     *("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "MLPEnsembleRegressor"),  # share their code with those above
     *("Checkpoints", "Fit", "JSONLines", "Network", "Progress", "Stream"),
-    *("all_correct", "get_callback", "get_optimizer", "load_dataset", "load_model", "one_hot", "save_model"),
+    *(
+        "all_correct",
+        "get_callback",
+        "get_optimizer",
+        "load_dataset",
+        "load_model",
+        "one_hot",
+        "read_table",
+        "save_model",
+    ),
     *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent", "lion", "momentum", "nesterov"),
     *(
         "rmsprop",

@@ -19,13 +19,13 @@ PARTS = {
 
 
 def decided(prepare, path, **options):
-    """Return the target's schema, or that a target is missing."""
+    """Return the kind and the classes of the target, and how many rows have one; or the error."""
     try:
-        return prepare(path, target="region", **options).preprocessing.target
+        prepared = prepare(path, target="region", **options)
     except DataError as error:
-        if "the target 'region' is missing in" not in str(error):
-            raise
-        return "missing"
+        return str(error)
+    target = prepared.preprocessing.target
+    return type(target), getattr(target, "classes", ()), sum(prepared.rows.values())
 
 
 @pytest.mark.parametrize("options", [{}, {"categorical": ["region"]}, {"task": "classification"}], ids=str)
@@ -40,23 +40,27 @@ def test_a_stream_reads_its_target_as_a_table_does(tmp_path, monkeypatch, parts,
         assert decided(gpubp.prepare_stream, path, **options) == in_memory
         results.add(in_memory)
     assert len(results) == 1  # whatever the order
+    assert isinstance(results.pop(), str) == (parts == PARTS["empty"])  # only one class is left there
 
 
 @pytest.mark.parametrize("options", [{}, {"task": "regression"}], ids=str)
-def test_the_first_missing_number_is_named(tmp_path, monkeypatch, options):
+def test_rows_without_a_number_are_left_out_or_refused_with_their_count(tmp_path, monkeypatch, options):
     monkeypatch.setattr("gpubp.data.streaming._text_tables.BLOCK_BYTES", 500)
     path = tmp_path / "t.csv"
     numbers = np.arange(400) * 0.25
     path.write_text("a,y\n" + "".join(f"{k % 7},{'NA' if k in (222, 333) else y}\n" for k, y in enumerate(numbers)))
-    with pytest.raises(DataError, match=r"t\.csv: the target 'y' is missing in row 223 \(not counting the header\)"):
-        gpubp.prepare_stream(path, target="y", **options)
+    prepared = gpubp.prepare_stream(path, target="y", **options)
+    assert sum(prepared.rows.values()) == 398
+    assert prepared.preprocessing.summaries[-1].n_missing == 2
+    with pytest.raises(DataError, match="2 rows lack the target 'y'"):
+        gpubp.prepare_stream(path, target="y", strict=True, **options)
 
 
-def test_a_missing_number_ends_the_reading_when_the_target_can_no_longer_be_text(tmp_path, monkeypatch):
+def test_a_target_that_is_text_late_is_decided_by_all_rows(tmp_path, monkeypatch):
     monkeypatch.setattr("gpubp.data.streaming._text_tables.BLOCK_BYTES", 500)
-    monkeypatch.setattr("gpubp.data.preprocessing._incremental_fitting.MAX_CLASSES", 50)
     path = tmp_path / "t.csv"
     targets = ["NA", *range(300), *["late"] * 300]
-    path.write_text("a,y\n" + "".join(f"{k % 7},{y}\n" for k, y in enumerate(targets)))
-    with pytest.raises(DataError, match=r"the target 'y' is missing in row 1 \(not counting the header\)"):
-        gpubp.prepare_stream(path, target="y")
+    path.write_text("a,region\n" + "".join(f"{k % 7},{region}\n" for k, region in enumerate(targets)))
+    in_memory = decided(gpubp.prepare_table, path)
+    assert decided(gpubp.prepare_stream, path) == in_memory
+    assert "late" in in_memory[1]

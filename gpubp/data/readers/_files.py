@@ -12,6 +12,9 @@ from gpubp.data.readers._input_file import COMPRESSIONS
 
 STANDARD_INPUT = "-"
 
+DESCRIPTIVE = (".txt", ".json")
+"""Suffixes of files that often describe the others in a folder."""
+
 
 def split_part(path: str | PathLike[str]) -> tuple[Path, str | None]:
     """Divide ``FILE::PART`` into the file and the sheet or table in it.
@@ -36,12 +39,16 @@ def is_pattern(path: Path) -> bool:
 
 
 def files_in(path: Path, suffixes: Container[str]) -> list[Path]:
-    """List files: those that fit a pattern, or those in a folder at any depth, except hidden ones and ``_*``."""
+    """List files: those that fit a pattern, or those in a folder at any depth, except hidden ones and ``_*``.
+
+    Files of `DESCRIPTIVE` suffixes, such as a ``README.txt``, belong to a folder's table only if it has no others.
+    """
     if is_pattern(path):
         found = [Path(name) for name in glob.glob(str(path), recursive=True)]
         return sorted(file for file in found if file.is_file() and format_suffix(file.name) in suffixes)
     inside = (file for file in path.rglob("*") if format_suffix(file.name) in suffixes and file.is_file())
-    return sorted(file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts))
+    files = sorted(file for file in inside if not any(part[0] in "._" for part in file.relative_to(path).parts))
+    return [file for file in files if not format_suffix(file.name).startswith(DESCRIPTIVE)] or files
 
 
 def path_columns(path: Path, folder: Path) -> dict[str, str]:
