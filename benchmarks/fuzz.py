@@ -104,7 +104,7 @@ def command(*arguments, control=False):
     assert code in (0, 2), f"{arguments[0]} ended with {code}"
     assert "Traceback" not in message
     assert control or all(c.isprintable() or c == "\n" for c in message), f"{arguments[0]} sends control characters"
-    assert code == 0 or err.getvalue().startswith("error: "), err.getvalue()[:200]
+    assert code == 0 or err.getvalue().splitlines()[-1].startswith("error: "), err.getvalue()[:200]
     return out.getvalue() if code == 0 else ""
 
 

@@ -752,7 +752,7 @@ class TestFaults:
         with pytest.raises(DataError, match=r"rows\.csv: column 'x2', row 500 \(not .*\): 'word' is not a number"):
             fit(open_stream(path, target_columns=["d0", "d1"], memory=SMALL))
         path.write_text("\n".join([*lines[:500], "1,2,3", *lines[500:]]))
-        with pytest.raises(DataError, match=r"rows\.csv, rows [\d,]+ to [\d,]+ \(not.*row 500: Expected 5"):
+        with pytest.raises(DataError, match=r"rows\.csv, row 500: targets has nan"):  # a short row
             fit(open_stream(path, target_columns=["d0", "d1"], memory=SMALL))
 
     def test_text_with_a_quotation_mark_within_a_field(self, tmp_path):
