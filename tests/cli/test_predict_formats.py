@@ -16,7 +16,7 @@ READERS = {
     ".csv": pd.read_csv,
     ".jsonl": partial(pd.read_json, lines=True),
     ".parquet": pd.read_parquet,
-    ".xlsx": pd.read_excel,
+    ".xlsx": partial(pd.read_excel, engine="openpyxl"),
 }
 """For each format in FORMATS a function that reads a file of it to a pandas.DataFrame."""
 

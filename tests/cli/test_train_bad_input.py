@@ -42,7 +42,7 @@ def test_files_that_cannot_be_read(fails):
     with open("empty.csv", "w") as file:
         file.write("a,b\n")
     with open("ragged.csv", "w") as file:
-        file.write("a,b\n1,2\n3\n")
+        file.write("a,b\n1,2\n3,4,5\n")
     with open("nothing.csv", "w"):
         pass
     with open("foreign.parquet", "wb") as file:

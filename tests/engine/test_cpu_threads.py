@@ -72,10 +72,10 @@ def test_are_requested_again_while_they_wait_and_when_they_have_left(train, monk
     monkeypatch.setattr(ThreadChoice, "note", lambda *given: None)  # both, whatever else the machine does
     starts = []
     training = train(2, starts.append)
-    for until_it_leaves in (False, False, True, True, False):
+    for when_it_has_left in (False, False, True, True, False):
         theta = training()
         mailbox = training.run_epoch.place.crew.mailbox
-        while until_it_leaves and mailbox[threads.ASKED + threads.PLACE] != threads.GONE:
+        while when_it_has_left and mailbox[threads.REQUESTED + threads.PLACE] != threads.GONE:
             time.sleep(0.01)
     np.testing.assert_array_equal(theta, train(2)(5))
     assert 3 <= starts.count(1) < starts.count(0)  # it waits through the short pauses

@@ -13,8 +13,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 PLACE = 16  # int64 in each place of a mailbox; see c/threads.h
-BARRIER, TAKEN, N_THREADS, BEGUN, ASKED = (PLACE * place for place in range(5))
-WAITED = ASKED + 1
+BARRIER, TAKEN, N_THREADS, BEGUN, REQUESTED = (PLACE * place for place in range(5))
+WAITED = REQUESTED + 1
 ABANDONED = 1 << 60
 GONE = -1
 
@@ -24,8 +24,8 @@ Work = Callable[[int, int], None]
 
 def new_mailbox(n_threads: int) -> np.ndarray:
     """Make the memory by which ``n_threads`` threads ask each other and wait for each other."""
-    mailbox = np.zeros(ASKED + n_threads * PLACE, np.int64)
-    mailbox[ASKED + PLACE :: PLACE] = GONE
+    mailbox = np.zeros(REQUESTED + n_threads * PLACE, np.int64)
+    mailbox[REQUESTED + PLACE :: PLACE] = GONE
     mailbox[N_THREADS] = n_threads
     return mailbox
 
