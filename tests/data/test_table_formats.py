@@ -386,7 +386,15 @@ def test_frames_with_the_arrow_interface():
     assert columns_of(table_from_mapping(WithStream())) == COLUMNS
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in WRITERS if suffix not in ("duckdb", "sav")])
+# pyarrow 18 ends the process at some damaged ORC files, as docs/security.md says
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        pytest.param(suffix, marks=pytest.mark.once) if suffix == "orc" else suffix
+        for suffix in WRITERS
+        if suffix not in ("duckdb", "sav")
+    ],
+)
 def test_damage_gives_a_table_or_an_error(tmp_path, suffix):
     path, draw, messages = tmp_path / f"a.{suffix}", random.Random(suffix), []
     WRITERS[suffix](path)
