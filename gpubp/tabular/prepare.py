@@ -281,17 +281,23 @@ def _times(table: Table, name: str) -> np.ndarray:
 def _split_groups(
     groups: np.ndarray, validation_fraction: float, test_fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw groups in random order until a part has its share of the rows."""
+    """Draw groups in random order for each part, as long as they fit into its share of the rows, and at least one."""
     n_groups = int(groups.max()) + 1
     if n_groups < 3:
         raise DataError(f"holding out groups needs at least 3 of them, got {n_groups}")
+    sizes, part_of_group = np.bincount(groups), np.zeros(n_groups, dtype=np.int8)
     order = np.random.default_rng(seed).permutation(n_groups)
-    sizes = np.bincount(groups)[order]
-    ends = np.cumsum(sizes) / len(groups)
-    part_of_group = np.empty(n_groups, dtype=np.int8)
-    part_of_group[order] = np.where(
-        ends <= test_fraction, 2, np.where(ends <= test_fraction + validation_fraction, 1, 0)
-    )
+    for part, fraction in ((2, test_fraction), (1, validation_fraction)):
+        rest = order[part_of_group[order] == 0]
+        n_spared = 2 if part == 2 and validation_fraction else 1  # groups for the other parts
+        chosen, n_rows = list[int](), 0
+        for one in rest.tolist():
+            if n_rows + sizes[one] <= fraction * len(groups) and len(chosen) < len(rest) - n_spared:
+                chosen.append(one)
+                n_rows += sizes[one]
+        if fraction > 0.0 and not chosen:
+            chosen = [int(rest[sizes[rest].argmin()])]
+        part_of_group[chosen] = part
     return tuple(np.flatnonzero(part_of_group[groups] == part) for part in (0, 1, 2))  # type: ignore[return-value]
 
 
