@@ -11,14 +11,14 @@ MOST = 0.9
 """A column is of a type if at least this share of its values can be read as it; the others are then missing."""
 
 MAGNITUDES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
-"""Suffixes that stand for powers of ten, if a column has several of them."""
+"""Suffixes that stand for powers of ten, if a column has several of them, or numbers without one."""
 
 _LONGEST = 100  # characters of a number with its unit
 
 _SIGN = "[-+\u2212]"
 _QUANTITY = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>{_SIGN})?\s*(?P<before>[A-Z]{{0,3}}[$\u20ac\u00a3\u00a5\u20b9])?\s*(?P<after_sign>{_SIGN})?"
-    r"(?P<numeral>(?:\d[\d., '\u00a0\u202f]*|[.,])\d|\d)(?P<exponent>[eE][-+]?\d{1,3})?[.,]?"
+    r"(?P<numeral>(?:\d[\d., '\u00a0\u202f\u2019]*|[.,])\d|\d)(?P<exponent>[eE][-+]?\d{1,3})?[.,]?"
     r"\s*(?P<after>[^\W\d_][^\d(),;:|]{0,15}|[/%\u2030\u00b0$\u20ac\u00a3\u00a5\u20b9][^\d(),;:|]{0,5})?\s*(?P<close>\))?"
 )
 
@@ -72,21 +72,22 @@ def read_quantity(text: str, number_format: NumberFormat = PLAIN) -> float | Non
     symbol, numeral, sign = parts
     factor = 1.0
     if number_format.has_magnitudes:
-        magnitude = next((suffix for suffix in MAGNITUDES if suffix and symbol.endswith(suffix)), "")
-        symbol, factor = symbol[: len(symbol) - len(magnitude)].strip(), MAGNITUDES[magnitude]
+        symbol, factor = _split_magnitude(symbol)
     if symbol not in ("", number_format.symbol):
         return None
     value = _read_numeral(numeral, number_format)
     return None if value is None else sign * value * factor
 
 
-def find_number_format(counts: Mapping[str, int]) -> NumberFormat | None:
+def find_number_format(counts: Mapping[str, int], decimal: str = ".") -> NumberFormat | None:
     """Return the format in which most values of a column are numbers; None if there is none.
 
     Parameters
     ----------
     counts : mapping of str to int
         How often each text occurs, without missing values.
+    decimal : str
+        The decimal mark of the file, which decides where ``1.234 km`` may be two numbers.
 
     Examples
     --------
@@ -109,10 +110,10 @@ def find_number_format(counts: Mapping[str, int]) -> NumberFormat | None:
     formats = {
         one: sum(n for numeral, n in numerals.items() if _read_numeral(numeral, one) is not None) for one in _FORMATS
     }
-    best = max(formats, key=lambda one: formats[one])  # of equals the first
-    currencies = {symbol.rstrip("kKMBbn ") for symbol in symbols}
-    if len(set(symbols) - {""}) > 1 and len(currencies) == 1:
-        best = replace(best, symbol=currencies.pop(), has_magnitudes=True)
+    best = max(formats, key=lambda one: (formats[one], one.decimal == decimal != "."))  # of equals the first
+    without = {_split_magnitude(symbol)[0] for symbol in symbols}
+    if len(symbols) > 1 and len(without) == 1:  # 1.2k beside 500, or 3M beside 800k
+        best = replace(best, symbol=without.pop(), has_magnitudes=True)
     else:
         named = Counter({symbol: n for symbol, n in symbols.items() if symbol})
         best = replace(best, symbol=named.most_common(1)[0][0] if named else "")
@@ -130,9 +131,20 @@ def _split(text: str) -> tuple[str, str, float] | None:
     return symbol, match["numeral"] + (match["exponent"] or ""), -1.0 if is_negative else 1.0
 
 
+def _split_magnitude(symbol: str) -> tuple[str, float]:
+    """Split ``"$k"`` into ``"$"`` and 1000."""
+    magnitude = next((suffix for suffix in MAGNITUDES if suffix and symbol.endswith(suffix)), "")
+    return symbol[: len(symbol) - len(magnitude)].strip(), MAGNITUDES[magnitude]
+
+
+def _plain_marks(text: str) -> str:
+    """Return a text with plain blanks and apostrophes."""
+    return text.replace("\u00a0", " ").replace("\u202f", " ").replace("\u2019", "'")
+
+
 def _read_numeral(numeral: str, number_format: NumberFormat) -> float | None:
     decimal, thousands = number_format.decimal, number_format.thousands
-    numeral = numeral.replace("\u00a0", " ").replace("\u202f", " ")
+    numeral, thousands = _plain_marks(numeral), _plain_marks(thousands)
     if thousands and thousands in numeral:
         whole = numeral.partition(decimal)[0]
         if not re.fullmatch(rf"\d{{1,3}}({re.escape(thousands)}\d{{3}})+", whole):

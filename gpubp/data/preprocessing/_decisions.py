@@ -98,7 +98,7 @@ def decide(facts: ColumnFacts, requested: ColumnType | None = None, *, max_categ
 def _as_requested(facts: ColumnFacts, counts: Mapping[str, int], requested: ColumnType) -> Decision:
     name, kind, reason = facts.name, facts.kind or "text", "as requested"
     if requested == "number":
-        return Decision(name, requested, reason, number_format=find_number_format(counts) or PLAIN)
+        return Decision(name, requested, reason, number_format=find_number_format(counts, facts.decimal) or PLAIN)
     if requested == "date":
         is_typed = kind in ("datetime", "datetime_utc")
         date_format = None if is_typed else find_date_format(counts)
@@ -110,7 +110,7 @@ def _as_requested(facts: ColumnFacts, counts: Mapping[str, int], requested: Colu
 
 def _of_numbers(facts: ColumnFacts) -> Decision:
     """Decide about a column in which every value is a number."""
-    name, counts = facts.name, facts.counts
+    name, counts = facts.name, facts.number_counts
     if are_codes(counts):
         return Decision(name, "category", f"codes with leading zeros, such as {_shown(_first_code(counts))}")
     if facts.n_values >= LEAST_ROWS and facts.n_values == facts.n_rows and not _COUNTING_NAMES.fullmatch(name):
@@ -131,7 +131,7 @@ def _of_numbers(facts: ColumnFacts) -> Decision:
 def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[str], max_categories: int) -> Decision:
     """Decide about a column in which some values are not numbers."""
     name, example = facts.name, _shown(next(iter(counts)))
-    if (number_format := find_number_format(counts)) is not None:
+    if (number_format := find_number_format(counts, facts.decimal)) is not None:
         return Decision(name, "number", _describe(number_format), number_format=number_format)
     if (date_format := find_date_format(counts)) is not None:
         kind: Kind = "datetime_utc" if date_format == ISO and datetime_utc_form(next(iter(counts))) else "datetime"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.data._quantities import NumberFormat, read_quantity
 from gpubp.data._text_values import Kind, read_number, write_number
 from gpubp.data.preprocessing._values import is_missing_text, missing_numbers, missing_values
 from gpubp.data.table import Column, Table
@@ -42,6 +43,8 @@ class ColumnFacts:
         Whether the values are whole numbers that grow by one from row to row.
     kind : str
         What the table says that the column holds: "text" for several kinds.
+    decimal, thousands : str
+        How the file writes numbers.
     """
 
     def __init__(self, name: str, missing: Collection[str] = ()) -> None:
@@ -52,12 +55,24 @@ class ColumnFacts:
         self.is_truncated = self.has_repeats = self.is_written = False
         self.is_numeric = self.is_consecutive = True
         self.kind: Kind | None = None
+        self.decimal, self.thousands = ".", ""
         self._last = math.nan
 
     @property
     def n_values(self) -> int:
         """Number of values that are not missing; `marks` count as missing."""
         return self.n_rows - self.n_empty - sum(self.marks.values())
+
+    @property
+    def number_counts(self) -> Mapping[str, int]:
+        """`counts` of a column of numbers, without the marks of the file: ``1.5`` for ``1,5``."""
+        if self.decimal == ".":
+            return self.counts
+        of_file, counts = NumberFormat(self.decimal, self.thousands), Counter[str]()
+        for text, n in self.counts.items():
+            number = None if text.isdecimal() else read_quantity(text, of_file)  # codes keep their zeros
+            counts[text if number is None else write_number(number) or text] += n
+        return counts
 
     def add(self, table: Table) -> None:
         """Add the column's values in more rows."""
@@ -66,6 +81,7 @@ class ColumnFacts:
         texts = table.written.get(name)
         self.n_rows += len(values)
         self.is_written |= texts is not None
+        self.decimal, self.thousands = table.decimal, table.thousands
         start = 0
         while start < len(values) and not self.is_truncated:
             start = self._count(values, texts, start, min(start + _SLICE, len(values)))
@@ -80,7 +96,9 @@ class ColumnFacts:
         if not self.is_consecutive:
             return
         self.is_consecutive = values.dtype.kind in "iuf" and bool(
-            (values[1:] == values[:-1] + 1).all() and (values[0] == self._last + 1 or math.isnan(self._last))
+            values[0] == np.floor(values[0])
+            and (values[1:] == values[:-1] + 1).all()
+            and (values[0] == self._last + 1 or math.isnan(self._last))
         )
         self._last = float(values[-1]) if self.is_consecutive else math.nan
 

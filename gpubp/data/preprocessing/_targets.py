@@ -70,12 +70,18 @@ def decide_target(
     if task == "classification" and len(names) > 1:
         raise DataError(f"classification takes one target, got {quoted_list(names)}")
     first = facts[0]
-    formats = [PLAIN if one.is_numeric or one.kind == "bool" else find_number_format(one.counts) for one in facts]
+    formats = [
+        PLAIN if one.is_numeric or one.kind == "bool" else find_number_format(one.counts, one.decimal) for one in facts
+    ]
     if task == "auto" and "number" in kinds:
         task = "regression"
     if task == "auto" and len(names) == 1:
         is_named = kinds[0] == "category" or first.kind == "bool" or are_codes(first.counts)
-        is_few = not first.is_truncated and formats[0] == PLAIN and are_few_whole_numbers(first.counts, first.n_values)
+        is_few = (
+            not first.is_truncated
+            and formats[0] == PLAIN
+            and are_few_whole_numbers(first.number_counts, first.n_values)
+        )
         task = "classification" if is_named or formats[0] is None or is_few else "regression"
     if task == "classification":
         return _classes(first, kinds[0] == "category", missing)
@@ -115,7 +121,7 @@ def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...]) -
     if facts.is_written and (are_codes(counts) or is_requested or not facts.is_numeric):
         kind = "text"
     elif facts.is_numeric and facts.is_written:
-        counts = dict.fromkeys(filter(None, map(number_form, counts)), 1)
+        counts = dict.fromkeys(filter(None, map(number_form, facts.number_counts)), 1)
     if kind == "text":
         counts |= {text: facts.marks[text] for text in plain_values(facts, is_target=True)}
     if kind == "number":

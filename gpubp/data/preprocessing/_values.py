@@ -13,6 +13,7 @@ inputs do not depend on the other rows, on the format of the file or on the type
 """
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,11 +52,26 @@ def read_numbers(
     if kind not in ("number", "text"):
         return _unreadable(values, np.nan)
 
+    formats = _number_formats(table, number_format)
+
     def read(text: str) -> float | None:
-        number = read_quantity(text, number_format)
+        number = next((number for one in formats if (number := read_quantity(text, one)) is not None), None)
         return None if number is None or np.isinf(number) else number
 
     return _read(values, missing, read, np.nan)
+
+
+def _number_formats(table: Table, number_format: NumberFormat) -> list[NumberFormat]:
+    """Return how numbers among text are read: as the column's format says, and with the marks of the file.
+
+    Those of the file come first if the format has none of its own, so that ``1.234`` is the same number in a column
+    with text and in one without.
+    """
+    if table.decimal == ".":
+        return [number_format]
+    of_file = replace(number_format, decimal=table.decimal, thousands=table.thousands)
+    has_marks = number_format.decimal != "." or number_format.thousands
+    return [number_format, of_file] if has_marks else [of_file, number_format]
 
 
 def read_dates(table: Table, name: str, date_format: str = ISO, missing: Collection[str] = ()) -> ReadColumn:
@@ -92,7 +108,8 @@ def read_categories(
     """
     if name in table.value_kinds:
         return _by_kind(table, name, object, lambda part: read_categories(part, name, kind, known, missing))
-    received: Kind = "text" if name in table.written else table.kind(name)
+    is_plain = table.decimal == "." or kind != "number"  # else the text of a number has the marks of the file
+    received: Kind = "text" if name in table.written and is_plain else table.kind(name)
     texts = _texts(table, name, received)
     if received == "number":
         missing = (*missing, "inf", "-inf")
