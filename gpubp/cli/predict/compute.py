@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt
 from gpubp.cli.output import notes, print_note, print_table
 from gpubp.cli.predict.formats import Columns, open_writer
 from gpubp.data.metrics import RunningScores, Scores
-from gpubp.data.preprocessing import Issue, apply, encode_target, has_target, preprocessing_of
+from gpubp.data.preprocessing import Issue, apply, encode_target, has_target, missing_values, preprocessing_of
 from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
@@ -89,7 +90,7 @@ def predict_whole(
     kept = _kept(table, keep)
     outputs, issues = compute(table)
     scoring.add(table, outputs)
-    return _predicted(table.source, table.n_rows, kept | decode(outputs), scoring, issues)
+    return _predicted(table.source, table.n_rows, _joined(kept, decode(outputs)), scoring, issues)
 
 
 def predict_in_parts(
@@ -101,7 +102,7 @@ def predict_in_parts(
         for piece in tables.pieces():
             try:
                 outputs, found = compute(piece.table)
-                write(_kept(piece.table, keep) | decode(outputs))
+                write(_joined(_kept(piece.table, keep), decode(outputs)))
             except DataError as error:
                 raise in_file(error, piece.origin) from error
             scoring.add(piece.table, outputs)
@@ -165,13 +166,21 @@ class _Issues:
 
 
 def _kept(table: Table, names: Iterable[str]) -> Columns:
-    """Return columns of the table that are written beside the predictions."""
+    """Return columns of the table that are written beside the predictions, as objects, None where missing."""
     columns: Columns = {}
     for name in names:
         if name not in table.columns:
-            raise DataError(f"--keep: {table.source} has no column {name!r}")
-        columns[name] = table.texts(name)
+            raise DataError(
+                f"--keep: {table.source} has no column {excerpt(repr(name), 60)}{near_miss(name, table.columns)}"
+            )
+        values = table.texts(name)
+        columns[name] = np.where(missing_values(values), None, values.astype(object))
     return columns
+
+
+def _joined(kept: Columns, predictions: Columns) -> Columns:
+    """Return kept columns and predictions; a kept column with the name of a prediction is ``"y (given)"``."""
+    return {f"{name} (given)" if name in predictions else name: values for name, values in kept.items()} | predictions
 
 
 def _predicted(source: str, n_rows: int, columns: Columns, scoring: Scoring, issues: tuple[Issue, ...]) -> Predicted:

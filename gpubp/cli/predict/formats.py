@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from gpubp._core.text import escaped
 from gpubp.cli.output import console
+from gpubp.data.preprocessing import write_number
 from gpubp.data.table import Column
 from gpubp.errors import DataError
 from gpubp.io.atomic_files import open_atomically
@@ -21,7 +22,9 @@ Write = Callable[[Columns], None]
 
 @contextmanager
 def csv_format(file: Any, escape: Callable[[str], str] = str) -> Iterator[Write]:
-    """Write CSV in UTF-8: numbers with nine digits, enough for float32, and text converted by ``escape``.
+    """Write CSV in UTF-8: predicted numbers with nine digits, enough for float32, and text converted by ``escape``.
+
+    Numbers of kept columns, which are objects, have all their digits; a missing value is an empty field.
 
     Parameters
     ----------
@@ -56,8 +59,14 @@ def parquet_format(file: BinaryIO) -> Iterator[Write]:
         nonlocal writer
         table = pyarrow.table({name: values.tolist() for name, values in columns.items()})
         if writer is None:
-            writer = parquet.ParquetWriter(file, table.schema)
-        writer.write_table(table)
+            types = [
+                (one.name, pyarrow.string() if pyarrow.types.is_null(one.type) else one.type) for one in table.schema
+            ]
+            writer = parquet.ParquetWriter(file, pyarrow.schema(types))
+        try:
+            writer.write_table(table.cast(writer.schema))
+        except pyarrow.ArrowInvalid as error:  # a kept column has another type in a later part of the table
+            raise DataError(f"a column cannot be written as Parquet: {error}; write .csv or .jsonl") from error
 
     try:
         yield write
@@ -143,4 +152,9 @@ class _Stdout:
 
 
 def _cells(values: Column) -> list[str]:
-    return [f"{value:.9g}" if isinstance(value, float) else str(value) for value in values.tolist()]
+    if values.dtype != object:
+        return [f"{value:.9g}" if isinstance(value, float) else str(value) for value in values.tolist()]
+    return [
+        "" if value is None else (write_number(value) or "") if isinstance(value, float) else str(value)
+        for value in values.tolist()
+    ]

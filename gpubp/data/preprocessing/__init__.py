@@ -5,7 +5,15 @@ becomes inputs of a network; outputs are decoded into the user's units and label
 nested tuples of numbers and text, stored as JSON. Messages count rows from 1, without the header.
 """
 
-from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, MISSING_TEXTS, Kind, number_form, read_number
+from gpubp.data._text_values import (
+    BOOL_WORDS,
+    DESCRIPTIONS,
+    MISSING_TEXTS,
+    Kind,
+    number_form,
+    read_number,
+    write_number,
+)
 from gpubp.data.preprocessing._decisions import require_column
 from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._features import lowered
@@ -44,7 +52,7 @@ from gpubp.data.preprocessing._transform import (
     encode_target,
     has_target,
 )
-from gpubp.data.preprocessing._values import as_numbers, read_dates, read_numbers
+from gpubp.data.preprocessing._values import as_numbers, missing_values, read_dates, read_numbers
 
 __all__ = [
     "BOOL_WORDS",
@@ -83,6 +91,7 @@ __all__ = [
     "from_json",
     "has_target",
     "lowered",
+    "missing_values",
     "number_form",
     "preprocessing_of",
     "read_dates",
@@ -90,4 +99,5 @@ __all__ = [
     "read_numbers",
     "require_column",
     "to_json",
+    "write_number",
 ]
