@@ -1,7 +1,7 @@
 """Predict the target of each row of a table."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -115,10 +115,10 @@ def intervals(model: Model, predictions: dict[str, Column], share: float) -> dic
         raise DataError(f"an interval must hold a share of the targets between 0 and 1, such as 0.9, got {share}")
     if isinstance(preprocessing_of(model).target, ClassTarget):
         raise DataError("intervals are for numbers; this model predicts classes, whose probabilities are in its output")
-    errors = model.about.get("held_out_errors", {})
+    errors = model.about.get("held_out_errors")
     ends: dict[str, Column] = {}
     for name, numbers in predictions.items():
-        sorted_errors = errors.get(name, ()) if isinstance(errors, dict) else ()
+        sorted_errors = numbers_in(errors.get(name)) if isinstance(errors, dict) else []
         place = math.ceil(share * (len(sorted_errors) + 1)) - 1
         if place >= len(sorted_errors):
             raise DataError(
@@ -127,6 +127,19 @@ def intervals(model: Model, predictions: dict[str, Column], share: float) -> dic
             )
         ends |= {f"{name} low": numbers - sorted_errors[place], f"{name} high": numbers + sorted_errors[place]}
     return ends
+
+
+def numbers_in(value: Any) -> list[float]:
+    """Return the numbers of a list in a model's ``about``, which a file may forge; none if it is no such list.
+
+    Examples
+    --------
+    >>> numbers_in([1, 0.5]), numbers_in(["a"]), numbers_in(None)
+    ([1.0, 0.5], [], [])
+    """
+    if not isinstance(value, list) or not all(type(item) in (int, float) and math.isfinite(item) for item in value):
+        return []
+    return [float(item) for item in value]
 
 
 def decode_outputs(preprocessing: Preprocessing, outputs: np.ndarray) -> dict[str, Column]:

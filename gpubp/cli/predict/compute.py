@@ -16,7 +16,7 @@ from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
-from gpubp.tabular.predict import TableOutputs, table_outputs
+from gpubp.tabular.predict import TableOutputs, numbers_in, table_outputs
 
 Compute = Callable[[Table], TableOutputs]
 """Computes the network's outputs for the rows of a table."""
@@ -53,9 +53,8 @@ class Scoring:
     def __init__(self, trained: Model) -> None:
         self.preprocessing = preprocessing = preprocessing_of(trained)
         self.n = 0
-        constant_outputs = trained.about.get("constant_outputs")
         self.scores, self.baseline = RunningScores(preprocessing), RunningScores(preprocessing)
-        constant = np.asarray(constant_outputs if isinstance(constant_outputs, list) else [], dtype=np.float64)
+        constant = np.asarray(numbers_in(trained.about.get("constant_outputs")))
         self.constant = constant if constant.shape == (preprocessing.n_outputs,) else None
 
     def add(self, table: Table, outputs: np.ndarray) -> None:

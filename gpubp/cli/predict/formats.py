@@ -92,6 +92,7 @@ def excel_format(file: BinaryIO) -> Iterator[Write]:
     try:
         from openpyxl import Workbook
         from openpyxl.cell import WriteOnlyCell
+        from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
     except ImportError as error:
         raise DataError('writing .xlsx needs openpyxl: pip install "gpubp[tables]"') from error
     book = Workbook(write_only=True)
@@ -101,7 +102,7 @@ def excel_format(file: BinaryIO) -> Iterator[Write]:
     def cell(value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        text = WriteOnlyCell(sheet, value=value)
+        text = WriteOnlyCell(sheet, value=ILLEGAL_CHARACTERS_RE.sub(lambda match: ascii(match[0])[1:-1], value))
         text.data_type = "s"
         return text
 

@@ -112,6 +112,10 @@ def _of_numbers(facts: ColumnFacts) -> Decision:
     """Decide about a column in which every value is a number."""
     name, counts = facts.name, facts.number_counts
     if are_codes(counts):
+        if _identifies(facts):
+            return Decision(
+                name, "drop", f"an identifier: codes such as {_shown(_first_code(counts))}, none of them twice"
+            )
         return Decision(name, "category", f"codes with leading zeros, such as {_shown(_first_code(counts))}")
     if facts.n_values >= LEAST_ROWS and facts.n_values == facts.n_rows and not _COUNTING_NAMES.fullmatch(name):
         numbers = None if facts.is_truncated or facts.has_repeats else _whole_numbers(counts)
@@ -140,7 +144,7 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
     if len(words) == 2 and any(words == set(pair) for pair in zip(*BOOL_WORDS, strict=True)):
         return Decision(name, "category", "yes or no, in words", "bool")
     n_words = sum(len(text.split()) * n for text, n in counts.items()) / sum(counts.values())
-    is_unique = facts.n_values >= LEAST_ROWS and not facts.has_repeats
+    is_unique = _identifies(facts)
     if n_words < TEXT_WORDS and is_unique and not values:
         return Decision(name, "drop", f"an identifier: text such as {example}, none of it twice")
     if n_words >= TEXT_WORDS and (is_unique or len(counts) > max(max_categories, sum(counts.values()) // 2)):
@@ -214,6 +218,11 @@ def are_few_whole_numbers(counts: Mapping[str, int], n_rows: int) -> bool:
 def quoted_list(names: Collection[str]) -> str:
     """Quote names for a message; of more than twelve, show the first twelve and the count."""
     return shortened([excerpt(repr(name), 60) for name in names])
+
+
+def _identifies(facts: ColumnFacts) -> bool:
+    """Return whether no value occurs twice, in enough rows to say so."""
+    return facts.n_values >= LEAST_ROWS and not facts.has_repeats
 
 
 def _are_words(texts: Collection[str]) -> bool:

@@ -103,6 +103,11 @@ def _numbers_between_blanks(lines: Sequence[bytes], dialect: Dialect, first: int
     n_fields = usual_count(records)
     rows = [record.fields for record in records if len(record.fields) == n_fields]
     rows = rows[1:] or rows
-    numeric = [sum(bool(_NUMBER.fullmatch(row[k])) for row in rows) > 0.8 * len(rows) for k in range(n_fields)]
+    numeric = [sum(map(_is_number_alone, (row[k] for row in rows))) > 0.8 * len(rows) for k in range(n_fields)]
     first_count = len(records[0].fields)
     return sum(numeric) >= 2 or (any(numeric) and n_fields - 1 <= first_count <= n_fields and first_count > 1)
+
+
+def _is_number_alone(field: bytes) -> bool:
+    """Return whether a field is a number, and not one with a comma behind it."""
+    return bool(_NUMBER.fullmatch(field)) and not field.endswith(b",")
