@@ -190,9 +190,8 @@ def prepare_table(
     """
     validate_fractions(test_fraction, validation_fraction, seed)
     table = as_table(table)
-
     if group is not None:
-        drop = [*drop, group]
+        drop = [*([drop] if isinstance(drop, str) else drop), group]
     options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict)
     decisions = decide_table([table], options)
     present = decisions.target.present(table)

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gpubp import load_model
+from gpubp import load_model, save_model
 from gpubp.cli.predict.formats import FORMATS
 from gpubp.data import read_table
 from gpubp.tabular import predict_table
+from gpubp.tabular.predict import numbers_in
 from tests.shop import FAST, ROWS, rows_of, shop, write
 
 
@@ -129,3 +130,14 @@ def test_predict_does_not_overwrite_its_inputs(fails, model):
     assert "would be overwritten" in fails("predict", model, "shop.csv", "--output", "shop.csv")
     assert " or ".join(FORMATS) in fails("predict", model, "shop.csv", "--output", "p.txt")
     assert "no folder" in fails("predict", model, "shop.csv", "--output", "nowhere/p.csv")
+
+
+@pytest.mark.parametrize("figures", [5, ["a", "b"], [None, 1.0], {"spend": ["x"] * 90}, {"spend": 7}])
+def test_figures_of_a_forged_model_are_no_crash(run, model, figures):
+    loaded = load_model(model)
+    about = {**loaded.about, "constant_outputs": figures, "held_out_errors": figures}
+    save_model("forged.safetensors", loaded.network, loaded.theta, preprocessing=loaded.preprocessing, about=about)
+    code, out, err = run("evaluate", "forged.safetensors", write("again.csv"))
+    assert (code, "baseline" in out) == (0, False)
+    assert "accuracy" in out
+    assert numbers_in(figures) == []

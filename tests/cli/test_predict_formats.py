@@ -79,3 +79,32 @@ def test_csv_on_stdout_is_the_same_as_in_a_file(capsys):
     printed = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert main(["predict", "m.safetensors", "shop.parquet", "--device", "cpu", "--output", "p.csv"]) == 0
     pd.testing.assert_frame_equal(printed, pd.read_csv("p.csv"))
+
+
+@pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_kept_columns_are_exact(suffix, options, capsys):
+    if suffix == ".xlsx":
+        pytest.importorskip("openpyxl")
+    frame = table()
+    frame["id"] = 1234567890123.0 + np.arange(300)
+    frame["part"] = np.where(np.arange(300) % 7, np.arange(300) + 0.123456789012345, np.nan)
+    frame["note"] = np.where(np.arange(300) < 100, None, "bell \x07" if suffix != ".xlsx" else "=cmd")
+    frame.to_parquet("shop.parquet")
+    prepared = prepare_table("shop.parquet", target="buys", drop=["id", "part", "note"])
+    model = fit_table(prepared, epochs=1, device="cpu").model
+    save_model("m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    kept = [text for name in ("id", "part", "note", "buys") for text in ("--keep", name)]
+    assert main(["predict", "m.safetensors", "shop.parquet", "-o", f"p{suffix}", *kept, *options]) == 0
+    found = READERS[suffix](f"p{suffix}")
+    np.testing.assert_array_equal(found["id"].astype(float), frame["id"])
+    np.testing.assert_allclose(found["part"].astype(float), frame["part"], rtol=1e-15)
+    assert found["note"].where(found["note"].notna(), None).tolist() == frame["note"].tolist()
+    assert found["buys (given)"].tolist() == frame["buys"].tolist()
+
+
+def test_excel_gets_no_control_characters():
+    openpyxl = pytest.importorskip("openpyxl")
+    with open("a.xlsx", "wb") as file, FORMATS[".xlsx"](file) as write:
+        write({"a": np.array(["bell \x07"], dtype=object)})
+    assert openpyxl.load_workbook("a.xlsx").active["A2"].value == "bell \\x07"

@@ -42,6 +42,8 @@ def cycle(*values):
     ("values", "expected", "reason"),
     [
         (K * 0.5, "number", "numbers"),
+        (K + 0.5, "number", "numbers"),
+        ([f"{k:03d}" for k in K], "drop", "an identifier: codes such as '000', none of them twice"),
         (K % 7, "number", "numbers"),
         (cycle("1.5", "2", "NA"), "number", "numbers"),
         (cycle("18 mpg", "21 mpg", ""), "number", "the unit 'mpg'"),

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpubp.data import read_table
+from gpubp.data.preprocessing import ClassTarget, apply, encode, encode_target, fit_preprocessing
 from gpubp.data.readers.dialect import Dialect, TextOptions
 from gpubp.data.readers.sniffing import SAMPLE_BYTES, sniff
 from gpubp.data.streaming.table_files import open_tables
@@ -300,3 +301,39 @@ def test_parts_are_read_as_the_whole(write, monkeypatch, content):
 
 def test_compressed_text_without_its_suffix(write):
     assert columns_of(read_table(write(gzip.compress(b"a;b\n1;2\n")))) == {"a": [1], "b": [2]}
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("a,y\n+49 30 123,0\n+49 40 456,1\n", {"a": ["+49 30 123", "+49 40 456"], "y": [0, 1]}),
+        ('a, b\n1, "x, y"\n2, z\n', {"a": [1, 2], "b": ["x, y", "z"]}),
+        ("a b\n5,1 3,5\n6,1 2,5\n", {"a": [5.1, 6.1], "b": [3.5, 2.5]}),
+    ],
+)
+def test_blanks_are_separators_only_where_the_header_has_them_too(content, columns, write):
+    assert columns_of(read_table(write(content))) == columns
+
+
+def test_numbers_have_the_marks_of_the_file_also_beside_text(write):
+    training = "price;other;y\n" + "".join(f"{k}.{k + 100},5;{k},5;{k % 2}\n" for k in range(1, 41))
+    preprocessing = fit_preprocessing(read_table(write(training)), "y")
+    new = training.replace("3.103,5;3,5", "3.103,5;unknown")
+    encoded = encode(preprocessing, read_table(write(new)))
+    assert [(one.column, one.problem, one.n) for one in encoded.issues] == [("other", "unreadable", 1)]
+    rows = [k for k in range(40) if k != 2]
+    np.testing.assert_array_equal(encoded.X[rows], apply(preprocessing, read_table(write(training)))[rows])
+
+
+def test_a_decimal_comma_decides_about_units_too(write):
+    content = "price;other;y\n" + "".join(f"{k}.{k + 100} EUR;{k},5;{k % 2}\n" for k in range(1, 41))
+    price = fit_preprocessing(read_table(write(content)), "y").columns[0]
+    assert (price.low, price.high) == (1101.0, 40140.0)
+
+
+@pytest.mark.parametrize("task", ["auto", "classification"])
+def test_classes_may_have_a_decimal_comma(write, task):
+    table = read_table(write("a;y\n" + "".join(f"{k % 4},5;{k % 3},0\n" for k in range(30))))
+    preprocessing = fit_preprocessing(table, "y", task=task)
+    assert preprocessing.target == ClassTarget("y", ("0", "1", "2"), "int")
+    np.testing.assert_array_equal(encode_target(preprocessing, table).argmax(axis=1), np.arange(30) % 3)

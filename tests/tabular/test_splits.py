@@ -6,6 +6,7 @@ import pytest
 
 from gpubp.errors import DataError
 from gpubp.tabular import fit_table, predict_table, prepare_table
+from gpubp.tabular.prepare import _split_groups
 
 CPU = {"device": "cpu"}
 N = 300
@@ -92,3 +93,22 @@ def test_an_interrupted_training_is_not_repeated():
     result = fit_table(prepare_table(visits(), target="well"), epochs=5, refit_callbacks=[interrupt], **CPU)
     assert result.refit is None  # the first network is complete, and stays
     np.testing.assert_array_equal(result.model.theta, result.fit.theta)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (20, 20, 20, 20), (2, 3, 295), (295, 3, 2), (100, 1, 1, 1)])
+@pytest.mark.parametrize("seed", range(3))
+def test_each_part_has_a_group(sizes, seed):
+    groups = np.repeat([f"g{k}" for k in range(len(sizes))], sizes)
+    parts = _split_groups(np.unique(groups, return_inverse=True)[1], 0.1, 0.2, seed)
+    assert all(len(part) for part in parts)
+    assert sum(map(len, parts)) == len(groups)
+    assert not any(len(part) for part in _split_groups(np.arange(5), 0.0, 0.0, seed)[1:])
+
+
+def test_a_text_is_one_name():
+    frame = visits()
+    prepared = prepare_table(frame, target="well", drop="dose", group="patient", missing="no dose")
+    assert [column.name for column in prepared.preprocessing.columns] == ["day"]
+    assert prepared.preprocessing.missing == ("no dose",)
+    with pytest.raises(DataError, match="targets must be named, each once, got 5"):
+        prepare_table(frame, target=5)

@@ -177,9 +177,9 @@ def plain_values(facts: ColumnFacts, *, is_target: bool = False) -> tuple[str, .
 def choose_targets(table: Table, target: str | Sequence[str] | None) -> tuple[str, ...]:
     """Choose the target columns: `target`, else those the source marks, else one of `TARGET_NAMES`, else the last."""
     if target is not None:
-        names = (target,) if isinstance(target, str) else tuple(target)
+        names = (target,) if isinstance(target, str) else tuple(target) if isinstance(target, Sequence) else ()
         if not names or len(set(names)) < len(names):
-            raise DataError(f"targets must be named, each once, got {list(names)}")
+            raise DataError(f"targets must be named, each once, got {target!r}")
         return names
     if table.targets:
         return table.targets

@@ -42,7 +42,7 @@ from gpubp.errors import DataError
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """What a user says about the columns of a table; see :func:`fit_preprocessing`."""
+    """What a user says about the columns of a table; see :func:`fit_preprocessing`. A text stands for a list of one."""
 
     target: str | Sequence[str] | None = None
     task: Task = "auto"
@@ -52,6 +52,11 @@ class ColumnOptions:
     missing: Sequence[str] = ()
     max_categories: int = 100
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("categorical", "drop", "missing"):
+            if isinstance(text := getattr(self, name), str):  # otherwise each letter would be a name
+                object.__setattr__(self, name, (text,))
 
 
 @dataclass(frozen=True)

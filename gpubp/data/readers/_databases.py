@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from gpubp._core.names import near_miss
@@ -103,8 +102,3 @@ def _choose(tables: Sequence[str], source: InputFile) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def is_database(path: Path, start: bytes) -> bool:
-    """Return whether a file is a database of SQLite or DuckDB."""
-    return start.startswith(b"SQLite format 3\0") or start[8:12] == b"DUCK"

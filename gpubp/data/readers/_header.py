@@ -11,7 +11,7 @@ from gpubp.data._text_values import MISSING_TEXTS
 
 ROW_NAME = "row_name"
 
-_MISSING = {*MISSING_TEXTS, "?", "-", ".", "--"}
+_MISSING = {*MISSING_TEXTS, "--"}
 _NUMERIC = re.compile(
     r"[-+(\u2212]?\s?[$€£¥]?\s?(\d[\d.,' \u00a0\u202f]*|[.,]\d+)(e[-+]?\d+)?\s?[^\d\s]{0,4}\)?|[-+]?(inf|nan)",
     re.IGNORECASE,

@@ -5,9 +5,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-GROUPS = (".", ",", "'", " ", "\u00a0", "\u202f", "\u2019")
-"""Characters that may be between groups of three digits."""
-
 _COMMA = re.compile(r"[-+\u2212]?(\d*),(\d+)([eE][-+]?\d+)?")
 _POINT = re.compile(r"[-+\u2212]?\d*\.\d+([eE][-+]?\d+)?")
 _WHOLE = re.compile(r"[-+\u2212]?\d+")

@@ -35,7 +35,9 @@ def find_separator(lines: Sequence[bytes], dialect: Dialect, first: int, expecte
     best = max(scores, key=lambda separator: round(scores[separator], 2))
     if scores[best] >= _MIN_SCORE:
         return best
-    of_blanks = _score(few, replace(dialect, separator=BLANKS), first)
+    by_blanks, by_best = (replace(dialect, separator=separator) for separator in (BLANKS, best))
+    is_divided = _divides_header(few, by_best, first) and not _divides_header(few, by_blanks, first, n_lacking=1)
+    of_blanks = 0.0 if is_divided else _score(few, by_blanks, first)
     if of_blanks > max(scores[best], 0.5) and _numbers_between_blanks(few, dialect, first):
         return BLANKS
     return best if scores[best] > 0.0 else expected
@@ -95,6 +97,13 @@ def _score(lines: Sequence[bytes], dialect: Dialect, first: int) -> float:
     n_unclosed = sum(split_fields(line.rstrip(b"\r\n"), dialect) is None for line in lines[first:][-1:])
     rows = max(1, len(records) - 1) if len(records[0].fields) != n_fields else len(records)  # a title costs nothing
     return min(1.0, len(even) / rows) * share - 0.001 * n_unclosed
+
+
+def _divides_header(lines: Sequence[bytes], dialect: Dialect, first: int, n_lacking: int = 0) -> bool:
+    """Return whether the first record has as many fields as most, or lacks at most `n_lacking`, as R writes names."""
+    records = list(split_records(lines, dialect, first))
+    n_fields = usual_count(records)
+    return len(records) > 1 and max(2, n_fields - n_lacking) <= len(records[0].fields) <= n_fields
 
 
 def _numbers_between_blanks(lines: Sequence[bytes], dialect: Dialect, first: int) -> bool:

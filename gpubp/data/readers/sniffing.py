@@ -218,7 +218,7 @@ def _with_number_marks(
     if options.decimal is not None or options.thousands is not None:
         return dialect
     columns = [
-        [text for row in rows if len(row) > place and (text := row[place]) not in (*MISSING_TEXTS, "?", "-")]
+        [text for row in rows if len(row) > place and (text := row[place]) not in MISSING_TEXTS]
         for place in range(n_columns)
     ]
     decimal, thousands = find_number_marks(columns, dialect.separator)
