@@ -137,7 +137,7 @@ def test_figures_of_a_forged_model_are_no_crash(run, model, figures):
     loaded = load_model(model)
     about = {**loaded.about, "constant_outputs": figures, "held_out_errors": figures}
     save_model("forged.safetensors", loaded.network, loaded.theta, preprocessing=loaded.preprocessing, about=about)
-    code, out, err = run("evaluate", "forged.safetensors", write("again.csv"))
+    code, out, _ = run("evaluate", "forged.safetensors", write("again.csv"))
     assert (code, "baseline" in out) == (0, False)
     assert "accuracy" in out
     assert numbers_in(figures) == []
