@@ -337,3 +337,15 @@ def test_classes_may_have_a_decimal_comma(write, task):
     preprocessing = fit_preprocessing(table, "y", task=task)
     assert preprocessing.target == ClassTarget("y", ("0", "1", "2"), "int")
     np.testing.assert_array_equal(encode_target(preprocessing, table).argmax(axis=1), np.arange(30) % 3)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_the_marks_of_a_column_hold_in_a_file_of_one_row(separator, write):
+    rows = [f'"{k},{k + 100}"{separator}{"ab"[k % 2]}' for k in range(1, 41)]
+    training = "\n".join([f"n{separator}y", *rows])
+    preprocessing = fit_preprocessing(read_table(write(training)), "y")
+    if separator == ";":  # a decimal comma, for all that the file shows
+        preprocessing = fit_preprocessing(read_table(write(training.replace(";", "\t"), "a.tsv")), "y")
+    one = read_table(write("\n".join([f"n{separator}y", rows[4]]), "one.csv"))
+    number = preprocessing.columns[0]
+    np.testing.assert_allclose(apply(preprocessing, one), (5105.0 - number.mean) / number.scale)

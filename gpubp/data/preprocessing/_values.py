@@ -41,6 +41,8 @@ def read_numbers(
 ) -> ReadColumn:
     """Read a column as float64; text, dates and infinity are unreadable."""
     values, kind = table.columns[name], table.kind(name)
+    if name in table.written and _has_marks(number_format):  # which say more than those of a file of few rows
+        values = table.texts(name)
     if values.dtype != object:
         numbers = values.astype(np.float64)
         infinite = np.isinf(numbers)
@@ -62,16 +64,18 @@ def read_numbers(
 
 
 def _number_formats(table: Table, number_format: NumberFormat) -> list[NumberFormat]:
-    """Return how numbers among text are read: as the column's format says, and with the marks of the file.
+    """Return how texts of numbers are read: as the column's format says, and with the marks of the file.
 
     Those of the file come first if the format has none of its own, so that ``1.234`` is the same number in a column
     with text and in one without.
     """
-    if table.decimal == ".":
-        return [number_format]
     of_file = replace(number_format, decimal=table.decimal, thousands=table.thousands)
-    has_marks = number_format.decimal != "." or number_format.thousands
-    return [number_format, of_file] if has_marks else [of_file, number_format]
+    formats = [number_format, of_file] if _has_marks(number_format) else [of_file, number_format]
+    return list(dict.fromkeys(formats))
+
+
+def _has_marks(number_format: NumberFormat) -> bool:
+    return number_format.decimal != "." or number_format.thousands != ""
 
 
 def read_dates(table: Table, name: str, date_format: str = ISO, missing: Collection[str] = ()) -> ReadColumn:
