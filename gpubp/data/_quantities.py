@@ -137,14 +137,14 @@ def _split_magnitude(symbol: str) -> tuple[str, float]:
     return symbol[: len(symbol) - len(magnitude)].strip(), MAGNITUDES[magnitude]
 
 
-def _plain_marks(text: str) -> str:
+def plain_marks(text: str) -> str:
     """Return a text with plain blanks and apostrophes."""
     return text.replace("\u00a0", " ").replace("\u202f", " ").replace("\u2019", "'")
 
 
 def _read_numeral(numeral: str, number_format: NumberFormat) -> float | None:
     decimal, thousands = number_format.decimal, number_format.thousands
-    numeral, thousands = _plain_marks(numeral), _plain_marks(thousands)
+    numeral, thousands = plain_marks(numeral), plain_marks(thousands)
     if thousands and thousands in numeral:
         whole = numeral.partition(decimal)[0]
         if not re.fullmatch(rf"\d{{1,3}}({re.escape(thousands)}\d{{3}})+", whole):

@@ -11,7 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpubp.data import read_table
-from gpubp.data.preprocessing import ClassTarget, apply, encode, encode_target, fit_preprocessing
+from gpubp.data.preprocessing import (
+    ClassTarget,
+    ColumnOptions,
+    apply,
+    decide_table,
+    encode,
+    encode_target,
+    fit_columns,
+    fit_preprocessing,
+    from_json,
+    to_json,
+)
 from gpubp.data.readers.dialect import Dialect, TextOptions
 from gpubp.data.readers.sniffing import SAMPLE_BYTES, sniff
 from gpubp.data.streaming.table_files import open_tables
@@ -349,3 +360,38 @@ def test_the_marks_of_a_column_hold_in_a_file_of_one_row(separator, write):
     one = read_table(write("\n".join([f"n{separator}y", rows[4]]), "one.csv"))
     number = preprocessing.columns[0]
     np.testing.assert_allclose(apply(preprocessing, one), (5105.0 - number.mean) / number.scale)
+
+
+@pytest.mark.parametrize(
+    "new", ["n;y\n1,5;a\nnone yet;a\n", "n;y\n1,5;a\nnone yet;a\n2.000,25;b\n", "n;y\n1.5;a\nx;b\n"]
+)
+def test_a_model_keeps_the_decimal_comma(new, write):
+    training = "n;y\n" + "".join(f"{k}.{k + 100},5;{'ab'[k % 2]}\n" for k in range(1, 41))
+    preprocessing = fit_preprocessing(read_table(write(training)), "y")
+    assert from_json(to_json(preprocessing)) == preprocessing
+    encoded = encode(preprocessing, read_table(write(new, "new.csv")))
+    assert [one.n for one in encoded.issues if one.problem == "unreadable"] == [1]
+    number = preprocessing.columns[0]
+    np.testing.assert_allclose(encoded.X[0], (1.5 - number.mean) / number.scale)
+
+
+def test_thousands_alone_are_read_as_in_training(write):
+    training = "n;y\n" + "".join(f"{k}.{k + 100},5;{'ab'[k % 2]}\n" for k in range(1, 41))
+    preprocessing = fit_preprocessing(read_table(write(training)), "y")
+    new = read_table(write("n;y\n2.345;a\n", "new.csv"))
+    number = preprocessing.columns[0]
+    np.testing.assert_allclose(apply(preprocessing, new), (2345.0 - number.mean) / number.scale)
+
+
+def test_one_file_of_a_folder_shows_the_marks_of_all(tmp_path, write):
+    (tmp_path / "shop").mkdir()
+    write("n;y\n" + "".join(f"{k};{'ab'[k % 2]}\n" for k in range(1, 41)), "shop/1.csv")
+    write("n;y\n" + "".join(f"{k},5;{'ab'[k % 2]}\n" for k in range(1, 41)) + "unknown;a\n", "shop/2.csv")
+    whole = read_table(tmp_path / "shop")
+    in_parts = [piece.table for piece in open_tables(tmp_path / "shop").pieces()]
+    for pieces in ([whole], in_parts):
+        decisions = decide_table(pieces, ColumnOptions())
+        fitted = fit_columns(decisions, ((piece, np.ones(piece.n_rows, dtype=bool)) for piece in pieces))
+        number = fitted.preprocessing.columns[0]
+        assert (number.low, number.high) == (1.0, 40.5)
+        assert fitted.preprocessing.summaries[0].n_missing == 1

@@ -46,7 +46,8 @@ def predict(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="A column of DATA to write beside the predictions, such as an identifier. May be repeated.",
+            help="A column of DATA to write beside the predictions, such as an identifier, or several: a,b. May be "
+            "repeated.",
             show_default=False,
         ),
     ] = None,

@@ -10,6 +10,7 @@ from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt
 from gpubp.cli.output import notes, print_note, print_table
 from gpubp.cli.predict.formats import Columns, open_writer
+from gpubp.cli.train.options import column_names
 from gpubp.data.metrics import RunningScores, Scores
 from gpubp.data.preprocessing import Issue, apply, encode_target, has_target, missing_values, preprocessing_of
 from gpubp.data.streaming.table_source import TableSource, in_file
@@ -167,7 +168,7 @@ class _Issues:
 def _kept(table: Table, names: Iterable[str]) -> Columns:
     """Return columns of the table that are written beside the predictions, as objects, None where missing."""
     columns: Columns = {}
-    for name in names:
+    for name in column_names(names, table.columns):
         if name not in table.columns:
             raise DataError(
                 f"--keep: {table.source} has no column {excerpt(repr(name), 60)}{near_miss(name, table.columns)}"

@@ -98,7 +98,8 @@ def decide(facts: ColumnFacts, requested: ColumnType | None = None, *, max_categ
 def _as_requested(facts: ColumnFacts, counts: Mapping[str, int], requested: ColumnType) -> Decision:
     name, kind, reason = facts.name, facts.kind or "text", "as requested"
     if requested == "number":
-        return Decision(name, requested, reason, number_format=find_number_format(counts, facts.decimal) or PLAIN)
+        found = facts.number_format if facts.is_numeric else find_number_format(counts, facts.decimal)
+        return Decision(name, requested, reason, number_format=found or PLAIN)
     if requested == "date":
         is_typed = kind in ("datetime", "datetime_utc")
         date_format = None if is_typed else find_date_format(counts)
@@ -129,7 +130,7 @@ def _of_numbers(facts: ColumnFacts) -> Decision:
             return Decision(
                 name, "date", f"dates such as {_shown(next(iter(counts)))}", "datetime", date_format=date_format
             )
-    return Decision(name, "number", "numbers")
+    return Decision(name, "number", "numbers", number_format=facts.number_format)
 
 
 def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[str], max_categories: int) -> Decision:

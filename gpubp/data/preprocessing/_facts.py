@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data._quantities import NumberFormat, read_quantity
+from gpubp.data._quantities import PLAIN, NumberFormat, plain_marks, read_quantity
 from gpubp.data._text_values import Kind, read_number, write_number
 from gpubp.data.preprocessing._values import is_missing_text, missing_numbers, missing_values
 from gpubp.data.table import Column, Table
@@ -64,13 +64,18 @@ class ColumnFacts:
         return self.n_rows - self.n_empty - sum(self.marks.values())
 
     @property
+    def number_format(self) -> NumberFormat:
+        """How the file writes numbers."""
+        return PLAIN if self.decimal == "." else NumberFormat(self.decimal, plain_marks(self.thousands))
+
+    @property
     def number_counts(self) -> Mapping[str, int]:
         """`counts` of a column of numbers, without the marks of the file: ``1.5`` for ``1,5``."""
         if self.decimal == ".":
             return self.counts
-        of_file, counts = NumberFormat(self.decimal, self.thousands), Counter[str]()
+        counts = Counter[str]()
         for text, n in self.counts.items():
-            number = None if text.isdecimal() else read_quantity(text, of_file)  # codes keep their zeros
+            number = None if text.isdecimal() else read_quantity(text, self.number_format)  # codes keep their zeros
             counts[text if number is None else write_number(number) or text] += n
         return counts
 
@@ -81,7 +86,8 @@ class ColumnFacts:
         texts = table.written.get(name)
         self.n_rows += len(values)
         self.is_written |= texts is not None
-        self.decimal, self.thousands = table.decimal, table.thousands
+        if table.decimal != ".":  # in a file of a folder; others may not show it
+            self.decimal, self.thousands = table.decimal, table.thousands or self.thousands
         start = 0
         while start < len(values) and not self.is_truncated:
             start = self._count(values, texts, start, min(start + _SLICE, len(values)))

@@ -92,9 +92,10 @@ def decide_target(
                 f"the target {one.name!r} is mostly not numbers, such as {example[:60]!r}; correct it, or pass "
                 "task='classification' (--task classification)"
             )
-    return TargetDecision(
-        names, False, "numbers", number_formats=tuple(one or PLAIN for one in formats), missing=missing
+    number_formats = tuple(
+        one.number_format if one.is_numeric else found or PLAIN for one, found in zip(facts, formats, strict=True)
     )
+    return TargetDecision(names, False, "numbers", number_formats=number_formats, missing=missing)
 
 
 def fit_class_target(decision: TargetDecision) -> ClassTarget:

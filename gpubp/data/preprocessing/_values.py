@@ -41,8 +41,9 @@ def read_numbers(
 ) -> ReadColumn:
     """Read a column as float64; text, dates and infinity are unreadable."""
     values, kind = table.columns[name], table.kind(name)
-    if name in table.written and _has_marks(number_format):  # which say more than those of a file of few rows
-        values = table.texts(name)
+    marks = (number_format.decimal, number_format.thousands)
+    if name in table.written and _has_marks(number_format) and marks != (table.decimal, table.thousands):
+        values = table.texts(name)  # a file of few rows may not show its marks
     if values.dtype != object:
         numbers = values.astype(np.float64)
         infinite = np.isinf(numbers)

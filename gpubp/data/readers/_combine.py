@@ -41,7 +41,8 @@ def combine(tables: Sequence[RawTable], in_paths: Sequence[dict[str, str]], sour
             columns.append(_path_column(name, values, rows, written))
     notes = dict.fromkeys(note for table in tables for note in table.notes)
     raw = RawTable(columns, source, first.targets, written, first.has_header, notes=tuple(notes))
-    return raw._replace(decimal=first.decimal, thousands=first.thousands)
+    marked = max(tables, key=lambda table: (table.decimal != ".", table.thousands))  # others may not show their marks
+    return raw._replace(decimal=marked.decimal, thousands=marked.thousands)
 
 
 def _path_column(name: str, values: list[str], rows: list[int], written: dict[str, Any]) -> tuple[str, Any]:
