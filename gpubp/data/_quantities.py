@@ -53,7 +53,7 @@ _FORMATS = tuple(
 def read_quantity(text: str, number_format: NumberFormat = PLAIN) -> float | None:
     """Read a number that is written in a format; return None for other text, and for another unit.
 
-    A plain number is read in any format, with or without the unit.
+    The unit may be left out. A plain number is read in any format with a decimal point.
 
     Examples
     --------

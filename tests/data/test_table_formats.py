@@ -436,3 +436,18 @@ def test_every_format_is_tested():
         ".ods",
     }
     assert set(SUFFIXES) == tested | of_another
+
+
+def test_changes_in_the_log_of_sqlite_are_not_read_in_silence(tmp_path):
+    path = tmp_path / "shop.db"
+    write_sqlite(path)
+    assert not read_table(path).notes
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("UPDATE " + connection.execute("SELECT name FROM sqlite_master").fetchone()[0] + " SET n = 9")
+    connection.commit()
+    (note,) = read_table(path).notes
+    assert "changes in shop.db-wal are not read" in note
+    assert "wal_checkpoint" in note
+    connection.close()
+    assert not read_table(path).notes

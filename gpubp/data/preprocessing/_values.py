@@ -64,21 +64,6 @@ def read_numbers(
     return _read(values, missing, read, np.nan)
 
 
-def _number_formats(table: Table, number_format: NumberFormat) -> list[NumberFormat]:
-    """Return how texts of numbers are read: as the column's format says, and with the marks of the file.
-
-    Those of the file come first if the format has none of its own, so that ``1.234`` is the same number in a column
-    with text and in one without.
-    """
-    of_file = replace(number_format, decimal=table.decimal, thousands=table.thousands)
-    formats = [number_format, of_file] if _has_marks(number_format) else [of_file, number_format]
-    return list(dict.fromkeys(formats))
-
-
-def _has_marks(number_format: NumberFormat) -> bool:
-    return number_format.decimal != "." or number_format.thousands != ""
-
-
 def read_dates(table: Table, name: str, date_format: str = ISO, missing: Collection[str] = ()) -> ReadColumn:
     """Read a column as seconds since 1970, float64; texts in the given format or in ISO 8601."""
     if name in table.value_kinds:
@@ -195,6 +180,21 @@ def write_numbers(values: Column) -> NDArray[np.object_]:
     texts = np.empty(len(distinct), dtype=object)
     texts[:] = [write_number(value) for value in distinct.tolist()]
     return texts[places]
+
+
+def _number_formats(table: Table, number_format: NumberFormat) -> list[NumberFormat]:
+    """Return how texts of numbers are read: as the column's format says, and with the marks of the file.
+
+    Those of the file come first if the format has none of its own, so that ``1.234`` is the same number in a column
+    with text and in one without.
+    """
+    of_file = replace(number_format, decimal=table.decimal, thousands=table.thousands)
+    formats = [number_format, of_file] if _has_marks(number_format) else [of_file, number_format]
+    return list(dict.fromkeys(formats))
+
+
+def _has_marks(number_format: NumberFormat) -> bool:
+    return number_format.decimal != "." or number_format.thousands != ""
 
 
 def _texts(table: Table, name: str, received: Kind) -> Column:

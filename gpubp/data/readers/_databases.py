@@ -57,7 +57,16 @@ def _read_sqlite(source: InputFile) -> RawTable:
             kept.append((column, list(values)))
     if left_out and not kept:
         raise DataError(f"{source.name}: column {left_out[0]} does not hold numbers or text")
-    return RawTable(kept, source.name, notes=note_left_out(left_out))
+    return RawTable(kept, source.name, notes=note_left_out(left_out) + _note_log(source))
+
+
+def _note_log(source: InputFile) -> tuple[str, ...]:
+    """Describe changes that SQLite has written to its log and not to the file, which is opened as immutable."""
+    log = source.path.with_name(f"{source.path.name}-wal")
+    if not log.is_file() or not log.stat().st_size:
+        return ()
+    fix = f'sqlite3 {source.path} "PRAGMA wal_checkpoint(TRUNCATE)"'
+    return (f"changes in {log.name} are not read; close the program that writes the database, or run: {fix}",)
 
 
 def _read_duckdb(source: InputFile) -> RawTable:

@@ -58,7 +58,8 @@ def _raw_table(
         n_titles += 1
     if n_titles:
         shown = excerpt(repr(" ".join(filter(None, texts[0]))), 60)
-        notes.append(f"{n_titles} rows before the table are left out: {shown} (option skip_rows)")
+        what = f"{n_titles} rows before the table are" if n_titles > 1 else "the row before the table is"
+        notes.append(f"{what} left out: {shown} (option skip_rows)")
     rows, texts = rows[n_titles:], texts[n_titles:]
     with_header = header if header is not None else not texts or has_header(texts[0], texts[1:])
     names = choose_names(texts[0] if with_header and texts else None, texts[1:], n_columns)
