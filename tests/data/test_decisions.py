@@ -350,3 +350,15 @@ def test_bools_can_be_numbers():
     table = table_from_mapping({"x": K * 0.5, "y": K % 2 == 0})
     target = fit_preprocessing(table, task="regression").target
     assert (target.means, target.scales) == ((0.5,), (0.5,))
+
+
+@pytest.mark.parametrize(
+    "name", ["id", "ID", "patient_id", "patient id", "PatientID", "orderId", "row", "Index", "row_index"]
+)
+def test_names_of_identifiers(name):
+    assert decided(np.random.default_rng(0).permutation(1000)[:N], name).type == "drop"
+
+
+@pytest.mark.parametrize("name", ["bid", "paid", "amountPaid", "covid", "grid", "price_index", "arrow", "monkey"])
+def test_names_of_measurements_that_look_like_those_of_identifiers(name):
+    assert decided(np.random.default_rng(0).permutation(1000)[:N], name).type == "number"

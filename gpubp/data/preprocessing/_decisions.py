@@ -28,7 +28,9 @@ TEXT_WORDS = 3.0
 """Values with this many words on average are text if they seldom repeat."""
 
 _COUNTING_NAMES = re.compile(r"(year|yr|month|week|day|hour|time|date|age|t)s?", re.IGNORECASE)
-_IDENTIFIER_NAMES = re.compile(r".*([^a-z]|^)(id|uuid|guid|key|index|rownames?|row)|.*[a-z]I[Dd]", re.IGNORECASE)
+_IDENTIFIER_NAMES = re.compile(
+    r"(?i:(.*[^a-z])?(id|uuid|guid|key|rownames?|row)|((row|record|sample|case)[^a-z]?)?index)|.*[a-z]I[Dd]"
+)
 
 
 @dataclass(frozen=True)
