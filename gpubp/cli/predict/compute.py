@@ -174,7 +174,8 @@ def _kept(table: Table, names: Iterable[str]) -> Columns:
                 f"--keep: {table.source} has no column {excerpt(repr(name), 60)}{near_miss(name, table.columns)}"
             )
         values = table.texts(name)
-        columns[name] = np.where(missing_values(values), None, values.astype(object))
+        columns[name] = values.astype(object)
+        columns[name][missing_values(values)] = None
     return columns
 
 
