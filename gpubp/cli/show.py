@@ -39,6 +39,10 @@ def show(
     for label, key in (("data", "source"), ("optimizer", "optimizer"), ("training", "training")):
         if about.get(key):
             facts += [(label, _as_text(about[key]))]
+    again = about.get("refit")
+    if isinstance(again, dict):
+        what = f"trained again on all {again.get('rows')} rows for {again.get('epochs')} epochs, after it was scored"
+        facts += [("refit", what)]
     print_facts(facts, console)
     console.print()
     print_table(["layer", "activation", "units", "weights", "parameters"], _layers(network), left=2, total=True)

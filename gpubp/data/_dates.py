@@ -53,13 +53,15 @@ def read_date(text: str, date_format: str) -> float | None:
     return when.replace(tzinfo=UTC).timestamp()
 
 
-def find_date_format(counts: Mapping[str, int]) -> str | None:
+def find_date_format(counts: Mapping[str, int], least: float = MOST) -> str | None:
     """Return the format in which most values of a column are dates; None if there is none.
 
     Parameters
     ----------
     counts : mapping of str to int
         How often each text occurs, without missing values.
+    least : float
+        The share of the values that must be dates in this format.
 
     Examples
     --------
@@ -69,7 +71,7 @@ def find_date_format(counts: Mapping[str, int]) -> str | None:
     sample = list(counts)[:: -(-len(counts) // _SAMPLE) or 1]
     n_total = sum(counts[text] for text in sample)
     sample = [text for text in sample if any(character.isdigit() for character in text)]
-    if not sample or sum(counts[text] for text in sample) < MOST * n_total:
+    if not sample or sum(counts[text] for text in sample) < least * n_total:
         return None
     few = sample[:: -(-len(sample) // _FEW)]
     separators = set(map(_separators, few))
@@ -84,7 +86,7 @@ def find_date_format(counts: Mapping[str, int]) -> str | None:
             best, n_best = date_format, n
         if n == n_total:
             break
-    return best if n_best >= MOST * n_total else None
+    return best if n_best >= least * n_total else None
 
 
 def _separators(text: str) -> frozenset[str]:

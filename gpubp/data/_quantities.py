@@ -79,7 +79,7 @@ def read_quantity(text: str, number_format: NumberFormat = PLAIN) -> float | Non
     return None if value is None else sign * value * factor
 
 
-def find_number_format(counts: Mapping[str, int], decimal: str = ".") -> NumberFormat | None:
+def find_number_format(counts: Mapping[str, int], decimal: str = ".", least: float = MOST) -> NumberFormat | None:
     """Return the format in which most values of a column are numbers; None if there is none.
 
     Parameters
@@ -88,6 +88,8 @@ def find_number_format(counts: Mapping[str, int], decimal: str = ".") -> NumberF
         How often each text occurs, without missing values.
     decimal : str
         The decimal mark of the file, which decides where ``1.234 km`` may be two numbers.
+    least : float
+        The share of the values that must be numbers in this format.
 
     Examples
     --------
@@ -97,7 +99,7 @@ def find_number_format(counts: Mapping[str, int], decimal: str = ".") -> NumberF
     None
     """
     total = sum(counts.values())
-    if total and sum(n for text, n in counts.items() if read_number(text) is not None) >= MOST * total:
+    if total and sum(n for text, n in counts.items() if read_number(text) is not None) >= max(least, 0.5) * total:
         return PLAIN
     symbols: Counter[str] = Counter()
     numerals: Counter[str] = Counter()
@@ -105,7 +107,7 @@ def find_number_format(counts: Mapping[str, int], decimal: str = ".") -> NumberF
         if (parts := _split(text)) is not None:
             symbols[parts[0]] += n
             numerals[parts[1]] += n
-    if not symbols or numerals.total() < MOST * total or any(map(has_leading_zero, numerals)):
+    if not symbols or numerals.total() < least * total or any(map(has_leading_zero, numerals)):
         return None
     formats = {
         one: sum(n for numeral, n in numerals.items() if _read_numeral(numeral, one) is not None) for one in _FORMATS
@@ -118,7 +120,7 @@ def find_number_format(counts: Mapping[str, int], decimal: str = ".") -> NumberF
         named = Counter({symbol: n for symbol, n in symbols.items() if symbol})
         best = replace(best, symbol=named.most_common(1)[0][0] if named else "")
     n_read = sum(n for text, n in counts.items() if read_quantity(text, best) is not None)
-    return best if n_read >= MOST * total else None
+    return best if n_read >= least * total else None
 
 
 def _split(text: str) -> tuple[str, str, float] | None:

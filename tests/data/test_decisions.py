@@ -240,6 +240,14 @@ def test_the_marks_of_missing_values_are_the_same_for_all_types(mark, values):
     np.testing.assert_array_equal(encode(prepared, table).X, encode(prepared, empty).X)
 
 
+def test_a_requested_type_takes_the_format_of_most_values():
+    mixed = cycle("2.62 kg", "3.1 kg", "840 g", "2 kg", "5 kg", "1.5 kg", "700 g", "4 kg")
+    table = table_from_mapping({"w": mixed, "x": K * 0.5, "y": cycle("a", "b")})
+    assert isinstance(fit_preprocessing(table).columns[0], CategoryColumn)
+    requested = fit_preprocessing(table, types={"w": "number"}).columns[0]
+    assert (requested.number_format.symbol, requested.low, requested.high) == ("kg", 1.5, 5.0)
+
+
 @pytest.mark.parametrize(
     ("values", "plain"),
     [

@@ -395,3 +395,11 @@ def test_one_file_of_a_folder_shows_the_marks_of_all(tmp_path, write):
         number = fitted.preprocessing.columns[0]
         assert (number.low, number.high) == (1.0, 40.5)
         assert fitted.preprocessing.summaries[0].n_missing == 1
+
+
+def test_a_unit_beside_a_decimal_comma_does_not_hide_the_separator(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("w;y\n" + "".join(f"{k},{k % 10}2 kg;{k},42\n" for k in range(1, 40)))
+    table = read_table(path)
+    assert list(table.columns) == ["w", "y"]
+    np.testing.assert_allclose(table.columns["y"][:3], [1.42, 2.42, 3.42])

@@ -16,6 +16,7 @@ from gpubp.cli.train.options import TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import ClassTarget
+from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
@@ -133,8 +134,16 @@ def _facts_of_data(job: TrainingJob) -> Facts:
         ("columns", f"{columns}: {prepared.n_inputs:,} inputs"),
         ("target", target_text),
         ("task", prepared.task + reason),
-        ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in prepared.rows.items())),
+        ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in prepared.rows.items()) + _left_out(prepared)),
     ]
+
+
+def _left_out(prepared: PreparedTable | PreparedStream) -> str:
+    """Say how many rows lack the target, and how the others were divided if not at random."""
+    n = max(one.n_missing for one in prepared.preprocessing.summaries if one.type == "target")
+    text = f"; {n:,} without a target are left out" if n else ""
+    split_by = getattr(prepared, "split_by", "")
+    return text + (f"; held out by {split_by}" if split_by else "")
 
 
 def _network_text(network: Network) -> str:

@@ -100,11 +100,11 @@ def decide(facts: ColumnFacts, requested: ColumnType | None = None, *, max_categ
 def _as_requested(facts: ColumnFacts, counts: Mapping[str, int], requested: ColumnType) -> Decision:
     name, kind, reason = facts.name, facts.kind or "text", "as requested"
     if requested == "number":
-        found = facts.number_format if facts.is_numeric else find_number_format(counts, facts.decimal)
+        found = facts.number_format if facts.is_numeric else find_number_format(counts, facts.decimal, least=0.0)
         return Decision(name, requested, reason, number_format=found or PLAIN)
     if requested == "date":
         is_typed = kind in ("datetime", "datetime_utc")
-        date_format = None if is_typed else find_date_format(counts)
+        date_format = None if is_typed else find_date_format(counts, least=0.0)
         return Decision(name, requested, reason, kind if is_typed else "datetime", date_format=date_format or ISO)
     if requested == "category":
         return Decision(name, requested, reason, "text" if facts.is_written else kind, values=plain_values(facts))

@@ -35,7 +35,6 @@ from gpubp.data.preprocessing._targets import (
     fit_class_target,
     fit_number_target,
 )
-from gpubp.data.preprocessing._values import missing_values
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 
@@ -213,11 +212,13 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     training_moments = [RunningMoments() for _ in target.names]
     all_moments = [RunningMoments() for _ in target.names]
     n_without_target = 0
-    for table, training in pieces:
+    for whole, of_whole in pieces:
+        present = target.present(whole)  # rows without a target count nowhere else
+        table, training = (whole, of_whole) if present.all() else (whole.select(present), of_whole[present])
+        n_without_target += int((~present).sum())
         for fit in fits.values():
             fit.add(table, training)
         columns = target.read(table)
-        n_without_target += int(np.any([missing_values(column.values) for column in columns], axis=0).sum())
         if not target.is_classes:
             for column, of_training, of_all in zip(columns, training_moments, all_moments, strict=True):
                 is_present = ~np.isnan(column.values)

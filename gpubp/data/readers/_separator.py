@@ -11,7 +11,7 @@ from gpubp.data.readers.dialect import BLANKS, Dialect
 SEPARATORS = (",", "\t", ";", "|")
 _MIN_SCORE = 0.7
 _SCORED_LINES = 300
-_NUMBER = re.compile(rb"\"?[-+]?(\d[\d.,']*|[.,]\d+)([eE][-+]?\d+)?%?\"?")
+_NUMBER = re.compile(rb"\"?[-+]?(\d[\d.,']*|[.,]\d+)([eE][-+]?\d+)?( ?[A-Za-z%$\x80-\xff]{1,8})?\"?")
 _SEVERAL_NUMBERS = re.compile(rb"[-+]?[\d.]+([eE][-+]?\d+)?( +[-+]?[\d.]+([eE][-+]?\d+)?)+ *")
 _SINGLE_QUOTED = re.compile(rb"(?m)(?:^|[,;\t| ] ?)'[^'\r\n]*'(?=\r?$|[,;\t| ])")
 
