@@ -255,7 +255,7 @@ def test_errors_of_a_regression_have_about_five_digits(run):
 
 
 def test_what_is_missing_is_filled_and_counted_or_refused_at_once(run, fails):
-    path = write(age=["?", 33], town=["Ulm", None], income=[1.0, 2.0, "unknown"], buys=[None])
+    path = write(age=[33, "?"], town=["Ulm", None], income=[1.0, 2.0, "unknown"], buys=[None])
     err = run("train", path, *FAST, "--target", "buys")[2]
     for name in ("age", "town", "buys"):
         assert re.search(rf"^{name} .* 1  +\d+ *$", err, re.MULTILINE)

@@ -312,7 +312,7 @@ def test_strict_lists_every_loss_at_once():
     table = table_from_mapping(
         {
             "size": [*cycle("1 km", "2 km")[:-2], None, "3 kg"],
-            "town": [None, None, *cycle("Ulm", "Rom")[2:]],
+            "town": [None, None, None, *cycle("Ulm", "Rom")[3:]],  # the first in a row without a target
             "whole": K * 0.5,
             "y": [None, *cycle("a", "b")[1:]],
         }
@@ -329,7 +329,7 @@ def test_strict_lists_every_loss_at_once():
     ):
         assert part in message
     assert "whole" not in message
-    assert fit_preprocessing(table.select(K[2:-2]), "y", strict=True).task == "classification"
+    assert fit_preprocessing(table.select(K[3:-2]), "y", strict=True).task == "classification"
 
 
 # --- targets ---
