@@ -11,7 +11,7 @@ SECONDS_OF_A_TRIAL = 0.03
 SECONDS_OF_A_CALL = 0.1
 """Steps are taken for about this long before Python chooses again, and looks whether Ctrl-C was pressed."""
 
-WORTH_MORE = 1.2
+WORTH_MORE = 1.05
 """More threads are kept only if they do this much more work than fewer could."""
 
 FIRST_REST, LONGEST_REST = 0.5, 8.0
