@@ -98,11 +98,15 @@ def test_how_many_do_the_work_may_change_at_any_time_and_changes_no_bit(train, m
 # --- how many do the work ---
 
 
-def choose(choice, at_work, seconds=0.01, times=10):
-    """Note the same numbers many times; return which numbers of threads were chosen, without repetitions."""
+def choose(choice, pace, seconds=0.01, times=10, at_work=None):
+    """Note steps many times, ``pace(n_threads)`` in a second; return which numbers were chosen, without repetitions.
+
+    Threads are at work for ``at_work(n_threads)``; as many as their pace if it is not given.
+    """
     chosen = [choice.n_threads]
     for _ in range(times):
-        choice.note(seconds, at_work(choice.n_threads))
+        n_threads = choice.n_threads
+        choice.note(pace(n_threads) * seconds, seconds, (at_work or pace)(n_threads))
         chosen += [choice.n_threads] * (choice.n_threads != chosen[-1])
     return chosen
 
@@ -113,7 +117,28 @@ def test_all_go_on_while_they_wait_little():
 
 @pytest.mark.parametrize(("most", "chosen"), [(1, [1]), (2, [2, 1]), (3, [3]), (8, [8, 4, 2, 1])])
 def test_fewer_go_on_if_they_wait_as_long_as_fewer_would_take(most, chosen):
-    assert choose(ThreadChoice(most), lambda n: n / 2 if n > 1 else 1.0, times=20) == chosen
+    pace, at_work = (lambda n: 1.5 if n == 3 else 1.0), (lambda n: n / 2 if n > 1 else 1.0)
+    assert choose(ThreadChoice(most), pace, times=45, at_work=at_work)[: len(chosen)] == chosen
+
+
+def test_all_go_on_if_they_take_more_steps_however_long_they_wait():
+    choice = ThreadChoice(2)
+    tried = choose(choice, lambda n: 1.5 if n == 2 else 1.0, times=1000, at_work=lambda n: n / 2)
+    assert tried == [2, 1] * (len(tried) // 2) + [2]
+    assert 2 < len(tried) < 16  # tried again after longer and longer
+
+
+def test_a_first_call_that_is_slow_costs_a_short_rest_only():
+    choice = ThreadChoice(2)
+    choice.note(0.01, 0.04, 0.5)  # memory is fetched for the first time
+    assert choose(choice, lambda n: 0.8 * n, times=20) == [1, 2]
+
+
+def test_fewer_are_tried_soon_when_steps_become_slow():
+    choice = ThreadChoice(2)
+    choose(choice, lambda n: 1.5 if n == 2 else 1.0, times=1000, at_work=lambda n: n / 2)  # the rest is long now
+    choose(choice, lambda n: 1.0, times=12, at_work=lambda n: n / 2)
+    assert choice.n_threads == 1
 
 
 def test_one_slow_call_changes_nothing_if_it_is_short():
@@ -122,14 +147,14 @@ def test_one_slow_call_changes_nothing_if_it_is_short():
     assert choose(choice, lambda n: 2.0, times=100) == [2]
 
 
-def test_more_are_tried_again_after_longer_and_longer_and_kept_once_they_wait_little():
-    choice, trials = ThreadChoice(2), []
-    for second in range(40):
-        if choose(choice, lambda n: n / 2, thread_choice.SECONDS_OF_A_TRIAL, times=33) != [1]:
-            trials.append(second)
-    assert trials[:4] == [0, 1, 3, 7]
+def test_more_are_tried_again_after_longer_and_longer_and_kept_once_they_take_more_steps():
+    choice, once = ThreadChoice(2), {"seconds": thread_choice.SECONDS_OF_A_TRIAL, "times": 1}
+    trials = [k for k in range(300) if choose(choice, lambda n: n / 2 if n > 1 else 1.0, **once) == [1, 2]]
+    rests = np.diff(trials)
+    assert len(rests) > 4
+    assert np.all(rests[1:] > 1.5 * rests[:-1])
     assert choose(choice, lambda n: n, seconds=0.1, times=200) == [1, 2]
-    assert choose(choice, lambda n: n / 2, seconds=0.1, times=8)[:3] == [2, 1, 2]  # the first rest is short again
+    assert choose(choice, lambda n: n / 2 if n > 1 else 1.0, times=30)[:3] == [2, 1, 2]  # the first rest is short again
 
 
 @pytest.mark.parametrize("failing", [0, 1, 2])

@@ -376,7 +376,7 @@ class Workplace:
             end, start = min(begin + self.steps_at_once, n_steps), time.perf_counter()
             yield begin, end
             seconds = time.perf_counter() - start
-            self.choice.note(seconds, self._at_work(seconds))
+            self.choice.note(end - begin, seconds, self._at_work(seconds))
             self.steps_at_once = max(1, int(self.choice.seconds * (end - begin) / seconds))
             begin = end
 
