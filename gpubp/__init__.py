@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpubp.errors import DivergenceWarning as DivergenceWarning
     from gpubp.errors import GpubpError as GpubpError
     from gpubp.errors import ModelFileError as ModelFileError
+    from gpubp.errors import TableWarning as TableWarning
     from gpubp.estimators import LossCurveDisplay as LossCurveDisplay
     from gpubp.estimators import MLPClassifier as MLPClassifier
     from gpubp.estimators import MLPEnsembleClassifier as MLPEnsembleClassifier
@@ -65,7 +66,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "errors": (
         *("CheckpointError", "CheckpointWarning", "DataError", "DeviceError"),
-        *("DivergenceWarning", "GpubpError", "ModelFileError"),
+        *("DivergenceWarning", "GpubpError", "ModelFileError", "TableWarning"),
     ),
     "training.callbacks": ("JSONLines", "Progress", "get_callback"),
     "training.checkpoints": ("Checkpoints",),

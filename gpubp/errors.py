@@ -35,5 +35,9 @@ class DivergenceWarning(UserWarning):
     """Training diverged; the parameters of the last finite epoch are returned."""
 
 
+class TableWarning(UserWarning):
+    """A table lacks columns that the model was trained on, and predictions are made without them."""
+
+
 class CheckpointWarning(UserWarning):
     """A checkpoint could not be written and training continues, or a damaged one was skipped for an earlier one."""

@@ -25,6 +25,17 @@ def excerpt(text: str, limit: int = 300) -> str:
     return escaped(text) if len(text) <= limit else f"{escaped(text[:limit])}... ({len(text):,} characters)"
 
 
+def counted(n: int, noun: str, nouns: str = "") -> str:
+    """Return a number with its noun, whose plural is `nouns`, or `noun` with an s.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1000, "row"), counted(2, "category", "categories")
+    ('1 row', '1,000 rows', '2 categories')
+    """
+    return f"{n:,} {noun if n == 1 else nouns or f'{noun}s'}"
+
+
 def shortened(items: Sequence[str], limit: int = 12) -> str:
     """Join items with commas; of more than ``limit``, show the first ``limit`` and the count.
 

@@ -1,10 +1,12 @@
 """Print what each column of a table was taken for, and why."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from rich.console import Console
 
-from gpubp._core.text import escaped, shortened
+from gpubp._core.text import counted, escaped, shortened
 from gpubp.cli.output import print_table
 from gpubp.data.preprocessing import (
     MAX_COUNTED,
@@ -21,32 +23,51 @@ MOST_COLUMNS = 40
 TYPE_NAMES = {"drop": "dropped"}
 """Types whose names on the screen differ."""
 
+_YES_OR_NO = {"False": "no", "True": "yes"}
+
 _PLAIN_REASONS = ("numbers", "text", "classes")  # that say no more than the type
 
 TYPE_ADVICE = "to take a column for something else: --type NAME=number, category, date, words or drop"
 
 
-def print_columns(preprocessing: Preprocessing, output: Console) -> None:
-    """Print a row for each column; of more than `MOST_COLUMNS`, first those that are not complete numbers."""
+def print_columns(
+    preprocessing: Preprocessing, output: Console, *, ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+) -> None:
+    """Print a row for each column; of more than `MOST_COLUMNS`, first those that are not complete numbers.
+
+    `ranges` are the minimum and maximum of numeric targets. Counts that are all zero have no column, and on a terminal
+    values and reasons are cut to its width.
+    """
     summaries = list(preprocessing.summaries)
     if len(summaries) > MOST_COLUMNS:
         summaries.sort(key=lambda one: (one.type == "number" and not one.n_missing, one.type != "target"))
-    values = values_of(preprocessing)
+    values = values_of(preprocessing, ranges)
     rows = [_row(summary, values.get(summary.name, "")) for summary in summaries[:MOST_COLUMNS]]
     headings = ["column", "type", "values", "why", "missing", "distinct", "outliers"]
-    print_table(headings, rows, left=4, output=output)
+    shown = [index for index in range(len(headings)) if index < 4 or any(row[index] for row in rows)]
+    print_table(
+        [headings[index] for index in shown],
+        [[row[index] for index in shown] for row in rows],
+        left=4,
+        cut=(2, 3, 0),
+        output=output,
+    )
     if len(summaries) > MOST_COLUMNS:
-        output.print(f"... and {len(summaries) - MOST_COLUMNS:,} more columns of numbers without missing values")
+        rest = counted(len(summaries) - MOST_COLUMNS, "more column", "more columns")
+        output.print(f"... and {rest} of numbers without missing values")
 
 
-def values_of(preprocessing: Preprocessing) -> dict[str, str]:
-    """Return the range, the categories or the words of each column that has inputs, and the classes of the target."""
-    values = {}
+def values_of(
+    preprocessing: Preprocessing, ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+) -> dict[str, str]:
+    """Return the range, the categories or the words of each column that has inputs, and those of the targets."""
+    values = {name: f"{low:.6g} to {high:.6g}" for name, (low, high) in ranges.items()}
     for column in preprocessing.columns:
         if isinstance(column, NumberColumn):
             values[column.name] = f"{column.low:.6g} to {column.high:.6g}"
         elif isinstance(column, CategoryColumn):
-            values[column.name] = _listed(column.categories)
+            names = _YES_OR_NO if column.kind == "bool" else {}
+            values[column.name] = _listed(tuple(names.get(text, text) for text in column.categories))
         elif isinstance(column, WordsColumn):
             values[column.name] = _listed(column.words)
         else:
@@ -57,7 +78,7 @@ def values_of(preprocessing: Preprocessing) -> dict[str, str]:
 
 
 def _row(summary: ColumnSummary, values: str) -> list[str]:
-    distinct = f"{summary.n_distinct:,}" if summary.n_distinct < MAX_COUNTED else f"{MAX_COUNTED:,} or more"
+    distinct = f"{summary.n_distinct:,}" if summary.n_distinct < MAX_COUNTED else f"{MAX_COUNTED:,}+"
     counts = [f"{count:,}" if count else "" for count in (summary.n_missing, summary.n_outliers)]
     column_type = TYPE_NAMES.get(summary.type, summary.type)
     reason = "" if summary.reason in _PLAIN_REASONS else summary.reason

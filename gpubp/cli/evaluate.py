@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from gpubp._core.text import counted
 from gpubp.cli import options
 from gpubp.cli.output import print_json, print_note, print_reading, print_scores
 from gpubp.cli.predict.compute import (
@@ -60,5 +61,6 @@ def evaluate(
         print_scores({"scores": predicted.scores}, {"scores": predicted.n_scored}, predicted.baseline)
     print_issues(predicted, as_table=columns)
     if predicted.n_scored < predicted.n_rows:
-        print_note(f"{predicted.n_rows - predicted.n_scored:,} rows have no known target, and are not scored")
+        unknown = counted(predicted.n_rows - predicted.n_scored, "row")
+        print_note(f"{unknown} without a known target: not scored")
     note_training_rows(trained, predicted, model)

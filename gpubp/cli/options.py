@@ -84,7 +84,10 @@ Stream = Annotated[
 ]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Refuse values that training did not see instead of filling and counting them."),
+    typer.Option(
+        "--strict",
+        help="Refuse absent columns, and values that training did not see, instead of filling and counting them.",
+    ),
 ]
 Columns = Annotated[
     bool,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,6 +28,8 @@ notes = Console(markup=False, highlight=False, emoji=False, stderr=True)
 _LABEL_WIDTH = 11
 _MAX_WIDTH = 100
 _UNLIMITED_WIDTH = 10_000
+_GAP = 2  # columns of the screen between those of a table
+_LEAST_CUT_WIDTHS = (12, 8, 4)
 _MAX_FACT_LENGTH, _MAX_CELL_LENGTH = 5_000, 200  # characters; a name in a file may have a million
 
 
@@ -68,6 +71,11 @@ def print_note(text: str) -> None:
     notes.print(Text.assemble(("note: ", "yellow"), escaped(text)), soft_wrap=not notes.is_terminal)
 
 
+def print_warning(text: str) -> None:
+    """Print on stderr what makes a result doubtful."""
+    notes.print(Text.assemble(("warning: ", "bold yellow"), (escaped(text), "bold")), soft_wrap=not notes.is_terminal)
+
+
 def print_reading(decisions: Iterable[str]) -> None:
     """Print on stderr what was decided when a table was read."""
     for decision in decisions:
@@ -85,6 +93,7 @@ def print_table(
     *,
     left: int = 1,
     total: bool = False,
+    cut: Sequence[int] = (),
     output: Console = console,
 ) -> None:
     """Print a table.
@@ -97,15 +106,24 @@ def print_table(
         The number of leading columns that hold text and are aligned left; the others are aligned right.
     total : bool
         Whether the last row is a total, which is printed in bold.
+    cut : sequence of int
+        Columns whose text is cut, in this order, until the table is as narrow as the terminal.
     output : Console
         By default stdout.
     """
     rows = [[excerpt(cell, _MAX_CELL_LENGTH) for cell in row] for row in rows]
     box = SIMPLE_HEAD if output.is_terminal else None
-    table = Table(box=box, pad_edge=False, padding=(0, 1), header_style="bold", show_edge=False)
+    table = Table(box=box, pad_edge=False, padding=(0, 1, 0, 0 if box else 1), header_style="bold", show_edge=False)
+    headings = [excerpt(heading, _MAX_CELL_LENGTH) for heading in headings]
+    widths = _cut_widths([headings, *rows], cut, output.width) if output.is_terminal else {}
     for index, heading in enumerate(headings):
+        width = widths.get(index)
         table.add_column(
-            excerpt(heading, _MAX_CELL_LENGTH), justify="left" if index < left else "right", overflow="fold"
+            heading,
+            justify="left" if index < left else "right",
+            max_width=width,
+            no_wrap=width is not None,
+            overflow="fold" if width is None else "ellipsis",
         )
     for index, row in enumerate(rows):
         is_last = index == len(rows) - 1
@@ -114,6 +132,20 @@ def print_table(
     wide = Console(file=output.file, width=_UNLIMITED_WIDTH, markup=False, highlight=False, emoji=False)
     wide.quiet = output.quiet
     (output if output.is_terminal else wide).print(table)
+
+
+def _cut_widths(rows: Sequence[Sequence[str]], cut: Sequence[int], width: int) -> dict[int, int]:
+    """Return the widths of columns that are cut so that a table is at most `width` wide."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    excess = sum(widths) + _GAP * (len(widths) - 1) - width
+    narrower: dict[int, int] = {}
+    for least in _LEAST_CUT_WIDTHS:
+        for index in cut:
+            if excess > 0 and widths[index] > least:
+                narrower[index] = max(least, widths[index] - excess)
+                excess -= widths[index] - narrower[index]
+                widths[index] = narrower[index]
+    return narrower
 
 
 def print_scores(

@@ -41,7 +41,7 @@ def show(
             facts += [(label, _as_text(about[key]))]
     again = about.get("refit")
     if isinstance(again, dict):
-        what = f"trained again on all {again.get('rows')} rows for {again.get('epochs')} epochs, after it was scored"
+        what = f"after it was scored, trained again on all rows ({again.get('rows')}), epochs: {again.get('epochs')}"
         facts += [("refit", what)]
     print_facts(facts, console)
     console.print()

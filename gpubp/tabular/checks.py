@@ -108,8 +108,8 @@ def _repeated_rows(prepared: PreparedTable) -> list[str]:
     if n <= REPEATED * len(held_out):
         return []
     return [
-        f"{n:,} of {len(held_out):,} test rows are equal to training rows, features and target: their scores flatter "
-        "if new rows will be new"
+        f"{n:,} of {len(held_out):,} test rows {'is' if n == 1 else 'are'} equal to training rows, features and "
+        "target: their scores flatter if new rows will be new"
     ]
 
 

@@ -195,6 +195,7 @@ def fit_table(
         "task": prepared.task,
         "source": Path(prepared.source).name,
         "rows": n_rows,
+        "fingerprint": prepared.fingerprint,
         "scores": scores,
         "baseline": baseline,
         "constant_outputs": constant.tolist(),
@@ -237,7 +238,11 @@ def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, option
     fit = train(network, *everything.training(), **options)
     if fit.stop_reason in ("interrupted", "diverged"):
         return result
-    about = {**result.model.about, "refit": {"rows": everything.rows["train"], "epochs": len(fit.history.loss)}}
+    about = {
+        **result.model.about,
+        "fingerprint": everything.fingerprint,
+        "refit": {"rows": everything.rows["train"], "epochs": len(fit.history.loss)},
+    }
     model = Model(network, fit.theta, to_json(everything.preprocessing), about)
     return replace(result, model=model, refit=fit)
 

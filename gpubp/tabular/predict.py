@@ -1,10 +1,13 @@
 """Predict the target of each row of a table."""
 
 import math
+import warnings
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp._core.text import excerpt, shortened
 from gpubp.data.preprocessing import (
     ClassTarget,
     Issue,
@@ -17,7 +20,7 @@ from gpubp.data.preprocessing import (
 )
 from gpubp.data.table import Column
 from gpubp.engine.prediction import predict
-from gpubp.errors import DataError
+from gpubp.errors import DataError, TableWarning
 from gpubp.io.model_file import Model
 from gpubp.tabular.prepare import AnyTable, as_table
 
@@ -46,7 +49,8 @@ def predict_table(
     model : Model
         ``fit_table(...).model``, or from :func:`gpubp.load_model`.
     table : Table, path, name, dict of columns, data frame or pyarrow table
-        With the feature columns that the model was trained on, in any order; others are ignored.
+        With the feature columns that the model was trained on, in any order; others are ignored. A column that is
+        absent is filled as if all of its values were missing, with a warning.
     device : str
         See :func:`gpubp.backends.backend.choose_backend`.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
@@ -56,8 +60,8 @@ def predict_table(
         ``"target high"``; its width is that of the errors on rows that training held out (split conformal prediction;
         Vovk, Gammerman & Shafer 2005).
     strict : bool
-        Raise if a value is unreadable, is an unseen category, or is missing in a column without missing values in
-        training. By default such values are filled as in training.
+        Raise if a column is absent, or a value is unreadable, is an unseen category, or is missing in a column without
+        missing values in training. By default such values are filled as in training.
 
     Returns
     -------
@@ -68,14 +72,14 @@ def predict_table(
     Raises
     ------
     DataError
-        If the table lacks a column of the model, or with `strict` holds a value that does not fit.
+        If the table has no column of the model, or with `strict` lacks one or holds a value that does not fit.
     ModelFileError
         If the model has no preprocessing, or one that does not fit its network.
     """
     table = as_table(table)
     if strict:
         apply(preprocessing_of(model), table, strict=True)
-    outputs = table_outputs(model, table, device=device, matmul_precision=matmul_precision).outputs
+    outputs = network_outputs(model, table, device=device, matmul_precision=matmul_precision)
     predictions = decode_outputs(preprocessing_of(model), outputs)
     return predictions if interval is None else predictions | intervals(model, predictions, interval)
 
@@ -84,7 +88,17 @@ def network_outputs(
     model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
 ) -> np.ndarray:
     """Compute the network's outputs for each row of a table, ``(n, j)``; see :func:`predict_table`."""
-    return table_outputs(model, table, device=device, matmul_precision=matmul_precision).outputs
+    table = as_table(table)
+    outputs, issues = table_outputs(model, table, device=device, matmul_precision=matmul_precision)
+    if absent := [issue for issue in issues if issue.problem == "absent"]:
+        warnings.warn(absence_in_words(table.source, absent), TableWarning, stacklevel=3)
+    return outputs
+
+
+def absence_in_words(source: str, absent: Sequence[Issue]) -> str:
+    """Describe the columns that a table lacks."""
+    names = shortened([f"{excerpt(repr(issue.column), 60)}{issue.example}" for issue in absent])
+    return f"{source} lacks {names}, which the model was trained on: filled as if all of its values were missing"
 
 
 def table_outputs(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp._core.text import counted
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import (
     ClassTarget,
@@ -51,6 +52,8 @@ class PreparedTable:
         What each column is.
     split_by : str
         How rows were held out: ``"group"``, ``"time"`` or, at random, ``""``.
+    fingerprint : str
+        Equal for tables with the same values in the columns that are used; models remember it.
     """
 
     table: Table
@@ -60,6 +63,7 @@ class PreparedTable:
     parts: dict[str, np.ndarray]
     decisions: TableDecisions
     split_by: str = ""
+    fingerprint: str = ""
 
     @property
     def task(self) -> str:
@@ -113,10 +117,13 @@ class PreparedTable:
     def on_all_rows(self) -> "PreparedTable":
         """Return the table with all rows for training, encoded by the statistics of all of them."""
         everything = np.arange(self.table.n_rows)
-        fitted = fit_columns(self.decisions, [(self.table, np.ones(self.table.n_rows, dtype=bool))]).preprocessing
-        X, targets = apply(fitted, self.table), encode_target(fitted, self.table)
+        fitted = fit_columns(self.decisions, [(self.table, np.ones(self.table.n_rows, dtype=bool))])
+        preprocessing = fitted.preprocessing
+        X, targets = apply(preprocessing, self.table), encode_target(preprocessing, self.table)
         parts = dict(zip(SPLITS, (everything, everything[:0], everything[:0]), strict=True))
-        return replace(self, preprocessing=fitted, X=X, targets=targets, parts=parts)
+        return replace(
+            self, preprocessing=preprocessing, X=X, targets=targets, parts=parts, fingerprint=fitted.fingerprint
+        )
 
     def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the inputs and targets of the test rows, or without them of the validation rows."""
@@ -212,11 +219,13 @@ def prepare_table(
         training, validation = _split(rest, classes, round(validation_fraction * len(places)), seed)
     if len(training) < 2:
         raise DataError(
-            f"{table.source} has {len(places)} rows, which leaves {len(training)} for training; at least 2 are needed"
+            f"{table.source} has {counted(len(places), 'row')} with a target, which leaves {len(training)} for "
+            "training; at least 2 are needed"
         )
     is_training = np.zeros(table.n_rows, dtype=bool)
     is_training[all_rows[training]] = True
-    preprocessing = fit_columns(decisions, [(table, is_training)]).preprocessing
+    fitted = fit_columns(decisions, [(table, is_training)])
+    preprocessing = fitted.preprocessing
     if not present.all():
         table = table.select(present)
     return PreparedTable(
@@ -227,6 +236,7 @@ def prepare_table(
         dict(zip(SPLITS, (training, validation, test), strict=True)),
         decisions,
         "group" if group is not None else "time" if time is not None else "",
+        fitted.fingerprint,
     )
 
 

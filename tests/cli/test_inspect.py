@@ -4,9 +4,12 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
+from rich.cells import cell_len
 
-from tests.shop import ROWS, shop, write
+from gpubp.cli.output import console
+from tests.shop import FAST, ROWS, shop, write
 
 
 class Page(HTMLParser):
@@ -68,7 +71,7 @@ def test_a_model_is_scored_beside_the_baseline(run, fails, model, options):
     assert code == 0
     assert out.splitlines()[0].split() == ["scores", "baseline"]
     assert re.search(rf"^rows +{ROWS - 2} *$", out, re.MULTILINE)
-    assert "2 rows have no known target" in err
+    assert "2 rows without a known target" in err
     scores = json.loads(run("evaluate", model, path, "--json", *options)[1])
     assert scores["scored"] == ROWS - 2
     assert set(scores["scores"]) == set(scores["baseline"])
@@ -76,3 +79,102 @@ def test_a_model_is_scored_beside_the_baseline(run, fails, model, options):
     assert scores["baseline"]["accuracy"] in [pytest.approx(share) for share in shares]
     shop().drop(columns="buys").to_csv("none.csv", index=False)
     assert "no row has a known value of the target 'buys'" in fails("evaluate", model, "none.csv", *options)
+
+
+def row_of(out, name):
+    """Return the cells of a column's row."""
+    line = next(line for line in out.splitlines() if line.startswith(f"{name} "))
+    return re.split(" {2,}", line.strip())
+
+
+def test_the_options_of_columns_are_those_of_train(run, fails):
+    frame = shop(age=[None]).assign(zip=[f"0{k % 9}" for k in range(ROWS)], week=[k % 7 for k in range(ROWS)])
+    frame.to_csv("shop.csv", index=False)
+    how = ["--target", "buys", "--categorical", "week,age", "--drop", "income", "--max-categories", "3"]
+    out = run("inspect", "shop.csv", *how)[1]
+    assert row_of(out, "week")[1:4] == [
+        "category",
+        "0, 1, 2",
+        "as requested; the 3 most frequent have an input each, 4 share 4",
+    ]
+    assert row_of(out, "income")[1:3] == ["dropped", "as requested"]
+    assert row_of(run("inspect", "shop.csv", "--target", "week", "--task", "regression")[1], "week")[1:3] == [
+        "target",
+        "0 to 6",
+    ]
+    assert "column 'age': 1 missing value" in fails("inspect", "shop.csv", "--strict")
+    assert "no column 'incom'" in fails("inspect", "shop.csv", "--drop", "incom")
+
+
+@pytest.mark.parametrize(
+    ("frame", "refusal"),
+    [
+        (shop().assign(buys="yes"), "the target 'buys' has only one class, 'yes'"),
+        (shop().assign(buys=None), "the target 'buys' has no values"),
+        (shop()[["income"]], "no columns besides the target"),
+        (pd.DataFrame({"a": [1, 1], "b": [2, 2]}), "only one class"),
+        (pd.DataFrame({"a": [1] * 8, "b": [2, 3] * 4}), "no column to learn from ('a': constant, '1')"),
+        (pd.concat([shop()] * 3).assign(buys=[f"name{k}" for k in range(3 * ROWS)]), "180 classes, too many"),
+    ],
+    ids=["constant", "empty", "alone", "all constant", "features constant", "names"],
+)
+@pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
+def test_a_table_without_a_usable_target_is_shown_with_the_reason(run, frame, refusal, options):
+    frame.to_csv("shop.csv", index=False)
+    code, out, err = run("inspect", "shop.csv", *options)
+    assert code == 0
+    assert refusal in err
+    assert len(re.findall(rf"^({'|'.join(frame.columns)}) ", out, re.MULTILINE)) == frame.shape[1]
+    assert (" target " in out) == ("to learn from" in refusal)
+    assert refusal in run("train", "shop.csv", *options)[2]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([f"{k} mpg" for k in range(ROWS)], ["0 to 59", "numbers with the unit 'mpg'", "60"]),
+        ([f"{k},5" for k in range(ROWS)], ["0.5 to 59.5", "numbers with a decimal comma", "60"]),
+        ([k / 2 for k in range(ROWS)], ["0 to 29.5", "60"]),
+        ([f"{k % 3:02}" for k in range(ROWS)], ["00, 01, 02", "classes: codes with leading zeros", "3"]),
+    ],
+    ids=["unit", "comma", "plain", "codes"],
+)
+def test_the_target_is_shown_with_its_format(run, values, shown):
+    shop().assign(buys=values).to_csv("shop.csv", index=False)
+    assert row_of(run("inspect", "shop.csv")[1], "buys")[2:] == shown
+    assert row_of(run("train", "shop.csv", *FAST)[2], "buys")[2:] == shown
+
+
+def test_bools_are_yes_and_no(run):
+    shop().assign(open=["J", "N"] * 30, paid=["Y", "n"] * 30, sent=[True, False] * 30).to_csv("shop.csv", index=False)
+    out = run("inspect", "shop.csv", "--target", "buys")[1]
+    assert row_of(out, "open")[2:4] == ["J, N", "2"]
+    assert row_of(out, "paid")[2:4] == ["no, yes", "yes or no, written 'n' and 'Y'"]
+    assert row_of(out, "sent")[2] == "no, yes"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_table_of_columns_fits_the_terminal(run, monkeypatch, width):
+    names = {"town": "the town in which the customer lives and pays taxes", "income": "Einkommen, 収入の合計額を円で"}
+    frame = pd.concat([shop()] * 4, ignore_index=True).rename(columns=names)
+    frame["age"] = [None, "old", *frame["age"][2:]]
+    frame["note"] = [f"word{k} and word{k % 7} beside many other words" for k in range(len(frame))]
+    frame.to_csv("shop.csv", index=False)
+    monkeypatch.setattr(console, "_force_terminal", True)
+    monkeypatch.setattr(console, "_width", width)
+    out = re.sub(r"\x1b\[[\d;]*m", "", run("inspect", "shop.csv", "--target", "buys")[1])
+    lines = out.splitlines()
+    assert max(map(cell_len, lines)) <= width
+    start = next(index for index, line in enumerate(lines) if line.startswith("column"))
+    assert len(lines[start:]) == 2 + frame.shape[1]
+    assert re.search(r"^age +number .*… +2 +\d+", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["inspect", "train"])
+def test_one_is_singular(run, command):
+    frame = shop(age=["old", *shop()["age"][1:]], buys=[None])
+    frame[["age", "buys"]].to_csv("shop.csv", index=False)
+    out = "".join(run(command, "shop.csv", *(FAST if command == "train" else ()))[1:])
+    assert "; 1 other value, 'old', is taken as missing" not in out  # the row has no target
+    assert ("1 without a target is left out" in out) == (command == "train")
+    assert not re.search(r"\b1 (rows|others|columns|inputs|epochs|values|classes)\b", out)

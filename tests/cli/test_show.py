@@ -80,4 +80,4 @@ def test_the_kind_of_categories_is_shown(run):
     pd.DataFrame({"open": [True, False] * 20, "y": ["u", "v"] * 20}).to_parquet("t.parquet")
     assert run("train", "t.parquet", *FAST)[0] == 0
     shown = run("show", "t.safetensors")[1]
-    assert re.search(r"^open +category +False, True +true or false +2 *$", shown, re.MULTILINE)
+    assert re.search(r"^open +category +no, yes +true or false +2 *$", shown, re.MULTILINE)

@@ -259,10 +259,10 @@ def test_what_is_missing_is_filled_and_counted_or_refused_at_once(run, fails):
     err = run("train", path, *FAST, "--target", "buys")[2]
     for name in ("age", "town", "buys"):
         assert re.search(rf"^{name} .* 1  +\d+ *$", err, re.MULTILINE)
-    assert re.search(r"^income +number .*; 1 others, such as 'unknown', are taken as missing +1 ", err, re.MULTILINE)
+    assert re.search(r"^income +number .*; 1 other value, 'unknown', is taken as missing +1 ", err, re.MULTILINE)
     assert run("predict", "shop.safetensors", path)[0] == 0
     message = fails("train", path, *FAST, "--strict")
-    for part in ("1 rows lack the target 'buys'", "column 'age': 1", "column 'town': 1", "'unknown'"):
+    for part in ("1 row without the target 'buys'", "column 'age': 1", "column 'town': 1", "'unknown'"):
         assert part in message
 
 

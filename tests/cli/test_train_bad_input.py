@@ -13,7 +13,7 @@ BAD = {
     "text as numbers": ({}, ["--task", "regression"], "the target 'buys' is mostly not numbers, such as 'no'"),
     "type": ({}, ["--type", "age=integer"], "NAME=TYPE with one of number, category, date, words, drop"),
     "type of no column": ({}, ["--type", "agee=number"], "no column 'agee' (did you mean 'age'?)"),
-    "strict": ({"age": [np.nan]}, ["--strict"], "column 'age': 1 values are missing"),
+    "strict": ({"age": [np.nan]}, ["--strict"], "column 'age': 1 missing value"),
     "activation": ({}, ["--hidden-layer-sizes", "10,x"], "--hidden-layer-sizes"),
     "many hidden": ({}, ["--hidden-layer-sizes", "9" * 30], "--hidden-layer-sizes"),
     "no hidden": ({}, ["--hidden-layer-sizes", "0"], "--hidden-layer-sizes"),

@@ -56,8 +56,8 @@ def cycle(*values):
         (cycle("4wd", "2", "fwd"), "category", "text"),
         (cycle("1st", "2nd"), "category", "text"),
         (cycle("5 km", "7 kg"), "category", "text"),
-        (cycle("yes", "No"), "category", "yes or no, in words"),
-        (cycle("True", "true", "FALSE"), "category", "yes or no, in words"),
+        (cycle("yes", "No"), "category", "yes or no, written 'No' and 'yes'"),
+        (cycle("True", "true", "FALSE"), "category", "yes or no, written 'FALSE' and 'True'"),
         (K % 2 == 0, "category", "true or false"),
         ([None, *(K[1:] % 2 == 0).tolist()], "category", "true or false"),
         (K.astype("datetime64[D]"), "date", "dates without a time zone"),
@@ -300,7 +300,7 @@ def test_infinity_is_a_category_of_text_and_no_number():
     prepared = fit_preprocessing(table)
     assert prepared.columns[0].categories == ("a", "inf")
     assert prepared.columns[1].high == 2.0
-    assert "13 others, such as inf, are taken as missing" in prepared.summaries[1].reason
+    assert "13 other values, such as inf, are taken as missing" in prepared.summaries[1].reason
     classes = fit_preprocessing(table_from_mapping({"a": K, "y": cycle(1.0, np.inf, 2.0)}), task="classification")
     assert classes.target.classes == ("1", "2")
 
@@ -321,10 +321,10 @@ def test_strict_lists_every_loss_at_once():
         fit_preprocessing(table, "y", strict=True)
     message = str(caught.value)
     for part in (
-        "1 rows lack the target 'y'",
-        "column 'size': 1 values are missing",
-        "column 'size': 1 values do not fit, such as '3 kg'",
-        "column 'town': 2 values are missing",
+        "1 row without the target 'y'",
+        "column 'size': 1 missing value",
+        "column 'size': 1 value of another kind, such as '3 kg'",
+        "column 'town': 2 missing values",
         "leave out strict=True (--strict)",
     ):
         assert part in message

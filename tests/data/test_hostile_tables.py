@@ -121,8 +121,8 @@ def test_text_that_resembles_numbers_is_missing_among_numbers(write, value):
     column, summary = preprocessing.columns[0], preprocessing.summaries[0]
     assert (column.low, column.high, column.indicator) == (0.0, 8.0, True)
     assert summary.n_missing == 1
-    assert "1 others, such as " in summary.reason
-    with pytest.raises(DataError, match="column 'a': 1 values do not fit, such as "):
+    assert "1 other value, " in summary.reason
+    with pytest.raises(DataError, match="column 'a': 1 value of another kind, such as "):
         prepare_table(path, strict=True, **options)
 
 

@@ -210,7 +210,7 @@ class TestFittingInPieces:
             (
                 {"income": [np.inf], "town": [None, None]},
                 {"strict": True},
-                "'income'.*do not fit.*'town': 2 values are mis",
+                "'income': 1 value of another kind.*'town': 2 missing",
             ),
             ({}, {"task": "both"}, "task must be"),
         ],
@@ -358,8 +358,8 @@ class TestTextAmongNumbers:
             assert isinstance(column, NumberColumn)
             assert column.indicator
             assert (summary.type, summary.n_missing) == ("number", 1)
-            assert "1 others, such as 'old', are taken as missing" in summary.reason
-            with pytest.raises(DataError, match="column 'age': 1 values do not fit, such as 'old'"):
+            assert "1 other value, 'old', is taken as missing" in summary.reason
+            with pytest.raises(DataError, match="column 'age': 1 value of another kind, such as 'old'"):
                 prepare_stream("late_csv", target="buys", strict=True)
         else:
             counts = frame["age"].astype(str).value_counts()
@@ -430,7 +430,7 @@ class TestFits:
         frame.loc[450, "income"] = np.inf
         prepared = prepare_stream(write(frame, name, 3), target="buys")
         assert prepared.preprocessing.summaries[1].n_missing == 1
-        assert ", are taken as missing" in prepared.preprocessing.summaries[1].reason
+        assert ", is taken as missing" in prepared.preprocessing.summaries[1].reason
 
 
 @pytest.fixture

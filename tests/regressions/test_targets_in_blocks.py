@@ -52,7 +52,7 @@ def test_rows_without_a_number_are_left_out_or_refused_with_their_count(tmp_path
     prepared = gpubp.prepare_stream(path, target="y", **options)
     assert sum(prepared.rows.values()) == 398
     assert prepared.preprocessing.summaries[-1].n_missing == 2
-    with pytest.raises(DataError, match="2 rows lack the target 'y'"):
+    with pytest.raises(DataError, match="2 rows without the target 'y'"):
         gpubp.prepare_stream(path, target="y", strict=True, **options)
 
 

@@ -130,7 +130,7 @@ def test_columns_of_several_kinds_are_taken_for_what_most_values_are(column, inp
     preprocessing = fit_preprocessing(table)
     assert list(preprocessing.feature_names) == [*inputs, "d"]
     reason = preprocessing.summaries[0].reason
-    assert ("1 others, such as" in reason and problem in reason) if problem else "others" not in reason
+    assert ("1 other value, " in reason and problem in reason) if problem else "other value" not in reason
 
 
 def test_numbers_that_no_table_can_hold_are_refused():

@@ -299,7 +299,7 @@ def test_missing_features_are_filled():
     assert prepared.preprocessing.columns[2].missing
     model = fit_table(table, epochs=2, **CPU).model
     assert len(predict_table(model, table, **CPU)["buys"]) == 120
-    with pytest.raises(DataError, match="column 'income': 1 values are missing; column 'town': 14 values are missing"):
+    with pytest.raises(DataError, match="column 'income': 1 missing value; column 'town': 14 missing values"):
         fit_table(table, strict=True, **CPU)
 
 
@@ -311,7 +311,7 @@ def test_rows_without_a_target_are_left_out():
     assert prepared.preprocessing.summaries[-1].n_missing == 12
     assert np.isfinite(prepared.X).all()
     assert sum(fit_table(table, epochs=2, **CPU).rows.values()) == 108
-    with pytest.raises(DataError, match="12 rows lack the target 'buys'"):
+    with pytest.raises(DataError, match="12 rows without the target 'buys'"):
         prepare_table(table, strict=True)
     with pytest.raises(DataError, match="has no values"):
         prepare_table(table | {"buys": [None] * 120})

@@ -6,9 +6,17 @@ from html import escape
 
 import numpy as np
 
-from gpubp._core.text import excerpt
+from gpubp._core.text import counted, excerpt
 from gpubp.cli.columns import TYPE_NAMES, values_of
-from gpubp.data.preprocessing import ColumnSummary, DateColumn, NumberColumn, Preprocessing, read_dates, read_numbers
+from gpubp.data.preprocessing import (
+    ColumnSummary,
+    DateColumn,
+    FittedTable,
+    NumberColumn,
+    Preprocessing,
+    read_dates,
+    read_numbers,
+)
 from gpubp.data.table import Table
 
 N_BARS = 20
@@ -25,11 +33,12 @@ rect { fill: var(--bar); }
 """
 
 
-def column_page(source: str, n_rows: int, table: Table, preprocessing: Preprocessing) -> str:
+def column_page(source: str, n_rows: int, table: Table, fitted: FittedTable) -> str:
     """Return the page; histograms show the rows of `table`, which may be the first part of a large one."""
-    summaries, values = preprocessing.summaries, values_of(preprocessing)
+    preprocessing = fitted.preprocessing
+    summaries, values = preprocessing.summaries, values_of(preprocessing, fitted.ranges)
     rows = "\n".join(_row(summary, values.get(summary.name, ""), table, preprocessing) for summary in summaries)
-    shown = "" if table.n_rows == n_rows else f" Histograms show the first {table.n_rows:,} rows."
+    shown = "" if table.n_rows == n_rows else f" Histograms show the first {counted(table.n_rows, 'row')}."
     title = f"Columns of {escape(excerpt(source, 200))}"
     heads = "".join(f'<th class="count">{name}</th>' for name in ("Missing", "Distinct", "Outliers"))
     return f"""<!doctype html>
@@ -42,7 +51,7 @@ def column_page(source: str, n_rows: int, table: Table, preprocessing: Preproces
 </head>
 <body>
 <h1>{title}</h1>
-<p>{n_rows:,} rows, {len(summaries):,} columns.{shown} To take a column for something else, pass
+<p>{counted(n_rows, "row")}, {counted(len(summaries), "column")}.{shown} To take a column for something else, pass
 <code>--type NAME=number</code>, <code>category</code>, <code>date</code>, <code>words</code> or <code>drop</code>.</p>
 <table>
 <thead><tr><th>Column</th><th>Type</th><th>Values</th><th>Why</th>{heads}</tr></thead>

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gpubp._core.text import counted
 from gpubp.cli import options
 from gpubp.cli.output import console, notes, print_facts, print_json, print_reading, print_scores
 from gpubp.cli.paths import check_output
@@ -97,7 +98,7 @@ def predict(
         where = {"output": str(output)} if output else {"predictions": values}
         print_json({"rows": predicted.n_rows, **where, **scores_as_json(predicted)})
     elif output is not None:
-        print_facts([("written", f"{output} ({predicted.n_rows:,} rows)")], console)
+        print_facts([("written", f"{output} ({counted(predicted.n_rows, 'row')})")], console)
     print_issues(predicted, as_table=columns)
     if predicted.scores and not as_json:
         print_scores({"scores": predicted.scores}, {"scores": predicted.n_scored}, predicted.baseline, output=notes)

@@ -8,16 +8,24 @@ import numpy as np
 
 from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt
-from gpubp.cli.output import notes, print_note, print_table
+from gpubp.cli.output import notes, print_note, print_table, print_warning
 from gpubp.cli.predict.formats import Columns, open_writer
-from gpubp.cli.train.options import column_names
+from gpubp.cli.table_options import column_names
 from gpubp.data.metrics import RunningScores, Scores
-from gpubp.data.preprocessing import Issue, apply, encode_target, has_target, missing_values, preprocessing_of
+from gpubp.data.preprocessing import (
+    Issue,
+    RunningFingerprint,
+    apply,
+    encode_target,
+    has_target,
+    missing_values,
+    preprocessing_of,
+)
 from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
-from gpubp.tabular.predict import TableOutputs, numbers_in, table_outputs
+from gpubp.tabular.predict import TableOutputs, absence_in_words, numbers_in, table_outputs
 
 Compute = Callable[[Table], TableOutputs]
 """Computes the network's outputs for the rows of a table."""
@@ -29,9 +37,9 @@ FAR = 0.05
 """A note is printed if more than this share of a column lies outside the range of the training rows."""
 
 _PROBLEMS = {
-    "missing": "missing, which they never were in training",
+    "missing": "missing, as none was in training",
     "unreadable": "not of the column's type, and taken as missing",
-    "unseen": "categories that training did not see",
+    "unseen": "not among the categories of training",
     "outside": "outside the range of the training rows",
 }
 
@@ -46,6 +54,7 @@ class Predicted(NamedTuple):
     scores: Scores | None  # None if the table has no target
     baseline: Scores | None  # of the same output for each row
     issues: tuple[Issue, ...]
+    fingerprint: str  # of the scored rows
 
 
 class Scoring:
@@ -54,6 +63,7 @@ class Scoring:
     def __init__(self, trained: Model) -> None:
         self.preprocessing = preprocessing = preprocessing_of(trained)
         self.n = 0
+        self.fingerprint = RunningFingerprint(preprocessing.schema)
         self.scores, self.baseline = RunningScores(preprocessing), RunningScores(preprocessing)
         constant = np.asarray(numbers_in(trained.about.get("constant_outputs")))
         self.constant = constant if constant.shape == (preprocessing.n_outputs,) else None
@@ -65,7 +75,9 @@ class Scoring:
         known = has_target(self.preprocessing, table)
         if not known.any():
             return
-        targets = encode_target(self.preprocessing, table.select(known))
+        scored = table if known.all() else table.select(known)
+        targets = encode_target(self.preprocessing, scored)
+        self.fingerprint.add(scored)
         self.n += len(targets)
         self.scores.add(targets, outputs[known])
         if self.constant is not None:
@@ -130,13 +142,21 @@ def scores_as_json(predicted: Predicted) -> dict[str, Any]:
 
 
 def note_training_rows(trained: Model, predicted: Predicted, model: Path) -> None:
-    """Print a note if the table seems to be the one that the model was trained on."""
-    if trained.about.get("source") == Path(predicted.source).name:
-        print_note(f"these seem to include rows that the model was trained on; see gpubp show {model}")
+    """Print a note if the scored rows are those of the training table, or if the table has the name of its file."""
+    held_out = f"for scores of rows that were held out: gpubp show {model}"
+    if predicted.fingerprint == trained.about.get("fingerprint"):
+        print_note(f"the model was trained on a table with the same values, so these scores flatter; {held_out}")
+    elif trained.about.get("source") == Path(predicted.source).name:
+        print_note(
+            "the model was trained on a table with the same name and other values: if rows of it are in this one, "
+            f"these scores flatter; {held_out}"
+        )
 
 
 def print_issues(predicted: Predicted, *, as_table: bool) -> None:
     """Print notes about the values that do not fit, or a table of all of them on stderr."""
+    if absent := [issue for issue in predicted.issues if issue.problem == "absent"]:
+        print_warning(absence_in_words(predicted.source, absent))
     if as_table:
         rows = [
             [issue.column, issue.problem, f"{issue.n:,}", f"{issue.n / predicted.n_rows:.1%}", issue.example]
@@ -145,8 +165,9 @@ def print_issues(predicted: Predicted, *, as_table: bool) -> None:
         print_table(["column", "problem", "values", "share", "first"], rows, left=2, output=notes)
         return
     for issue in predicted.issues:
-        if issue.problem != "other" and (issue.problem != "outside" or issue.n > FAR * predicted.n_rows):
-            share = f"{issue.n:,} of {predicted.n_rows:,} values are {_PROBLEMS[issue.problem]}"
+        if issue.problem in _PROBLEMS and (issue.problem != "outside" or issue.n > FAR * predicted.n_rows):
+            verb = "is" if issue.n == 1 else "are"
+            share = f"{issue.n:,} of {predicted.n_rows:,} values {verb} {_PROBLEMS[issue.problem]}"
             print_note(f"column {excerpt(issue.column, 60)!r}: {share} (first in {issue.example})")
 
 
@@ -185,4 +206,5 @@ def _joined(kept: Columns, predictions: Columns) -> Columns:
 
 
 def _predicted(source: str, n_rows: int, columns: Columns, scoring: Scoring, issues: tuple[Issue, ...]) -> Predicted:
-    return Predicted(source, n_rows, scoring.n, columns, scoring.scores.scores(), scoring.baseline.scores(), issues)
+    scores, baseline = scoring.scores.scores(), scoring.baseline.scores()
+    return Predicted(source, n_rows, scoring.n, columns, scores, baseline, issues, scoring.fingerprint.digest())

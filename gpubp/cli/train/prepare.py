@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from gpubp._core.names import unknown
 from gpubp.backends.backend import choose_backend, with_matmul
@@ -17,11 +17,9 @@ from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
     PICTURES,
     TrainOptions,
-    column_names,
     make_optimizer,
     parse_batch_size,
     parse_hidden_layer_sizes,
-    parse_types,
 )
 from gpubp.data.readers import read_table_with, stem
 from gpubp.data.readers.dialect import TextOptions
@@ -35,7 +33,7 @@ from gpubp.io.model_file import load_model
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular import PreparedTable, Task, network_for, prepare_table
+from gpubp.tabular import PreparedTable, network_for, prepare_table
 from gpubp.training.callbacks import Callback, get_callback
 
 _PARALLEL = ("auto", "mpi", "none")
@@ -168,14 +166,7 @@ def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | P
     table = None if tables else read_table_with(options.data, reading)
     names = tables.names if tables else tuple(table.columns) if table else ()
     preparation: dict[str, Any] = {
-        "target": column_names(options.target, names) or None,
-        "task": cast(Task, options.task),
-        "categorical": column_names(options.categorical, names),
-        "drop": column_names(options.drop, names),
-        "max_categories": options.max_categories,
-        "types": parse_types(options.type),
-        "missing": options.missing or (),
-        "strict": options.strict,
+        **options.of_columns(names),
         "test_fraction": options.test_fraction,
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,

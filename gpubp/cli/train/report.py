@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import typer
 
-from gpubp._core.text import shortened
+from gpubp._core.text import counted, shortened
 from gpubp.cli.columns import TYPE_ADVICE, print_columns
 from gpubp.cli.formatting import number
 from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores
@@ -59,7 +59,7 @@ def print_job(job: TrainingJob) -> None:
         facts.append(("replaces", job.replaced))
     print_facts(facts, notes)
     print_facts([("", "")], notes)
-    print_columns(job.prepared.preprocessing, notes)
+    print_columns(job.prepared.preprocessing, notes, ranges=job.prepared.ranges)
     print_note(TYPE_ADVICE)
     for suspicion in suspicions(job.prepared) if isinstance(job.prepared, PreparedTable) else ():
         print_note(suspicion)
@@ -126,12 +126,12 @@ def _facts_of_data(job: TrainingJob) -> Facts:
             for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
         )
     purposes = {"train": "for training", "validation": "for early stopping", "test": "for the test scores"}
-    facts = [("data", f"{prepared.source}: {sum(prepared.rows.values()):,} rows")]
+    facts = [("data", f"{prepared.source}: {counted(sum(prepared.rows.values()), 'row')}")]
     if job.stream_reason:
         facts.append(("reading", f"in parts ({job.stream_reason}), again in each epoch"))
     return [
         *facts,
-        ("columns", f"{columns}: {prepared.n_inputs:,} inputs"),
+        ("columns", f"{columns}: {counted(prepared.n_inputs, 'input')}"),
         ("target", target_text),
         ("task", prepared.task + reason),
         ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in prepared.rows.items()) + _left_out(prepared)),
@@ -141,7 +141,7 @@ def _facts_of_data(job: TrainingJob) -> Facts:
 def _left_out(prepared: PreparedTable | PreparedStream) -> str:
     """Say how many rows lack the target, and how the others were divided if not at random."""
     n = max(one.n_missing for one in prepared.preprocessing.summaries if one.type == "target")
-    text = f"; {n:,} without a target are left out" if n else ""
+    text = f"; {n:,} without a target {'is' if n == 1 else 'are'} left out" if n else ""
     split_by = getattr(prepared, "split_by", "")
     return text + (f"; held out by {split_by}" if split_by else "")
 
@@ -159,9 +159,10 @@ def _course_text(result: TableFit, patience: int) -> str:
     if not n_epochs:
         return f"{reason} in the first epoch"
     best = f"; epoch {fit.best_epoch}, the best of all, is kept" if 0 < fit.best_epoch < n_epochs else ""
-    epochs = "1 epoch" if n_epochs == 1 else f"{n_epochs:,} epochs"
-    again = "" if result.refit is None else f"; then trained on all rows for {len(result.refit.history.loss):,} epochs"
-    return f"{epochs} in {fit.history.seconds[-1]:.1f} s, {reason}{best}{again}"
+    again = ""
+    if result.refit is not None:
+        again = f"; then trained on all rows for {counted(len(result.refit.history.loss), 'epoch')}"
+    return f"{counted(n_epochs, 'epoch')} in {fit.history.seconds[-1]:.1f} s, {reason}{best}{again}"
 
 
 def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str, Any]:

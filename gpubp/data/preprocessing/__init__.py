@@ -17,6 +17,7 @@ from gpubp.data._text_values import (
 from gpubp.data.preprocessing._decisions import require_column
 from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._features import lowered
+from gpubp.data.preprocessing._fingerprint import RunningFingerprint
 from gpubp.data.preprocessing._fitting import (
     ColumnOptions,
     FittedTable,
@@ -74,6 +75,7 @@ __all__ = [
     "NumberColumn",
     "NumberTarget",
     "Preprocessing",
+    "RunningFingerprint",
     "TableDecisions",
     "Task",
     "WordsColumn",

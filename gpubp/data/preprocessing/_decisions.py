@@ -9,7 +9,15 @@ from gpubp._core.names import near_miss, unknown
 from gpubp._core.text import excerpt, shortened
 from gpubp.data._dates import ISO, find_date_format
 from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
-from gpubp.data._text_values import BOOL_WORDS, DESCRIPTIONS, Kind, datetime_utc_form, has_leading_zero, read_number
+from gpubp.data._text_values import (
+    BOOL_WORDS,
+    DESCRIPTIONS,
+    Kind,
+    bool_form,
+    datetime_utc_form,
+    has_leading_zero,
+    read_number,
+)
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.data.preprocessing._records import ColumnType
 from gpubp.data.table import Table
@@ -139,13 +147,14 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
     """Decide about a column in which some values are not numbers."""
     name, example = facts.name, _shown(next(iter(counts)))
     if (number_format := find_number_format(counts, facts.decimal)) is not None:
-        return Decision(name, "number", _describe(number_format), number_format=number_format)
+        return Decision(name, "number", describe_format(number_format), number_format=number_format)
     if (date_format := find_date_format(counts)) is not None:
         kind: Kind = "datetime_utc" if date_format == ISO and datetime_utc_form(next(iter(counts))) else "datetime"
         return Decision(name, "date", f"dates written as {example}", kind, date_format=date_format)
     words = {text.strip().lower() for text in counts}
     if len(words) == 2 and any(words == set(pair) for pair in zip(*BOOL_WORDS, strict=True)):
-        return Decision(name, "category", "yes or no, in words", "bool")
+        no, yes = (next(text for text in counts if bool_form(text) == form) for form in ("False", "True"))
+        return Decision(name, "category", f"yes or no, written {_shown(no)} and {_shown(yes)}", "bool")
     n_words = sum(len(text.split()) * n for text, n in counts.items()) / sum(counts.values())
     is_unique = _identifies(facts)
     if n_words < TEXT_WORDS and is_unique and not values:
@@ -252,7 +261,7 @@ def _first_code(texts: Collection[str]) -> str:
     return next(text for text in texts if has_leading_zero(text))
 
 
-def _describe(number_format: NumberFormat) -> str:
+def describe_format(number_format: NumberFormat) -> str:
     """Describe how numbers are written."""
     if number_format == PLAIN:
         return "numbers"

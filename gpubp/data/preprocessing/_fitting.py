@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpubp._core.text import shortened
+from gpubp._core.text import counted, shortened
 from gpubp.data._running_statistics import RunningMoments
 from gpubp.data.preprocessing._decisions import (
     Decision,
@@ -21,6 +21,7 @@ from gpubp.data.preprocessing._decisions import (
 )
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.data.preprocessing._features import FeatureFit, feature_fit
+from gpubp.data.preprocessing._fingerprint import RunningFingerprint
 from gpubp.data.preprocessing._records import (
     CategoryColumn,
     ColumnSummary,
@@ -29,6 +30,7 @@ from gpubp.data.preprocessing._records import (
     Preprocessing,
 )
 from gpubp.data.preprocessing._targets import (
+    NO_TARGET,
     TargetDecision,
     Task,
     decide_target,
@@ -60,21 +62,32 @@ class ColumnOptions:
 
 @dataclass(frozen=True)
 class TableDecisions:
-    """What the columns of a table are."""
+    """What the columns of a table are.
+
+    `needs_target` is False for a table that is only looked at; `refusal` is why its target cannot be learned.
+    """
 
     source: str
     options: ColumnOptions
     features: tuple[Decision, ...]
     target: TargetDecision
     facts: Mapping[str, ColumnFacts]
+    needs_target: bool = True
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
 class FittedTable:
-    """The preprocessing, and the minimum and maximum of each numeric target over all rows."""
+    """The preprocessing, and the minimum and maximum of each numeric target over all rows.
+
+    `fingerprint` is that of the columns that are used, in all rows with a target; see `RunningFingerprint`. `refusal`
+    is why no network can be trained on the table, if it is only looked at.
+    """
 
     preprocessing: Preprocessing
     ranges: dict[str, tuple[float, float]]
+    fingerprint: str = ""
+    refusal: str = ""
 
 
 def fit_preprocessing(
@@ -144,8 +157,11 @@ def fit_preprocessing(
     return fit_columns(decisions, [(table, training & decisions.target.present(table))]).preprocessing
 
 
-def decide_table(pieces: Iterable[Table], options: ColumnOptions) -> TableDecisions:
+def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_target: bool = True) -> TableDecisions:
     """Decide what each column of a table is, in one pass over its pieces.
+
+    A table without a target that can be learned is an error, unless it is only looked at and `needs_target` is False:
+    then all columns are features.
 
     Raises
     ------
@@ -167,15 +183,20 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions) -> TableDecisi
             requested = requested_types(table, options.types, options.categorical, options.drop)
             if both := [name for name in targets if requested.get(name) == "drop"]:
                 raise DataError(f"the target {both[0]!r} is also listed in drop; choose another target")
-            if len(table.columns) == len(targets):
-                raise DataError(
-                    f"{source} has no columns besides the target {quoted_list(targets)}; features are needed"
-                )
             facts = {name: ColumnFacts(name, options.missing) for name in table.columns}
         for one in facts.values():
             one.add(table)
     if not facts:
         raise DataError("a table without rows has no columns to decide about")
+    refusal = ""
+    try:
+        if len(facts) == len(targets):
+            raise DataError(f"{source} has no columns besides the target {quoted_list(targets)}; features are needed")
+        target = decide_target([facts[name] for name in targets], options.task, requested, tuple(options.missing))
+    except DataError as error:
+        if needs_target:
+            raise
+        target, targets, refusal = NO_TARGET, (), str(error)
     features = [
         decide(one, requested.get(name), max_categories=options.max_categories)
         for name, one in facts.items()
@@ -183,8 +204,7 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions) -> TableDecisi
     ]
     if all(decision.type == "drop" for decision in features):
         features = [_kept(decision, facts[decision.name], requested) for decision in features]
-    target = decide_target([facts[name] for name in targets], options.task, requested, tuple(options.missing))
-    return TableDecisions(source, options, tuple(features), target, facts)
+    return TableDecisions(source, options, tuple(features), target, facts, needs_target, refusal)
 
 
 def column_decision(table: Table, name: str) -> Decision:
@@ -212,10 +232,12 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     training_moments = [RunningMoments() for _ in target.names]
     all_moments = [RunningMoments() for _ in target.names]
     n_without_target = 0
+    fingerprint = RunningFingerprint([*fits, *target.names])
     for whole, of_whole in pieces:
         present = target.present(whole)  # rows without a target count nowhere else
         table, training = (whole, of_whole) if present.all() else (whole.select(present), of_whole[present])
         n_without_target += int((~present).sum())
+        fingerprint.add(table)
         for fit in fits.values():
             fit.add(table, training)
         columns = target.read(table)
@@ -229,9 +251,12 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
         feature, summary = _finish(decision, fits.get(decision.name), decisions.facts[decision.name])
         fitted += [feature] if feature is not None else []
         summaries.append(summary)
-    if not fitted:
+    refusal = decisions.refusal
+    if not fitted and not refusal:
         reasons = shortened([f"{one.name!r}: {one.reason}" for one in summaries])
-        raise DataError(f"{decisions.source} has no column to learn from ({reasons})")
+        refusal = f"{decisions.source} has no column to learn from ({reasons})"
+        if decisions.needs_target:
+            raise DataError(refusal)
     for name in target.names:
         facts = decisions.facts[name]
         summaries.append(ColumnSummary(name, "target", target.reason, n_without_target, len(facts.counts)))
@@ -240,7 +265,8 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     one_target = fit_class_target(target) if target.is_classes else fit_number_target(target, training_moments)
     ranges = {name: (one.minimum, one.maximum) for name, one in zip(target.names, all_moments, strict=True)}
     preprocessing = Preprocessing(tuple(fitted), one_target, tuple(options.missing), tuple(summaries))
-    return FittedTable(preprocessing, {} if target.is_classes else ranges)
+    digest = fingerprint.digest(preprocessing.schema)
+    return FittedTable(preprocessing, {} if target.is_classes else ranges, digest, refusal)
 
 
 def validate_task(task: str) -> None:
@@ -267,7 +293,8 @@ def _finish(
         return None, ColumnSummary(decision.name, "drop", decision.reason, n_missing, len(facts.counts))
     reason, n_missing = decision.reason, fit.n_missing
     if fit.n_unreadable:
-        reason += f"; {fit.n_unreadable:,} others, such as {fit.example}, are taken as missing"
+        others = counted(fit.n_unreadable, "other value, ", "other values, such as ")
+        reason += f"; {others}{fit.example}, {'is' if fit.n_unreadable == 1 else 'are'} taken as missing"
     column: FeatureColumn | None = None
     column_type = decision.type
     try:
@@ -293,12 +320,16 @@ def _shares(column: CategoryColumn) -> str:
 
 def _refuse_losses(source: str, fits: Iterable[FeatureFit], n_without_target: int, targets: Sequence[str]) -> None:
     """Raise a DataError that lists every value that would be filled or left out."""
-    losses = [f"{n_without_target:,} rows lack the target {quoted_list(targets)}"] if n_without_target else []
+    losses = []
+    if n_without_target:
+        losses.append(f"{counted(n_without_target, 'row')} without the target {quoted_list(targets)}")
     for fit in fits:
         if fit.n_missing > fit.n_unreadable:
-            losses.append(f"column {fit.name!r}: {fit.n_missing - fit.n_unreadable:,} values are missing")
+            losses.append(f"column {fit.name!r}: {counted(fit.n_missing - fit.n_unreadable, 'missing value')}")
         if fit.n_unreadable:
-            losses.append(f"column {fit.name!r}: {fit.n_unreadable:,} values do not fit, such as {fit.example}")
+            losses.append(
+                f"column {fit.name!r}: {counted(fit.n_unreadable, 'value')} of another kind, such as {fit.example}"
+            )
     if losses:
         raise DataError(
             f"{source}: {'; '.join(losses)}; correct them, or leave out strict=True (--strict), which fills and counts "

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
 from gpubp.data._running_statistics import RunningMoments
 from gpubp.data._text_values import Kind, number_form, read_number
-from gpubp.data.preprocessing._decisions import are_codes, are_few_whole_numbers, plain_values, quoted_list
+from gpubp.data.preprocessing._decisions import (
+    are_codes,
+    are_few_whole_numbers,
+    describe_format,
+    plain_values,
+    quoted_list,
+)
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.data.preprocessing._records import ClassTarget, ColumnType, LabelType, NumberTarget
 from gpubp.data.preprocessing._values import ReadColumn, missing_values, read_categories, read_numbers
@@ -43,8 +49,14 @@ class TargetDecision:
 
     def present(self, table: Table) -> NDArray[np.bool_]:
         """Return a mask of the rows in which no target is missing."""
-        present: NDArray[np.bool_] = np.all([~missing_values(column.values) for column in self.read(table)], axis=0)
+        present = np.ones(table.n_rows, dtype=bool)
+        for column in self.read(table):
+            present &= ~missing_values(column.values)
         return present
+
+
+NO_TARGET = TargetDecision((), False, "")
+"""The decision about a table that is not trained on."""
 
 
 def decide_target(
@@ -95,7 +107,8 @@ def decide_target(
     number_formats = tuple(
         one.number_format if one.is_numeric else found or PLAIN for one, found in zip(facts, formats, strict=True)
     )
-    return TargetDecision(names, False, "numbers", number_formats=number_formats, missing=missing)
+    reason = "; ".join(dict.fromkeys(map(describe_format, number_formats)))
+    return TargetDecision(names, False, reason, number_formats=number_formats, missing=missing)
 
 
 def fit_class_target(decision: TargetDecision) -> ClassTarget:
@@ -105,8 +118,8 @@ def fit_class_target(decision: TargetDecision) -> ClassTarget:
 
 def fit_number_target(decision: TargetDecision, moments: list[RunningMoments]) -> NumberTarget:
     """Return the fitted target of numbers, scaled by the moments of the training rows."""
-    scales = (one.mean_and_scale(name) for name, one in zip(decision.names, moments, strict=True))
-    means, deviations = zip(*scales, strict=True)
+    scales = [one.mean_and_scale(name) for name, one in zip(decision.names, moments, strict=True)]
+    means, deviations = (tuple(scale[place] for scale in scales) for place in (0, 1))
     return NumberTarget(decision.names, means, deviations, decision.number_formats)
 
 
@@ -139,4 +152,6 @@ def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...]) -
     if kind in ("datetime", "datetime_utc"):
         kind = "text"
     reason = {"number": "few whole numbers: classes", "bool": "true or false"}.get(kind, "classes")
+    if kind == "text" and are_codes(counts):
+        reason = "classes: codes with leading zeros"
     return TargetDecision((name,), True, reason, kind, tuple(classes), label_type, missing=missing)

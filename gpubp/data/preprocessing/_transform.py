@@ -1,6 +1,7 @@
 """Apply a fitted preprocessing: tables to inputs and targets, outputs to predictions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -39,15 +40,15 @@ class Encoded(NamedTuple):
     issues: "tuple[Issue, ...]"
 
 
-Problem = Literal["missing", "unreadable", "unseen", "other", "outside"]
+Problem = Literal["absent", "missing", "unreadable", "unseen", "other", "outside"]
 
 
 class Issue(NamedTuple):
     """Values of a column that were filled or that training did not see.
 
-    `problem` is "missing" (in a column that had no missing values), "unreadable", "unseen" (a category), "other" (a
-    category that training saw once or not at all) or "outside" (the range of the training rows). `example` describes
-    the first such value.
+    `problem` is "absent" (the whole column), "missing" (in a column that had no missing values), "unreadable", "unseen"
+    (a category), "other" (a category that training saw once or not at all) or "outside" (the range of the training
+    rows). `example` describes the first such value, or suggests another name of an absent column.
     """
 
     column: str
@@ -92,6 +93,8 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
            [2.],
            [0.]])
     """
+    if absent := _absent(preprocessing, table):
+        raise _absent_error(preprocessing, table, absent)
     X, issues = encode(preprocessing, table)
     issues = tuple(issue for issue in issues if issue.problem not in ("outside", "other"))
     if strict and issues:
@@ -103,14 +106,18 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
 
 
 def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
-    """Convert the feature columns of a table to a matrix, and count what did not fit; see :func:`apply`."""
-    expected = [column.name for column in preprocessing.columns]
-    if absent := [name for name in expected if name not in table.columns]:
-        raise DataError(
-            f"{table.source} lacks {len(absent)} of the {len(expected)} columns that the model was trained on: "
-            f"{quoted_list(absent)}{near_miss(absent[0], table.columns)}; it has {quoted_list(table.columns)}"
-        )
-    blocks, issues = [], []
+    """Convert the feature columns of a table to a matrix, and count what did not fit; see :func:`apply`.
+
+    A column that is absent is filled as if all of its values were missing; a table with none of the columns is an
+    error.
+    """
+    absent = _absent(preprocessing, table)
+    if len(absent) == len(preprocessing.columns):
+        raise _absent_error(preprocessing, table, absent)
+    blocks, issues = [], [Issue(name, "absent", table.n_rows, near_miss(name, table.columns)) for name in absent]
+    if absent:
+        empty = np.full(table.n_rows, None, dtype=object)
+        table = replace(table, columns={**table.columns, **dict.fromkeys(absent, empty)})
     for column in preprocessing.columns:
         if isinstance(column, NumberColumn):
             read = read_numbers(table, column.name, column.number_format, preprocessing.missing)
@@ -132,7 +139,7 @@ def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
             outside = (read.values < column.low) | (read.values > column.high)
             issues += _issues(table, column.name, "outside", outside)
         issues += _issues(table, column.name, "unreadable", read.unreadable)
-        if not expects_missing:
+        if not expects_missing and column.name not in absent:
             issues += _issues(table, column.name, "missing", missing_values(read.values) & ~read.unreadable)
     return Encoded(np.concatenate(blocks, axis=1), tuple(issues))
 
@@ -283,6 +290,18 @@ def _read_target(preprocessing: Preprocessing, table: Table) -> list[Column]:
     if isinstance(target, ClassTarget):
         return [read_categories(table, target.name, target.kind, target.classes, missing).values]
     return [read_numbers(table, name, target.number_format(name), missing).values for name in target.names]
+
+
+def _absent(preprocessing: Preprocessing, table: Table) -> list[str]:
+    return [column.name for column in preprocessing.columns if column.name not in table.columns]
+
+
+def _absent_error(preprocessing: Preprocessing, table: Table, absent: list[str]) -> DataError:
+    of_all = f"{len(absent)} of the {len(preprocessing.columns)} columns that the model was trained on"
+    return DataError(
+        f"{table.source} lacks {of_all}: "
+        f"{quoted_list(absent)}{near_miss(absent[0], table.columns)}; it has {quoted_list(table.columns)}"
+    )
 
 
 def _issues(table: Table, name: str, problem: Problem, mask: NDArray[np.bool_]) -> list[Issue]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp._core.text import counted
 from gpubp.data.metrics import RunningScores, Scores
 from gpubp.data.preprocessing import (
     ColumnOptions,
@@ -95,6 +96,8 @@ class PreparedStream:
         Number of training rows of each block.
     memory : int
         See :func:`gpubp.open_stream`.
+    fingerprint : str
+        See :class:`gpubp.tabular.PreparedTable`.
     """
 
     tables: TableSource
@@ -105,6 +108,7 @@ class PreparedStream:
     splits: Callable[[int, int], NDArray[np.int8]]
     counts: np.ndarray
     memory: int
+    fingerprint: str = ""
 
     @property
     def task(self) -> str:
@@ -287,10 +291,21 @@ def prepare_stream(
     rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=False))
     if rows["train"] < 2:
         raise DataError(
-            f"{tables.name} has {n_rows} rows, which leaves {rows['train']} for training; at least 2 are needed"
+            f"{tables.name} has {counted(n_rows, 'row')}, which leaves {rows['train']} for training; at least 2 are "
+            "needed"
         )
     training_counts = counts[:, TRAIN].astype(np.int64)
-    return PreparedStream(tables, fitted.preprocessing, rows, fitted.ranges, held_out, splits, training_counts, memory)
+    return PreparedStream(
+        tables,
+        fitted.preprocessing,
+        rows,
+        fitted.ranges,
+        held_out,
+        splits,
+        training_counts,
+        memory,
+        fitted.fingerprint,
+    )
 
 
 def encode_piece(preprocessing: Preprocessing, piece: Piece, rows: NDArray[np.bool_]) -> tuple[np.ndarray, np.ndarray]:
