@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from gpubp.tabular import fit_table as fit_table
     from gpubp.tabular import predict_table as predict_table
     from gpubp.tabular import prepare_table as prepare_table
+    from gpubp.tabular.estimators import TabularClassifier as TabularClassifier
+    from gpubp.tabular.estimators import TabularRegressor as TabularRegressor
     from gpubp.training.callbacks import JSONLines as JSONLines
     from gpubp.training.callbacks import Progress as Progress
     from gpubp.training.callbacks import get_callback as get_callback
@@ -71,6 +73,7 @@ _PUBLIC = {
     "training.callbacks": ("JSONLines", "Progress", "get_callback"),
     "training.checkpoints": ("Checkpoints",),
     "tabular": ("fit_table", "predict_table", "prepare_table"),
+    "tabular.estimators": ("TabularClassifier", "TabularRegressor"),
     "data": ("load_dataset", "one_hot", "read_table"),
     "optim.first_order": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),

@@ -162,15 +162,17 @@ def check_overflow(name: str, loss: str, largest: float, n: int, dtype: str) -> 
     )
 
 
-def validate_sample_weight(backend: Backend, dtype: str, theta: Array, x: Array, sample_weight: Array) -> Array:
+def validate_sample_weight(
+    backend: Backend, dtype: str, theta: Array, x: Array, sample_weight: Array, *, name: str = "sample_weight"
+) -> Array:
     """Validate sample weights, not negative and not all 0, one per sample; for a stack they may be ``(K, b)``."""
-    weights = _validate("sample_weight", backend, dtype, sample_weight)
+    weights = _validate(name, backend, dtype, sample_weight)
     expected = (x.shape[-2],)
     if tuple(weights.shape) not in _allowed_shapes(expected, theta):
-        raise DataError(f"sample_weight must be {expected}, one for each sample, got {_shape(weights)}")
+        raise DataError(f"{name} must be {expected}, one for each sample, got {_shape(weights)}")
     xp = backend.xp
     if float(xp.min(weights)) < 0.0 or float(xp.min(xp.sum(weights, axis=-1))) <= 0.0:
-        raise DataError("sample_weight must not be negative, and not all 0")
+        raise DataError(f"{name} must not be negative, and not all 0")
     return weights
 
 
@@ -197,8 +199,13 @@ def check_options(
     for name, number in (*numbers, ("tolerance", tolerance)):
         if not (isinstance(number, int | float | np.floating) and number in Range(0)):
             raise DataError(f"{name} must be a finite number of at least 0, got {number!r}")
-    if validation_data is not None and not (isinstance(validation_data, tuple | list) and len(validation_data) == 2):
-        raise DataError(f"validation_data must be a pair (X, targets), got {type(validation_data).__name__}")
+    if validation_data is not None and not (
+        isinstance(validation_data, tuple | list) and len(validation_data) in (2, 3)
+    ):
+        raise DataError(
+            "validation_data must be a pair (X, targets), or (X, targets, sample_weight), got "
+            f"{type(validation_data).__name__}"
+        )
     if scoring is not None and validation_data is None:
         raise DataError("scoring needs validation samples: pass validation_data=(X, targets)")
     if stop_when is not None and not callable(stop_when):

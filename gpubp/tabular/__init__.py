@@ -1,7 +1,7 @@
 """Train and score a network on a table, and predict new tables."""
 
 from gpubp.data.preprocessing import Task
-from gpubp.tabular.fit import TableFit, fit_table, network_for
+from gpubp.tabular.fit import TableFit, fit_table, make_optimizer, network_for
 from gpubp.tabular.predict import decode_outputs, network_outputs, predict_table
 from gpubp.tabular.prepare import PreparedTable, as_table, prepare_table
 
@@ -12,6 +12,7 @@ __all__ = [
     "as_table",
     "decode_outputs",
     "fit_table",
+    "make_optimizer",
     "network_for",
     "network_outputs",
     "predict_table",

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gpubp._core.names import unknown
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
@@ -20,9 +21,9 @@ from gpubp.errors import CheckpointError, DataError
 from gpubp.io.model_file import Model
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Optimizer, adam
-from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
+from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.tabular.prepare import EncodedRows, PreparedTable
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
@@ -149,7 +150,7 @@ def fit_table(
     """
     network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
     prepared = _scaled_for(network.loss, prepared)
-    X, targets = prepared.training()
+    X, targets, sample_weight = prepared.training()
     optimizer = adam() if optimizer is None else optimizer
     if batch_size == "auto" and isinstance(optimizer, Optimizer):
         batch_size = min(DEFAULT_BATCH_SIZE, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
@@ -170,6 +171,7 @@ def fit_table(
             network,
             X,
             targets,
+            sample_weight=sample_weight,
             epochs=epochs,
             validation_data=validation_data,
             scoring=partial(_validation_score, prepared.task) if validation_data else None,
@@ -222,7 +224,7 @@ def fit_table(
         checkpoint_error.fit = result
         raise checkpoint_error
     is_complete = fit.stop_reason not in ("interrupted", "diverged") and fit.best_epoch > 0
-    if refit and is_complete and n_rows["train"] < sum(n_rows.values()):
+    if refit and is_complete and prepared.holds_out_rows:
         result = _refitted(prepared, result, options | {"epochs": fit.best_epoch, "callbacks": refit_callbacks})
     return result
 
@@ -235,7 +237,8 @@ def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, option
         everything, hidden_layer_sizes=first.sizes[1:-1], activation=first.activations[0], loss=first.loss
     )
     everything = _scaled_for(network.loss, everything)
-    fit = train(network, *everything.training(), **options)
+    X, targets, sample_weight = everything.training()
+    fit = train(network, X, targets, sample_weight=sample_weight, **options)
     if fit.stop_reason in ("interrupted", "diverged"):
         return result
     about = {
@@ -264,9 +267,30 @@ def network_for(
     )
 
 
+def make_optimizer(name: str, learning_rate: float | None = None) -> Optimizer | SecondOrder:
+    """Create an optimizer by name; second-order optimizers take no learning rate.
+
+    Examples
+    --------
+    >>> make_optimizer("adam", 0.01).settings["learning_rate"]
+    0.01
+    """
+    if name in METHODS:
+        if learning_rate is not None:
+            raise DataError(f"{name} chooses its own step lengths; omit learning_rate (--learning-rate)")
+        return METHODS[name]()
+    if name not in OPTIMIZERS:
+        raise DataError(unknown("optimizer", name, [*OPTIMIZERS, *METHODS]))
+    if learning_rate is None:
+        return get_optimizer(name)
+    if not learning_rate > 0:
+        raise DataError(f"learning_rate (--learning-rate) must be above 0, got {learning_rate}")
+    return get_optimizer(name, learning_rate=learning_rate)
+
+
 def _held_out_errors(
     preprocessing: Preprocessing,
-    held_out: tuple[np.ndarray, np.ndarray] | None,
+    held_out: tuple[np.ndarray, ...] | EncodedRows | None,
     predicted: Callable[[np.ndarray], np.ndarray],
 ) -> dict[str, list[float]]:
     """Return the sorted absolute errors of each numeric target on held-out rows, at most `MAX_ERRORS` quantiles."""

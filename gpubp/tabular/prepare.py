@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp._core.text import counted
+from gpubp._core.text import counted, shortened
+from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import (
     ClassTarget,
@@ -35,6 +36,19 @@ AnyTable = Any
 or a pyarrow table."""
 
 
+class EncodedRows(NamedTuple):
+    """Rows of a table as inputs ``(n, i)``, targets ``(n, j)`` and, if there are any, weights ``(n,)``."""
+
+    X: np.ndarray
+    targets: np.ndarray
+    sample_weight: np.ndarray | None = None
+
+    def select(self, rows: np.ndarray) -> "EncodedRows":
+        """Return some rows, by index."""
+        weights = None if self.sample_weight is None else self.sample_weight[rows]
+        return EncodedRows(self.X[rows], self.targets[rows], weights)
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedTable:
     """A table as matrices, with its rows split into parts.
@@ -44,8 +58,8 @@ class PreparedTable:
     table : Table
     preprocessing : Preprocessing
         Fitted on the training rows.
-    X, targets : (n, i) and (n, j) arrays
-        All rows.
+    encoded : EncodedRows
+        All rows; the weights of the training rows have the mean 1.
     parts : dict of str to array of int
         The row numbers of ``"train"``, ``"validation"`` and ``"test"``; a part may be empty.
     decisions : TableDecisions
@@ -54,16 +68,29 @@ class PreparedTable:
         How rows were held out: ``"group"``, ``"time"`` or, at random, ``""``.
     fingerprint : str
         Equal for tables with the same values in the columns that are used; models remember it.
+    validation_table, given_validation : Table and EncodedRows, optional
+        Validation rows that are not rows of the table.
     """
 
     table: Table
     preprocessing: Preprocessing
-    X: np.ndarray
-    targets: np.ndarray
+    encoded: EncodedRows
     parts: dict[str, np.ndarray]
     decisions: TableDecisions
     split_by: str = ""
     fingerprint: str = ""
+    validation_table: Table | None = None
+    given_validation: EncodedRows | None = None
+
+    @property
+    def X(self) -> np.ndarray:
+        """The inputs of all rows, ``(n, i)``."""
+        return self.encoded.X
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The targets of all rows, ``(n, j)``."""
+        return self.encoded.targets
 
     @property
     def task(self) -> str:
@@ -88,7 +115,13 @@ class PreparedTable:
     @property
     def rows(self) -> dict[str, int]:
         """The number of rows in each part."""
-        return {part: len(rows) for part, rows in self.parts.items()}
+        given = {} if self.given_validation is None else {"validation": len(self.given_validation.X)}
+        return {part: len(rows) for part, rows in self.parts.items()} | given
+
+    @property
+    def holds_out_rows(self) -> bool:
+        """Whether rows of the table are not for training."""
+        return len(self.parts["train"]) < self.table.n_rows
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
@@ -103,32 +136,48 @@ class PreparedTable:
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> "PreparedTable":
         """Return the same table with another preprocessing of the target."""
-        return replace(self, preprocessing=preprocessing, targets=encode_target(preprocessing, self.table))
+        given = self.given_validation
+        if given is not None and self.validation_table is not None:
+            given = given._replace(targets=encode_target(preprocessing, self.validation_table))
+        encoded = self.encoded._replace(targets=encode_target(preprocessing, self.table))
+        return replace(self, preprocessing=preprocessing, encoded=encoded, given_validation=given)
 
-    def training(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the inputs and targets of the training rows."""
-        return self.X[self.parts["train"]], self.targets[self.parts["train"]]
+    def reweighted(self, factors: Callable[[np.ndarray], np.ndarray]) -> "PreparedTable":
+        """Return the same table with weights multiplied by ``factors(targets)``, ``(n,)``."""
+        encoded, given = _reweighted(self.encoded, factors), self.given_validation
+        given = None if given is None else _reweighted(given, factors)
+        return replace(self, encoded=_normalized(encoded, self.parts["train"]), given_validation=given)
 
-    def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the inputs and targets of the validation rows, or None if there are none."""
+    def training(self) -> EncodedRows:
+        """Return the training rows."""
+        return self.encoded.select(self.parts["train"])
+
+    def validation(self) -> EncodedRows | None:
+        """Return the validation rows, or None if there are none."""
+        if self.given_validation is not None:
+            return self.given_validation
         rows = self.parts["validation"]
-        return (self.X[rows], self.targets[rows]) if len(rows) else None
+        return self.encoded.select(rows) if len(rows) else None
 
     def on_all_rows(self) -> "PreparedTable":
         """Return the table with all rows for training, encoded by the statistics of all of them."""
         everything = np.arange(self.table.n_rows)
         fitted = fit_columns(self.decisions, [(self.table, np.ones(self.table.n_rows, dtype=bool))])
-        preprocessing = fitted.preprocessing
-        X, targets = apply(preprocessing, self.table), encode_target(preprocessing, self.table)
+        preprocessing, weights = fitted.preprocessing, self.encoded.sample_weight
+        encoded = EncodedRows(apply(preprocessing, self.table), encode_target(preprocessing, self.table), weights)
         parts = dict(zip(SPLITS, (everything, everything[:0], everything[:0]), strict=True))
         return replace(
-            self, preprocessing=preprocessing, X=X, targets=targets, parts=parts, fingerprint=fitted.fingerprint
+            self,
+            preprocessing=preprocessing,
+            encoded=_normalized(encoded),
+            parts=parts,
+            fingerprint=fitted.fingerprint,
         )
 
-    def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the inputs and targets of the test rows, or without them of the validation rows."""
+    def held_out(self) -> EncodedRows | None:
+        """Return the test rows, or without them the validation rows."""
         rows = self.parts["test"]
-        return (self.X[rows], self.targets[rows]) if len(rows) else self.validation()
+        return self.encoded.select(rows) if len(rows) else self.validation()
 
     def constant_outputs(self) -> np.ndarray:
         """Return the means of the training targets, ``(j,)``: class shares, or the mean of numbers."""
@@ -139,9 +188,12 @@ class PreparedTable:
         """Score the outputs of each part; a part without rows, or with outputs that are not finite, has no scores."""
         scores = {}
         for part, rows in self.parts.items():
-            outputs = predicted(self.X[rows]) if len(rows) else self.X[rows]
-            if len(rows) and np.isfinite(outputs).all():  # after a divergence they may overflow
-                scores[part] = score(self.preprocessing, self.targets[rows], outputs)
+            of_part = self.validation() if part == "validation" else self.encoded.select(rows) if len(rows) else None
+            if of_part is None:
+                continue
+            outputs = predicted(of_part.X)
+            if np.isfinite(outputs).all():  # after a divergence they may overflow
+                scores[part] = score(self.preprocessing, of_part.targets, outputs)
         return scores
 
 
@@ -162,6 +214,10 @@ def prepare_table(
     group: str | None = None,
     time: str | None = None,
     seed: int = 0,
+    sample_weight: Any = None,
+    validation_table: AnyTable | None = None,
+    validation_weight: Any = None,
+    exact_labels: bool = False,
 ) -> PreparedTable:
     """Read a table, find its target and task, split its rows into parts, and encode them as matrices.
 
@@ -180,6 +236,15 @@ def prepare_table(
         Hold out the latest rows by this column of dates or numbers, the test rows after the validation rows.
     seed : int
         Seed of the split.
+    sample_weight : (n,) array, optional
+        The weight of each row of the table in the loss; only ratios matter, and rows of weight 0 are left out.
+    validation_table : table, optional
+        Validation rows with the same columns. They replace those that `validation_fraction` holds out, and the final
+        network is not trained on them.
+    validation_weight : (n,) array, optional
+        The weight of each row of `validation_table`.
+    exact_labels : bool
+        Whether each text of the target is a class, also those that usually mean a missing value, such as NA.
 
     Returns
     -------
@@ -195,11 +260,13 @@ def prepare_table(
     >>> {part: len(rows) for part, rows in prepare_table("iris").parts.items()}
     {'train': 105, 'validation': 15, 'test': 30}
     """
+    if validation_table is not None:
+        validation_fraction = 0.0
     validate_fractions(test_fraction, validation_fraction, seed)
-    table = as_table(table)
+    table, weights = _weighted_rows(as_table(table), "sample_weight", sample_weight)
     if group is not None:
         drop = [*([drop] if isinstance(drop, str) else drop), group]
-    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict)
+    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict, exact_labels)
     decisions = decide_table([table], options)
     present = decisions.target.present(table)
     all_rows = np.flatnonzero(present)
@@ -226,17 +293,26 @@ def prepare_table(
     is_training[all_rows[training]] = True
     fitted = fit_columns(decisions, [(table, is_training)])
     preprocessing = fitted.preprocessing
-    if not present.all():
-        table = table.select(present)
+    encoded, table = _encode(preprocessing, table, weights, present)
+    given, given_table = None, None
+    if validation_table is not None:
+        rows = _weighted_rows(as_table(validation_table), "the weights of validation_data", validation_weight)
+        has_target = decisions.target.present(rows[0])
+        if not has_target.any():
+            raise DataError(
+                f"validation_data: no row has the target {shortened([*map(repr, preprocessing.target_names)])}"
+            )
+        given, given_table = _encode(preprocessing, *rows, has_target)
     return PreparedTable(
         table,
         preprocessing,
-        apply(preprocessing, table),
-        encode_target(preprocessing, table),
+        _normalized(encoded, training),
         dict(zip(SPLITS, (training, validation, test), strict=True)),
         decisions,
         "group" if group is not None else "time" if time is not None else "",
         fitted.fingerprint,
+        given_table,
+        given,
     )
 
 
@@ -245,6 +321,43 @@ def as_table(table: AnyTable) -> Table:
     if isinstance(table, Table):
         return table
     return read_table(fspath(table)) if isinstance(table, str | PathLike) else table_from_mapping(table)
+
+
+def _weighted_rows(table: Table, name: str, sample_weight: Any) -> tuple[Table, np.ndarray | None]:
+    """Check the weights of rows; return the rows whose weight is not zero, and their weights."""
+    if sample_weight is None:
+        return table, None
+    weights = as_numbers(name, np.asarray(accept_on_host(name, sample_weight))).astype(np.float64)
+    if weights.shape != (table.n_rows,):
+        raise DataError(f"{name} must have shape ({table.n_rows},), a number for each row, got shape {weights.shape}")
+    if not np.isfinite(weights).all() or (weights < 0.0).any():
+        row = int((~np.isfinite(weights) | (weights < 0.0)).argmax())
+        raise DataError(f"{name} must be finite and not negative, got {weights[row]:g} in row {row + 1:,}")
+    if not weights.any():
+        raise DataError(f"{name} is zero in all rows; leave it out to weigh them equally")
+    return (table, weights) if weights.all() else (table.select(weights > 0.0), weights[weights > 0.0])
+
+
+def _encode(
+    preprocessing: Preprocessing, table: Table, weights: np.ndarray | None, present: np.ndarray
+) -> tuple[EncodedRows, Table]:
+    """Encode the rows that have a target."""
+    if not present.all():
+        table, weights = table.select(present), None if weights is None else weights[present]
+    return EncodedRows(apply(preprocessing, table), encode_target(preprocessing, table), weights), table
+
+
+def _reweighted(encoded: EncodedRows, factors: Callable[[np.ndarray], np.ndarray]) -> EncodedRows:
+    weights = factors(encoded.targets)
+    return encoded._replace(sample_weight=weights if encoded.sample_weight is None else encoded.sample_weight * weights)
+
+
+def _normalized(encoded: EncodedRows, training: np.ndarray | None = None) -> EncodedRows:
+    """Scale weights so that those of the training rows, by default all, have the mean 1, as rows without weights."""
+    weights = encoded.sample_weight
+    if weights is None:
+        return encoded
+    return encoded._replace(sample_weight=weights / (weights if training is None else weights[training]).mean())
 
 
 def _split(rows: np.ndarray, classes: np.ndarray | None, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

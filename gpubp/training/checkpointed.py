@@ -72,6 +72,8 @@ def _settings(setup: Setup, placed: Placed, steps_per_part: int) -> Settings:
     }
     if held_out is not None:
         data |= {"validation_X": held_out.x, "validation_targets": held_out.targets}
+        if held_out.sample_weight is not None:
+            data["validation sample_weight"] = held_out.sample_weight
     others: dict[str, Any] = {
         "batch_size": setup.batch_size,
         "steps_per_part": steps_per_part,

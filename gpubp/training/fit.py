@@ -45,7 +45,7 @@ def train(
     reduction: Literal["mean", "sum"] = "mean",
     l2: float | Array = 0.0,
     sample_weight: Array | None = None,
-    validation_data: tuple[Array, Array] | None = None,
+    validation_data: tuple[Array, ...] | None = None,
     scoring: Scoring | None = None,
     patience: int | None = None,
     tolerance: float = 1e-4,
@@ -90,7 +90,7 @@ def train(
     l2 : float, or (K, 1) array for a stack
         Adds ``l2 / 2`` times the sum of the squared weights, without biases, to the sum of the losses.
     sample_weight : (b,) or (K, b) array, optional
-    validation_data : (X, targets), optional
+    validation_data : (X, targets) or (X, targets, sample_weight), optional
         Samples that are evaluated after each epoch and not used for training.
     scoring : callable, optional
         ``scoring(targets, outputs) -> float`` on NumPy arrays of the validation samples; higher is better.

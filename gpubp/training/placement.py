@@ -65,7 +65,9 @@ def place(setup: Setup) -> Placed:
         rows = setup.processes.shard(setup.n_samples).rows  # the rows whose values this process checks
         samples = _batch(network, storage, precision, theta, inputs.X, inputs.targets, inputs.sample_weight, rows=rows)
     if inputs.validation_data:
-        held_out = _batch(network, backend, precision, theta, *inputs.validation_data, prefix="validation ")
+        x, targets, *weights = inputs.validation_data
+        weight = weights[0] if weights else None
+        held_out = _batch(network, backend, precision, theta, x, targets, weight, prefix="validation ")
     options = setup.options
     check_stack_options(theta, options.optimizer, options.seed, options.scoring, options.patience)
     optimizer, l2 = _settings_on_host(options.optimizer, theta), _host_setting("l2", options.l2, theta)
@@ -98,7 +100,8 @@ def _batch(
     x = validate_x(network, backend, precision, theta, x, name=f"{prefix}X", rows=rows)
     targets = validate_targets(network, backend, precision, theta, x, targets, name=f"{prefix}targets", rows=rows)
     if sample_weight is not None:
-        sample_weight = validate_sample_weight(backend, precision, theta, x, sample_weight)
+        name = f"{prefix}sample_weight"
+        sample_weight = validate_sample_weight(backend, precision, theta, x, sample_weight, name=name)
     return Batch(x, targets, sample_weight)
 
 

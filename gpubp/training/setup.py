@@ -39,7 +39,7 @@ class Inputs(NamedTuple):
     targets: Array | None
     theta: Array | None
     sample_weight: Array | None
-    validation_data: tuple[Array, Array] | None
+    validation_data: tuple[Array, ...] | None
 
     @property
     def arrays(self) -> list[Array]:
@@ -195,8 +195,9 @@ def _on_host(network: Network, inputs: Inputs, options: Options, processes: Proc
         sample_weight=None if sample_weight is None else host_array("sample_weight", sample_weight),
     )
     if validation_data is not None:
-        names = ("validation X", "validation targets")
-        inputs = inputs._replace(validation_data=tuple(map(host_array, names, validation_data)))
+        names = ("validation X", "validation targets", "validation sample_weight")
+        given = [array for array in validation_data if array is not None]  # the weights may be None
+        inputs = inputs._replace(validation_data=tuple(map(host_array, names, given)))
     if not isinstance(inputs.X, Stream):
         return inputs._replace(X=host_array("X", inputs.X), targets=host_array("targets", inputs.targets))
     validate_stream(

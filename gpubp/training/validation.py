@@ -6,7 +6,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_numpy
-from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.plain.minibatches import Batch, total_weight
 from gpubp.engine.prediction import in_parts
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
@@ -19,15 +19,19 @@ Scoring = Callable[[np.ndarray, np.ndarray], float]
 def evaluate(
     backend: Backend, network: Network, held_out: Batch, scoring: Scoring | None, is_mean: bool, theta: Array
 ) -> Validation:
-    """Compute the loss, without penalty, as a mean or a sum over the samples, and the score."""
-    xp, loss, outputs = backend.xp, 0.0, []
+    """Compute the loss, without penalty, as a weighted mean or sum over the samples, and the score without weights."""
+    xp, loss, outputs, start = backend.xp, 0.0, [], 0
     for x, targets in zip(in_parts(held_out.x), in_parts(held_out.targets), strict=True):
         layer = output_layer(xp, network, theta, x)
-        loss = loss + output_loss(xp, network.loss, network.activations[-1], *layer, targets)[0]
+        weights = held_out.sample_weight
+        if weights is not None:
+            weights = weights[..., start : start + x.shape[-2]]
+            start += x.shape[-2]
+        loss = loss + output_loss(xp, network.loss, network.activations[-1], *layer, targets, weights)[0]
         if scoring is not None:
             outputs.append(to_numpy(layer.y))
     if is_mean:
-        loss = loss / held_out.x.shape[-2]
+        loss = loss / total_weight(xp, held_out)
     score = None
     if scoring is not None:
         score = float(scoring(to_numpy(held_out.targets), np.concatenate(outputs, axis=-2)))

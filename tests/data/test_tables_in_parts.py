@@ -260,7 +260,7 @@ class TestRowsWithoutATarget:
         for one in [prepared] + [whole] * (whole is not None):
             assert sum(one.rows.values()) == ROWS - n_missing
             assert one.preprocessing.summaries[-1].n_missing == n_missing
-        stream, _ = prepared.training()
+        stream, *_ = prepared.training()
         x, targets = (np.concatenate(parts) for parts in zip(*stream.blocks(64), strict=True))
         assert len(x) == len(targets) == prepared.rows["train"]
         assert np.isfinite(x).all()
@@ -378,8 +378,8 @@ class TestFits:
             assert_same(prepared.preprocessing, expected)
         else:  # in text, True and False are words
             assert [column.name for column in prepared.preprocessing.columns] == [c.name for c in expected.columns]
-        stream, nothing = prepared.training()
-        assert nothing is None
+        stream, *nothing = prepared.training()
+        assert nothing == [None, None]
         x, targets = (np.concatenate(parts) for parts in zip(*stream.blocks(64), strict=True))
         assert x.shape == (prepared.rows["train"], prepared.n_inputs)
         np.testing.assert_allclose(x[:, :2].mean(axis=0), 0.0, atol=1e-5)

@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from gpubp._core.names import unknown
 from gpubp.cli.options import DEVICE_HELP, JSON_HELP, MATMUL_PRECISION_HELP
 from gpubp.cli.table_options import DATA_PANEL, TableOptions
 from gpubp.errors import DataError
-from gpubp.optim.first_order import OPTIMIZERS, Optimizer, get_optimizer
-from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.optim.first_order import OPTIMIZERS
+from gpubp.optim.second_order import METHODS
 from gpubp.training.callbacks import CALLBACKS
 
 MAX_LAYER_SIZE = 1_000_000
@@ -185,18 +184,3 @@ def parse_batch_size(text: str) -> int | Literal["auto", "full"]:
     if not (text.isdecimal() and int(text) > 0):
         raise DataError(f"--batch-size must be a whole number above 0, auto or full, got {text!r}")
     return int(text)
-
-
-def make_optimizer(name: str, learning_rate: float | None) -> Optimizer | SecondOrder:
-    """Create an optimizer by name; second-order optimizers take no learning rate."""
-    if name in METHODS:
-        if learning_rate is not None:
-            raise DataError(f"{name} chooses its own step lengths; omit --learning-rate")
-        return METHODS[name]()
-    if name not in OPTIMIZERS:
-        raise DataError(unknown("optimizer", name, [*OPTIMIZERS, *METHODS]))
-    if learning_rate is None:
-        return get_optimizer(name)
-    if not learning_rate > 0:
-        raise DataError(f"--learning-rate must be above 0, got {learning_rate}")
-    return get_optimizer(name, learning_rate=learning_rate)

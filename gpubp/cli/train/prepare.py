@@ -17,7 +17,6 @@ from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
     PICTURES,
     TrainOptions,
-    make_optimizer,
     parse_batch_size,
     parse_hidden_layer_sizes,
 )
@@ -33,7 +32,7 @@ from gpubp.io.model_file import load_model
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular import PreparedTable, network_for, prepare_table
+from gpubp.tabular import PreparedTable, make_optimizer, network_for, prepare_table
 from gpubp.training.callbacks import Callback, get_callback
 
 _PARALLEL = ("auto", "mpi", "none")

@@ -43,7 +43,10 @@ from gpubp.errors import DataError
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """What a user says about the columns of a table; see :func:`fit_preprocessing`. A text stands for a list of one."""
+    """What a user says about the columns of a table; see :func:`fit_preprocessing`. A text stands for a list of one.
+
+    With `exact_labels` each text of the target is a class, also those that usually mean a missing value.
+    """
 
     target: str | Sequence[str] | None = None
     task: Task = "auto"
@@ -53,6 +56,7 @@ class ColumnOptions:
     missing: Sequence[str] = ()
     max_categories: int = 100
     strict: bool = False
+    exact_labels: bool = False
 
     def __post_init__(self) -> None:
         for name in ("categorical", "drop", "missing"):
@@ -192,7 +196,8 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
     try:
         if len(facts) == len(targets):
             raise DataError(f"{source} has no columns besides the target {quoted_list(targets)}; features are needed")
-        target = decide_target([facts[name] for name in targets], options.task, requested, tuple(options.missing))
+        of_targets, missing = [facts[name] for name in targets], tuple(options.missing)
+        target = decide_target(of_targets, options.task, requested, missing, exact_labels=options.exact_labels)
     except DataError as error:
         if needs_target:
             raise

@@ -60,9 +60,14 @@ NO_TARGET = TargetDecision((), False, "")
 
 
 def decide_target(
-    facts: list[ColumnFacts], task: Task, requested: Mapping[str, ColumnType], missing: tuple[str, ...] = ()
+    facts: list[ColumnFacts],
+    task: Task,
+    requested: Mapping[str, ColumnType],
+    missing: tuple[str, ...] = (),
+    *,
+    exact_labels: bool = False,
 ) -> TargetDecision:
-    """Decide whether targets are classes or numbers.
+    """Decide whether targets are classes or numbers; with `exact_labels` no text of classes is a missing value.
 
     Raises
     ------
@@ -96,7 +101,7 @@ def decide_target(
         )
         task = "classification" if is_named or formats[0] is None or is_few else "regression"
     if task == "classification":
-        return _classes(first, kinds[0] == "category", missing)
+        return _classes(first, kinds[0] == "category", missing, exact_labels=exact_labels)
     for one, number_format in zip(facts, formats, strict=True):
         if number_format is None and requested.get(one.name) != "number":
             example = next((text for text in one.counts if read_number(text) is None), "")
@@ -123,7 +128,7 @@ def fit_number_target(decision: TargetDecision, moments: list[RunningMoments]) -
     return NumberTarget(decision.names, means, deviations, decision.number_formats)
 
 
-def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...]) -> TargetDecision:
+def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...], *, exact_labels: bool) -> TargetDecision:
     """Return the decision for a target of classes."""
     name, counts = facts.name, dict(facts.counts)
     if facts.is_truncated or len(counts) == facts.n_rows > 100:
@@ -137,7 +142,8 @@ def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...]) -
     elif facts.is_numeric and facts.is_written:
         counts = dict.fromkeys(filter(None, map(number_form, facts.number_counts)), 1)
     if kind == "text":
-        counts |= {text: facts.marks[text] for text in plain_values(facts, is_target=True)}
+        labels = facts.marks if exact_labels else plain_values(facts, is_target=True)
+        counts |= {text: facts.marks[text] for text in labels}
     if kind == "number":
         counts = {text: n for text, n in counts.items() if math.isfinite(float(text))}
     if len(counts) < 2:

@@ -134,10 +134,15 @@ class PreparedStream:
         """Return the same stream with another preprocessing of the same columns."""
         return replace(self, preprocessing=preprocessing)
 
-    def training(self) -> tuple[Stream, None]:
-        """Return the inputs and targets for :func:`gpubp.train`: a stream of the training rows, and None."""
+    @property
+    def holds_out_rows(self) -> bool:
+        """Whether rows are not for training."""
+        return self.rows["train"] < sum(self.rows.values())
+
+    def training(self) -> tuple[Stream, None, None]:
+        """Return X, targets and weights for :func:`gpubp.train`: a stream of the training rows, and None twice."""
         source = PreparedSource(self.tables, self.preprocessing, self.splits, self.counts)
-        return Stream(source, self.memory, None, self.rows["train"]), None
+        return Stream(source, self.memory, None, self.rows["train"]), None, None
 
     def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the validation rows as X and targets; None if there are none."""

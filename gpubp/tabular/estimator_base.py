@@ -1,0 +1,445 @@
+"""What the estimators for tables share: parameters, fitting, prediction, files."""
+
+import json
+from numbers import Integral, Real
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
+from sklearn.utils.validation import check_is_fitted
+
+from gpubp._core.names import near_miss
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
+from gpubp.data.preprocessing import ClassTarget, class_values, has_target, preprocessing_of, read_numbers
+from gpubp.data.preprocessing import encode_target as encode_targets
+from gpubp.data.table import Column, Table
+from gpubp.errors import DataError, ModelFileError
+from gpubp.io.model_file import Model, load_model, save_model
+from gpubp.io.onnx import to_onnx
+from gpubp.nn.activations import get_activation
+from gpubp.nn.losses import get_loss
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer
+from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.tabular.estimator_tables import (
+    Features,
+    LabelledTable,
+    add_target,
+    read_features,
+    read_new_features,
+    target_columns,
+)
+from gpubp.tabular.fit import fit_table, make_optimizer
+from gpubp.tabular.predict import predict_table
+from gpubp.tabular.prepare import PreparedTable, prepare_table
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_PARAMETERS = """
+    hidden_layer_sizes : int or sequence of int, default=(100,)
+        The number of units of each hidden layer; ``()`` for none.
+    activation : str, default="relu"
+        The activation of the hidden layers.
+    loss : str, optional
+        The default is %(loss)s.
+    optimizer : str, Optimizer or SecondOrder, default="adam"
+        A name, or an optimizer such as ``gpubp.adamw(0.01)``.
+    learning_rate : float, optional
+        The learning rate of an optimizer that is given by name; each has its own default.
+    epochs : int, default=200
+        The maximum number of epochs.
+    batch_size : int, "auto" or "full", default="auto"
+        See :func:`gpubp.fit_table`.
+    l2 : float, default=0.1
+        Strength of the penalty on the weights.
+    patience : int or None, default=10
+        Training stops when the loss of the validation rows, or of the training rows if there are none, has not improved
+        by more than `tolerance` for this many epochs; None trains for all epochs.
+    tolerance : float, default=1e-4
+    validation_fraction : float, default=0.1
+        The fraction of the rows that early stopping holds out, unless :meth:`fit` gets ``validation_data``.
+    refit : bool, default=True
+        Whether a network is trained on all rows in the end, for as many epochs as the first one's best.
+    types : dict of str to str, optional
+        Types of columns instead of those that are found: number, category, date, words or drop.
+    categorical, drop, missing : str or sequence of str, default=()
+        Columns of categories, columns to leave out, and texts that mean a missing value besides the usual ones.
+    max_categories : int, default=100
+        The number of categories of a column that have an input each.
+    strict : bool, default=False
+        Whether to raise where a value would be filled, left out or read as missing, in training and prediction.
+    group, time : str, optional
+        Hold out whole groups of rows, or the latest rows, by this column; see :func:`gpubp.prepare_table`.
+    random_state : int, RandomState or None, default=0
+        Seed of the held-out rows, the initial weights and the order of the rows.
+    device : str, default="auto"
+        See :func:`gpubp.backends.backend.choose_backend`.
+    dtype : {"float32", "float64"}, default="float32"
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
+        See :func:`gpubp.train`.
+    callbacks : callable, sequence of callables or None, default=None
+        Each is called after each epoch of the first training; see :func:`gpubp.train`."""
+
+_ATTRIBUTES = """
+    model_ : Model
+        The network with its preprocessing, which :func:`gpubp.predict_table` takes, and :meth:`save` writes.
+    columns_ : tuple of ColumnSummary
+        What each column was taken for, and why.
+    n_features_in_ : int
+        The number of columns of X, without targets.
+    feature_names_in_ : array of str
+        Their names, if X has any.
+    scores_ : dict of str to dict
+        The scores of the rows for training and validation before the network was trained on all rows.
+    history_ : History
+        The figures of each epoch of the first training; not after :meth:`load`.
+    best_epoch_, stop_reason_ : int and str
+        The best epoch of this training, and why it ended; not after :meth:`load`."""
+
+
+class TabularEstimator(BaseEstimator):  # type: ignore[misc]
+    """What the classifier and the regressor share."""
+
+    _task: ClassVar[Literal["classification", "regression"]]
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [str],
+        "loss": [str, None],
+        "optimizer": [StrOptions({*OPTIMIZERS, *METHODS}), Optimizer, SecondOrder],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [StrOptions({"auto", "full"}), Interval(Integral, 1, None, closed="left")],
+        "l2": [Interval(Real, 0, None, closed="left")],
+        "patience": [Interval(Integral, 1, None, closed="left"), None],
+        "tolerance": [Interval(Real, 0, None, closed="left")],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "refit": ["boolean"],
+        "types": [dict, None],
+        "categorical": [str, "array-like"],
+        "drop": [str, "array-like"],
+        "missing": [str, "array-like"],
+        "max_categories": [Interval(Integral, 1, None, closed="left")],
+        "strict": ["boolean"],
+        "group": [str, None],
+        "time": [str, None],
+        "random_state": ["random_state"],
+        "device": [str],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "matmul_precision": [StrOptions({*MATMUL_PRECISIONS})],
+        "callbacks": [callable, "array-like", None],
+    }
+
+    # --- fitting ---
+
+    def _validate_params(self) -> None:
+        """Check the parameters, and name all that are not valid in one error."""
+        problems = []
+        for name, constraints in self._parameter_constraints.items():
+            if problem := _problem(type(self), name, constraints, getattr(self, name)):
+                problems.append(problem)
+        for find, value in ((get_activation, self.activation), (get_loss, self.loss)):
+            try:
+                if isinstance(value, str):
+                    find(value)
+            except DataError as error:
+                problems.append(str(error))
+        if problems:
+            raise InvalidParameterError("\n".join(problems))
+
+    @np.errstate(all="ignore")
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : data frame, dict of columns, array, path, or name of a data set
+            Frames of pandas, polars and others, and tables of pyarrow, with columns of any type; missing values are
+            allowed. The columns of an array ``(n_samples, n_features)`` are named ``x0``, ``x1``, ...; those of
+            numbers are taken as numbers.
+        y : array of shape (n_samples,) or (n_samples, n_outputs), or the name of a column of X
+            The targets, several only for regression. Each text of an array is a class. If y is the name of a column of
+            X, or a list of names, rows without a target are left out.
+        sample_weight : array of shape (n_samples,), optional
+            The weight of each row in the loss. Only ratios matter, and rows of weight 0 are left out.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Rows for early stopping, instead of a part of X; the network is not trained on them.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are not valid, or the weights of the network become infinite or NaN. A
+            :class:`gpubp.DataError` is one.
+        DeviceError
+            If the device cannot be used.
+        """
+        features = read_features(X, self, least_rows=2)
+        labelled = self._labelled(features.table, y)
+        self._check_names(labelled.table)
+        seed = self._seed()
+        prepared = prepare_table(
+            labelled.table,
+            target=labelled.target,
+            task=self._task,
+            types={**features.types, **(self.types or {})},
+            categorical=self.categorical,
+            drop=self.drop,
+            missing=self.missing,
+            max_categories=self.max_categories,
+            strict=self.strict,
+            test_fraction=0.0,
+            validation_fraction=self.validation_fraction,
+            group=self.group,
+            time=self.time,
+            seed=seed,
+            sample_weight=sample_weight,
+            exact_labels=labelled.is_apart,
+            **self._validation_options(validation_data, features, labelled),
+        )
+        optimizer = self.optimizer
+        result = fit_table(
+            self._weighted(prepared),
+            hidden_layer_sizes=np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=np.intp)).tolist(),
+            activation=self.activation,
+            loss=self.loss,
+            optimizer=make_optimizer(optimizer, self.learning_rate) if isinstance(optimizer, str) else optimizer,
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            l2=self.l2,
+            patience=self.patience,
+            tolerance=self.tolerance,
+            seed=seed,
+            device=self.device,
+            dtype=self.dtype,
+            matmul_precision=self.matmul_precision,
+            callbacks=() if self.callbacks is None else self.callbacks,
+            refit=self.refit,
+        )
+        if result.fit.best_epoch == 0 and result.fit.stop_reason == "diverged":
+            raise DataError("the weights became infinite or NaN in the first epoch; choose a smaller learning_rate")
+        facts = {"parameters": self._plain_parameters(), "has_feature_names": features.has_names}
+        model = result.model
+        self._keep(Model(model.network, model.theta, model.preprocessing, {**model.about, "estimator": facts}))
+        self.history_, self.stop_reason_ = result.fit.history, result.fit.stop_reason
+        self.best_epoch_ = result.fit.best_epoch
+        return self
+
+    def _labelled(self, table: Table, y: Any, names: Any = None) -> LabelledTable:
+        return add_target(table, y, self, is_classifier=self._task == "classification", names=names)
+
+    def _check_names(self, table: Table) -> None:
+        """Raise an error that names each column that is not in the table."""
+        lists = [[one] if isinstance(one, str) else list(one) for one in (self.categorical, self.drop)]
+        named = [*(self.types or {}), *lists[0], *lists[1], *filter(None, (self.group, self.time))]
+        if absent := [name for name in dict.fromkeys(named) if name not in table.columns]:
+            shown = ", ".join(f"{name!r}{near_miss(name, table.columns)}" for name in absent)
+            raise DataError(f"types, categorical, drop, group and time: {table.source} has no column {shown}")
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _validation_options(self, validation_data: Any, features: Features, training: LabelledTable) -> dict[str, Any]:
+        """Return the arguments of :func:`prepare_table` for given validation rows."""
+        if validation_data is None:
+            return {}
+        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+            raise DataError(
+                "validation_data must be (X, y) or (X, y, sample_weight), got "
+                f"{type(validation_data).__name__} of {np.size(validation_data)}"
+            )
+        X, y, weight = (*validation_data, None)[:3]
+        names = [name for name in features.table.columns if name not in training.target]
+        table = read_new_features(X, self, names, has_names=features.has_names)
+        return {"validation_table": self._labelled(table, y, training.target).table, "validation_weight": weight}
+
+    def _weighted(self, prepared: PreparedTable) -> PreparedTable:
+        """Return the table that is trained on, with weights by class if there are any."""
+        return prepared
+
+    def _plain_parameters(self) -> dict[str, Any]:
+        """Return the parameters that JSON can hold, and that belong to no machine."""
+        plain = {}
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+                continue
+            try:
+                plain[name] = json.loads(json.dumps(value, default=lambda one: one.tolist(), allow_nan=False))
+            except (AttributeError, TypeError, ValueError):
+                continue
+        return {name: value for name, value in plain.items() if name not in ("device", "callbacks")}
+
+    def _keep(self, model: Model) -> None:
+        """Set the attributes that follow from a model."""
+        preprocessing = preprocessing_of(model)
+        columns = [one.name for one in preprocessing.summaries if one.type != "target"]
+        self.model_, self.columns_ = model, preprocessing.summaries
+        self.scores_ = model.about.get("scores", {})
+        self._names = columns or [column.name for column in preprocessing.columns]
+        self.n_features_in_ = len(self._names)
+        self.__dict__.pop("feature_names_in_", None)
+        facts = model.about.get("estimator")
+        if not isinstance(facts, dict) or facts.get("has_feature_names") is not False:
+            self.feature_names_in_ = np.array(self._names, dtype=object)
+
+    # --- predicting ---
+
+    def _new_table(self, X: Any) -> Table:
+        check_is_fitted(self)
+        return read_new_features(X, self, self._names, has_names=hasattr(self, "feature_names_in_"))
+
+    def _predictions(self, X: Any) -> dict[str, Column]:
+        """Return the columns of :func:`gpubp.predict_table`, those of the predicted targets first."""
+        table = self._new_table(X)
+        return predict_table(
+            self.model_, table, device=self.device, matmul_precision=self.matmul_precision, strict=self.strict
+        )
+
+    def _known(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+        """Return the arguments of ``score``; where y names columns of X, rows whose target is known, and targets."""
+        if not isinstance(y, str | list | tuple):
+            return X, y, sample_weight
+        table, preprocessing = self._new_table(X), preprocessing_of(self.model_)
+        if (names := target_columns(y, table)) is None:
+            return X, y, sample_weight
+        if names != preprocessing.target_names:
+            raise DataError(f"the model predicts {', '.join(map(repr, preprocessing.target_names))}, got y={y!r}")
+        known, target = has_target(preprocessing, table), preprocessing.target
+        table = table.select(known)
+        if isinstance(target, ClassTarget):
+            true = class_values(target)[encode_targets(preprocessing, table).argmax(axis=1)]
+        else:
+            columns = [read_numbers(table, name, target.number_format(name), preprocessing.missing) for name in names]
+            true = np.stack([column.values for column in columns], axis=1)
+        return table, true, None if sample_weight is None else np.asarray(sample_weight)[known]
+
+    # --- files ---
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model file that :meth:`load`, :func:`gpubp.load_model` and ``gpubp predict`` read.
+
+        Parameters
+        ----------
+        path : str or path
+            Its usual suffix is ``.safetensors``. It holds no code, and no pickle.
+        """
+        check_is_fitted(self)
+        model = self.model_
+        save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read a model file, of :meth:`save` or of ``gpubp train``.
+
+        Parameters
+        ----------
+        path : str or path
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            With the parameters that the file has, such as sizes and seed; others have their default.
+
+        Raises
+        ------
+        ModelFileError
+            If the file is not a model of a table, or predicts the other kind of target.
+        """
+        model = load_model(path)
+        task = preprocessing_of(model).task
+        if task != cls._task:
+            other = "TabularClassifier" if task == "classification" else "TabularRegressor"
+            raise ModelFileError(f"{path} is a model for {task}; load it with {other}.load")
+        estimator = cls(**_parameters_in(cls, model))
+        estimator._keep(model)
+        return estimator
+
+    def to_onnx(self, path: str | PathLike[str] | None = None, *, dtype: str | None = None) -> "ModelProto":
+        """Export the model for onnxruntime: from the columns of a table to predictions.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            Path to write the model to.
+        dtype : {"float32", "float64"}, optional
+            The precision of the network; by default, that of this model.
+
+        Returns
+        -------
+        onnx.ModelProto
+            See :func:`gpubp.to_onnx`.
+        """
+        check_is_fitted(self)
+        return to_onnx(self.model_, path=path, dtype=dtype)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        return tags
+
+
+def documented(kind: Any) -> Any:
+    """Insert the common parts of the docstrings."""
+    if kind.__doc__ is not None:  # python -OO removes docstrings
+        loss = {"classification": '"cross_entropy"', "regression": '"squared"'}[kind._task]
+        parameters = _PARAMETERS.strip().replace("%(loss)s", loss)
+        kind.__doc__ = kind.__doc__.replace("%(parameters)s", parameters).replace("%(attributes)s", _ATTRIBUTES.strip())
+    return kind
+
+
+def keep_parameters(model: Any, arguments: dict[str, Any]) -> None:
+    """Set each argument of ``__init__`` as an attribute."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(model, name, value)
+
+
+def _problem(kind: type, name: str, constraints: Any, value: Any) -> str:
+    """Return what is wrong with a parameter, "" if it is valid."""
+    try:
+        validate_parameter_constraints({name: constraints}, {name: value}, caller_name=kind.__name__)
+    except InvalidParameterError as error:
+        return str(error)
+    return ""
+
+
+def _parameters_in(kind: type[TabularEstimator], model: Model) -> dict[str, Any]:
+    """Return the parameters that a model file has; it may be forged, and others than valid ones are left out."""
+
+    def mapping(value: Any) -> dict[str, Any]:
+        return value if isinstance(value, dict) else {}
+
+    about, network = model.about, model.network
+    training, optimizer = mapping(about.get("training")), mapping(about.get("optimizer"))
+    found = {
+        "hidden_layer_sizes": network.sizes[1:-1],
+        "loss": network.loss,
+        "optimizer": optimizer.get("name"),
+        "learning_rate": optimizer.get("learning_rate"),
+        "random_state": training.get("seed"),
+        **({"activation": network.activations[0]} if len(network.sizes) > 2 else {}),
+        **{name: training.get(name) for name in ("batch_size", "l2", "dtype", "matmul_precision")},
+        **mapping(mapping(about.get("estimator")).get("parameters")),
+    }
+    constraints = kind._parameter_constraints
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in constraints and not _problem(kind, name, constraints[name], value)
+    }

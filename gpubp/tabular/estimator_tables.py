@@ -1,0 +1,188 @@
+"""What the estimators for tables accept as X and y, as tables: frames, files, arrays, and targets given apart."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+
+from gpubp._core.user_warnings import warn
+from gpubp.backends.inputs import accept_on_host, as_numbers
+from gpubp.data.preprocessing import ColumnType, missing_values
+from gpubp.data.table import Table, table_from_arrays, table_from_mapping
+from gpubp.errors import DataError
+from gpubp.tabular.prepare import as_table
+
+
+class Features(NamedTuple):
+    """X as a table.
+
+    Attributes
+    ----------
+    table : Table
+    is_array : bool
+        Whether X is an array, whose columns are named ``x0``, ``x1``, ...
+    has_names : bool
+        Whether the columns have names of text.
+    """
+
+    table: Table
+    is_array: bool
+    has_names: bool
+
+    @property
+    def types(self) -> dict[str, ColumnType]:
+        """The types of an array's columns: numbers of an array stay numbers, whatever their values are."""
+        if not self.is_array:
+            return {}
+        return {name: "number" for name, values in self.table.columns.items() if values.dtype.kind in "iuf"}
+
+
+class LabelledTable(NamedTuple):
+    """A table with the target columns, and whether these were given apart from X."""
+
+    table: Table
+    target: tuple[str, ...]
+    is_apart: bool
+
+
+def read_features(X: Any, estimator: Any, *, least_rows: int = 1, names: Sequence[str] | None = None) -> Features:
+    """Convert X to a table; `names` are those of an array's columns."""
+    has_columns = (isinstance(X, Mapping) and not issparse(X)) or hasattr(X, "columns")  # some sparse arrays are dicts
+    if has_columns or isinstance(X, str | PathLike | Table):
+        given = () if isinstance(X, str | PathLike | Table) else X if isinstance(X, Mapping) else X.columns
+        return Features(as_table(X), is_array=False, has_names=all(isinstance(name, str) for name in given))
+    array = X if isinstance(X, np.ma.MaskedArray) else _matrix(X, estimator, least_rows)
+    if names is not None and array.ndim == 2 and array.shape[1] != len(names):
+        raise DataError(
+            f"X has {array.shape[1]} features, but {type(estimator).__name__} is expecting {len(names)} features as "
+            "input"
+        )
+    return Features(table_from_arrays(array, names=names, source="X"), is_array=True, has_names=False)
+
+
+def read_new_features(X: Any, estimator: Any, names: Sequence[str], *, has_names: bool) -> Table:
+    """Convert X to a table with the columns of `names`: by name, in any order, or by position where X has no names."""
+    features = read_features(X, estimator, names=names)
+    kind = type(estimator).__name__
+    if features.is_array:
+        if has_names:
+            warn(f"X does not have valid feature names, but {kind} was fitted with feature names")
+        return features.table
+    table = features.table
+    if has_names or set(names) <= set(table.columns):
+        return table
+    if len(table.columns) != len(names):
+        raise DataError(f"X has {len(table.columns)} features, but {kind} is expecting {len(names)} features as input")
+    warn(f"X has feature names, but {kind} was fitted without feature names")
+    return _renamed(table, dict(zip(table.columns, names, strict=True)))
+
+
+def target_columns(y: Any, table: Table) -> tuple[str, ...] | None:
+    """Return the columns that y names; None if y is an array of targets."""
+    if isinstance(y, str):
+        return (y,)
+    is_names = isinstance(y, list | tuple) and len(y) > 0 and all(isinstance(name, str) for name in y)
+    return tuple(y) if is_names and set(y) <= set(table.columns) else None
+
+
+def add_target(
+    table: Table, y: Any, estimator: Any, *, is_classifier: bool, names: Sequence[str] | None = None
+) -> LabelledTable:
+    """Find the target columns in a table, or add them; `names` are those of added columns."""
+    if y is None:
+        raise DataError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None; pass an "
+            "array, or the name of a column of X"
+        )
+    if (named := target_columns(y, table)) is not None:
+        return LabelledTable(table, named, is_apart=False)
+    if table.targets:
+        raise DataError(
+            f"{table.source} has the target {', '.join(map(repr, table.targets))}; pass its name as y, or leave it out"
+        )
+    array = _target_array(y, is_classifier=is_classifier)
+    check_consistent_length(next(iter(table.columns.values())), array)
+    columns_of_y = [array] if array.ndim == 1 else list(array.T)
+    names = _names_of(y, len(columns_of_y), table) if names is None else names
+    if len(names) != len(columns_of_y):
+        raise DataError(f"y has {len(columns_of_y)} columns, expected {len(names)}: {', '.join(map(repr, names))}")
+    targets = table_from_mapping(dict(zip(names, columns_of_y, strict=True)), source="y")
+    for values in targets.columns.values():
+        if (is_missing := missing_values(values)).any():
+            raise DataError(
+                f"Input y contains NaN: the target of row {int(is_missing.argmax()) + 1:,} is missing, or is an empty "
+                "text; leave such rows out, or pass the name of a column of X as y"
+            )
+    if is_classifier:
+        _check_labels(targets)
+    columns, kinds = table.columns | targets.columns, {**table.kinds, **targets.kinds}
+    return LabelledTable(replace(table, columns=columns, kinds=kinds), tuple(names), is_apart=True)
+
+
+def _matrix(X: Any, estimator: Any, least_rows: int) -> np.ndarray:
+    array = accept_on_host("X", X)
+    if isinstance(array, list | tuple) and any(
+        isinstance(value, str) for row in array if isinstance(row, list | tuple) for value in row
+    ):
+        array = np.asarray(array, dtype=object)  # numbers beside text stay numbers
+    matrix: np.ndarray = check_array(
+        array, dtype=None, ensure_all_finite=False, ensure_min_samples=least_rows, estimator=estimator, input_name="X"
+    )
+    return matrix
+
+
+def _target_array(y: Any, *, is_classifier: bool) -> np.ndarray:
+    """Return labels, ``(n,)``, or finite numbers, ``(n,)`` or ``(n, j)``."""
+    array = accept_on_host("y", y)
+    has_text = isinstance(array, list | tuple) and any(isinstance(value, str) for value in array)
+    array = np.asarray(array, dtype=object if has_text else None)
+    labels: np.ndarray = array
+    if is_classifier or array.ndim != 2 or array.shape[1] == 1:
+        labels = column_or_1d(array, warn=True)
+    if not is_classifier:
+        labels = as_numbers("y", labels)
+        assert_all_finite(labels, input_name="y")
+    return labels
+
+
+def _names_of(y: Any, n: int, table: Table) -> list[str]:
+    """Return the names of a series or of a frame's columns, else target, target_0, ..., that no column of X has."""
+    given: list[Any] = list(y.columns) if hasattr(y, "columns") else [getattr(y, "name", None)]
+    if len(given) != n or not all(isinstance(name, str) and name for name in given):
+        given = ["target"] if n == 1 else [f"target_{k}" for k in range(n)]
+    return [_unused(name, table) for name in given]
+
+
+def _renamed(table: Table, new: Mapping[str, str]) -> Table:
+    """Rename the columns of a table."""
+
+    def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {new[name]: value for name, value in values.items()}
+
+    return replace(
+        table,
+        columns=renamed(table.columns),
+        kinds=renamed(table.kinds),
+        written=renamed(table.written),
+        value_kinds=renamed(table.value_kinds),
+    )
+
+
+def _unused(name: str, table: Table) -> str:
+    while name in table.columns:
+        name += "_"
+    return name
+
+
+def _check_labels(targets: Table) -> None:
+    """Refuse numbers that are not whole, and labels of several types."""
+    (values,) = targets.columns.values()
+    if targets.value_kinds:
+        raise DataError("Unknown label type: y holds labels of several types; make all of them numbers, or all text")
+    if values.dtype != object:
+        check_classification_targets(values)
