@@ -54,7 +54,9 @@ def read_features(X: Any, estimator: Any, *, least_rows: int = 1, names: Sequenc
     """Convert X to a table; `names` are those of an array's columns."""
     has_columns = (isinstance(X, Mapping) and not issparse(X)) or hasattr(X, "columns")  # some sparse arrays are dicts
     if has_columns or isinstance(X, str | PathLike | Table):
-        given = () if isinstance(X, str | PathLike | Table) else X if isinstance(X, Mapping) else X.columns
+        given: Any = ()
+        if not isinstance(X, str | PathLike | Table):
+            given = X if isinstance(X, Mapping) else getattr(X, "column_names", X.columns)  # the former in pyarrow
         return Features(as_table(X), is_array=False, has_names=all(isinstance(name, str) for name in given))
     array = X if isinstance(X, np.ma.MaskedArray) else _matrix(X, estimator, least_rows)
     if names is not None and array.ndim == 2 and array.shape[1] != len(names):

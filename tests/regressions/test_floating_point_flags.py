@@ -79,6 +79,14 @@ ENTRY_POINTS = {
     "fit_table, prepare_table and predict_table": lambda: gpubp.predict_table(
         gpubp.fit_table(gpubp.prepare_table(table(), target="c"), epochs=5, device="cpu").model, table()
     )["c=p"],
+    "TabularClassifier": lambda: (
+        gpubp.TabularClassifier(epochs=5, device="cpu").fit(table(), "c").predict_proba(table())
+    ),
+    "TabularRegressor": lambda: (
+        gpubp.TabularRegressor(epochs=5, device="cpu", validation_fraction=0.5)
+        .fit(1e-140 * X, r)
+        .predict_quantiles(1e3 * X, 0.6)
+    ),
     "initial_weights": lambda: gpubp.initial_weights(NETWORK, 3, dtype="float32"),
     "explain": lambda: [
         passage.result.values.sum() for passage in gpubp.explain.explain(*MODEL, TINY[:3], ONE_HOT[:3])

@@ -239,6 +239,24 @@ def test_history_without_validation_has_no_validation_figures():
     assert (history.validation_loss, history.validation_score) == ([], [])
 
 
+@pytest.mark.parametrize("theta", [THETA, STACK], ids=["one", "stack"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_validation_samples_have_weights(theta, reduction, monkeypatch):
+    monkeypatch.setattr(prediction, "SAMPLES_AT_ONCE", 2)
+    weights = np.array([1.0, 0.0, 2.0, 0.5, 3.0])
+    losses = [
+        fit(theta=theta, reduction=reduction, optimizer=momentum(0.01), validation_data=given).history.validation_loss
+        for given in ((X[:5], D[:5], weights), *((X[k : k + 1], D[k : k + 1]) for k in range(5)), (X[:5], D[:5], None))
+    ]
+    weighted, *each, plain = map(np.asarray, losses)
+    total = weights.sum() if reduction == "mean" else 1.0
+    np.testing.assert_allclose(weighted, np.tensordot(weights, each, axes=1) / total, rtol=1e-12)
+    np.testing.assert_allclose(plain, np.sum(each, axis=0) / (5.0 if reduction == "mean" else 1.0), rtol=1e-12)
+    for wrong, message in ((weights[:4], "one for each sample"), (-weights, "must not be negative")):
+        with pytest.raises(DataError, match=f"validation sample_weight must.*{message}|validation .*{message}"):
+            fit(validation_data=(X[:5], D[:5], wrong))
+
+
 def test_history_of_a_stack_holds_one_figure_for_each_network():
     history = fit(theta=STACK, validation_data=(X[:5], D[:5])).history
     assert np.asarray(history.loss).shape == np.asarray(history.validation_loss).shape == (4, 3)

@@ -1,0 +1,424 @@
+"""The estimators for tables: what they take as X, y and weights, scikit-learn's checks, and files."""
+
+import copy
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn import metrics
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from gpubp import TabularClassifier, TabularRegressor, fit_table, predict_table, prepare_table, save_model
+from gpubp.data import table_from_mapping
+from gpubp.errors import DataError, ModelFileError
+
+QUICK = {"device": "cpu", "epochs": 5}
+N = 120
+
+
+def shop(n=N, seed=0):
+    """Return columns of each kind, with missing values."""
+    random = np.random.default_rng(seed)
+    frame = pd.DataFrame({"income": random.normal(30.0, 10.0, n), "town": random.choice(["Bonn", "Ulm", None], n)})
+    frame["day"] = pd.Timestamp("2020-01-01") + random.integers(0, 700, n) * pd.Timedelta(days=1)
+    frame.loc[::7, "income"] = np.nan
+    return frame
+
+
+def buys(frame):
+    return np.where((frame["income"].fillna(30.0) + 8.0 * (frame["town"] == "Bonn")) > 32.0, "yes", "no")
+
+
+def price(frame):
+    return 3.0 * frame["income"].fillna(30.0) + 20.0 * (frame["town"] == "Bonn")
+
+
+FRAME = shop()
+CLASSES, NUMBERS = buys(FRAME), price(FRAME).to_numpy()
+
+
+def classifier(**options):
+    return TabularClassifier(**QUICK | options)
+
+
+def regressor(**options):
+    return TabularRegressor(**QUICK | options)
+
+
+# --- scikit-learn's checks ---
+
+EXPECTED_FAILURES = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "a row twice makes other batches and other held-out rows than one that weighs 2, and other means of columns"
+    ),
+}
+
+
+# float64, because the checks want 1e-7 of single rows and of all of them together, which float32 has not
+@parametrize_with_checks(
+    [
+        TabularClassifier(device="cpu", epochs=15, dtype="float64"),
+        TabularRegressor(device="cpu", epochs=30, dtype="float64"),
+    ],
+    expected_failed_checks=lambda _: EXPECTED_FAILURES,
+)
+def test_scikit_learn_checks(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        check(estimator)
+
+
+# --- X and y ---
+
+
+def frames():
+    polars, pyarrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    columns = {name: FRAME[name].astype(object).where(FRAME[name].notna(), None).tolist() for name in FRAME}
+    return {
+        "pandas": FRAME,
+        "polars": polars.DataFrame(FRAME.to_dict("list"), strict=False, schema_overrides={"income": polars.Float64}),
+        "pyarrow": pyarrow.Table.from_pandas(FRAME),
+        "dict": columns,
+        "Table": table_from_mapping(FRAME),
+    }
+
+
+def test_every_kind_of_frame_gives_the_same_model():
+    expected = classifier().fit(FRAME, CLASSES)
+    for kind, frame in frames().items():
+        model = classifier().fit(frame, CLASSES)
+        np.testing.assert_allclose(model.predict_proba(frame), expected.predict_proba(FRAME), rtol=1e-6, err_msg=kind)
+        assert model.feature_names_in_.tolist() == list(FRAME.columns), kind
+
+
+def test_a_path_and_the_name_of_a_data_set(tmp_path):
+    path = tmp_path / "shop.csv"
+    FRAME.assign(price=NUMBERS).to_csv(path, index=False)
+    model = regressor(epochs=30).fit(path, "price")
+    assert model.n_features_in_ == 3
+    assert model.score(path, "price") == pytest.approx(metrics.r2_score(NUMBERS, model.predict(str(path))))
+    iris = classifier(epochs=30).fit("iris", "target")
+    assert iris.score("iris", "target") > 0.9
+    assert iris.classes_.tolist() == ["setosa", "versicolor", "virginica"]
+    with pytest.raises(DataError, match="pass its name as y"):
+        classifier().fit("iris", np.arange(150) % 3)
+
+
+def test_a_target_in_the_frame_and_one_given_apart_give_the_same_model():
+    apart = regressor().fit(FRAME, pd.Series(NUMBERS, name="price"))
+    inside = regressor().fit(FRAME.assign(price=NUMBERS), "price")
+    np.testing.assert_array_equal(apart.model_.theta, inside.model_.theta)
+    assert apart.model_.preprocessing == inside.model_.preprocessing
+    assert apart.n_features_in_ == inside.n_features_in_ == 3
+
+
+def test_rows_without_a_named_target_are_left_out():
+    frame = FRAME.assign(price=np.where(np.arange(N) % 10, NUMBERS, np.nan))
+    known = frame["price"].notna()
+    left_out, expected = regressor().fit(frame, "price"), regressor().fit(frame[known].reset_index(drop=True), "price")
+    np.testing.assert_array_equal(left_out.model_.theta, expected.model_.theta)
+    weights = np.arange(N) % 3 + 1.0
+    assert left_out.score(frame, "price", weights) == left_out.score(frame[known], NUMBERS[known], weights[known])
+
+
+def test_it_is_the_network_of_fit_table():
+    result = fit_table(prepare_table(FRAME.assign(y=CLASSES), target="y", test_fraction=0.0, seed=3), seed=3, **QUICK)
+    model = classifier(random_state=3).fit(FRAME, pd.Series(CLASSES, name="y"))
+    np.testing.assert_array_equal(model.model_.theta, result.model.theta)
+    assert model.scores_ == result.scores
+    np.testing.assert_array_equal(model.predict(FRAME), predict_table(result.model, FRAME, device="cpu")["y"])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["NA", "EU"],
+        ["?", "-"],
+        [" a", "a"],
+        ["01", "1"],
+        ["1", "2"],
+        [True, False],
+        [-1, 1],
+        [2**60, 2**60 + 1],
+    ],
+    ids=repr,
+)
+def test_each_label_of_an_array_is_a_class(labels, tmp_path):
+    y = np.array(labels * (N // 2), dtype=object if isinstance(labels[0], str) else None)
+    model = classifier().fit(FRAME, y)
+    assert model.classes_.tolist() == sorted(labels)
+    assert type(model.classes_[0]) is type(np.sort(y)[0])
+    assert model.model_.about["rows"]["train"] + model.model_.about["rows"]["validation"] == N
+    model.save(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(TabularClassifier.load(tmp_path / "m.safetensors").classes_, model.classes_)
+
+
+def test_numbers_of_an_array_are_numbers():
+    X = np.column_stack([np.arange(N), np.arange(N) % 2, np.arange(N) * 10 + 7]).astype(float)
+    assert [column.type for column in regressor().fit(X, NUMBERS).columns_] == ["number"] * 3 + ["target"]
+    mixed = [[k, "a" if k % 3 else "b"] for k in range(N)]
+    assert regressor().fit(mixed, NUMBERS).columns_[1].type == "category"
+    categories = regressor(categorical="x1").fit(X, NUMBERS)
+    assert categories.columns_[1].type == "category"
+
+
+def test_columns_are_matched_by_name_and_those_of_arrays_by_position():
+    model = regressor().fit(FRAME, NUMBERS)
+    expected = model.predict(FRAME)
+    np.testing.assert_allclose(model.predict(FRAME[FRAME.columns[::-1]].assign(other=1)), expected)
+    with pytest.warns(UserWarning, match="X does not have valid feature names, but TabularRegressor was fitted with"):
+        np.testing.assert_allclose(model.predict(FRAME.to_numpy()), expected)
+    with pytest.raises(ValueError, match="X has 2 features, but TabularRegressor is expecting 3 features as input"):
+        model.predict(np.zeros((4, 2)))
+    X = np.random.default_rng(0).normal(size=(N, 2))
+    model = regressor().fit(X, NUMBERS)
+    assert not hasattr(model, "feature_names_in_")
+    with pytest.warns(UserWarning, match="X has feature names, but TabularRegressor was fitted without feature names"):
+        np.testing.assert_allclose(model.predict(pd.DataFrame(X, columns=["a", "b"])), model.predict(X))
+
+
+def test_several_targets():
+    y = np.column_stack([NUMBERS, -NUMBERS])
+    model = regressor().fit(FRAME, y)
+    assert model.predict(FRAME).shape == (N, 2)
+    assert model.predict_quantiles(FRAME, [0.4, 0.5, 0.6]).shape == (N, 3, 2)
+    named = regressor().fit(FRAME.assign(a=y[:, 0], b=y[:, 1]), ["a", "b"])
+    np.testing.assert_array_equal(named.predict(FRAME), model.predict(FRAME))
+    assert named.score(FRAME.assign(a=y[:, 0], b=y[:, 1]), ["a", "b"]) == model.score(FRAME, y)
+
+
+# --- errors ---
+
+
+def test_all_parameters_that_are_not_valid_are_named_at_once():
+    model = classifier(epochs=0, l2=-1.0, activation="rely", class_weight="even")
+    with pytest.raises(ValueError, match="epochs") as raised:
+        model.fit(FRAME, CLASSES)
+    assert all(part in str(raised.value) for part in ("'l2'", "did you mean 'relu'", "class_weight"))
+    with pytest.raises(DataError, match=r"'income2'.*'towns'.*'dy'"):
+        classifier(drop="towns", types={"income2": "number"}, time="dy").fit(FRAME, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"y": "prices"}, "no column 'prices'"),
+        ({"y": None}, "requires y to be passed"),
+        ({"y": ["no"] * (N - 1) + [""]}, f"row {N} is missing"),
+        ({"y": ["no", 1] * (N // 2)}, "labels of several types"),
+        ({"y": NUMBERS}, "Unknown label type"),
+        ({"y": CLASSES[1:]}, "inconsistent numbers of samples"),
+        ({"sample_weight": np.ones(5)}, r"sample_weight must have shape \(120,\)"),
+        ({"sample_weight": np.r_[-1.0, np.ones(N - 1)]}, "got -1 in row 1"),
+        ({"validation_data": (FRAME,)}, "validation_data must be"),
+        ({"validation_data": (FRAME, ["maybe"] * N)}, "expected 'no', 'yes'"),
+        ({"validation_data": (FRAME, CLASSES, np.zeros(N))}, "weights of validation_data is zero"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        classifier().fit(**{"X": FRAME, "y": CLASSES} | arguments)
+
+
+def test_a_divergence_is_an_error():
+    with pytest.warns(UserWarning, match="diverged"), pytest.raises(DataError, match="smaller learning_rate"):
+        regressor(optimizer="gradient_descent", learning_rate=1e30).fit(FRAME, NUMBERS)
+
+
+# --- weights ---
+
+
+def test_weights_reach_the_loss_and_only_their_ratios_matter():
+    weights = np.where(CLASSES == "yes", 50.0, 1.0)
+    plain, weighted, scaled = (
+        classifier(epochs=20).fit(FRAME, CLASSES, given) for given in (np.ones(N), weights, 1e-6 * weights)
+    )
+    np.testing.assert_allclose(plain.model_.theta, classifier(epochs=20).fit(FRAME, CLASSES).model_.theta, rtol=1e-5)
+    assert (weighted.predict(FRAME) == "yes").mean() > (plain.predict(FRAME) == "yes").mean() + 0.1
+    np.testing.assert_allclose(scaled.predict_proba(FRAME), weighted.predict_proba(FRAME), rtol=1e-3)
+
+
+def test_rows_of_weight_0_are_left_out():
+    weights = np.where(np.arange(N) % 4, 1.0, 0.0)
+    kept = FRAME[weights > 0].reset_index(drop=True)
+    zero, absent = regressor().fit(FRAME, NUMBERS, weights), regressor().fit(kept, NUMBERS[weights > 0])
+    np.testing.assert_allclose(zero.model_.theta, absent.model_.theta, rtol=1e-5)
+
+
+def test_the_loss_of_the_held_out_rows_is_weighted():
+    """Early stopping follows the rows that count: with all weight on one half, the loss is that of this half."""
+    half = np.arange(N) < N // 2
+    options = {"validation_fraction": 0.0, "refit": False, "patience": None}
+    everything, first, second = (
+        regressor(**options).fit(FRAME, NUMBERS, validation_data=given).history_.validation_loss
+        for given in (
+            (FRAME, NUMBERS, np.where(half, 1.0, 1e-12)),
+            (FRAME[half], NUMBERS[half]),
+            (FRAME[~half], NUMBERS[~half]),
+        )
+    )
+    np.testing.assert_allclose(everything, first, rtol=1e-5)
+    assert not np.allclose(everything, second, rtol=1e-2)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {"rare": 20.0, "usual": 1.0}])
+def test_classes_have_weights(class_weight):
+    random = np.random.default_rng(0)
+    X = random.normal(size=(300, 1))
+    y = np.where(X[:, 0] + 1.5 * random.normal(size=300) > 2.2, "rare", "usual")
+    plain, weighted = (TabularClassifier(device="cpu", class_weight=given).fit(X, y) for given in (None, class_weight))
+    recalls = [metrics.recall_score(y, model.predict(X), pos_label="rare") for model in (plain, weighted)]
+    assert recalls[1] > recalls[0] + 0.3
+
+
+def test_balanced_weights_heed_sample_weight():
+    """A class of three times the weight gets a third of the weight by class, so that both weigh the same."""
+    y = np.array(["a", "b"] * (N // 2))
+    weighted = classifier(class_weight="balanced").fit(FRAME, y, np.where(y == "a", 3.0, 1.0))
+    np.testing.assert_allclose(weighted.model_.theta, classifier().fit(FRAME, y).model_.theta, rtol=1e-4, atol=1e-6)
+
+
+# --- validation data, quantiles ---
+
+
+def test_given_validation_rows_are_not_trained_on():
+    extra = shop(60, seed=1)
+    model = regressor(epochs=15).fit(FRAME, NUMBERS, validation_data=(extra, price(extra)))
+    other = regressor(epochs=15).fit(FRAME, NUMBERS, validation_data=(extra, -price(extra)))
+    assert model.model_.about["rows"] == {"train": N, "validation": 60, "test": 0}
+    assert "refit" not in model.model_.about
+    assert model.history_.loss[: len(other.history_.loss)] == other.history_.loss[: len(model.history_.loss)]
+    assert model.history_.validation_loss[0] != other.history_.validation_loss[0]
+    assert model.scores_["validation"]["r2"] == pytest.approx(model.score(extra, price(extra)), abs=1e-6)
+    named = regressor(epochs=15).fit(
+        FRAME.assign(price=NUMBERS), "price", validation_data=(extra.assign(price=price(extra)), "price")
+    )
+    np.testing.assert_array_equal(named.model_.theta, model.model_.theta)
+
+
+def test_quantiles_are_the_ends_of_intervals():
+    model = regressor(validation_fraction=0.4).fit(FRAME, pd.Series(NUMBERS, name="price"))
+    low, middle, high = model.predict_quantiles(FRAME, (0.1, 0.5, 0.9)).T
+    expected = predict_table(model.model_, FRAME, device="cpu", interval=0.8)
+    np.testing.assert_array_equal(low, expected["price low"])
+    np.testing.assert_array_equal(high, expected["price high"])
+    np.testing.assert_array_equal(middle, model.predict(FRAME))
+    for wrong in ([0.0], [1.5], [[0.5]], "a"):
+        with pytest.raises(ValueError, match=r"quantiles must be numbers|could not convert"):
+            model.predict_quantiles(FRAME, wrong)
+    with pytest.raises(DataError, match="rows held out"):
+        model.predict_quantiles(FRAME, 0.999)
+
+
+def test_rows_of_a_group_are_held_out_together():
+    frame = FRAME.assign(patient=[f"p{k // 6}" for k in range(N)])
+    model = regressor(group="patient").fit(frame, NUMBERS)
+    assert model.model_.about["rows"]["validation"] % 6 == 0
+    assert model.columns_[3].type == "drop"
+
+
+# --- copies and files ---
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_copies_predict_the_same(make):
+    model = make().fit(FRAME, CLASSES if make is classifier else NUMBERS)
+    for other in (
+        copy.deepcopy(model),
+        pickle.loads(pickle.dumps(model)),
+        clone(model).fit(FRAME, CLASSES if make is classifier else NUMBERS),
+    ):
+        np.testing.assert_array_equal(other.predict(FRAME), model.predict(FRAME))
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_a_saved_model_predicts_the_same_and_keeps_its_parameters(make, tmp_path):
+    path = tmp_path / "model.safetensors"
+    options = {
+        "hidden_layer_sizes": (7, 5),
+        "activation": "tanh",
+        "random_state": 4,
+        "l2": 0.5,
+        "types": {"town": "category"},
+    }
+    model = make(**options).fit(FRAME, CLASSES if make is classifier else NUMBERS)
+    model.save(path)
+    loaded = type(model).load(path)
+    np.testing.assert_array_equal(loaded.predict(FRAME), model.predict(FRAME))
+    assert loaded.get_params() == model.get_params() | {"device": "auto"}
+    assert loaded.feature_names_in_.tolist() == model.feature_names_in_.tolist()
+    with pytest.raises(ModelFileError, match=r"load it with Tabular(Classifier|Regressor)\.load"):
+        (TabularRegressor if make is classifier else TabularClassifier).load(path)
+
+
+def test_a_model_of_an_array_is_loaded_without_names(tmp_path):
+    X = np.random.default_rng(0).normal(size=(N, 2))
+    model = regressor(optimizer="adam").fit(X, NUMBERS)
+    model.save(tmp_path / "model.safetensors")
+    loaded = TabularRegressor.load(tmp_path / "model.safetensors")
+    assert not hasattr(loaded, "feature_names_in_")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def test_a_file_of_fit_table_is_loaded(tmp_path):
+    path = tmp_path / "model.safetensors"
+    result = fit_table(prepare_table(FRAME.assign(y=CLASSES), target="y"), hidden_layer_sizes=(9,), seed=5, **QUICK)
+    forged = {
+        **result.model.about,
+        "estimator": {"parameters": {"epochs": -3, "l2": "x", "nonsense": 1, "strict": True}},
+    }
+    for about, strict in ((result.model.about, False), (forged, True)):
+        save_model(
+            path, result.model.network, result.model.theta, preprocessing=result.model.preprocessing, about=about
+        )
+        loaded = TabularClassifier.load(path)
+        parameters = loaded.get_params()
+        assert (parameters["hidden_layer_sizes"], parameters["random_state"], parameters["epochs"]) == ((9,), 5, 200)
+        assert (parameters["strict"], parameters["learning_rate"]) == (strict, 0.001)
+        loaded.set_params(strict=False)
+        np.testing.assert_array_equal(loaded.predict(FRAME), predict_table(result.model, FRAME)["y"])
+    assert loaded.feature_names_in_.tolist() == ["income", "town", "day"]
+
+
+def test_onnx(tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    X = np.random.default_rng(0).normal(size=(N, 2))
+    model = classifier().fit(X, CLASSES)
+    model.to_onnx(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    labels, probabilities = session.run(None, {"x0": X[:, :1], "x1": X[:, 1:]})
+    np.testing.assert_array_equal(labels, model.predict(X))
+    np.testing.assert_allclose(probabilities, model.predict_proba(X), rtol=1e-5)
+
+
+# --- scikit-learn's tools ---
+
+
+def test_searches_pipelines_and_folds():
+    model = classifier(epochs=2)
+    search = GridSearchCV(model, {"hidden_layer_sizes": [(3,), (5,)]}, cv=2, error_score="raise").fit(FRAME, CLASSES)
+    assert search.predict_proba(FRAME).shape == (N, 2)
+    assert len(cross_val_score(regressor(epochs=2), FRAME, NUMBERS, cv=2, error_score="raise")) == 2
+    pipeline = make_pipeline(FunctionTransformer(lambda frame: frame.drop(columns="day")), model).fit(FRAME, CLASSES)
+    assert pipeline[-1].n_features_in_ == 2
+    logarithms = TransformedTargetRegressor(regressor(epochs=2), func=np.log, inverse_func=np.exp)
+    assert (logarithms.fit(FRAME, NUMBERS).predict(FRAME) > 0).all()
+    assert metrics.log_loss(CLASSES, model.fit(FRAME, CLASSES).predict_proba(FRAME)) > 0  # warns if a sum is not 1
+
+
+def test_sample_weights_are_routed():
+    weights = np.where(np.arange(N) % 4, 1.0, 0.0)
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = regressor(epochs=2).set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(FunctionTransformer(), model).fit(FRAME, NUMBERS, sample_weight=weights)
+    expected = regressor(epochs=2).fit(FRAME, NUMBERS, weights)
+    np.testing.assert_array_equal(pipeline[-1].model_.theta, expected.model_.theta)
