@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from gpubp.data._text_values import MISSING_TEXTS, read_number
 from gpubp.errors import DataError
 
+_FEW = 100  # texts that are tried first
+
 
 def import_pyarrow(module: str, path: str | Path) -> Any:
     """Import ``pyarrow.<module>`` to read `path`; raise a DataError if pyarrow is not installed."""
@@ -44,20 +46,37 @@ def arrow_to_numpy(column: Any) -> NDArray[Any]:
 
 
 def texts_to_numpy(texts: Any) -> NDArray[np.object_]:
-    """Return a pyarrow column of text as an object array, with None for the empty text."""
-    values = arrow_to_numpy(texts.dictionary_encode())
-    values[values == ""] = None
-    return values
+    """Return a chunked pyarrow column of text as an object array, with None where it is null."""
+    chunks = texts.dictionary_encode().chunks
+    if not chunks:
+        return np.empty(0, dtype=object)
+    distinct = np.asarray([*chunks[0].dictionary.to_pylist(), None], dtype=object)  # all chunks have this dictionary
+    return np.concatenate([distinct[chunk.indices.fill_null(-1).to_numpy()] for chunk in chunks])
 
 
 def numbers_in_texts(texts: Any) -> NDArray[Any] | None:
-    """Return a pyarrow column of text as numbers, NaN where missing; None if a text is neither a number nor missing."""
+    """Return a chunked pyarrow column of text as numbers, NaN where missing.
+
+    A null is missing. The result is None if a text is neither a number nor missing.
+    """
     import pyarrow
     from pyarrow import compute
 
-    # The first attempt covers complete columns, and fails at the first text that is not a number.
+    numbers_of: dict[str | None, int | float] = {None: math.nan}
+
+    def are_numbers(column: Any) -> bool:
+        for text in column.unique().drop_null().to_pylist():
+            if text not in numbers_of:
+                number = math.nan if text.strip() in MISSING_TEXTS else read_number(text)
+                if number is None:
+                    return False
+                numbers_of[text] = number
+        return True
+
     if (numbers := _cast(texts)) is not None:
         return numbers
+    if not are_numbers(texts.slice(0, _FEW)):  # most columns of text end here
+        return None
     is_missing = compute.is_in(texts, value_set=pyarrow.array(MISSING_TEXTS))
     present = compute.if_else(is_missing, pyarrow.scalar(None, pyarrow.string()), texts)
     if present.null_count == len(present):
@@ -65,12 +84,8 @@ def numbers_in_texts(texts: Any) -> NDArray[Any] | None:
     if (numbers := _cast(present)) is not None:
         return numbers
     # pyarrow reads neither blanks around a number nor the minus sign of typeset text.
-    numbers_of: dict[str | None, int | float] = {None: math.nan}
-    for text in present.unique().drop_null().to_pylist():
-        number = math.nan if text.strip() in MISSING_TEXTS else read_number(text)
-        if number is None:
-            return None
-        numbers_of[text] = number
+    if not all(map(are_numbers, present.chunks)):
+        return None
     parsed = np.asarray([numbers_of[text] for text in arrow_to_numpy(present.dictionary_encode())])
     return parsed if parsed.dtype.kind == "i" else parsed.astype(np.float64)
 
@@ -81,6 +96,7 @@ def _cast(texts: Any) -> NDArray[Any] | None:
 
     for dtype in (pyarrow.int64(), pyarrow.float64()):
         try:
+            texts.slice(0, _FEW).cast(dtype)  # a failure takes a microsecond for each value of a chunk
             numbers = texts.cast(dtype)
         except pyarrow.ArrowInvalid:
             continue

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from gpubp.data._text_values import has_leading_zero, read_number
@@ -99,15 +99,19 @@ def find_number_format(counts: Mapping[str, int], decimal: str = ".", least: flo
     None
     """
     total = sum(counts.values())
-    if total and sum(n for text, n in counts.items() if read_number(text) is not None) >= max(least, 0.5) * total:
+    if total and _are_enough(counts, lambda text: read_number(text) is not None, max(least, 0.5) * total):
         return PLAIN
     symbols: Counter[str] = Counter()
     numerals: Counter[str] = Counter()
-    for text, n in counts.items():
-        if (parts := _split(text)) is not None:
-            symbols[parts[0]] += n
-            numerals[parts[1]] += n
-    if not symbols or numerals.total() < least * total or any(map(has_leading_zero, numerals)):
+
+    def is_quantity(text: str) -> bool:
+        if (parts := _split(text)) is None:
+            return False
+        symbols[parts[0]] += counts[text]
+        numerals[parts[1]] += counts[text]
+        return True
+
+    if not _are_enough(counts, is_quantity, least * total) or not symbols or any(map(has_leading_zero, numerals)):
         return None
     formats = {
         one: sum(n for numeral, n in numerals.items() if _read_numeral(numeral, one) is not None) for one in _FORMATS
@@ -121,6 +125,17 @@ def find_number_format(counts: Mapping[str, int], decimal: str = ".", least: flo
         best = replace(best, symbol=named.most_common(1)[0][0] if named else "")
     n_read = sum(n for text, n in counts.items() if read_quantity(text, best) is not None)
     return best if n_read >= least * total else None
+
+
+def _are_enough(counts: Mapping[str, int], holds: Callable[[str], bool], least: float) -> bool:
+    """Return whether at least so many values are of a kind; stop as soon as they cannot be."""
+    n_possible = sum(counts.values())
+    for text, n in counts.items():
+        if not holds(text):
+            n_possible -= n
+            if n_possible < least:
+                return False
+    return True
 
 
 def _split(text: str) -> tuple[str, str, float] | None:

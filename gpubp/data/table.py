@@ -3,7 +3,7 @@
 A column is a numeric array (missing: NaN), a bool array, or an object array of ``str`` with None where the text is
 missing. Dates, and bools with missing values, are such text, and the table knows their kind. A CSV or TSV file does not
 say whether ``01`` is a number or a text, so a table from one has both: the numbers in ``columns``, the text in
-``written``.
+``written``. Text of a file is converted to objects when it is first used.
 """
 
 from collections import Counter
@@ -17,14 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt
 from gpubp.backends.inputs import accept_array
-from gpubp.data._arrow import arrow_columns, texts_to_numpy
+from gpubp.data._arrow import arrow_columns
 from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
 from gpubp.data._limits import MAX_NAME_LENGTH
 from gpubp.data._text_values import Kind
+from gpubp.data._written_texts import Column, Columns, WrittenTexts
 from gpubp.data.datasets import Dataset
 from gpubp.errors import DataError
-
-Column = NDArray[Any]
 
 NO_HEADER = " (not counting the header)"
 """Follows row numbers in messages about text files."""
@@ -36,7 +35,7 @@ class Table:
 
     Attributes
     ----------
-    columns : dict of str to numpy.ndarray
+    columns : mapping of str to numpy.ndarray
         Columns in the order of the file, each of shape ``(n_rows,)``.
     source : str
         The origin of the columns, for messages.
@@ -44,8 +43,8 @@ class Table:
         Columns that the source marks as targets, as ``.npy`` and ``.npz`` files and built-in sets do.
     kinds : dict of str to str
         The kinds of columns whose arrays do not show them: ``"bool"``, ``"datetime"`` and ``"datetime_utc"``.
-    written : dict of str to pyarrow.ChunkedArray
-        The text of columns that a text file writes as numbers.
+    written : mapping of str to WrittenTexts
+        The text of the columns of a text file, also of those that are numbers.
     has_header : bool
         Whether the first line of the source is a header, which row numbers do not count.
     first_row : int
@@ -60,11 +59,11 @@ class Table:
         How a text file writes numbers; `columns` has numbers that were read so, texts are as the file spells them.
     """
 
-    columns: dict[str, Column]
+    columns: Mapping[str, Column]
     source: str = "the table"
     targets: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
-    written: Mapping[str, Any] = field(default_factory=dict)
+    written: Mapping[str, WrittenTexts] = field(default_factory=dict)
     has_header: bool = False
     first_row: int = 0
     value_kinds: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
@@ -76,16 +75,20 @@ class Table:
     @property
     def n_rows(self) -> int:
         """Number of rows."""
-        return len(next(iter(self.columns.values()), ()))
+        name = next(iter(self.columns), None)
+        return 0 if name is None else len(self.written[name] if name in self.written else self.columns[name])
 
     def kind(self, name: str) -> Kind:
         """Return what a column holds; in a column of a text file, numbers if every text is a number or missing."""
+        if name in self.kinds:
+            return self.kinds[name]
         letter = self.columns[name].dtype.kind
-        return self.kinds.get(name) or ("text" if letter == "O" else "bool" if letter == "b" else "number")
+        return "text" if letter == "O" else "bool" if letter == "b" else "number"
 
     def texts(self, name: str) -> Column:
         """Return a column of text, or the text of a column that a text file writes as numbers; None where empty."""
-        return texts_to_numpy(self.written[name]) if name in self.written else self.columns[name]
+        is_number = name in self.written and self.kind(name) == "number"
+        return self.written[name].to_numpy() if is_number else self.columns[name]
 
     def describe_row(self, index: int) -> str:
         """Return the number of a row in the source for messages, from 1."""
@@ -95,7 +98,7 @@ class Table:
     def select(self, rows: ArrayLike) -> "Table":
         """Return the table of the given rows, by index or by mask; messages still count the rows of the source."""
         index = np.arange(self.n_rows)[np.asarray(rows) if np.size(rows) else []]
-        columns = {name: values[index] for name, values in self.columns.items()}
+        columns = Columns(self.columns).take(index)
         written = {name: text.take(index) for name, text in self.written.items()}
         selected = index if self.selected is None else self.selected[index]
         value_kinds = {name: kinds[index] for name, kinds in self.value_kinds.items()}
@@ -116,7 +119,7 @@ class RawTable(NamedTuple):
     columns: list[tuple[str, Any]]
     source: str
     targets: Sequence[str] = ()
-    written: Mapping[str, Any] = {}
+    written: Mapping[str, WrittenTexts] = {}
     has_header: bool = False
     first_row: int = 0
     notes: tuple[str, ...] = ()
@@ -261,7 +264,7 @@ def build_table(
     columns: Iterable[tuple[str, Any]],
     source: str,
     targets: Sequence[str] = (),
-    written: Mapping[str, Any] | None = None,
+    written: Mapping[str, WrittenTexts] | None = None,
     has_header: bool = False,
     first_row: int = 0,
     notes: tuple[str, ...] = (),
@@ -272,20 +275,22 @@ def build_table(
     columns = list(columns)
     names = [name for name, _ in columns]
     _check_names(names, source)
-    normalized = {name: normalize_column(name, values, source) for name, values in columns}
-    lengths = {name: len(column.values) for name, column in normalized.items()}
+    texts = {name: values for name, values in columns if isinstance(values, WrittenTexts)}
+    normalized = {name: normalize_column(name, values, source) for name, values in columns if name not in texts}
+    arrays = {name: texts[name] if name in texts else normalized[name].values for name in names}
+    lengths = {name: len(values) for name, values in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"{source}: columns differ in length: {excerpt(str(lengths))}")
     if not lengths[names[0]]:
         raise DataError(
             f"{source} has columns ({excerpt(', '.join(names[:12]), 60)}) but no rows; at least one is needed"
         )
-    if unknown := [name for name in targets if name not in normalized]:
-        raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], normalized)}")
-    arrays = {name: column.values for name, column in normalized.items()}
-    kinds = {name: column.kind for name, column in normalized.items() if column.kind is not None}
+    if unknown := [name for name in targets if name not in arrays]:
+        raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], arrays)}")
+    kinds: dict[str, Kind] = dict.fromkeys(texts, "text")
+    kinds |= {name: column.kind for name, column in normalized.items() if column.kind is not None}
     value_kinds = {name: column.value_kinds for name, column in normalized.items() if column.value_kinds is not None}
-    table = Table(arrays, source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds)
+    table = Table(Columns(arrays), source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds)
     return replace(table, notes=notes, decimal=decimal, thousands=thousands)
 
 

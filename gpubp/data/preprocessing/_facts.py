@@ -3,20 +3,18 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gpubp.data._quantities import PLAIN, NumberFormat, plain_marks, read_quantity
-from gpubp.data._text_values import Kind, read_number, write_number
-from gpubp.data.preprocessing._values import is_missing_text, missing_numbers, missing_values
+from gpubp.data._text_values import MISSING_TEXTS, Kind, write_number
+from gpubp.data.preprocessing._distinct_values import CountableColumn, countable
 from gpubp.data.table import Column, Table
 
 MAX_COUNTED = 10_000
 """Distinct values of a column that are counted; the type of a column is decided from the first ones that occur."""
 
-_SLICE = 1 << 16  # rows that are counted at once
+_LEAST_SLICE, _MOST_SLICE = 1 << 14, 1 << 18  # rows that are counted at once
 
 
 class ColumnFacts:
@@ -49,6 +47,7 @@ class ColumnFacts:
 
     def __init__(self, name: str, missing: Collection[str] = ()) -> None:
         self.name, self.missing = name, frozenset(missing)
+        self._missing_texts = self.missing | set(MISSING_TEXTS)
         self.counts: dict[str, int] = {}
         self.marks: dict[str, int] = {}
         self.n_rows = self.n_empty = 0
@@ -81,86 +80,62 @@ class ColumnFacts:
 
     def add(self, table: Table) -> None:
         """Add the column's values in more rows."""
-        name, values = self.name, table.columns[self.name]
+        name, n_rows = self.name, table.n_rows
         kind: Kind = "text" if name in table.value_kinds else table.kind(name)
-        texts = table.written.get(name)
-        self.n_rows += len(values)
-        self.is_written |= texts is not None
+        column = countable(table, name)
+        self.n_rows += n_rows
+        self.is_written |= name in table.written
         if table.decimal != ".":  # in a file of a folder; others may not show it
             self.decimal, self.thousands = table.decimal, table.thousands or self.thousands
         start = 0
-        while start < len(values) and not self.is_truncated:
-            start = self._count(values, texts, start, min(start + _SLICE, len(values)))
-        if start < len(values):
-            self._scan(values[start:], None if texts is None else texts.slice(start))
-        if len(values) and not missing_values(values).all():
+        while start < n_rows and not self.is_truncated:
+            start = self._count(column, start, min(start + min(max(start, _LEAST_SLICE), _MOST_SLICE), n_rows))
+        if start < n_rows:
+            self._scan(column, start)
+        if n_rows and not column.are_missing():
             self.kind = kind if self.kind in (None, kind) else "text"
             self.is_numeric &= kind == "number"
-            self._follow(values)
+            self.is_consecutive = self.is_consecutive and kind == "number" and self._follows(table.columns[name])
 
-    def _follow(self, values: Column) -> None:
-        if not self.is_consecutive:
-            return
-        self.is_consecutive = values.dtype.kind in "iuf" and bool(
-            values[0] == np.floor(values[0])
-            and (values[1:] == values[:-1] + 1).all()
-            and (values[0] == self._last + 1 or math.isnan(self._last))
+    def _follows(self, values: Column) -> bool:
+        """Return whether numbers continue those before in steps of one."""
+        last, self._last = self._last, float(values[-1]) if values.dtype.kind in "iuf" else math.nan
+        return (
+            values.dtype.kind in "iuf"
+            and bool(values[0] == np.floor(values[0]) and (values[0] == last + 1 or math.isnan(last)))
+            and all((part[1:] == part[:-1] + 1).all() for part in (values[:100], values))  # most fail soon
         )
-        self._last = float(values[-1]) if self.is_consecutive else math.nan
 
-    def _count(self, values: Column, texts: Any, start: int, stop: int) -> int:
+    def _count(self, column: CountableColumn, start: int, stop: int) -> int:
         """Count rows up to the first value too many, and return the row after the last one that is counted."""
-        distinct = _distinct(values, texts, np.arange(start, stop))
-        present = {text: n for text, n in distinct.items() if text and not is_missing_text(text, self.missing)}
-        if len(self.counts.keys() | present) > MAX_COUNTED:
-            if stop - start == 1:
-                self.is_truncated = True
-                return start
-            middle = (start + stop) // 2
-            reached = self._count(values, texts, start, middle)
-            return reached if self.is_truncated else self._count(values, texts, middle, stop)
+        distinct = column.distinct(start, stop)
+        present = self._present(distinct)
+        new = [text for text in present if text not in self.counts]
+        if len(self.counts) + len(new) > MAX_COUNTED:
+            self.is_truncated = True
+            stop = column.first_row(start, stop, new[MAX_COUNTED - len(self.counts)])
+            distinct = column.distinct(start, stop)
+            present = self._present(distinct)
+        self.has_repeats = (
+            self.has_repeats or max(present.values(), default=0) > 1 or not present.keys().isdisjoint(self.counts)
+        )
         for text, n in present.items():
             self.counts[text] = self.counts.get(text, 0) + n
-            self.has_repeats |= self.counts[text] > 1
-        self._mark(distinct)
+        self._mark({text: n for text, n in distinct.items() if text not in present})
         return stop
 
-    def _scan(self, values: Column, texts: Any) -> None:
+    def _scan(self, column: CountableColumn, start: int) -> None:
         """Look for missing values, and for counted ones that occur again, which shows that they identify no row."""
-        if values.dtype == object:
-            self._mark(Counter(text for text in values.tolist() if self._is_missing(text)))
-            self.has_repeats = self.has_repeats or any(text in self.counts for text in values.tolist())
-            return
-        is_missing = missing_values(values) | missing_numbers(values, self.missing)
-        self._mark(_distinct(values, texts, np.flatnonzero(is_missing)))
-        if not self.has_repeats and values.dtype.kind != "b":
-            counted = np.array(list(map(read_number, self.counts)), dtype=np.float64)
-            if (counted == np.floor(counted)).all():  # of other numbers it does not matter
-                self.has_repeats = bool(np.isin(values[~is_missing], counted).any())
+        self._mark(column.missing(start, self.missing))
+        self.has_repeats = self.has_repeats or column.has_any(start, self.counts, self.missing)
+
+    def _present(self, counts: Mapping[str | None, int]) -> dict[str, int]:
+        return {text: n for text, n in counts.items() if text and text.strip() not in self._missing_texts}
 
     def _mark(self, counts: Mapping[str | None, int]) -> None:
+        """Add the counts of texts that mean a missing value; None and the empty text are no text."""
         for text, n in counts.items():
-            if not text:
-                self.n_empty += n
-            elif self._is_missing(text):
+            if text:
                 self.marks[text] = self.marks.get(text, 0) + n
-
-    def _is_missing(self, text: str | None) -> bool:
-        return not text or is_missing_text(text, self.missing)
-
-
-def _distinct(values: Column, texts: Any, rows: NDArray[np.intp]) -> dict[str | None, int]:
-    """Count the distinct values of rows, as text, in the order in which they occur; None or "" where there is none."""
-    if texts is not None:
-        part = texts.slice(rows[0], len(rows)) if _are_adjacent(rows) else texts.take(rows)
-        counted = part.value_counts()
-        return dict(zip(*(counted.field(name).to_pylist() for name in ("values", "counts")), strict=True))
-    if values.dtype == object:
-        return Counter(values[rows].tolist())
-    distinct, first, counts = np.unique(values[rows], return_index=True, return_counts=True)
-    order = np.argsort(first)
-    return dict(zip(map(write_number, distinct[order].tolist()), counts[order].tolist(), strict=True))
-
-
-def _are_adjacent(rows: NDArray[np.intp]) -> bool:
-    return len(rows) > 0 and bool(rows[-1] - rows[0] + 1 == len(rows))
+            else:
+                self.n_empty += n

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from gpubp._core.text import excerpt
-from gpubp.data._arrow import arrow_to_numpy, is_arrow, texts_to_numpy
+from gpubp.data._arrow import arrow_to_numpy, is_arrow
+from gpubp.data._written_texts import WrittenTexts
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
@@ -17,7 +18,7 @@ def combine(tables: Sequence[RawTable], in_paths: Sequence[dict[str, str]], sour
 
     first = tables[0]
     names = [name for name, _ in first.columns]
-    columns, written = [], dict[str, Any]()
+    columns, written = [], dict[str, WrittenTexts]()
     for table in tables:
         given = [name for name, _ in table.columns]
         if sorted(given) != sorted(names):
@@ -28,12 +29,11 @@ def combine(tables: Sequence[RawTable], in_paths: Sequence[dict[str, str]], sour
     by_name = [dict(table.columns) for table in tables]
     for name in names:
         parts = [by_table[name] for by_table in by_name]
-        texts: list[Any] = [table.written.get(name) for table in tables]
-        if all(text is not None for text in texts):
-            written[name] = pyarrow.chunked_array([chunk for text in texts for chunk in text.chunks], pyarrow.string())
-        elif any(text is not None for text in texts):  # numbers in one file, text in another
-            parts = [part if text is None else texts_to_numpy(text) for part, text in zip(parts, texts, strict=True)]
-        columns.append((name, _concatenated(parts)))
+        if all(name in table.written for table in tables):
+            chunks = [chunk for table in tables for chunk in table.written[name].part().chunks]
+            written[name] = WrittenTexts(pyarrow.chunked_array(chunks, pyarrow.string()))
+        has_text = any(isinstance(part, WrittenTexts) for part in parts)  # perhaps numbers in another file
+        columns.append((name, written[name] if has_text else _concatenated(parts)))
     for name in [] if not in_paths else in_paths[0]:
         if name not in names:
             values = [in_path.get(name, "") for in_path in in_paths]
@@ -45,11 +45,12 @@ def combine(tables: Sequence[RawTable], in_paths: Sequence[dict[str, str]], sour
     return raw._replace(decimal=marked.decimal, thousands=marked.thousands)
 
 
-def _path_column(name: str, values: list[str], rows: list[int], written: dict[str, Any]) -> tuple[str, Any]:
+def _path_column(name: str, values: list[str], rows: list[int], written: dict[str, WrittenTexts]) -> tuple[str, Any]:
     import pyarrow
 
     if all(value.lstrip("-").isdecimal() for value in values):  # like a field of a text file, a number or a code
-        written[name] = pyarrow.chunked_array([pyarrow.repeat(v, n) for v, n in zip(values, rows, strict=True)])
+        texts = pyarrow.chunked_array([pyarrow.repeat(v, n) for v, n in zip(values, rows, strict=True)])
+        written[name] = WrittenTexts(texts)
         return name, np.repeat([int(value) for value in values], rows)
     missing = "__HIVE_DEFAULT_PARTITION__"
     return name, np.repeat(np.array([None if value == missing else value for value in values], dtype=object), rows)

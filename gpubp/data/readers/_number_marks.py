@@ -30,6 +30,8 @@ def find_number_marks(columns: Sequence[Sequence[str]], separator: str) -> tuple
     >>> find_number_marks([["1,234", "5,678"]], ","), find_number_marks([["1.5"], ["1,5", "x"]], ";")
     (('.', ''), ('.', ''))
     """
+    if not any("," in text for fields in columns for text in fields):
+        return ".", ""
     with_comma = with_point = 0
     groups: list[str] = []
     by_point = other_points = False

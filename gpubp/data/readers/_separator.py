@@ -31,7 +31,11 @@ def find_separator(lines: Sequence[bytes], dialect: Dialect, first: int, expecte
     """
     order = sorted(SEPARATORS, key=lambda separator: separator != expected)
     few = lines[: first + _SCORED_LINES]
-    scores = {separator: _score(few, replace(dialect, separator=separator), first) for separator in order}
+    scores: dict[str, float] = {}
+    for separator in order:
+        scores[separator] = _score(few, replace(dialect, separator=separator), first)
+        if round(scores[separator], 2) == 1.0:
+            break  # no later one is better
     best = max(scores, key=lambda separator: round(scores[separator], 2))
     if scores[best] >= _MIN_SCORE:
         return best

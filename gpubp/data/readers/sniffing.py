@@ -137,9 +137,11 @@ def _find_dialect(
         if dialect.separator != expected:
             words = {"\t": "tabs", BLANKS: "blanks"}.get(dialect.separator, repr(dialect.separator))
             notes.append(f"fields are separated by {words} (option separator)")
-    if options.comment is None and not dialect.comment:
-        dialect = replace(dialect, comment=find_late_comment(list(split_records(lines, dialect, first))))
-    if dialect.separator != BLANKS and has_blanks_after_separators(list(split_records(lines, dialect, first))):
+    records = list(split_records(lines, dialect, first))
+    if options.comment is None and not dialect.comment and (comment := find_late_comment(records)):
+        dialect = replace(dialect, comment=comment)
+        records = list(split_records(lines, dialect, first))
+    if dialect.separator != BLANKS and has_blanks_after_separators(records):
         dialect = replace(dialect, pads=True)
     return dialect, first
 

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-from gpubp.data._arrow import import_pyarrow, numbers_in_texts, texts_to_numpy
+from gpubp.data._arrow import import_pyarrow, numbers_in_texts
 from gpubp.data._column_values import first_invalid_text
 from gpubp.data._limits import MAX_LINE_BYTES, too_long
+from gpubp.data._written_texts import WrittenTexts
 from gpubp.data.readers._encoding import ENCODING_FIX, is_western, refuse_zero_bytes
 from gpubp.data.readers._input_file import InputFile
 from gpubp.data.readers._number_marks import write_plainly
@@ -72,7 +73,7 @@ def read_layout(file: BinaryIO, options: TextOptions | None, expected: str, sour
 def parse_rows(
     blocks: Iterable[bytes], layout: Layout, source: str, first_row: int = 0, size: int = 0, *, in_threads: bool = False
 ) -> "ParsedRows":
-    """Parse rows in UTF-8 as a pyarrow table of bytes, of which nothing is converted.
+    """Parse rows in UTF-8 as a pyarrow table of bytes, of which nothing is converted; empty fields are null.
 
     Parameters
     ----------
@@ -108,7 +109,9 @@ def parse_rows(
             escape_char=dialect.escape or False,
             newlines_in_values=True,
         ),
-        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(names, lib.binary())),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(names, lib.binary()), null_values=[""], strings_can_be_null=True
+        ),
     )
     n_short, first_short = (repaired.n_short, repaired.first_short) if repaired else (0, 0)
     return ParsedRows(table, counted.n_quotes, counted.has_comment, n_short, first_short)
@@ -175,8 +178,8 @@ def raw_table_from_fields(
             _refuse_surplus(texts, layout, source, first_row)
             return texts, None
         if missing:
-            texts = compute.if_else(compute.equal(texts, missing), "", texts)
-        if name in texts_only:
+            texts = compute.if_else(compute.equal(texts, missing), pyarrow.scalar(None, pyarrow.string()), texts)
+        if name in texts_only and texts.null_count < len(texts):
             return texts, None
         return texts, numbers_in_texts(write_plainly(texts, layout.dialect.decimal, layout.dialect.thousands))
 
@@ -188,9 +191,8 @@ def raw_table_from_fields(
     columns, written = [], {}
     for name, (texts, numbers) in zip(layout.names, converted, strict=True):
         if name:
-            if numbers is not None:
-                written[name] = texts
-            columns.append((name, texts_to_numpy(texts) if numbers is None else numbers))
+            written[name] = WrittenTexts(texts)
+            columns.append((name, written[name] if numbers is None else numbers))
     return RawTable(
         columns,
         source,
@@ -231,7 +233,8 @@ def read_rows(source: InputFile, layout: Layout, *, texts_only: Sequence[str] = 
     """Read the rows of a text file whose layout is known; see :func:`raw_table_from_fields`."""
     parsed, layout = _parse_or_repair(source, layout)
     raw = raw_table_from_fields(parsed.table, layout, source.name, texts_only=texts_only, missing=missing)
-    last = [value for _, values in raw.columns for value in values[-1:] if isinstance(value, str)]
+    texts = [values for _, values in raw.columns if isinstance(values, WrittenTexts) and len(values)]
+    last = [values.part(len(values) - 1)[0].as_py() or "" for values in texts]
     if any("\n" in value for value in last) and parsed.n_quotes % 2:  # Arrow reads the rest of the file as one field
         raise DataError(f"{source.name}: {NOT_CLOSED}")
     return raw._replace(notes=raw.notes + parsed.note_short(no_header=NO_HEADER if layout.dialect.header else ""))
@@ -281,9 +284,8 @@ def _refuse_surplus(texts: Any, layout: Layout, source: str, first_row: int) -> 
     """Raise a DataError if a field behind the last separator of its line, where no column is, holds text."""
     from pyarrow import compute
 
-    is_empty = compute.equal(texts, "")
-    if not compute.all(is_empty).as_py():
-        row = first_row + compute.index(is_empty, False).as_py() + 1
+    if texts.null_count < len(texts):
+        row = first_row + compute.index(compute.is_null(texts), False).as_py() + 1
         no_header = NO_HEADER if layout.dialect.header else ""
         n_columns = len(layout.names) - 1
         raise DataError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpubp._core.text import excerpt
 from gpubp.data._arrow import import_pyarrow
+from gpubp.data._written_texts import WrittenTexts
 from gpubp.data.readers import path_columns
 from gpubp.data.streaming._source import FileState
 from gpubp.data.streaming.table_source import PIECE_BYTES, Piece, choose_piece_rows
@@ -128,14 +129,14 @@ class ParquetTables:
         import pyarrow
 
         table = table_from_mapping(pyarrow.Table.from_batches([batch]), source=str(file.state.path))
-        columns, written = dict(table.columns), {}
+        columns, written = dict(table.columns), dict[str, WrittenTexts]()
         for name in self.names[len(self.columns) :]:
             text = file.path_columns[name]
             if name in self.text_path_columns:
                 columns[name] = np.full(batch.num_rows, None if text == NO_PARTITION else text, dtype=object)
             else:  # like a field of a text file, it may be a number or a code: 01
                 columns[name] = np.full(batch.num_rows, int(text))
-                written[name] = pyarrow.repeat(text, batch.num_rows)
+                written[name] = WrittenTexts(pyarrow.chunked_array([pyarrow.repeat(text, batch.num_rows)]))
         return replace(table, columns=columns, written=written, first_row=first_row)
 
 
