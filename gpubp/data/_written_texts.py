@@ -47,6 +47,7 @@ class Columns(Mapping[str, Column]):
     """The columns of a table, by name; one of text in a file becomes an array when it is first used."""
 
     def __init__(self, columns: "Mapping[str, Column | WrittenTexts]") -> None:
+        self._columns: dict[str, Column | WrittenTexts]
         self._columns = dict(columns._columns if isinstance(columns, Columns) else columns)
 
     def __getitem__(self, name: str) -> Column:

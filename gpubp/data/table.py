@@ -21,9 +21,11 @@ from gpubp.data._arrow import arrow_columns
 from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
 from gpubp.data._limits import MAX_NAME_LENGTH
 from gpubp.data._text_values import Kind
-from gpubp.data._written_texts import Column, Columns, WrittenTexts
+from gpubp.data._written_texts import Columns, WrittenTexts
 from gpubp.data.datasets import Dataset
 from gpubp.errors import DataError
+
+Column = NDArray[Any]
 
 NO_HEADER = " (not counting the header)"
 """Follows row numbers in messages about text files."""

@@ -4,7 +4,9 @@ Both are one pass over the table, which may be in memory or arrive in pieces.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +41,8 @@ from gpubp.data.preprocessing._targets import (
 )
 from gpubp.data.table import Table
 from gpubp.errors import DataError
+
+_MANY_ROWS = 1 << 18  # of a table whose columns are counted in threads
 
 
 @dataclass(frozen=True)
@@ -188,8 +192,12 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
             if both := [name for name in targets if requested.get(name) == "drop"]:
                 raise DataError(f"the target {both[0]!r} is also listed in drop; choose another target")
             facts = {name: ColumnFacts(name, options.missing) for name in table.columns}
-        for one in facts.values():
-            one.add(table)
+        if table.n_rows < _MANY_ROWS:
+            for one in facts.values():
+                one.add(table)
+        else:  # NumPy and pyarrow count without the interpreter lock
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(ColumnFacts.add, facts.values(), repeat(table)))
     if not facts:
         raise DataError("a table without rows has no columns to decide about")
     refusal = ""

@@ -40,6 +40,8 @@ class Layout:
         The number of bytes before the first row.
     needs_repair : bool
         Whether lines must be rewritten for pyarrow.
+    has_long_records : bool
+        Whether a record is seen to have several lines.
     notes : tuple of str
         What was decided, in short sentences.
     targets : tuple of str
@@ -50,6 +52,7 @@ class Layout:
     names: tuple[str, ...]
     start: int
     needs_repair: bool = False
+    has_long_records: bool = False
     notes: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
 
@@ -200,7 +203,8 @@ def _find_header(
     dialect = _with_number_marks(dialect, rows, len(names.names), options, notes)
     is_uneven = any(len(record.fields) != len(names.names) for record in records[n_above:])
     needs_repair = dialect.separator == BLANKS or dialect.pads or is_uneven
-    return Layout(dialect, names.names, 0, needs_repair, tuple(notes), tuple(targets)), n_lines
+    has_long_records = any(record.stop - record.first > 1 for record in records)
+    return Layout(dialect, names.names, 0, needs_repair, has_long_records, tuple(notes), tuple(targets)), n_lines
 
 
 def _header_in_comment(above: Sequence[bytes], dialect: Dialect, n_fields: int) -> list[str] | None:

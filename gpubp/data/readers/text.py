@@ -5,8 +5,11 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from gpubp.data._arrow import import_pyarrow, numbers_in_texts
 from gpubp.data._column_values import first_invalid_text
@@ -21,6 +24,7 @@ from gpubp.data.readers.sniffing import SAMPLE_BYTES, Layout, sniff
 from gpubp.data.table import NO_HEADER, RawTable
 from gpubp.errors import DataError
 
+_NEWLINE = ord("\n")
 _BLOCK_BYTES = 1 << 20
 _MIN_BYTES_OF_THREADS = 1 << 24
 
@@ -71,9 +75,17 @@ def read_layout(file: BinaryIO, options: TextOptions | None, expected: str, sour
 
 
 def parse_rows(
-    blocks: Iterable[bytes], layout: Layout, source: str, first_row: int = 0, size: int = 0, *, in_threads: bool = False
+    blocks: Iterable[bytes],
+    layout: Layout,
+    source: str,
+    first_row: int = 0,
+    size: int = 0,
+    *,
+    in_threads: bool = False,
+    by_line: bool = False,
+    as_text: bool = False,
 ) -> "ParsedRows":
-    """Parse rows in UTF-8 as a pyarrow table of bytes, of which nothing is converted; empty fields are null.
+    """Parse rows in UTF-8 as a pyarrow table, of which nothing is converted; empty fields are null.
 
     Parameters
     ----------
@@ -87,6 +99,10 @@ def parse_rows(
         Bytes that pyarrow parses at a time; a row is no longer.
     in_threads : bool
         Whether pyarrow may use several threads.
+    by_line : bool
+        Whether each line is taken for a row, which is faster; `ParsedRows.is_by_line` says whether it was one.
+    as_text : bool
+        Whether the columns are text instead of bytes; then pyarrow refuses what is not UTF-8.
     """
     csv, dialect = import_pyarrow("csv", source), layout.dialect
     names = [str(place) for place in range(len(layout.names))]
@@ -96,7 +112,7 @@ def parse_rows(
     file = _BlockFile(repaired.blocks(texts) if repaired else texts)
     lib = import_pyarrow("lib", source)
     if not file.has_more():
-        return ParsedRows(lib.table({name: lib.array([], lib.binary()) for name in names}), 0, False, 0, 0)
+        return ParsedRows(lib.table({name: lib.array([], lib.binary()) for name in names}), True, False, 0, 0)
     table = csv.read_csv(
         file,
         read_options=csv.ReadOptions(
@@ -107,14 +123,16 @@ def parse_rows(
             quote_char=dialect.quote or False,
             double_quote=not dialect.escape,
             escape_char=dialect.escape or False,
-            newlines_in_values=True,
+            newlines_in_values=not by_line,
         ),
         convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(names, lib.binary()), null_values=[""], strings_can_be_null=True
+            column_types=dict.fromkeys(names, lib.string() if as_text else lib.binary()),
+            null_values=[""],
+            strings_can_be_null=True,
         ),
     )
     n_short, first_short = (repaired.n_short, repaired.first_short) if repaired else (0, 0)
-    return ParsedRows(table, counted.n_quotes, counted.has_comment, n_short, first_short)
+    return ParsedRows(table, counted.n_lines == table.num_rows, counted.has_comment, n_short, first_short)
 
 
 @dataclass(frozen=True)
@@ -122,7 +140,7 @@ class ParsedRows:
     """Rows as a pyarrow table, and what was counted on the way."""
 
     table: Any
-    n_quotes: int
+    is_by_line: bool
     has_comment: bool
     n_short: int
     first_short: int
@@ -233,10 +251,11 @@ def read_rows(source: InputFile, layout: Layout, *, texts_only: Sequence[str] = 
     """Read the rows of a text file whose layout is known; see :func:`raw_table_from_fields`."""
     parsed, layout = _parse_or_repair(source, layout)
     raw = raw_table_from_fields(parsed.table, layout, source.name, texts_only=texts_only, missing=missing)
-    texts = [values for _, values in raw.columns if isinstance(values, WrittenTexts) and len(values)]
-    last = [values.part(len(values) - 1)[0].as_py() or "" for values in texts]
-    if any("\n" in value for value in last) and parsed.n_quotes % 2:  # Arrow reads the rest of the file as one field
-        raise DataError(f"{source.name}: {NOT_CLOSED}")
+    if not parsed.is_by_line:
+        texts = [values for _, values in raw.columns if isinstance(values, WrittenTexts) and len(values)]
+        last = [values.part(len(values) - 1)[0].as_py() or "" for values in texts]
+        if any("\n" in value for value in last) and _count_quotes(source, layout) % 2:
+            raise DataError(f"{source.name}: {NOT_CLOSED}")  # Arrow reads the rest of the file as one field
     return raw._replace(notes=raw.notes + parsed.note_short(no_header=NO_HEADER if layout.dialect.header else ""))
 
 
@@ -270,14 +289,36 @@ def _parse(source: InputFile, layout: Layout) -> ParsedRows:
 
 
 def _parse_by(source: InputFile, layout: Layout, size: int) -> ParsedRows:
+    if not layout.needs_repair and not layout.has_long_records:
+        try:
+            with _blocks_of_rows(source, layout) as blocks:
+                parsed = parse_rows(blocks, layout, source.name, size=size, in_threads=True, by_line=True, as_text=True)
+        except ValueError as error:  # pyarrow.ArrowInvalid is one
+            if isinstance(error, DataError):
+                raise
+        else:
+            if parsed.is_by_line:
+                return parsed
+    with _blocks_of_rows(source, layout) as blocks:
+        return parse_rows(blocks, layout, source.name, size=size, in_threads=True)
+
+
+@contextmanager
+def _blocks_of_rows(source: InputFile, layout: Layout) -> Iterator[Iterator[bytes]]:
+    """Open a file after its header, as UTF-8."""
     with source.open() as file:
         _skip(file, layout.start)
-        blocks = rows_as_utf8(file, layout.dialect.encoding)
         try:
-            return parse_rows(blocks, layout, source.name, size=size, in_threads=True)
+            yield rows_as_utf8(file, layout.dialect.encoding)
         except UnicodeDecodeError as error:
             name = layout.dialect.encoding
             raise DataError(f"{source.name} is not text in {name}: {error.reason}; {ENCODING_FIX}") from None
+
+
+def _count_quotes(source: InputFile, layout: Layout) -> int:
+    quote = layout.dialect.quote.encode()
+    with _blocks_of_rows(source, layout) as blocks:
+        return sum(block.count(quote) for block in blocks) if quote else 0
 
 
 def _refuse_surplus(texts: Any, layout: Layout, source: str, first_row: int) -> None:
@@ -309,23 +350,30 @@ def _skip(file: BinaryIO, n_bytes: int) -> None:
 
 
 class _Counted:
-    """Blocks of text as they pass: without zero bytes, with counts of what pyarrow does not report."""
+    """Blocks of text as they pass: without zero bytes, with counts of what pyarrow does not report.
+
+    `n_lines` is the number of lines, and -1 if some end in a single carriage return.
+    """
 
     def __init__(self, source: str, dialect: Dialect) -> None:
-        self._source, self._quote = source, dialect.quote.encode()
+        self._source = source
         self._comment = b"\n" + dialect.comment.encode() if dialect.comment else b""
-        self.n_quotes, self.has_comment = 0, False
+        self.n_lines, self.has_comment = 0, False
 
     def blocks(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        n_lines, begins = 0, True
+        n_newlines, n_lone, last, begins = 0, 0, b"", True
         for block in blocks:
-            refuse_zero_bytes(self._source, block, n_lines)
-            n_lines += block.count(b"\n")
-            self.n_quotes += block.count(self._quote) if self._quote else 0
+            refuse_zero_bytes(self._source, block, n_newlines)
+            n_newlines += int(np.count_nonzero(np.frombuffer(block, np.uint8) == _NEWLINE))  # faster than bytes.count
+            if b"\r" in block:
+                n_lone += block.count(b"\r") - block.count(b"\r\n")
+            n_lone -= last == b"\r" and block.startswith(b"\n")
+            last = block[-1:] or last
             if self._comment:
                 starts = begins and block.startswith(self._comment[1:])
                 self.has_comment, begins = self.has_comment or starts or self._comment in block, False
             yield block
+        self.n_lines = -1 if n_lone else n_newlines + (last not in (b"", b"\n"))
 
 
 class _BlockFile(io.RawIOBase):
