@@ -116,7 +116,7 @@ def parse_rows(
     table = csv.read_csv(
         file,
         read_options=csv.ReadOptions(
-            use_threads=in_threads, column_names=names, block_size=min(max(size, 1 << 20), MAX_LINE_BYTES)
+            use_threads=in_threads, column_names=names, block_size=min(max(size, _BLOCK_BYTES), MAX_LINE_BYTES)
         ),
         parse_options=csv.ParseOptions(
             delimiter=rewritten_separator(dialect),
