@@ -107,7 +107,8 @@ def tests_min(session):
         session.skip("the lowest versions need Python 3.11 or 3.12")
     project = PYPROJECT["project"]
     extras = project["optional-dependencies"]
-    install(session, "cli,onnx", *group("test"), *lowest(project["dependencies"] + extras["cli"] + extras["onnx"]))
+    requirements = [*project["dependencies"], *extras["cli"], *extras["tables"], *extras["onnx"]]
+    install(session, "cli,tables,onnx", *group("test"), *lowest(requirements))
     # combinations of old and new releases emit deprecation warnings
     run_tests(session, "-W", "ignore::DeprecationWarning", "-m", "not once")
 

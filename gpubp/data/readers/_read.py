@@ -134,7 +134,9 @@ def _read_source(source: InputFile, options: TextOptions) -> RawTable:
         if suffix or base != ".csv" or source.content is not None:
             raise
         raise DataError(f"{_unknown_format(source)}, and as text it cannot be read: {error}") from error
-    except Exception as error:  # the libraries raise many kinds of exceptions on broken files
+    except BaseException as error:  # the libraries raise many kinds of exceptions on broken files
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of libraries in Rust
+            raise
         raise DataError(f"{source.name} cannot be read: {_reason(error)}. {fix}") from error
     if not suffix and FORMATS[base].separator and len(raw.columns) < 2 and source.content is None:
         raise DataError(_unknown_format(source))
@@ -189,7 +191,7 @@ def _first_bytes(source: InputFile) -> bytes:
         raise DataError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """Shorten a library's message, which may quote parts of the file."""
     text = " ".join(str(error).split())
     if "straddling" in text:

@@ -23,8 +23,11 @@ def read_stata(source: InputFile) -> RawTable:
 def read_sas(source: InputFile) -> RawTable:
     """Read a ``.sas7bdat`` or ``.xpt`` file."""
     pandas = _import("pandas", source)
-    with source.open() as file:
-        kind = "xport" if file.read(6) == b"HEADER" else "sas7bdat"
+    with source.unpacked().open() as file:
+        start = file.read(80)
+    if start.startswith(b"HEADER") and b"LIBV8" in start:  # pandas reads version 5
+        return _from_pyreadstat(source, "read_xport", has_labels=False)
+    kind = "xport" if start.startswith(b"HEADER") else "sas7bdat"
     try:
         frame = _with_file(source, lambda file: pandas.read_sas(file, format=kind, encoding="utf-8"))
     except UnicodeDecodeError:
@@ -34,16 +37,19 @@ def read_sas(source: InputFile) -> RawTable:
 
 def read_spss(source: InputFile) -> RawTable:
     """Read a ``.sav``, ``.zsav`` or ``.por`` file."""
+    return _from_pyreadstat(source, "read_por" if source.path.suffix.lower() == ".por" else "read_sav")
+
+
+def _from_pyreadstat(source: InputFile, reader: str, *, has_labels: bool = True) -> RawTable:
+    """Read a file that pyreadstat opens by its path."""
     if source.content is not None or source.compression:
-        raise DataError(f"{source.name}: an SPSS file is read from a file that is not compressed; unpack it")
-    pyreadstat = _import("pyreadstat", source)
+        raise DataError(f"{source.name} is in a format that is read from a file that is not compressed; unpack it")
+    read = getattr(_import("pyreadstat", source), reader)
     with source.open():
         pass  # a regular file
-    is_portable = source.path.suffix.lower() == ".por"
-    read = pyreadstat.read_por if is_portable else pyreadstat.read_sav
     path = str(source.path.absolute())
     plain, _ = read(path)
-    labelled, _ = read(path, apply_value_formats=True)
+    labelled = read(path, apply_value_formats=True)[0] if has_labels else plain
     return _raw_table(plain, labelled, source)
 
 
