@@ -98,6 +98,13 @@ def _rounds_integers(values: Any, array: NDArray[Any]) -> bool:
     return dtype.lower().startswith(("int", "uint")) and bool((np.abs(array) >= LEAST_ROUNDED).any())
 
 
+def is_categorical(values: Any) -> bool:
+    """Return whether a column's type is pandas' for categories, or pyarrow's for a dictionary."""
+    if is_arrow(values):
+        return hasattr(values.type, "index_type")
+    return type(getattr(values, "dtype", None)).__name__ == "CategoricalDtype"
+
+
 def first_invalid_text(values: Sequence[str | bytes | None]) -> int | None:
     """Return the index of the first text or bytes that is not valid UTF-8; None if all are."""
     for place, value in enumerate(values):

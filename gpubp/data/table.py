@@ -18,7 +18,7 @@ from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt
 from gpubp.backends.inputs import accept_array
 from gpubp.data._arrow import arrow_columns
-from gpubp.data._column_values import first_invalid_text, normalize_column, unmasked_array
+from gpubp.data._column_values import first_invalid_text, is_categorical, normalize_column, unmasked_array
 from gpubp.data._limits import MAX_NAME_LENGTH
 from gpubp.data._text_values import Kind
 from gpubp.data._written_texts import Columns, WrittenTexts
@@ -57,6 +57,8 @@ class Table:
         The index of each row in the table that the rows were selected from, if they were; for messages.
     notes : tuple of str
         What the reader decided about the file, in short sentences.
+    categorical : frozenset of str
+        Columns that a data frame states to be categories.
     decimal, thousands : str
         How a text file writes numbers; `columns` has numbers that were read so, texts are as the file spells them.
     """
@@ -73,6 +75,7 @@ class Table:
     notes: tuple[str, ...] = ()
     decimal: str = "."
     thousands: str = ""
+    categorical: frozenset[str] = frozenset()
 
     @property
     def n_rows(self) -> int:
@@ -293,7 +296,8 @@ def build_table(
     kinds |= {name: column.kind for name, column in normalized.items() if column.kind is not None}
     value_kinds = {name: column.value_kinds for name, column in normalized.items() if column.value_kinds is not None}
     table = Table(Columns(arrays), source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds)
-    return replace(table, notes=notes, decimal=decimal, thousands=thousands)
+    categorical = frozenset(name for name, values in columns if is_categorical(values))
+    return replace(table, notes=notes, decimal=decimal, thousands=thousands, categorical=categorical)
 
 
 def _check_names(names: list[str], source: str) -> None:

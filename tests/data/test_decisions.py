@@ -4,6 +4,7 @@ import datetime
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from gpubp.data import table_from_mapping
@@ -12,6 +13,7 @@ from gpubp.data.preprocessing import (
     CategoryColumn,
     ClassTarget,
     NumberTarget,
+    apply,
     encode,
     encode_target,
     fit_preprocessing,
@@ -330,6 +332,26 @@ def test_strict_lists_every_loss_at_once():
         assert part in message
     assert "whole" not in message
     assert fit_preprocessing(table.select(K[3:-2]), "y", strict=True).task == "classification"
+
+
+# --- categories of a frame ---
+
+
+@pytest.mark.parametrize("as_arrow", [False, True], ids=["pandas", "pyarrow"])
+def test_numbers_that_a_frame_states_to_be_categories_are_categories(as_arrow):
+    frame = pd.DataFrame({"ward": K % 3, "size": K * 0.5, "row": K, "y": K % 7 * 0.5}).astype(
+        {"ward": "category", "row": "category", "y": "category"}
+    )
+    table = table_from_mapping(pa.Table.from_pandas(frame) if as_arrow else frame)
+    prepared = fit_preprocessing(table)
+    assert [column.inputs for column in prepared.columns] == [("ward=0", "ward=1", "ward=2"), ("size",)]
+    assert prepared.target.classes == ("0", "0.5", "1", "1.5", "2", "2.5", "3")
+    assert prepared.summaries[0].reason == "categories of the data frame"
+    assert prepared.summaries[1].type == "number"
+    np.testing.assert_array_equal(apply(prepared, table), apply(prepared, table_from_mapping(frame.astype(float))))
+    numbers = fit_preprocessing(table, types={"ward": "number", "y": "number"})
+    assert numbers.columns[0].name == numbers.columns[0].inputs[0] == "ward"
+    assert numbers.task == "regression"
 
 
 # --- targets ---

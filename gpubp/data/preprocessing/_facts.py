@@ -37,6 +37,8 @@ class ColumnFacts:
         Whether all values are numbers, or texts that pyarrow and Python read as such.
     is_written : bool
         Whether the column comes from a text file.
+    is_categorical : bool
+        Whether a data frame states that the values are categories.
     is_consecutive : bool
         Whether the values are whole numbers that grow by one from row to row.
     kind : str
@@ -51,7 +53,7 @@ class ColumnFacts:
         self.counts: dict[str, int] = {}
         self.marks: dict[str, int] = {}
         self.n_rows = self.n_empty = 0
-        self.is_truncated = self.has_repeats = self.is_written = False
+        self.is_truncated = self.has_repeats = self.is_written = self.is_categorical = False
         self.is_numeric = self.is_consecutive = True
         self.kind: Kind | None = None
         self.decimal, self.thousands = ".", ""
@@ -85,6 +87,7 @@ class ColumnFacts:
         column = countable(table, name)
         self.n_rows += n_rows
         self.is_written |= name in table.written
+        self.is_categorical |= name in table.categorical
         if table.decimal != ".":  # in a file of a folder; others may not show it
             self.decimal, self.thousands = table.decimal, table.thousands or self.thousands
         start = 0

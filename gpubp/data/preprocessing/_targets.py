@@ -93,7 +93,7 @@ def decide_target(
     if task == "auto" and "number" in kinds:
         task = "regression"
     if task == "auto" and len(names) == 1:
-        is_named = kinds[0] == "category" or first.kind == "bool" or are_codes(first.counts)
+        is_named = kinds[0] == "category" or first.is_categorical or first.kind == "bool" or are_codes(first.counts)
         is_few = (
             not first.is_truncated
             and formats[0] == PLAIN
