@@ -68,3 +68,11 @@ class Columns(Mapping[str, Column]):
     def take(self, rows: NDArray[np.intp]) -> "Columns":
         """Return the columns in the given rows."""
         return Columns({name: values.take(rows) for name, values in self._columns.items()})
+
+    def renamed(self, new: Mapping[str, str]) -> "Columns":
+        """Return the columns under new names."""
+        return Columns({new[name]: values for name, values in self._columns.items()})
+
+    def joined(self, other: "Columns") -> "Columns":
+        """Return these columns and others."""
+        return Columns({**self._columns, **other._columns})

@@ -109,6 +109,20 @@ class Table:
         value_kinds = {name: kinds[index] for name, kinds in self.value_kinds.items()}
         return replace(self, columns=columns, written=written, value_kinds=value_kinds, selected=selected)
 
+    def renamed(self, new: Mapping[str, str]) -> "Table":
+        """Return the table with other names of its columns, given for each of the old ones."""
+        columns = Columns(self.columns).renamed(new)
+        kinds = {new[name]: kind for name, kind in self.kinds.items()}
+        written = {new[name]: texts for name, texts in self.written.items()}
+        value_kinds = {new[name]: kinds_of_values for name, kinds_of_values in self.value_kinds.items()}
+        return replace(self, columns=columns, kinds=kinds, written=written, value_kinds=value_kinds)
+
+    def with_columns(self, other: "Table") -> "Table":
+        """Return the table with the columns of another one, of as many rows and not from a text file."""
+        columns = Columns(self.columns).joined(Columns(other.columns))
+        kinds, value_kinds = {**self.kinds, **other.kinds}, {**self.value_kinds, **other.value_kinds}
+        return replace(self, columns=columns, kinds=kinds, value_kinds=value_kinds)
+
     def split_by_kind(self, name: str) -> Iterator[tuple[NDArray[np.intp], "Table"]]:
         """Return, for each kind of value in a column of several kinds, its rows and the column in these rows."""
         value_kinds = self.value_kinds[name]

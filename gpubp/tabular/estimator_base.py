@@ -16,6 +16,7 @@ from sklearn.utils._param_validation import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 from gpubp.data.preprocessing import ClassTarget, class_values, has_target, preprocessing_of, read_numbers
@@ -146,6 +147,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         for name, constraints in self._parameter_constraints.items():
             if problem := _problem(type(self), name, constraints, getattr(self, name)):
                 problems.append(problem)
+        if not all(map(is_count, self._sizes())):
+            problems.append(
+                "hidden_layer_sizes must be whole numbers > 0, one for each hidden layer, such as (100, 50), got "
+                f"{self.hidden_layer_sizes!r}"
+            )
         for find, value in ((get_activation, self.activation), (get_loss, self.loss)):
             try:
                 if isinstance(value, str):
@@ -212,7 +218,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         optimizer = self.optimizer
         result = fit_table(
             self._weighted(prepared),
-            hidden_layer_sizes=np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=np.intp)).tolist(),
+            hidden_layer_sizes=self._sizes(),
             activation=self.activation,
             loss=self.loss,
             optimizer=make_optimizer(optimizer, self.learning_rate) if isinstance(optimizer, str) else optimizer,
@@ -247,6 +253,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if absent := [name for name in dict.fromkeys(named) if name not in table.columns]:
             shown = ", ".join(f"{name!r}{near_miss(name, table.columns)}" for name in absent)
             raise DataError(f"types, categorical, drop, group and time: {table.source} has no column {shown}")
+
+    def _sizes(self) -> list[Any]:
+        sizes: list[Any] = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
+        return sizes
 
     def _seed(self) -> int:
         if isinstance(self.random_state, Integral):

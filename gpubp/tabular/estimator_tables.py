@@ -1,7 +1,6 @@
 """What the estimators for tables accept as X and y, as tables: frames, files, arrays, and targets given apart."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -81,7 +80,7 @@ def read_new_features(X: Any, estimator: Any, names: Sequence[str], *, has_names
     if len(table.columns) != len(names):
         raise DataError(f"X has {len(table.columns)} features, but {kind} is expecting {len(names)} features as input")
     warn(f"X has feature names, but {kind} was fitted without feature names")
-    return _renamed(table, dict(zip(table.columns, names, strict=True)))
+    return table.renamed(dict(zip(table.columns, names, strict=True)))
 
 
 def target_columns(y: Any, table: Table) -> tuple[str, ...] | None:
@@ -108,7 +107,7 @@ def add_target(
             f"{table.source} has the target {', '.join(map(repr, table.targets))}; pass its name as y, or leave it out"
         )
     array = _target_array(y, is_classifier=is_classifier)
-    check_consistent_length(next(iter(table.columns.values())), array)
+    check_consistent_length(range(table.n_rows), array)
     columns_of_y = [array] if array.ndim == 1 else list(array.T)
     names = _names_of(y, len(columns_of_y), table) if names is None else names
     if len(names) != len(columns_of_y):
@@ -122,8 +121,7 @@ def add_target(
             )
     if is_classifier:
         _check_labels(targets)
-    columns, kinds = table.columns | targets.columns, {**table.kinds, **targets.kinds}
-    return LabelledTable(replace(table, columns=columns, kinds=kinds), tuple(names), is_apart=True)
+    return LabelledTable(table.with_columns(targets), tuple(names), is_apart=True)
 
 
 def _matrix(X: Any, estimator: Any, least_rows: int) -> np.ndarray:
@@ -158,21 +156,6 @@ def _names_of(y: Any, n: int, table: Table) -> list[str]:
     if len(given) != n or not all(isinstance(name, str) and name for name in given):
         given = ["target"] if n == 1 else [f"target_{k}" for k in range(n)]
     return [_unused(name, table) for name in given]
-
-
-def _renamed(table: Table, new: Mapping[str, str]) -> Table:
-    """Rename the columns of a table."""
-
-    def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {new[name]: value for name, value in values.items()}
-
-    return replace(
-        table,
-        columns=renamed(table.columns),
-        kinds=renamed(table.kinds),
-        written=renamed(table.written),
-        value_kinds=renamed(table.value_kinds),
-    )
 
 
 def _unused(name: str, table: Table) -> str:
