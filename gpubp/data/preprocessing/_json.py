@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import asdict, is_dataclass
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -24,6 +25,8 @@ from gpubp.data.preprocessing._records import (
 from gpubp.data.preprocessing._transform import class_values
 from gpubp.data.preprocessing._values import write_numbers
 from gpubp.errors import ModelFileError
+
+_hints = cache(get_type_hints)  # which takes longer than all else that is read of a column
 
 _LARGEST_DATE = 1e12  # seconds since 1970, in the year 33658
 
@@ -122,9 +125,9 @@ def _read(hint: Any, value: Any) -> Any:
     if origin is UnionType and NoneType in options:
         return None if value is None else _read(options[0], value)
     if origin is UnionType and isinstance(value, dict):  # the record with the most keys in common
-        return _read(max(options, key=lambda option: len(set(get_type_hints(option)) & set(value))), value)
+        return _read(max(options, key=lambda option: len(set(_hints(option)) & set(value))), value)
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
-        hints = get_type_hints(hint)
+        hints = _hints(hint)
         _check(set(hints) == set(value), f"the keys {', '.join(hints)}", ", ".join(map(str, value)))
         return hint(**{key: _read(hints[key], value[key]) for key in hints})
     if hint in (str, bool, int) and type(value) is hint:

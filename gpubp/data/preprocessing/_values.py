@@ -149,7 +149,8 @@ def describe_value(table: Table, name: str, row: int) -> str:
 
 def shown_value(table: Table, name: str, row: int) -> str:
     """Return a value as a short text for messages."""
-    value = table.select([row]).texts(name)[0]
+    written = table.written.get(name)
+    value = table.columns[name][row] if written is None else written.take(np.array([row])).to_numpy()[0]
     return excerpt(repr(value) if isinstance(value, str) else str(value), 60)
 
 
