@@ -81,7 +81,10 @@ def unmasked_array(values: Any) -> NDArray[Any]:
     refuse_masked("a list", values)
     if isinstance(values, list | tuple) or is_of_other_library(values):
         values = accept_on_host("column", values)
-    array = arrow_to_numpy(values) if is_arrow(values) else np.asarray(values)
+    if is_categorical(values) and not is_arrow(values):
+        array = _of_categories(values)
+    else:
+        array = arrow_to_numpy(values) if is_arrow(values) else np.asarray(values)
     if array.dtype.kind == "f" and _rounds_integers(values, array):
         return np.asarray(values.to_pylist() if is_arrow(values) else list(values), dtype=object)
     array = array.astype(object) if array.dtype.kind == "T" else widened(array)
@@ -96,6 +99,15 @@ def _rounds_integers(values: Any, array: NDArray[Any]) -> bool:
     """Return whether a column of integers lost digits when missing values made floats of them."""
     dtype = str(getattr(values, "type" if is_arrow(values) else "dtype", ""))
     return dtype.lower().startswith(("int", "uint")) and bool((np.abs(array) >= LEAST_ROUNDED).any())
+
+
+def _of_categories(values: Any) -> NDArray[Any]:
+    """Return pandas' categories as the values that they stand for, texts as objects that rows share."""
+    stored = getattr(values, "cat", values)  # of a series, or of the array itself
+    categories = np.asarray(stored.categories)
+    if categories.dtype.kind != "O":
+        return np.asarray(values)
+    return np.asarray([*categories, None], dtype=object)[np.asarray(stored.codes)]  # -1 is a missing value
 
 
 def is_categorical(values: Any) -> bool:

@@ -346,7 +346,7 @@ def test_numbers_that_a_frame_states_to_be_categories_are_categories(as_arrow):
     prepared = fit_preprocessing(table)
     assert [column.inputs for column in prepared.columns] == [("ward=0", "ward=1", "ward=2"), ("size",)]
     assert prepared.target.classes == ("0", "0.5", "1", "1.5", "2", "2.5", "3")
-    assert prepared.summaries[0].reason == "categories of the data frame"
+    assert prepared.summaries[0].reason == "categories of the data frame, or labels"
     assert prepared.summaries[1].type == "number"
     np.testing.assert_array_equal(apply(prepared, table), apply(prepared, table_from_mapping(frame.astype(float))))
     numbers = fit_preprocessing(table, types={"ward": "number", "y": "number"})

@@ -19,7 +19,7 @@ import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
 
-from gpubp.data import _limits, read_table, table_from_mapping
+from gpubp.data import _limits, fit_preprocessing, read_table, table_from_mapping
 from gpubp.data.readers._formats import SUFFIXES
 from gpubp.errors import DataError
 from tests.data import spreadsheets
@@ -305,6 +305,15 @@ def test_labels_of_stata_are_text_where_all_values_have_one(tmp_path):
     labels = {"all": {1: "no", 2: "yes"}, "some": {1: "first"}}
     frame.to_stata(tmp_path / "a.dta", write_index=False, value_labels=labels)
     assert columns_of(read_table(tmp_path / "a.dta")) == {"all": ["no", "yes", "no"], "some": [1, 2, 40]}
+
+
+def test_numbers_with_labels_are_categories_also_if_the_labels_are_digits(tmp_path):
+    frame = pd.DataFrame({"ward": [1, 2, None] * 8, "size": range(24), "y": np.arange(24) * 0.5})
+    frame.to_stata(tmp_path / "a.dta", write_index=False, value_labels={"ward": {1: "10", 2: "20"}})
+    table = read_table(tmp_path / "a.dta")
+    assert table.columns["ward"].tolist() == ["10", "20", None] * 8
+    column = next(column for column in fit_preprocessing(table).columns if column.name == "ward")
+    assert column.inputs == ("ward=10", "ward=20", "ward=missing")
 
 
 @pytest.mark.parametrize(

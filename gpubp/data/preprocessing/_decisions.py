@@ -100,9 +100,9 @@ def decide(facts: ColumnFacts, requested: ColumnType | None = None, *, max_categ
         return Decision(name, "date", DESCRIPTIONS[facts.kind], facts.kind)
     if facts.kind == "bool":
         return Decision(name, "category", DESCRIPTIONS["bool"], "bool")
-    if facts.is_categorical and facts.is_numeric and facts.has_repeats:
-        return Decision(name, "category", "categories of the data frame", facts.kind or "text")
     if facts.is_numeric or all(read_number(text) is not None for text in counts):
+        if facts.is_categorical and facts.has_repeats:
+            return Decision(name, "category", "categories of the data frame, or labels", facts.kind or "text")
         return _of_numbers(facts)
     return _of_text(facts, counts, values, max_categories)
 

@@ -66,7 +66,7 @@ def _raw_table(plain: Any, labelled: Any, source: InputFile) -> RawTable:
         if isinstance(labels.dtype, importlib.import_module("pandas").CategoricalDtype):
             present = labels[labels.notna()].unique()
             if all(isinstance(label, str) for label in present) and labels.notna().sum() == values.notna().sum():
-                values = labels.astype(object).where(labels.notna(), None)
+                values = labels
         columns.append((str(name), values))
     return RawTable(columns, source.name)
 
