@@ -107,7 +107,8 @@ def _of_categories(values: Any) -> NDArray[Any]:
     categories = np.asarray(stored.categories)
     if categories.dtype.kind != "O":
         return np.asarray(values)
-    return np.asarray([*categories, None], dtype=object)[np.asarray(stored.codes)]  # -1 is a missing value
+    objects = np.asarray([*categories, None], dtype=object)  # the code of a missing value is -1
+    return objects.take(np.asarray(stored.codes))
 
 
 def is_categorical(values: Any) -> bool:
