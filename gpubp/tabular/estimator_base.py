@@ -1,24 +1,19 @@
-"""What the estimators for tables share: parameters, fitting, prediction, files."""
+"""What the estimators for tables share: fitting, prediction, files."""
 
-import json
-from numbers import Integral, Real
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import (
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss
-from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 from gpubp.data.preprocessing import ClassTarget, class_values, has_target, preprocessing_of, read_numbers
 from gpubp.data.preprocessing import encode_target as encode_targets
 from gpubp.data.table import Column, Table
@@ -27,8 +22,9 @@ from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.io.onnx import to_onnx
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import get_loss
-from gpubp.optim.first_order import OPTIMIZERS, Optimizer
-from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.optim.first_order import Optimizer
+from gpubp.optim.second_order import SecondOrder
+from gpubp.tabular.estimator_parameters import CONSTRAINTS, parameters_in, plain_parameters, problem_of
 from gpubp.tabular.estimator_tables import (
     Features,
     LabelledTable,
@@ -39,71 +35,10 @@ from gpubp.tabular.estimator_tables import (
 )
 from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.predict import predict_table
-from gpubp.tabular.prepare import PreparedTable, prepare_table
+from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-_PARAMETERS = """
-    hidden_layer_sizes : int or sequence of int, default=(100,)
-        The number of units of each hidden layer; ``()`` for none.
-    activation : str, default="relu"
-        The activation of the hidden layers.
-    loss : str, optional
-        The default is %(loss)s.
-    optimizer : str, Optimizer or SecondOrder, default="adam"
-        A name, or an optimizer such as ``gpubp.adamw(0.01)``.
-    learning_rate : float, optional
-        The learning rate of an optimizer that is given by name; each has its own default.
-    epochs : int, default=200
-        The maximum number of epochs.
-    batch_size : int, "auto" or "full", default="auto"
-        See :func:`gpubp.fit_table`.
-    l2 : float, default=0.1
-        Strength of the penalty on the weights.
-    patience : int or None, default=10
-        Training stops when the loss of the validation rows, or of the training rows if there are none, has not improved
-        by more than `tolerance` for this many epochs; None trains for all epochs.
-    tolerance : float, default=1e-4
-    validation_fraction : float, default=0.1
-        The fraction of the rows that early stopping holds out, unless :meth:`fit` gets ``validation_data``.
-    refit : bool, default=True
-        Whether a network is trained on all rows in the end, for as many epochs as the first one's best.
-    types : dict of str to str, optional
-        Types of columns instead of those that are found: number, category, date, words or drop.
-    categorical, drop, missing : str or sequence of str, default=()
-        Columns of categories, columns to leave out, and texts that mean a missing value besides the usual ones.
-    max_categories : int, default=100
-        The number of categories of a column that have an input each.
-    strict : bool, default=False
-        Whether to raise where a value would be filled, left out or read as missing, in training and prediction.
-    group, time : str, optional
-        Hold out whole groups of rows, or the latest rows, by this column; see :func:`gpubp.prepare_table`.
-    random_state : int, RandomState or None, default=0
-        Seed of the held-out rows, the initial weights and the order of the rows.
-    device : str, default="auto"
-        See :func:`gpubp.backends.backend.choose_backend`.
-    dtype : {"float32", "float64"}, default="float32"
-    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
-        See :func:`gpubp.train`.
-    callbacks : callable, sequence of callables or None, default=None
-        Each is called after each epoch of the first training; see :func:`gpubp.train`."""
-
-_ATTRIBUTES = """
-    model_ : Model
-        The network with its preprocessing, which :func:`gpubp.predict_table` takes, and :meth:`save` writes.
-    columns_ : tuple of ColumnSummary
-        What each column was taken for, and why.
-    n_features_in_ : int
-        The number of columns of X, without targets.
-    feature_names_in_ : array of str
-        Their names, if X has any.
-    scores_ : dict of str to dict
-        The scores of the rows for training and validation before the network was trained on all rows.
-    history_ : History
-        The figures of each epoch of the first training; not after :meth:`load`.
-    best_epoch_, stop_reason_ : int and str
-        The best epoch of this training, and why it ended; not after :meth:`load`."""
 
 
 class TabularEstimator(BaseEstimator):  # type: ignore[misc]
@@ -111,33 +46,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     _task: ClassVar[Literal["classification", "regression"]]
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [str],
-        "loss": [str, None],
-        "optimizer": [StrOptions({*OPTIMIZERS, *METHODS}), Optimizer, SecondOrder],
-        "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
-        "epochs": [Interval(Integral, 1, None, closed="left")],
-        "batch_size": [StrOptions({"auto", "full"}), Interval(Integral, 1, None, closed="left")],
-        "l2": [Interval(Real, 0, None, closed="left")],
-        "patience": [Interval(Integral, 1, None, closed="left"), None],
-        "tolerance": [Interval(Real, 0, None, closed="left")],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "refit": ["boolean"],
-        "types": [dict, None],
-        "categorical": [str, "array-like"],
-        "drop": [str, "array-like"],
-        "missing": [str, "array-like"],
-        "max_categories": [Interval(Integral, 1, None, closed="left")],
-        "strict": ["boolean"],
-        "group": [str, None],
-        "time": [str, None],
-        "random_state": ["random_state"],
-        "device": [str],
-        "dtype": [StrOptions({"float32", "float64"})],
-        "matmul_precision": [StrOptions({*MATMUL_PRECISIONS})],
-        "callbacks": [callable, "array-like", None],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = CONSTRAINTS
 
     # --- fitting ---
 
@@ -145,7 +54,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Check the parameters, and name all that are not valid in one error."""
         problems = []
         for name, constraints in self._parameter_constraints.items():
-            if problem := _problem(type(self), name, constraints, getattr(self, name)):
+            if problem := problem_of(type(self), name, constraints, getattr(self, name)):
                 problems.append(problem)
         if not all(map(is_count, self._sizes())):
             problems.append(
@@ -158,6 +67,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                     find(value)
             except DataError as error:
                 problems.append(str(error))
+        if not problems:
+            with _noted(of_optimizer := list[Exception]()):
+                self._optimizer()
+            problems = list(map(str, of_optimizer))
         if problems:
             raise InvalidParameterError("\n".join(problems))
 
@@ -193,8 +106,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             If the device cannot be used.
         """
         features = read_features(X, self, least_rows=2)
-        labelled = self._labelled(features.table, y)
-        self._check_names(labelled.table)
+        labelled, validation = self._checked(features, y, sample_weight, validation_data)
         seed = self._seed()
         prepared = prepare_table(
             labelled.table,
@@ -213,15 +125,14 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             seed=seed,
             sample_weight=sample_weight,
             exact_labels=labelled.is_apart,
-            **self._validation_options(validation_data, features, labelled),
+            **validation,
         )
-        optimizer = self.optimizer
         result = fit_table(
             self._weighted(prepared),
             hidden_layer_sizes=self._sizes(),
             activation=self.activation,
             loss=self.loss,
-            optimizer=make_optimizer(optimizer, self.learning_rate) if isinstance(optimizer, str) else optimizer,
+            optimizer=self._optimizer(),
             epochs=self.epochs,
             batch_size=self.batch_size,
             l2=self.l2,
@@ -236,12 +147,32 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         )
         if result.fit.best_epoch == 0 and result.fit.stop_reason == "diverged":
             raise DataError("the weights became infinite or NaN in the first epoch; choose a smaller learning_rate")
-        facts = {"parameters": self._plain_parameters(), "has_feature_names": features.has_names}
+        facts = {"parameters": plain_parameters(self), "has_feature_names": features.has_names}
         model = result.model
         self._keep(Model(model.network, model.theta, model.preprocessing, {**model.about, "estimator": facts}))
         self.history_, self.stop_reason_ = result.fit.history, result.fit.stop_reason
         self.best_epoch_ = result.fit.best_epoch
         return self
+
+    def _checked(
+        self, features: Features, y: Any, sample_weight: Any, validation_data: Any
+    ) -> tuple[LabelledTable, dict[str, Any]]:
+        """Return the table with its targets and the options of validation; one error says all that is wrong."""
+        table, problems = features.table, list[Exception]()
+        labelled, validation = LabelledTable(table, (), is_apart=False), dict[str, Any]()
+        with _noted(problems):
+            labelled = self._labelled(table, y)
+        with _noted(problems):
+            self._check_names(labelled.table)
+        with _noted(problems):
+            checked_weights("sample_weight", sample_weight, table.n_rows)
+        with _noted(problems):
+            validation = self._validation_options(validation_data, features, labelled)
+        if len(problems) == 1:
+            raise problems[0]
+        if problems:
+            raise DataError("\n".join(map(str, problems)))
+        return labelled, validation
 
     def _labelled(self, table: Table, y: Any, names: Any = None) -> LabelledTable:
         return add_target(table, y, self, is_classifier=self._task == "classification", names=names)
@@ -258,6 +189,14 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         sizes: list[Any] = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()
         return sizes
 
+    def _optimizer(self) -> Optimizer | SecondOrder:
+        if isinstance(self.optimizer, str):
+            return make_optimizer(self.optimizer, self.learning_rate)
+        if self.learning_rate is not None:
+            raise DataError("learning_rate is for an optimizer that is given by name; set that of the optimizer")
+        optimizer: Optimizer | SecondOrder = self.optimizer
+        return optimizer
+
     def _seed(self) -> int:
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
@@ -268,30 +207,20 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if validation_data is None:
             return {}
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+            length = f" of {len(validation_data)}" if hasattr(validation_data, "__len__") else ""
             raise DataError(
-                "validation_data must be (X, y) or (X, y, sample_weight), got "
-                f"{type(validation_data).__name__} of {np.size(validation_data)}"
+                f"validation_data must be (X, y) or (X, y, sample_weight), got {type(validation_data).__name__}{length}"
             )
         X, y, weight = (*validation_data, None)[:3]
         names = [name for name in features.table.columns if name not in training.target]
         table = read_new_features(X, self, names, has_names=features.has_names)
-        return {"validation_table": self._labelled(table, y, training.target).table, "validation_weight": weight}
+        checked_weights("the weights of validation_data", weight, table.n_rows)
+        labelled = self._labelled(table, y, training.target or None)
+        return {"validation_table": labelled.table, "validation_weight": weight}
 
     def _weighted(self, prepared: PreparedTable) -> PreparedTable:
         """Return the table that is trained on, with weights by class if there are any."""
         return prepared
-
-    def _plain_parameters(self) -> dict[str, Any]:
-        """Return the parameters that JSON can hold, and that belong to no machine."""
-        plain = {}
-        for name, value in self.get_params(deep=False).items():
-            if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
-                continue
-            try:
-                plain[name] = json.loads(json.dumps(value, default=lambda one: one.tolist(), allow_nan=False))
-            except (AttributeError, TypeError, ValueError):
-                continue
-        return {name: value for name, value in plain.items() if name not in ("device", "callbacks")}
 
     def _keep(self, model: Model) -> None:
         """Set the attributes that follow from a model."""
@@ -374,7 +303,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if task != cls._task:
             other = "TabularClassifier" if task == "classification" else "TabularRegressor"
             raise ModelFileError(f"{path} is a model for {task}; load it with {other}.load")
-        estimator = cls(**_parameters_in(cls, model))
+        estimator = cls(**parameters_in(cls, model))
         estimator._keep(model)
         return estimator
 
@@ -403,53 +332,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def documented(kind: Any) -> Any:
-    """Insert the common parts of the docstrings."""
-    if kind.__doc__ is not None:  # python -OO removes docstrings
-        loss = {"classification": '"cross_entropy"', "regression": '"squared"'}[kind._task]
-        parameters = _PARAMETERS.strip().replace("%(loss)s", loss)
-        kind.__doc__ = kind.__doc__.replace("%(parameters)s", parameters).replace("%(attributes)s", _ATTRIBUTES.strip())
-    return kind
-
-
-def keep_parameters(model: Any, arguments: dict[str, Any]) -> None:
-    """Set each argument of ``__init__`` as an attribute."""
-    for name, value in arguments.items():
-        if name not in ("self", "__class__"):
-            setattr(model, name, value)
-
-
-def _problem(kind: type, name: str, constraints: Any, value: Any) -> str:
-    """Return what is wrong with a parameter, "" if it is valid."""
+@contextmanager
+def _noted(problems: list[Exception]) -> Iterator[None]:
+    """Append an error to a list instead of raising it."""
     try:
-        validate_parameter_constraints({name: constraints}, {name: value}, caller_name=kind.__name__)
-    except InvalidParameterError as error:
-        return str(error)
-    return ""
-
-
-def _parameters_in(kind: type[TabularEstimator], model: Model) -> dict[str, Any]:
-    """Return the parameters that a model file has; it may be forged, and others than valid ones are left out."""
-
-    def mapping(value: Any) -> dict[str, Any]:
-        return value if isinstance(value, dict) else {}
-
-    about, network = model.about, model.network
-    training, optimizer = mapping(about.get("training")), mapping(about.get("optimizer"))
-    found = {
-        "hidden_layer_sizes": network.sizes[1:-1],
-        "loss": network.loss,
-        "optimizer": optimizer.get("name"),
-        "learning_rate": optimizer.get("learning_rate"),
-        "random_state": training.get("seed"),
-        **({"activation": network.activations[0]} if len(network.sizes) > 2 else {}),
-        **{name: training.get(name) for name in ("batch_size", "l2", "dtype", "matmul_precision")},
-        **mapping(mapping(about.get("estimator")).get("parameters")),
-    }
-    constraints = kind._parameter_constraints
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-    return {
-        name: value
-        for name, value in values.items()
-        if name in constraints and not _problem(kind, name, constraints[name], value)
-    }
+        yield
+    except (ValueError, TypeError) as error:
+        problems.append(error)

@@ -11,7 +11,8 @@ from gpubp.data.preprocessing import ClassTarget, class_values, preprocessing_of
 from gpubp.data.table import Column
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
-from gpubp.tabular.estimator_base import TabularEstimator, documented, keep_parameters
+from gpubp.tabular.estimator_base import TabularEstimator
+from gpubp.tabular.estimator_parameters import documented, keep_parameters
 from gpubp.tabular.predict import intervals
 from gpubp.tabular.prepare import PreparedTable
 

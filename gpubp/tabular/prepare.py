@@ -323,19 +323,27 @@ def as_table(table: AnyTable) -> Table:
     return read_table(fspath(table)) if isinstance(table, str | PathLike) else table_from_mapping(table)
 
 
-def _weighted_rows(table: Table, name: str, sample_weight: Any) -> tuple[Table, np.ndarray | None]:
-    """Check the weights of rows; return the rows whose weight is not zero, and their weights."""
+def checked_weights(name: str, sample_weight: Any, n_rows: int) -> np.ndarray | None:
+    """Return the weights of rows, ``(n_rows,)``, finite and not all zero; None if there are none."""
     if sample_weight is None:
-        return table, None
-    weights = as_numbers(name, np.asarray(accept_on_host(name, sample_weight))).astype(np.float64)
-    if weights.shape != (table.n_rows,):
-        raise DataError(f"{name} must have shape ({table.n_rows},), a number for each row, got shape {weights.shape}")
+        return None
+    weights: np.ndarray = as_numbers(name, np.asarray(accept_on_host(name, sample_weight))).astype(np.float64)
+    if weights.shape != (n_rows,):
+        raise DataError(f"{name} must have shape ({n_rows},), a number for each row, got shape {weights.shape}")
     if not np.isfinite(weights).all() or (weights < 0.0).any():
         row = int((~np.isfinite(weights) | (weights < 0.0)).argmax())
         raise DataError(f"{name} must be finite and not negative, got {weights[row]:g} in row {row + 1:,}")
     if not weights.any():
         raise DataError(f"{name} is zero in all rows; leave it out to weigh them equally")
-    return (table, weights) if weights.all() else (table.select(weights > 0.0), weights[weights > 0.0])
+    return weights
+
+
+def _weighted_rows(table: Table, name: str, sample_weight: Any) -> tuple[Table, np.ndarray | None]:
+    """Return the rows whose weight is not zero, and their weights."""
+    weights = checked_weights(name, sample_weight, table.n_rows)
+    if weights is None or weights.all():
+        return table, weights
+    return table.select(weights > 0.0), weights[weights > 0.0]
 
 
 def _encode(

@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+import gpubp
 from gpubp import TabularClassifier, TabularRegressor, fit_table, predict_table, prepare_table, save_model
 from gpubp.data import table_from_mapping
 from gpubp.errors import DataError, ModelFileError
@@ -209,6 +210,14 @@ def test_all_parameters_that_are_not_valid_are_named_at_once():
         classifier(drop="towns", types={"income2": "number"}, time="dy").fit(FRAME, CLASSES)
 
 
+def test_all_that_is_wrong_with_the_data_is_said_at_once():
+    with pytest.raises(DataError) as raised:
+        classifier(drop="towns").fit(FRAME, CLASSES[1:], np.ones(3), validation_data=(FRAME, CLASSES, -np.ones(N)))
+    expected = ("inconsistent numbers of samples", "'towns'", "sample_weight must", "weights of validation_data must")
+    assert all(part in str(raised.value) for part in expected)
+    assert str(raised.value).count("\n") == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -228,6 +237,13 @@ def test_all_parameters_that_are_not_valid_are_named_at_once():
 def test_what_cannot_be_fitted_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         classifier().fit(**{"X": FRAME, "y": CLASSES} | arguments)
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", gpubp.adamw(0.01)], ids=["lbfgs", "adamw"])
+def test_a_learning_rate_that_is_not_used_is_refused(optimizer):
+    with pytest.raises(ValueError, match="learning_rate"):
+        classifier(optimizer=optimizer, learning_rate=0.1).fit(FRAME, CLASSES)
+    assert classifier(optimizer=optimizer).fit(FRAME, CLASSES).model_.about["optimizer"]["name"] in ("lbfgs", "adamw")
 
 
 def test_a_divergence_is_an_error():

@@ -1,0 +1,171 @@
+"""The parameters of the estimators for tables: constraints, docstrings, and what a model file says of them."""
+
+import json
+from numbers import Integral, Real
+from typing import Any
+
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    validate_parameter_constraints,
+)
+
+from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
+from gpubp.io.model_file import Model
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer
+from gpubp.optim.second_order import METHODS, SecondOrder
+
+CONSTRAINTS: dict[str, list[Any]] = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [str],
+    "loss": [str, None],
+    "optimizer": [StrOptions({*OPTIMIZERS, *METHODS}), Optimizer, SecondOrder],
+    "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
+    "epochs": [Interval(Integral, 1, None, closed="left")],
+    "batch_size": [StrOptions({"auto", "full"}), Interval(Integral, 1, None, closed="left")],
+    "l2": [Interval(Real, 0, None, closed="left")],
+    "patience": [Interval(Integral, 1, None, closed="left"), None],
+    "tolerance": [Interval(Real, 0, None, closed="left")],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "refit": ["boolean"],
+    "types": [dict, None],
+    "categorical": [str, "array-like"],
+    "drop": [str, "array-like"],
+    "missing": [str, "array-like"],
+    "max_categories": [Interval(Integral, 1, None, closed="left")],
+    "strict": ["boolean"],
+    "group": [str, None],
+    "time": [str, None],
+    "random_state": ["random_state"],
+    "device": [str],
+    "dtype": [StrOptions({"float32", "float64"})],
+    "matmul_precision": [StrOptions({*MATMUL_PRECISIONS})],
+    "callbacks": [callable, "array-like", None],
+}
+
+_PARAMETERS = """
+    hidden_layer_sizes : int or sequence of int, default=(100,)
+        The number of units of each hidden layer; ``()`` for none.
+    activation : str, default="relu"
+        The activation of the hidden layers.
+    loss : str, optional
+        The default is %(loss)s.
+    optimizer : str, Optimizer or SecondOrder, default="adam"
+        A name, or an optimizer such as ``gpubp.adamw(0.01)``.
+    learning_rate : float, optional
+        The learning rate of an optimizer that is given by name; each has its own default.
+    epochs : int, default=200
+        The maximum number of epochs.
+    batch_size : int, "auto" or "full", default="auto"
+        See :func:`gpubp.fit_table`.
+    l2 : float, default=0.1
+        Strength of the penalty on the weights.
+    patience : int or None, default=10
+        Training stops when the loss of the validation rows, or of the training rows if there are none, has not improved
+        by more than `tolerance` for this many epochs; None trains for all epochs.
+    tolerance : float, default=1e-4
+    validation_fraction : float, default=0.1
+        The fraction of the rows that early stopping holds out, unless :meth:`fit` gets ``validation_data``.
+    refit : bool, default=True
+        Whether a network is trained on all rows in the end, for as many epochs as the first one's best.
+    types : dict of str to str, optional
+        Types of columns instead of those that are found: number, category, date, words or drop.
+    categorical, drop, missing : str or sequence of str, default=()
+        Columns of categories, columns to leave out, and texts that mean a missing value besides the usual ones.
+    max_categories : int, default=100
+        The number of categories of a column that have an input each.
+    strict : bool, default=False
+        Whether to raise where a value would be filled, left out or read as missing, in training and prediction.
+    group, time : str, optional
+        Hold out whole groups of rows, or the latest rows, by this column; see :func:`gpubp.prepare_table`.
+    random_state : int, RandomState or None, default=0
+        Seed of the held-out rows, the initial weights and the order of the rows.
+    device : str, default="auto"
+        See :func:`gpubp.backends.backend.choose_backend`.
+    dtype : {"float32", "float64"}, default="float32"
+    matmul_precision : {"float32", "tf32", "bfloat16", "float16"}, default="float32"
+        See :func:`gpubp.train`.
+    callbacks : callable, sequence of callables or None, default=None
+        Each is called after each epoch of the first training; see :func:`gpubp.train`."""
+
+_ATTRIBUTES = """
+    model_ : Model
+        The network with its preprocessing, which :func:`gpubp.predict_table` takes, and :meth:`save` writes.
+    columns_ : tuple of ColumnSummary
+        What each column was taken for, and why.
+    n_features_in_ : int
+        The number of columns of X, without targets.
+    feature_names_in_ : array of str
+        Their names, if X has any.
+    scores_ : dict of str to dict
+        The scores of the rows for training and validation, without weights, before the network was trained on all rows.
+    history_ : History
+        The figures of each epoch of the first training; not after :meth:`load`.
+    best_epoch_, stop_reason_ : int and str
+        The best epoch of this training, and why it ended; not after :meth:`load`."""
+
+
+def documented(kind: Any) -> Any:
+    """Insert the common parts of the docstrings."""
+    if kind.__doc__ is not None:  # python -OO removes docstrings
+        loss = {"classification": '"cross_entropy"', "regression": '"squared"'}[kind._task]
+        parameters = _PARAMETERS.strip().replace("%(loss)s", loss)
+        kind.__doc__ = kind.__doc__.replace("%(parameters)s", parameters).replace("%(attributes)s", _ATTRIBUTES.strip())
+    return kind
+
+
+def keep_parameters(model: Any, arguments: dict[str, Any]) -> None:
+    """Set each argument of ``__init__`` as an attribute."""
+    for name, value in arguments.items():
+        if name not in ("self", "__class__"):
+            setattr(model, name, value)
+
+
+def problem_of(kind: type, name: str, constraints: Any, value: Any) -> str:
+    """Return what is wrong with a parameter, "" if it is valid."""
+    try:
+        validate_parameter_constraints({name: constraints}, {name: value}, caller_name=kind.__name__)
+    except InvalidParameterError as error:
+        return str(error)
+    return ""
+
+
+def parameters_in(kind: Any, model: Model) -> dict[str, Any]:
+    """Return the parameters that a model file has; it may be forged, and others than valid ones are left out."""
+
+    def mapping(value: Any) -> dict[str, Any]:
+        return value if isinstance(value, dict) else {}
+
+    about, network = model.about, model.network
+    training, optimizer = mapping(about.get("training")), mapping(about.get("optimizer"))
+    found = {
+        "hidden_layer_sizes": network.sizes[1:-1],
+        "loss": network.loss,
+        "optimizer": optimizer.get("name"),
+        "learning_rate": optimizer.get("learning_rate"),
+        "random_state": training.get("seed"),
+        **({"activation": network.activations[0]} if len(network.sizes) > 2 else {}),
+        **{name: training.get(name) for name in ("batch_size", "l2", "dtype", "matmul_precision")},
+        **mapping(mapping(about.get("estimator")).get("parameters")),
+    }
+    constraints = kind._parameter_constraints
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return {
+        name: value
+        for name, value in values.items()
+        if name in constraints and not problem_of(kind, name, constraints[name], value)
+    }
+
+
+def plain_parameters(estimator: Any) -> dict[str, Any]:
+    """Return the parameters that JSON can hold, and that belong to no machine."""
+    plain = {}
+    for name, value in estimator.get_params(deep=False).items():
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            continue
+        try:
+            plain[name] = json.loads(json.dumps(value, default=lambda one: one.tolist(), allow_nan=False))
+        except (AttributeError, TypeError, ValueError):
+            continue
+    return {name: value for name, value in plain.items() if name not in ("device", "callbacks")}
