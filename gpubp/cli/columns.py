@@ -71,7 +71,8 @@ def values_of(
         elif isinstance(column, WordsColumn):
             values[column.name] = _listed(column.words)
         else:
-            values[column.name] = f"{_date(column.low)} to {_date(column.high)}"
+            shown = _time if column.is_time else _date
+            values[column.name] = f"{shown(column.low)} to {shown(column.high)}"
     if isinstance(preprocessing.target, ClassTarget):
         values[preprocessing.target.name] = _listed(preprocessing.target.classes)
     return values
@@ -87,6 +88,14 @@ def _row(summary: ColumnSummary, values: str) -> list[str]:
 
 def _listed(texts: tuple[str, ...]) -> str:
     return shortened([text if len(text) <= 20 else f"{text[:19]}…" for text in map(escaped, texts)], 4)
+
+
+def _time(seconds: float) -> str:
+    """Return a time of the day; hours of one that is none, as a model file may have."""
+    if not 0.0 <= seconds < 86400.0:
+        return f"{seconds / 3600.0:.6g} h"
+    when = datetime.fromtimestamp(seconds, UTC)
+    return when.strftime("%H:%M:%S" if when.second else "%H:%M")
 
 
 def _date(seconds: float) -> str:

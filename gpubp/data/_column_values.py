@@ -1,7 +1,7 @@
 """Convert the values of a column, of any type, to one of the kinds of column that a table holds."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
 from types import NoneType
@@ -22,9 +22,11 @@ from gpubp.errors import DataError
 LEAST_ROUNDED = 2**53
 """The least integer whose successor float64 does not have."""
 
+_SECOND = np.timedelta64(1, "s")
+
 
 class NormalColumn(NamedTuple):
-    """A numeric, bool or text array, and its kind if the array does not show it.
+    """A numeric, bool or text array, its kind if the array does not show it, and whether numbers were durations.
 
     Dates, bools with missing values, and large integers with missing values are text in the forms of
     ``_text_values.py``. So are values of several kinds, such as numbers among text, and `value_kinds` has the kind of
@@ -34,6 +36,7 @@ class NormalColumn(NamedTuple):
     values: NDArray[Any]
     kind: Kind | None = None
     value_kinds: NDArray[np.object_] | None = None
+    are_durations: bool = False
 
 
 def normalize_column(name: str, values: Any, source: str) -> NormalColumn:
@@ -44,7 +47,7 @@ def normalize_column(name: str, values: Any, source: str) -> NormalColumn:
     name, source : str
         The column and where it comes from, for messages.
     values : array_like
-        Numbers, bools, dates or text, in one dimension; None, NaN, empty text and masked values are missing.
+        Numbers, bools, dates, durations or text, in one dimension; None, NaN, empty text and masked values are missing.
 
     Raises
     ------
@@ -57,6 +60,8 @@ def normalize_column(name: str, values: Any, source: str) -> NormalColumn:
         raise DataError(
             f"{source}: column {name!r} is not a sequence of numbers or text: {excerpt(str(error))}"
         ) from error
+    if array.ndim == 1 and array.dtype.kind == "m" and np.datetime_data(array.dtype)[0] not in "YM":
+        return NormalColumn(array / _SECOND, are_durations=True)
     if array.ndim != 1 or array.dtype.kind not in "biufUOM":
         raise DataError(
             f"{source}: column {name!r} must be numbers, bools, dates or text of shape (n,), "
@@ -160,6 +165,12 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
         if is_present.all():
             return NormalColumn(array.astype(bool))
         kind, texts[:] = "bool", [str(value) for value in present]
+    elif len(present) and all(isinstance(value, timedelta | np.timedelta64) for value in present):
+        seconds = np.full(len(array), np.nan)
+        seconds[is_present] = [
+            value / (_SECOND if isinstance(value, np.generic) else timedelta(seconds=1)) for value in present
+        ]
+        return NormalColumn(seconds, are_durations=True)
     elif all(isinstance(value, Real | Decimal) and not isinstance(value, bool) for value in present):
         integers = [int(value) for value in present if _is_exact_integer(value)]
         is_exact = len(integers) == len(present)
@@ -168,8 +179,9 @@ def _from_objects(name: str, array: NDArray[Any], source: str) -> NormalColumn:
         if not is_exact or is_present.all() or max(map(abs, integers), default=0) < LEAST_ROUNDED:
             return NormalColumn(_floats(name, present, is_present, source))
         kind, texts[:] = "number", [write_number(value) for value in integers]
-    elif all(isinstance(value, date) for value in present):
-        texts, kind = _dates(name, present, source)
+    elif all(isinstance(value, date) for value in present) and len(set(map(_has_zone, present))) < 2:
+        texts[:] = [_date_form(value) for value in present]
+        kind = "datetime_utc" if any(map(_has_zone, present)) else "datetime"
     else:  # each value is written as it would be alone
         kinds = [_kind(value) for value in present]
         texts[:] = [_form(name, value, kind, source) for value, kind in zip(present, kinds, strict=True)]
@@ -230,18 +242,6 @@ def _refuse_invalid_unicode(name: str, texts: NDArray[Any], source: str) -> None
         row = first_invalid_text(texts.tolist())
         where = "" if row is None else f", row {row + 1}"
         raise DataError(f"{source}: column {name!r}{where} holds text that is not valid Unicode; correct it") from None
-
-
-def _dates(name: str, present: NDArray[Any], source: str) -> tuple[NDArray[Any], Kind]:
-    """Return dates and times of Python or pandas as text in ISO 8601, in UTC if they have a time zone."""
-    has_zone = {_has_zone(value) for value in present}
-    if len(has_zone) > 1:
-        raise DataError(
-            f"{source}: column {name!r} holds dates with a time zone and dates without one; write all in one way"
-        )
-    forms = np.empty(len(present), dtype=object)
-    forms[:] = [_date_form(value) for value in present]
-    return forms, "datetime_utc" if True in has_zone else "datetime"
 
 
 def _is_exact_integer(value: Any) -> bool:

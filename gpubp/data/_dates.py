@@ -15,12 +15,27 @@ ISO = "ISO 8601"
 
 _DAYS = (
     *("%m/%d/%Y", "%d/%m/%Y", "%m/%d/%y", "%d/%m/%y", "%d.%m.%Y", "%d.%m.%y", "%m-%d-%Y", "%d-%m-%Y"),
-    *("%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y", "%d-%b-%y", "%Y-%b-%d"),
+    *(
+        "%Y/%m/%d",
+        "%Y.%m.%d",
+        "%d. %b %Y",
+        "%d. %B %Y",
+        "%d %b %Y",
+        "%d %B %Y",
+        "%b %d, %Y",
+        "%B %d, %Y",
+        "%d-%b-%Y",
+        "%d-%b-%y",
+        "%Y-%b-%d",
+    ),
     *("%a %b %d %Y", "%b %d %Y", "%B %d %Y"),
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-_OTHERS = ("%Y-%m", "%b %Y", "%B %Y", "%b-%Y", "%H:%M", "%H:%M:%S", "%I:%M %p", "%Y%m%d", "%Y%m%dT%H%M%S")
-FORMATS = (ISO, *(day + time for day in _DAYS for time in _TIMES), *_OTHERS)
+_OTHERS = ("%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%b %Y", "%B %Y", "%b-%Y", "%Y%m%d", "%Y%m%dT%H%M%S")
+TIMES_OF_DAY = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+"""Formats of times without a date, which are read as times of January 1, 1970."""
+
+FORMATS = (ISO, *(day + time for day in _DAYS for time in _TIMES), *_OTHERS, *TIMES_OF_DAY)
 """Formats that are tried in this order, so that 1/2/2020 is January 2 unless the column has a day above 12 there."""
 
 _SAMPLE, _FEW = 1000, 20  # texts that a format is tried on, and those of which it must read one to be tried on all
@@ -48,7 +63,7 @@ def read_date(text: str, date_format: str) -> float | None:
             when = datetime.strptime(text.strip(), date_format)
         except ValueError:
             return None
-        if date_format.startswith(("%H", "%I")):  # a time of the day
+        if date_format in TIMES_OF_DAY:
             when = when.replace(year=1970)
     return when.replace(tzinfo=UTC).timestamp()
 

@@ -23,7 +23,7 @@ DESCRIPTIONS: dict[Kind, str] = {
 
 MISSING_TEXTS = (
     *("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "<NA>", "#N/A", "#N/A N/A", "#NA", "?", "-", "."),
-    *("-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    *("-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN", "0000-00-00", "0000-00-00 00:00:00"),
 )
 """Texts that mean a missing value, unless they are a category."""
 

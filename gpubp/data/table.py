@@ -61,6 +61,8 @@ class Table:
         Columns that a data frame states to be categories.
     decimal, thousands : str
         How a text file writes numbers; `columns` has numbers that were read so, texts are as the file spells them.
+    durations : frozenset of str
+        Columns that a frame holds as durations; they are numbers of seconds.
     """
 
     columns: Mapping[str, Column]
@@ -76,6 +78,7 @@ class Table:
     decimal: str = "."
     thousands: str = ""
     categorical: frozenset[str] = frozenset()
+    durations: frozenset[str] = frozenset()
 
     @property
     def n_rows(self) -> int:
@@ -152,7 +155,8 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     Parameters
     ----------
     mapping : mapping, data frame or pyarrow table
-        Column names to sequences of numbers, bools or text; None, NaN, empty text and masked values are missing.
+        Column names to sequences of numbers, bools, dates, durations or text; None, NaN, empty text and masked values
+        are missing.
     source : str
         The origin of the data, for messages.
     targets : sequence of str
@@ -311,7 +315,9 @@ def build_table(
     value_kinds = {name: column.value_kinds for name, column in normalized.items() if column.value_kinds is not None}
     table = Table(Columns(arrays), source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds)
     categorical = frozenset(name for name, values in columns if is_categorical(values))
-    return replace(table, notes=notes, decimal=decimal, thousands=thousands, categorical=categorical)
+    durations = frozenset(name for name, column in normalized.items() if column.are_durations)
+    table = replace(table, categorical=categorical, durations=durations)
+    return replace(table, notes=notes, decimal=decimal, thousands=thousands)
 
 
 def _check_names(names: list[str], source: str) -> None:

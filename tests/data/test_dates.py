@@ -4,11 +4,20 @@ import datetime
 from collections import Counter
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpubp.cli.columns import values_of
+from gpubp.data import apply, fit_preprocessing, table_from_mapping
 from gpubp.data._dates import FORMATS, ISO, date_parts, find_date_format, read_date
+from gpubp.data.preprocessing import from_json, read_dates, to_json
+from gpubp.data.preprocessing._decisions import decide
+from gpubp.data.preprocessing._facts import ColumnFacts
+from gpubp.errors import DataError
 
 DAY = 86400.0
 WHEN = datetime.datetime(1999, 12, 31, 22, 45, 30)
@@ -34,6 +43,11 @@ def test_each_format_is_found_and_read(date_format):
         (["1/2/2020", "4/30/2020"], "%m/%d/%Y"),
         (["soon"] + ["31.12.2020", "1.1.2021"] * 10, "%d.%m.%Y"),
         (["n. d. 5"] + ["5 Jan 2020", "7 Feb 2020"] * 10, "%d %b %Y"),
+        (["1/2020", "12/2021"], "%m/%Y"),
+        (["2020/1", "2021/12"], "%Y/%m"),
+        (["1. Jan 2020", "12. May 2021"], "%d. %b %Y"),
+        (["1. January 2020", "12. December 2021"], "%d. %B %Y"),
+        (["1/2020", "13/2021"], None),
         (["12:30", "00:00"], "%H:%M"),
         (["1:30 PM", "11:00 am"], "%I:%M %p"),
         (["a", "b"], None),
@@ -46,6 +60,74 @@ def test_each_format_is_found_and_read(date_format):
 )
 def test_the_format_of_most_values(texts, date_format):
     assert find_date_format(Counter(texts)) == date_format
+
+
+def test_zero_dates_are_missing():
+    """As MySQL writes them, however many there are."""
+    texts = ["2020-01-31", "2021-02-28"] * 10 + ["0000-00-00", "0000-00-00 00:00:00"] * 20
+    table = table_from_mapping({"day": texts, "y": [1.0, 2.0] * 30})
+    preprocessing = fit_preprocessing(table, "y")
+    assert (preprocessing.summaries[0].type, preprocessing.summaries[0].n_missing) == ("date", 40)
+    read = read_dates(table, "day")
+    assert np.isnan(read.values).sum() == 40
+    assert not read.unreadable.any()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["08:30", "17:45", "12:00"] * 5,
+        ["08:30:00", "17:45:00", "12:00:00"] * 5,
+        ["8:30 AM", "5:45 PM", "12:00 PM"] * 5,
+        [datetime.time(8, 30), datetime.time(17, 45), datetime.time(12)] * 5,
+    ],
+)
+def test_times_of_the_day_are_hours(times):
+    """They are no dates in 1970, for the user."""
+    table = table_from_mapping({"start": times, "y": range(15)})
+    preprocessing = fit_preprocessing(table, "y")
+    assert preprocessing.summaries[0].reason.startswith("times of the day written as ")
+    assert preprocessing.feature_names == ("start:hours", "start:hour_sin", "start:hour_cos")
+    assert values_of(preprocessing)["start"] == "08:30 to 17:45"
+    hours = np.array([8.5, 17.75, 12.0] * 5)
+    X = apply(preprocessing, table)
+    np.testing.assert_allclose(X[:, 0], (hours - hours.mean()) / hours.std(), atol=1e-12)
+    np.testing.assert_allclose(X[:, 1], np.sin(hours * np.pi / 12), atol=1e-12)
+    assert from_json(to_json(preprocessing)) == preprocessing
+
+
+WAITS = np.array([90, 3600, 86400, 90, -1], dtype="timedelta64[s]")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        WAITS,
+        WAITS.astype("timedelta64[ns]"),
+        WAITS.astype(object),
+        list(WAITS),
+        pd.Series(WAITS),
+        pd.Series([*pd.to_timedelta(WAITS)], dtype=object),
+        pl.Series(WAITS.tolist()),
+        pyarrow.array(WAITS),
+    ],
+)
+def test_durations_are_seconds(values):
+    table = table_from_mapping({"wait": values})
+    np.testing.assert_array_equal(table.columns["wait"], [90.0, 3600.0, 86400.0, 90.0, -1.0])
+    assert table.durations == {"wait"}
+    facts = ColumnFacts("wait")
+    facts.add(table.select([0, 1, 2, 3]))
+    assert (decide(facts).type, decide(facts).reason) == ("number", "durations, in seconds")
+
+
+def test_missing_durations():
+    for values in (np.array([1, "NaT"], "timedelta64[m]"), [datetime.timedelta(minutes=1), None], [WAITS[0], None]):
+        seconds = table_from_mapping({"wait": values}).columns["wait"]
+        assert np.isnan(seconds[1])
+        assert seconds[0] in (60.0, 90.0)
+    with pytest.raises(DataError, match=r"got timedelta64\[M\]"):  # months differ in length
+        table_from_mapping({"wait": np.array([1, 2], "timedelta64[M]")})
 
 
 @given(st.datetimes())

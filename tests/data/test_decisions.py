@@ -68,7 +68,7 @@ def cycle(*values):
         (cycle("31.1.2020", "1.2.2020"), "date", "dates written as '31.1.2020'"),
         (cycle("20200131", "20200201"), "date", "dates such as '20200131'"),
         (20200101 + K % 28, "date", "dates such as '20200101'"),
-        (cycle("12:30", "13:00"), "date", "dates written as '12:30'"),
+        (cycle("12:30", "13:00"), "date", "times of the day written as '12:30'"),
         ([f"a house of {k} red bricks" for k in range(N)], "words", "free text, 6 words on average"),
         (cycle("a red house", "a blue house"), "category", "text"),
         (K, "drop", "row numbers"),

@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 import gpubp
 from gpubp.data import apply, encode_target, fit_preprocessing, read_table, table_from_mapping
-from gpubp.data.preprocessing import ColumnOptions, decide_table, encode, fit_columns, from_json, to_json
+from gpubp.data.preprocessing import (
+    ColumnOptions,
+    DateColumn,
+    decide_table,
+    encode,
+    fit_columns,
+    from_json,
+    read_dates,
+    to_json,
+)
 from gpubp.data.streaming.prepared_stream import prepare_stream
 from gpubp.data.streaming.table_files import open_tables
 from gpubp.errors import DataError, ModelFileError
@@ -304,10 +313,18 @@ def test_missing_values_are_the_same_in_columns_of_every_kind(name, missing):
     assert [tuple(issue) for issue in issues] == expected
 
 
-def test_mixed_zones_in_one_column_are_refused():
-    sent = [datetime.datetime(2020, 1, 31, tzinfo=UTC), datetime.datetime(2020, 1, 31)]
-    with pytest.raises(DataError, match="column 'sent' holds dates with a time zone and dates without one"):
-        table_from_mapping({"sent": sent})
+def test_dates_without_a_time_zone_beside_others_are_in_utc():
+    """In a frame, and in a file; whatever zones the others have."""
+    east = datetime.timezone(datetime.timedelta(hours=3))
+    days = [datetime.datetime(2020, 1, 1 + k % 28, k % 24, tzinfo=(None, UTC, east)[k % 3]) for k in range(60)]
+    in_utc = [(day if day.tzinfo else day.replace(tzinfo=UTC)).timestamp() for day in days]
+    for sent in (days, [day.isoformat() for day in days]):
+        table = table_from_mapping({"sent": sent, "y": [1.0, 2.0] * 30})
+        (column,) = (preprocessing := fit_preprocessing(table, "y")).columns
+        assert isinstance(column, DateColumn)
+        assert column.kind == "datetime_utc"
+        assert "those without a time zone are taken as UTC" in preprocessing.summaries[0].reason
+        np.testing.assert_array_equal(read_dates(table, "sent").values, in_utc)
 
 
 def test_rows_of_a_text_file_are_counted_without_its_header(tmp_path):

@@ -3,11 +3,12 @@
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import get_args
 
 from gpubp._core.names import near_miss, unknown
 from gpubp._core.text import excerpt, shortened
-from gpubp.data._dates import ISO, find_date_format
+from gpubp.data._dates import ISO, TIMES_OF_DAY, find_date_format, read_date
 from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
 from gpubp.data._text_values import (
     BOOL_WORDS,
@@ -34,6 +35,8 @@ LEAST_ROWS = 10
 
 TEXT_WORDS = 3.0
 """Values with this many words on average are text if they seldom repeat."""
+
+_MOST_ZONES = 1000  # dates whose time zone is looked at
 
 _COUNTING_NAMES = re.compile(r"(year|yr|month|week|day|hour|time|date|age|t)s?", re.IGNORECASE)
 _IDENTIFIER_NAMES = re.compile(
@@ -142,7 +145,8 @@ def _of_numbers(facts: ColumnFacts) -> Decision:
             return Decision(
                 name, "date", f"dates such as {_shown(next(iter(counts)))}", "datetime", date_format=date_format
             )
-    return Decision(name, "number", "numbers", number_format=facts.number_format)
+    reason = "durations, in seconds" if facts.are_durations else "numbers"
+    return Decision(name, "number", reason, number_format=facts.number_format)
 
 
 def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[str], max_categories: int) -> Decision:
@@ -151,8 +155,7 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
     if (number_format := find_number_format(counts, facts.decimal)) is not None:
         return Decision(name, "number", describe_format(number_format), number_format=number_format)
     if (date_format := find_date_format(counts)) is not None:
-        kind: Kind = "datetime_utc" if date_format == ISO and datetime_utc_form(next(iter(counts))) else "datetime"
-        return Decision(name, "date", f"dates written as {example}", kind, date_format=date_format)
+        return _of_dates(name, counts, date_format)
     words = {text.strip().lower() for text in counts}
     if len(words) == 2 and any(words == set(pair) for pair in zip(*BOOL_WORDS, strict=True)):
         no, yes = (next(text for text in counts if bool_form(text) == form) for form in ("False", "True"))
@@ -164,6 +167,16 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
     if n_words >= TEXT_WORDS and (is_unique or len(counts) > max(max_categories, sum(counts.values()) // 2)):
         return Decision(name, "words", f"free text, {n_words:.0f} words on average")
     return Decision(name, "category", "text", values=values)
+
+
+def _of_dates(name: str, counts: Mapping[str, int], date_format: str) -> Decision:
+    what = "times of the day" if date_format in TIMES_OF_DAY else "dates"
+    reason = f"{what} written as {_shown(next(iter(counts)))}"
+    some = [text for text in islice(counts, _MOST_ZONES) if read_date(text, date_format) is not None]
+    has_zone = {date_format == ISO and datetime_utc_form(text) is not None for text in some}
+    if len(has_zone) > 1:
+        reason += "; those without a time zone are taken as UTC"
+    return Decision(name, "date", reason, "datetime_utc" if True in has_zone else "datetime", date_format=date_format)
 
 
 def plain_values(facts: ColumnFacts, *, is_target: bool = False) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ class ColumnFacts:
         Whether the column comes from a text file.
     is_categorical : bool
         Whether a data frame states that the values are categories.
+    are_durations : bool
+        Whether the numbers are seconds of what a frame holds as durations.
     is_consecutive : bool
         Whether the values are whole numbers that grow by one from row to row.
     kind : str
@@ -53,7 +55,8 @@ class ColumnFacts:
         self.counts: dict[str, int] = {}
         self.marks: dict[str, int] = {}
         self.n_rows = self.n_empty = 0
-        self.is_truncated = self.has_repeats = self.is_written = self.is_categorical = False
+        self.is_truncated = self.has_repeats = self.is_written = False
+        self.is_categorical = self.are_durations = False
         self.is_numeric = self.is_consecutive = True
         self.kind: Kind | None = None
         self.decimal, self.thousands = ".", ""
@@ -88,6 +91,7 @@ class ColumnFacts:
         self.n_rows += n_rows
         self.is_written |= name in table.written
         self.is_categorical |= name in table.categorical
+        self.are_durations |= name in table.durations
         if table.decimal != ".":  # in a file of a folder; others may not show it
             self.decimal, self.thousands = table.decimal, table.thousands or self.thousands
         start = 0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from gpubp.data._dates import ISO
+from gpubp.data._dates import ISO, TIMES_OF_DAY
 from gpubp.data._quantities import PLAIN, NumberFormat
 from gpubp.data._text_values import Kind
 
@@ -74,7 +74,8 @@ class CategoryColumn:
 class DateColumn:
     """A column of dates: days since 1970, scaled to ``(days - mean) / scale``, and the sine and cosine of its cycles.
 
-    `parts` are those that vary in training. `fill` is the date that replaces a missing one, in seconds since 1970.
+    `parts` are those that vary in training. Times without a date are those of January 1, 1970. `fill` is the date that
+    replaces a missing one, in seconds since 1970.
     """
 
     name: str
@@ -89,10 +90,15 @@ class DateColumn:
     date_format: str = ISO
 
     @property
+    def is_time(self) -> bool:
+        """Whether the values are times of the day, without a date."""
+        return self.date_format in TIMES_OF_DAY
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the network's inputs."""
         cycles = [f"{part}_{function}" for part in self.parts if part != "days" for function in ("sin", "cos")]
-        names = [*(part for part in self.parts if part == "days"), *cycles]
+        names = [*("hours" if self.is_time else "days" for part in self.parts if part == "days"), *cycles]
         return (*(f"{self.name}:{name}" for name in names), *([f"{self.name}=missing"] if self.indicator else []))
 
 
