@@ -32,6 +32,25 @@ OTHER_NAMES = {
 }
 """Names that other libraries use, for the hint in the error about an unknown name."""
 
+
+def distinct_names(names: Iterable[str]) -> list[str]:
+    """Return names of which none repeats: a later one gets a number.
+
+    Examples
+    --------
+    >>> distinct_names(["a", "a", "a_2", "a"])
+    ['a', 'a_3', 'a_2', 'a_4']
+    """
+    given = list(names)
+    taken, chosen = set(given), dict[str, None]()
+    for name in given:
+        new, count = name, 2
+        while new in chosen or (new != name and new in taken):
+            new, count = f"{name}_{count}", count + 1
+        chosen[new] = None
+    return list(chosen)
+
+
 _NAME = re.compile(r"\s*([a-z][a-z0-9_]*)\s*(?:\(([^()]*)\)\s*)?")
 
 

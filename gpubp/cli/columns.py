@@ -6,8 +6,8 @@ from types import MappingProxyType
 
 from rich.console import Console
 
-from gpubp._core.text import counted, escaped, shortened
-from gpubp.cli.output import print_table
+from gpubp._core.text import counted, escaped, excerpt, shortened
+from gpubp.cli.output import print_table, print_warning
 from gpubp.data.preprocessing import (
     MAX_COUNTED,
     CategoryColumn,
@@ -52,6 +52,9 @@ def print_columns(
         cut=(2, 3, 0),
         output=output,
     )
+    for mark in dict.fromkeys(one.likely_missing for one in summaries if one.likely_missing):
+        names = shortened([excerpt(repr(one.name), 60) for one in summaries if one.likely_missing == mark], 6)
+        print_warning(f"{mark} is far from all other numbers of {names}: if it means missing, pass --missing {mark}")
     if len(summaries) > MOST_COLUMNS:
         rest = counted(len(summaries) - MOST_COLUMNS, "more column", "more columns")
         output.print(f"... and {rest} of numbers without missing values")

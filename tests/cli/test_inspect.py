@@ -40,6 +40,18 @@ def test_each_column_is_shown_with_its_type_and_the_reason(run):
     assert {column["name"]: column["type"] for column in as_json["columns"]}["age"] == "category"
 
 
+def test_a_likely_mark_of_missing_values_is_a_warning_with_its_option(run):
+    write("shop.csv", age=[-999] * 4, income=[-999] * 5)
+    _, out, err = run("inspect", "shop.csv", "--target", "buys")
+    expected = (
+        "warning: -999 is far from all other numbers of 'age', 'income': if it means missing, pass --missing -999"
+    )
+    assert expected in err
+    assert re.search("^age +number +-999 to ", out, re.MULTILINE)
+    _, out, err = run("inspect", "shop.csv", "--target", "buys", "--missing", "-999")
+    assert "-999" not in out + err
+
+
 @pytest.mark.parametrize("name", ["shop.csv", "parts"])
 def test_the_page_has_a_histogram_for_each_column_and_loads_nothing(run, monkeypatch, tmp_path, name):
     hostile = "<script>alert(1)</script>"

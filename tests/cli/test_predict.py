@@ -100,6 +100,15 @@ def test_tables_that_do_not_fit_the_model_are_predicted_and_counted(run, fails, 
     assert re.search(r"^income +outside +60 +100.0%", run("predict", model, "more.csv", "--columns")[2], re.MULTILINE)
 
 
+@pytest.mark.parametrize("options", [(), ("--stream",), ("--columns",)])
+def test_a_column_in_another_unit_is_a_warning(run, model, options):
+    shop().assign(income=shop().income * 1000).to_csv("units.csv", index=False)
+    code, out, err = run("predict", model, "units.csv", *options)
+    assert (code, len(rows_of(out))) == (0, ROWS)
+    assert "warning: column 'income': numbers are about 1000 times as large as in training" in err
+    assert "unit" not in run("predict", model, write("same.csv"), *options)[2]
+
+
 @pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
 def test_a_column_that_is_absent_is_filled_as_missing_with_a_warning(run, fails, options):
     train = shop(age=[None, None])

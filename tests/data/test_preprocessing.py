@@ -234,6 +234,28 @@ def test_dates_become_days_and_cycles():
     )
 
 
+def test_inputs_of_the_same_name_are_told_apart():
+    """A column may have the name of another one's input, and a category that of the missing ones."""
+    columns = {
+        "w": ["b", "missing", None, "b"],
+        "w=b": [1.0, 2.0, 3.0, 4.0],
+        "w=missing": ["b", "c", "b", "c"],
+        "w=missing=b": [4.0, None, 2.0, 1.0],
+        "y": ["p", "q", "p", "q"],
+    }
+    prepared = fit_preprocessing(table(**columns), "y")
+    assert prepared.feature_names == (
+        *("w=b", "w=missing", "w=missing_2", "w=b_2", "w=missing=b", "w=missing=c", "w=missing=b_2"),
+        "w=missing=b=missing",
+    )
+    assert from_json(to_json(prepared)) == prepared
+    x = apply(prepared, table(**columns))
+    np.testing.assert_array_equal(x[:, :3], [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    assert x[:, 3].argmax() == 3
+    np.testing.assert_array_equal(x[:, 4], [1, 0, 1, 0])
+    assert x[:, 6].argmin() == 3
+
+
 def test_words_are_found_in_capitals_and_small_letters():
     texts = ["Old red house", "old BLUE house", "a new house here", "the old car"] * 3
     texts = [f"{text} n{k}" for k, text in enumerate(texts)]

@@ -132,6 +132,19 @@ def test_bools_in_words(missing):
     assert received[:, 1].sum() > 20 - len(missing)
 
 
+def test_columns_that_have_the_names_of_other_inputs():
+    """And those of values within the graph."""
+    columns = [
+        CategoryColumn("w", ("b", "missing"), missing=True),
+        NumberColumn("w=b", 1.0, 2.0, 3.0),
+        NumberColumn("w=missing", 0.0, 1.0, 3.0, indicator=True),
+        NumberColumn("fills", 2.0, 1.0, 3.0),
+        NumberColumn("encoded", 3.0, 1.0, 3.0),
+    ]
+    numbers = {name: [1.0, np.nan, 5.0] for name in ("w=b", "w=missing", "fills", "encoded")}
+    check(columns, {"w": ["b", "missing", None], **numbers})
+
+
 def test_categories_that_are_numbers():
     column = CategoryColumn("n", ("-1.5", "0", "0.1"), "number", groups=(("7",),), other=True, missing=True)
     numbers = [0.0, -0.0, 7.0, -1.5, 0.1, 0.30000000000000004, np.nan, np.inf, 2.0**53 + 2.0]

@@ -157,6 +157,10 @@ def print_issues(predicted: Predicted, *, as_table: bool) -> None:
     """Print notes about the values that do not fit, or a table of all of them on stderr."""
     if absent := [issue for issue in predicted.issues if issue.problem == "absent"]:
         print_warning(absence_in_words(predicted.source, absent))
+    for issue in predicted.issues:
+        if issue.problem == "unit":
+            what = f"column {excerpt(issue.column, 60)!r}: numbers are {issue.example}"
+            print_warning(f"{what}, perhaps in another unit, such as per cent beside fractions")
     if as_table:
         rows = [
             [issue.column, issue.problem, f"{issue.n:,}", f"{issue.n / predicted.n_rows:.1%}", issue.example]

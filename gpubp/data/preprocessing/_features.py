@@ -20,6 +20,7 @@ from gpubp.data.preprocessing._records import (
     NumberColumn,
     WordsColumn,
 )
+from gpubp.data.preprocessing._suspicious_numbers import likely_mark
 from gpubp.data.preprocessing._values import (
     ReadColumn,
     missing_values,
@@ -48,12 +49,16 @@ _FAR = 3.0  # times the interquartile range
 
 
 class FeatureFit:
-    """The statistics of one column; `unreadable` counts the values that are not of its type."""
+    """The statistics of one column.
+
+    `n_unreadable` counts the values that are not of its type; `likely_missing` is a number that may mean missing.
+    """
 
     def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
         self.decision, self.missing = decision, missing
         self.n_missing = self.n_missing_in_training = self.n_unreadable = self.n_outliers = 0
         self.example = ""
+        self.likely_missing: float | None = None
 
     @property
     def name(self) -> str:
@@ -110,6 +115,7 @@ class NumberFit(FeatureFit):
     def fit(self) -> NumberColumn:
         """Return the column of numbers."""
         fill, low, high, indicator = self.range()
+        self.likely_missing = likely_mark(self.sample.values)
         mean, scale = self.moments.mean_and_scale(self.name)
         return NumberColumn(self.name, mean, scale, fill, indicator, low, high, self.decision.number_format)
 

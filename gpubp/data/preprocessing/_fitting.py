@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.text import counted, shortened
-from gpubp.data._running_statistics import RunningMoments
+from gpubp.data._running_statistics import RunningMoments, RunningSample
 from gpubp.data.preprocessing._decisions import (
     Decision,
     choose_targets,
@@ -31,6 +31,7 @@ from gpubp.data.preprocessing._records import (
     FeatureColumn,
     Preprocessing,
 )
+from gpubp.data.preprocessing._suspicious_numbers import likely_mark
 from gpubp.data.preprocessing._targets import (
     NO_TARGET,
     TargetDecision,
@@ -244,6 +245,7 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     }
     training_moments = [RunningMoments() for _ in target.names]
     all_moments = [RunningMoments() for _ in target.names]
+    samples = [RunningSample() for _ in target.names]
     n_without_target = 0
     fingerprint = RunningFingerprint([*fits, *target.names])
     for whole, of_whole in pieces:
@@ -255,9 +257,12 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
             fit.add(table, training)
         columns = target.read(table)
         if not target.is_classes:
-            for column, of_training, of_all in zip(columns, training_moments, all_moments, strict=True):
+            for column, of_training, of_all, sample in zip(
+                columns, training_moments, all_moments, samples, strict=True
+            ):
                 is_present = ~np.isnan(column.values)
                 of_training.add(column.values[training & is_present])
+                sample.add(column.values[is_present])
                 of_all.add(column.values[is_present])
     fitted, summaries = [], []
     for decision in decisions.features:
@@ -270,9 +275,10 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
         refusal = f"{decisions.source} has no column to learn from ({reasons})"
         if decisions.needs_target:
             raise DataError(refusal)
-    for name in target.names:
-        facts = decisions.facts[name]
-        summaries.append(ColumnSummary(name, "target", target.reason, n_without_target, len(facts.counts)))
+    for name, sample in zip(target.names, samples, strict=True):
+        n_distinct, mark = len(decisions.facts[name].counts), _mark_in_words(likely_mark(sample.values))
+        reason = target.reason + _advice(mark)
+        summaries.append(ColumnSummary(name, "target", reason, n_without_target, n_distinct, likely_missing=mark))
     if options.strict:
         _refuse_losses(decisions.source, fits.values(), n_without_target, target.names)
     one_target = fit_class_target(target) if target.is_classes else fit_number_target(target, training_moments)
@@ -316,8 +322,18 @@ def _finish(
             reason += _shares(column)
     except DataError as error:
         column_type, reason = "drop", str(error)
-    summary = ColumnSummary(decision.name, column_type, reason, n_missing, len(facts.counts), fit.n_outliers)
+    mark = _mark_in_words(fit.likely_missing)
+    reason += _advice(mark)
+    summary = ColumnSummary(decision.name, column_type, reason, n_missing, len(facts.counts), fit.n_outliers, mark)
     return column, summary
+
+
+def _mark_in_words(number: float | None) -> str:
+    return "" if number is None else f"{number:.0f}"
+
+
+def _advice(mark: str) -> str:
+    return f"; {mark} is far from all others: if it means missing, pass --missing {mark}" if mark else ""
 
 
 def _shares(column: CategoryColumn) -> str:

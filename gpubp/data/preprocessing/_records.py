@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gpubp._core.names import distinct_names
 from gpubp.data._dates import ISO, TIMES_OF_DAY
 from gpubp.data._quantities import PLAIN, NumberFormat
 from gpubp.data._text_values import Kind
@@ -160,6 +161,8 @@ class ColumnSummary:
     n_missing, n_distinct, n_outliers : int
         Missing and unreadable values of the whole table; distinct values, counted up to a limit; numbers of the
         training rows that lie more than three times the interquartile range outside the quartiles.
+    likely_missing : str
+        A number that may mean a missing value, such as ``"-999"``; it is taken as a number.
     """
 
     name: str
@@ -168,6 +171,7 @@ class ColumnSummary:
     n_missing: int = 0
     n_distinct: int = 0
     n_outliers: int = 0
+    likely_missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,8 +215,11 @@ class Preprocessing:
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the network's inputs: ``"column"``, ``"column=category"``, ``"column:word"``, ``"column:days"``."""
-        return tuple(name for column in self.columns for name in column.inputs)
+        """Names of the network's inputs: ``"column"``, ``"column=category"``, ``"column:word"``, ``"column:days"``.
+
+        One that repeats, as of a column named ``"column=category"``, gets a number.
+        """
+        return tuple(distinct_names(name for column in self.columns for name in column.inputs))
 
     @property
     def n_outputs(self) -> int:

@@ -19,6 +19,7 @@ from gpubp.data.preprocessing._records import (
     Preprocessing,
     WordsColumn,
 )
+from gpubp.data.preprocessing._suspicious_numbers import unit_factor
 from gpubp.data.preprocessing._values import (
     missing_values,
     read_categories,
@@ -40,7 +41,7 @@ class Encoded(NamedTuple):
     issues: "tuple[Issue, ...]"
 
 
-Problem = Literal["absent", "missing", "unreadable", "unseen", "other", "outside"]
+Problem = Literal["absent", "missing", "unreadable", "unseen", "other", "outside", "unit"]
 
 
 class Issue(NamedTuple):
@@ -48,7 +49,8 @@ class Issue(NamedTuple):
 
     `problem` is "absent" (the whole column), "missing" (in a column that had no missing values), "unreadable", "unseen"
     (a category), "other" (a category that training saw once or not at all) or "outside" (the range of the training
-    rows). `example` describes the first such value, or suggests another name of an absent column.
+    rows) or "unit" (the numbers seem to be in another unit). `example` describes the first such value, suggests another
+    name of an absent column, or says how large the numbers are.
     """
 
     column: str
@@ -96,7 +98,7 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
     if absent := _absent(preprocessing, table):
         raise _absent_error(preprocessing, table, absent)
     X, issues = encode(preprocessing, table)
-    issues = tuple(issue for issue in issues if issue.problem not in ("outside", "other"))
+    issues = tuple(issue for issue in issues if issue.problem not in ("outside", "other", "unit"))
     if strict and issues:
         shown = "; ".join(
             f"{issue.n:,} {issue.problem} in column {issue.column!r}, first {issue.example}" for issue in issues
@@ -138,6 +140,10 @@ def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
         if isinstance(column, NumberColumn | DateColumn):
             outside = (read.values < column.low) | (read.values > column.high)
             issues += _issues(table, column.name, "outside", outside)
+        if isinstance(column, NumberColumn) and (factor := unit_factor(column, read.values)) is not None:
+            n = int((~np.isnan(read.values)).sum())
+            times = f"{factor:g} times as large" if factor > 1.0 else f"{1.0 / factor:g} times as small"
+            issues.append(Issue(column.name, "unit", n, f"about {times} as in training"))
         issues += _issues(table, column.name, "unreadable", read.unreadable)
         if not expects_missing and column.name not in absent:
             issues += _issues(table, column.name, "missing", missing_values(read.values) & ~read.unreadable)

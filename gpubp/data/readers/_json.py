@@ -1,15 +1,19 @@
 """JSON: an array of records, columns, or one record in each line."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from gpubp._core.text import excerpt
 from gpubp.data.readers._arrow_files import note_left_out
 from gpubp.data.readers._encoding import decode_start, find_encoding
+from gpubp.data.readers._header import unique_names
 from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
+
+_Path = tuple[str | int, ...]
+"""The keys under which a value stands in a record; a number tells columns of the same name apart."""
 
 _SHAPES = (
     'expected an array of records [{"a": 1, "b": "x"}, ...], columns {"a": [1, ...], "b": ["x", ...]}, or a record in '
@@ -29,8 +33,8 @@ def read_json(source: InputFile) -> RawTable:
     if isinstance(value, dict) and not _columns(value):
         inside = [key for key, item in value.items() if isinstance(item, list) and _is_records(item)]
         if "columns" in value and isinstance(value.get("data"), list):  # pandas: orient="split"
-            records: Any = [dict(zip(value["columns"], row, strict=True)) for row in value["data"]]
-            return _from_records(records, source)
+            paths = [(str(name), number) for number, name in enumerate(value["columns"])]
+            return _from_rows([dict(zip(paths, row, strict=True)) for row in value["data"]], source)
         if len(inside) == 1:  # {"data": [...]}
             note = f"the records are those of {inside[0]!r}"
             raw = _from_records(value[inside[0]], source)
@@ -86,27 +90,32 @@ def _columns(value: dict[str, Any]) -> dict[str, Any]:
     items = list(value.values())
     if items and all(isinstance(item, list) for item in items) and len({len(item) for item in items}) == 1:
         return {} if any(map(_is_records, items)) and len(items) == 1 else value
-    if items and all(isinstance(item, dict) for item in items) and len({tuple(item) for item in items}) == 1:
-        return {name: list(column.values()) for name, column in value.items()}
+    if items and all(isinstance(item, dict) for item in items) and len({frozenset(item) for item in items}) == 1:
+        return {name: [column[row] for row in items[0]] for name, column in value.items()}  # in any order
     return {}
 
 
 def _from_records(records: Iterable[dict[str, Any]], source: InputFile) -> RawTable:
-    flat = [_flattened(record) for record in records]
-    names = dict.fromkeys(name for record in flat for name in record)
-    return _raw_table({name: [record.get(name) for record in flat] for name in names}, source)
+    return _from_rows([_flattened(record) for record in records], source)
 
 
-def _flattened(record: dict[str, Any]) -> dict[str, Any]:
+def _from_rows(rows: Sequence[dict[_Path, Any]], source: InputFile) -> RawTable:
+    """Return rows as columns; where two columns have the same name, one is renamed."""
+    paths = dict.fromkeys(path for row in rows for path in row)
+    named = unique_names([".".join(part for part in path if isinstance(part, str)) for path in paths])
+    columns = {name: [row.get(path) for row in rows] for name, path in zip(named.names, paths, strict=True)}
+    raw = _raw_table(columns, source)
+    return raw._replace(notes=(*named.notes, *raw.notes))
+
+
+def _flattened(record: dict[str, Any]) -> dict[_Path, Any]:
     """Return a record whose objects are divided into columns such as ``place.town``."""
-    if not any(isinstance(item, dict) for item in record.values()):
-        return record
-    flat: dict[str, Any] = {}
+    flat: dict[_Path, Any] = {}
     for name, item in record.items():
         if isinstance(item, dict):
-            flat.update({f"{name}.{inner}": value for inner, value in item.items()})
+            flat.update({(name, inner): value for inner, value in item.items()})
         else:
-            flat[name] = item
+            flat[name,] = item
     return flat
 
 
