@@ -234,7 +234,7 @@ def test_dates_become_days_and_cycles():
     )
 
 
-def test_inputs_of_the_same_name_are_told_apart():
+def test_inputs_of_the_same_name_differ():
     """A column may have the name of another one's input, and a category that of the missing ones."""
     columns = {
         "w": ["b", "missing", None, "b"],

@@ -64,7 +64,7 @@ def test_a_mark_is_named_with_the_option_and_stays_a_number():
     assert [summary.n_missing for summary in preprocessing.summaries] == [5, 0]
 
 
-def units(training, new):
+def noticed(training, new):
     preprocessing = fit_preprocessing(table_from_mapping({"x": training, "y": RANDOM.normal(size=len(training))}), "y")
     table = table_from_mapping({"x": new})
     if not np.isnan(new).any():
@@ -75,19 +75,19 @@ def units(training, new):
 @pytest.mark.parametrize("values", [AGES, SHARES, INCOMES, DEGREES + 40.0, -AGES], ids=range(5))
 def test_another_unit_is_noticed(values):
     for factor in (100.0, 1000.0):
-        assert units(values[:150], values[150:] * factor) == [f"about {factor:g} times as large as in training"]
-        assert units(values[:150], values[150:] / factor) == [f"about {factor:g} times as small as in training"]
+        assert noticed(values[:150], values[150:] * factor) == [f"about {factor:g} times as large as in training"]
+        assert noticed(values[:150], values[150:] / factor) == [f"about {factor:g} times as small as in training"]
     with_missing = np.append(values[150:] * 100.0, [np.nan] * 30)
-    assert units(values[:150], with_missing) == ["about 100 times as large as in training"]
+    assert noticed(values[:150], with_missing) == ["about 100 times as large as in training"]
 
 
 @pytest.mark.parametrize("values", [AGES, SHARES, INCOMES, DEGREES, DEGREES * 1e-3, np.arange(200.0)], ids=range(6))
 def test_other_numbers_are_in_no_other_unit(values):
-    assert not units(values[:150], values[150:])
-    assert not units(values[:150], np.sort(values)[:20])
-    assert not units(values[:150], np.sort(values)[-20:])
-    assert not units(values[:150], values[150:] * 10.0)
-    assert not units(values[:150], np.append(values[150:], 1e6 * values.max()))
-    assert not units(values[:150], values[150:155] * 100.0)  # too few
-    assert not units(values[:150], np.full(30, values[150] * 100.0))
-    assert not units(np.append(values[:150], 1e5 * values.max()), values[150:])
+    assert not noticed(values[:150], values[150:])
+    assert not noticed(values[:150], np.sort(values)[:20])
+    assert not noticed(values[:150], np.sort(values)[-20:])
+    assert not noticed(values[:150], values[150:] * 10.0)
+    assert not noticed(values[:150], np.append(values[150:], 1e6 * values.max()))
+    assert not noticed(values[:150], values[150:155] * 100.0)  # too few
+    assert not noticed(values[:150], np.full(30, values[150] * 100.0))
+    assert not noticed(np.append(values[:150], 1e5 * values.max()), values[150:])

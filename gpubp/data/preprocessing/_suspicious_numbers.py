@@ -18,6 +18,7 @@ FACTORS = (100.0, 1000.0, 0.01, 0.001)
 """What another unit multiplies numbers by: per cent, thousands."""
 
 
+@np.errstate(all="ignore")
 def likely_mark(numbers: NDArray[np.float64]) -> float | None:
     """Return the number that plainly stands for missing values, such as -999; None if there is none.
 
@@ -46,6 +47,7 @@ def likely_mark(numbers: NDArray[np.float64]) -> float | None:
     return None
 
 
+@np.errstate(all="ignore")
 def unit_factor(column: NumberColumn, numbers: NDArray[np.float64]) -> float | None:
     """Return how many times as large numbers are as those of training, if that shows another unit; else None.
 
