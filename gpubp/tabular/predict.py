@@ -1,13 +1,13 @@
 """Predict the target of each row of a table."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpubp._core.text import excerpt, shortened
+from gpubp._core.user_warnings import warn
 from gpubp.data.preprocessing import (
     ClassTarget,
     Issue,
@@ -91,7 +91,7 @@ def network_outputs(
     table = as_table(table)
     outputs, issues = table_outputs(model, table, device=device, matmul_precision=matmul_precision)
     if absent := [issue for issue in issues if issue.problem == "absent"]:
-        warnings.warn(absence_in_words(table.source, absent), TableWarning, stacklevel=3)
+        warn(absence_in_words(table.source, absent), TableWarning)
     return outputs
 
 
@@ -137,7 +137,8 @@ def intervals(model: Model, predictions: dict[str, Column], share: float) -> dic
         if place >= len(sorted_errors):
             raise DataError(
                 f"an interval that holds {share:g} of the targets needs {math.ceil(share / (1 - share))} rows held out "
-                f"in training, and the model has {len(sorted_errors)}; train with a larger test_fraction"
+                f"in training, and the model has {len(sorted_errors)}; hold out more rows (test_fraction, "
+                "or validation_fraction of an estimator)"
             )
         ends |= {f"{name} low": numbers - sorted_errors[place], f"{name} high": numbers + sorted_errors[place]}
     return ends

@@ -188,6 +188,15 @@ def test_columns_are_matched_by_name_and_those_of_arrays_by_position():
         np.testing.assert_allclose(model.predict(pd.DataFrame(X, columns=["a", "b"])), model.predict(X))
 
 
+def test_a_column_that_is_absent_is_filled_with_a_warning_at_the_call():
+    model = regressor().fit(FRAME, NUMBERS)
+    with pytest.warns(gpubp.errors.TableWarning, match="lacks 'income'") as caught:
+        model.predict(FRAME.drop(columns="income"))
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.raises(DataError, match="income"):
+        model.set_params(strict=True).predict(FRAME.drop(columns="income"))
+
+
 def test_several_targets():
     y = np.column_stack([NUMBERS, -NUMBERS])
     model = regressor().fit(FRAME, y)
