@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from gpubp.data._number_patterns import QUANTITY
 from gpubp.data._text_values import has_leading_zero, read_number
 
 MOST = 0.9
@@ -14,13 +15,6 @@ MAGNITUDES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
 """Suffixes that stand for powers of ten, if a column has several of them, or numbers without one."""
 
 _LONGEST = 100  # characters of a number with its unit
-
-_SIGN = "[-+\u2212]"
-_QUANTITY = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>{_SIGN})?\s*(?P<before>[A-Z]{{0,3}}[$\u20ac\u00a3\u00a5\u20b9])?\s*(?P<after_sign>{_SIGN})?"
-    r"(?P<numeral>(?:\d[\d., '\u00a0\u202f\u2019]*|[.,])\d|\d)(?P<exponent>[eE][-+]?\d{1,3})?[.,]?"
-    r"\s*(?P<after>[^\W\d_][^\d(),;:|]{0,15}|[/%\u2030\u00b0$\u20ac\u00a3\u00a5\u20b9][^\d(),;:|]{0,5})?\s*(?P<close>\))?"
-)
 
 
 @dataclass(frozen=True)
@@ -140,7 +134,7 @@ def _are_enough(counts: Mapping[str, int], holds: Callable[[str], bool], least: 
 
 def _split(text: str) -> tuple[str, str, float] | None:
     """Split a text into its unit, the digits of its number and the sign."""
-    match = None if len(text) > _LONGEST else _QUANTITY.fullmatch(text.strip())
+    match = None if len(text) > _LONGEST else QUANTITY.fullmatch(text.strip())
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     is_negative = match["open"] or any(sign and sign != "+" for sign in (match["sign"], match["after_sign"]))

@@ -7,15 +7,12 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gpubp._core.text import excerpt, shortened
+from gpubp.data._number_patterns import NUMBER_OR_AMOUNT
 from gpubp.data._text_values import MISSING_TEXTS
 
 ROW_NAME = "row_name"
 
 _MISSING = {*MISSING_TEXTS, "--"}
-_NUMERIC = re.compile(
-    r"[-+(\u2212]?\s?[$€£¥]?\s?(\d[\d.,' \u00a0\u202f]*|[.,]\d+)(e[-+]?\d+)?\s?[^\d\s]{0,4}\)?|[-+]?(inf|nan)",
-    re.IGNORECASE,
-)
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d)?.*")
 _ORANGE_TYPES = re.compile(r"|[cdsti]|continuous|discrete|string|time|([^ ]|\\ )+( ([^ ]|\\ )+)+")
 _ORANGE_FLAGS = re.compile(r"|class|meta|ignore|[cmi]|\w+=.*")
@@ -182,7 +179,7 @@ def _votes(row: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
 
 def _is_number(text: str) -> bool:
     text = text.strip()
-    return bool(_NUMERIC.fullmatch(text) or _DATE.fullmatch(text))
+    return bool(NUMBER_OR_AMOUNT.fullmatch(text) or _DATE.fullmatch(text))
 
 
 def _counts_up(row: Sequence[str]) -> bool:

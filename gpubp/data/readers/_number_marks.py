@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
-_COMMA = re.compile(r"[-+\u2212]?(\d*),(\d+)([eE][-+]?\d+)?")
-_POINT = re.compile(r"[-+\u2212]?\d*\.\d+([eE][-+]?\d+)?")
-_WHOLE = re.compile(r"[-+\u2212]?\d+")
-_GROUPED_BY_POINT = re.compile(r"[-+\u2212]?\d{1,3}(\.\d{3})+")
-_GROUPED = re.compile(r"[-+\u2212]?\d{1,3}(?:([.' \u00a0\u202f\u2019])\d{3})+,\d+")
-_MANY_GROUPS = re.compile(r"[-+\u2212]?\d{1,3}(?:([.' \u00a0\u202f\u2019])\d{3}){2,}")
+from gpubp.data._number_patterns import (
+    DECIMAL_COMMA,
+    DECIMAL_POINT,
+    GROUPED_BY_POINT,
+    GROUPED_WITH_COMMA,
+    MANY_GROUPS,
+    WHOLE,
+    plain_number,
+)
 
 
 def find_number_marks(columns: Sequence[Sequence[str]], separator: str) -> tuple[str, str]:
@@ -36,26 +38,28 @@ def find_number_marks(columns: Sequence[Sequence[str]], separator: str) -> tuple
     groups: list[str] = []
     by_point = other_points = False
     for fields in columns:
-        commas = [match for text in fields if (match := _COMMA.fullmatch(text) or _GROUPED.fullmatch(text))]
-        points = [text for text in fields if _POINT.fullmatch(text)]
-        many = [text for text in fields if _MANY_GROUPS.fullmatch(text)]
-        whole = sum(bool(_WHOLE.fullmatch(text)) for text in fields)
+        commas = [
+            match for text in fields if (match := DECIMAL_COMMA.fullmatch(text) or GROUPED_WITH_COMMA.fullmatch(text))
+        ]
+        points = [text for text in fields if DECIMAL_POINT.fullmatch(text)]
+        many = [text for text in fields if MANY_GROUPS.fullmatch(text)]
+        whole = sum(bool(WHOLE.fullmatch(text)) for text in fields)
         if not fields or len(commas) + len(points) + len(many) + whole < 0.9 * len(fields):
             continue
         is_decimal = separator == ";" or any(_has_decimal_comma(match) for match in commas)
         with_comma += bool(commas) and is_decimal
-        outside = [text for text in points if not _GROUPED_BY_POINT.fullmatch(text)]
+        outside = [text for text in points if not GROUPED_BY_POINT.fullmatch(text)]
         with_point += bool(outside)
         by_point, other_points = by_point or len(points) > len(outside), other_points or bool(outside)
-        groups += [match[1] for match in commas if match.re is _GROUPED]
-        groups += [match[1] for text in many if (match := _MANY_GROUPS.fullmatch(text))]
+        groups += [match[1] for match in commas if match.re is GROUPED_WITH_COMMA]
+        groups += [match[1] for text in many if (match := MANY_GROUPS.fullmatch(text))]
     if with_comma <= with_point:
         return ".", ""
     return ",", groups[0] if groups else "." if by_point and not other_points else ""
 
 
 def _has_decimal_comma(match: re.Match[str]) -> bool:
-    if match.re is _GROUPED:
+    if match.re is GROUPED_WITH_COMMA:
         return True
     before, after = match[1], match[2]
     return len(after) != 3 or len(before) > 3 or before in ("", "0") or (before.startswith("0"))
@@ -75,11 +79,4 @@ def write_plainly(texts: Any, decimal: str, thousands: str) -> Any:
         plain = compute.replace_substring(plain, thousands, "")
     if decimal != ".":
         plain = compute.replace_substring(plain, decimal, ".")
-    return compute.if_else(compute.match_substring_regex(texts, _pattern(decimal, thousands)), plain, texts)
-
-
-@lru_cache
-def _pattern(decimal: str, thousands: str) -> str:
-    mark, group = re.escape(decimal), re.escape(thousands)
-    grouped = rf"|[0-9]{{1,3}}({group}[0-9]{{3}})+" if thousands else ""
-    return rf"^\s*[-+\x{{2212}}]?(([0-9]+{grouped})({mark}[0-9]*)?|{mark}[0-9]+)([eE][-+]?[0-9]+)?\s*$"
+    return compute.if_else(compute.match_substring_regex(texts, plain_number(decimal, thousands)), plain, texts)

@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gpubp.data._number_patterns import NUMBER_IN_BYTES, NUMBERS_IN_BYTES
 from gpubp.data.readers._records import Record, split_fields, split_records
 from gpubp.data.readers.dialect import BLANKS, Dialect
 
 SEPARATORS = (",", "\t", ";", "|")
 _MIN_SCORE = 0.7
 _SCORED_LINES = 300
-_NUMBER = re.compile(rb"\"?[-+]?(\d[\d.,']*|[.,]\d+)([eE][-+]?\d+)?( ?[A-Za-z%$\x80-\xff]{1,8})?\"?")
-_SEVERAL_NUMBERS = re.compile(rb"[-+]?[\d.]+([eE][-+]?\d+)?( +[-+]?[\d.]+([eE][-+]?\d+)?)+ *")
 _SINGLE_QUOTED = re.compile(rb"(?m)(?:^|[,;\t| ] ?)'[^'\r\n]*'(?=\r?$|[,;\t| ])")
 
 
@@ -95,7 +94,8 @@ def _score(lines: Sequence[bytes], dialect: Dialect, first: int) -> float:
     fields = [field for record in even for field in record.fields]
     plain = [field for field in fields if not (quote and field.startswith(quote))]
     clean = sum(
-        bool(_NUMBER.fullmatch(field)) or not (has_other(field) or _SEVERAL_NUMBERS.fullmatch(field)) for field in plain
+        bool(NUMBER_IN_BYTES.fullmatch(field)) or not (has_other(field) or NUMBERS_IN_BYTES.fullmatch(field))
+        for field in plain
     )
     share = (clean + len(fields) - len(plain)) / len(fields)
     n_unclosed = sum(split_fields(line.rstrip(b"\r\n"), dialect) is None for line in lines[first:][-1:])
@@ -123,4 +123,4 @@ def _numbers_between_blanks(lines: Sequence[bytes], dialect: Dialect, first: int
 
 def _is_number_alone(field: bytes) -> bool:
     """Return whether a field is a number, and not one with a comma behind it."""
-    return bool(_NUMBER.fullmatch(field)) and not field.endswith(b",")
+    return bool(NUMBER_IN_BYTES.fullmatch(field)) and not field.endswith(b",")
