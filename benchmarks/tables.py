@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import provenance
+from benchmarks.machine import ROOT, provenance
 from benchmarks.table import markdown
 
 TABLES = Path(__file__).with_suffix(".json")
@@ -60,7 +60,7 @@ def measure(folder, table, work):
         **({} if epochs is None else {"epochs": epochs}),
         "scores": {
             name: {key: round(value, 4) for key, value in one.items() if key in SCORES[found["task"]]}
-            for name, one in (scores | _contenders(path, table["target"])).items()
+            for name, one in (scores | contenders(path, table["target"])).items()
         },
     }
 
@@ -78,12 +78,12 @@ def _as_file(path, work):
 def _run(command, limit):
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(TABLES.parents[1]), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
     return subprocess.run(command, capture_output=True, text=True, timeout=limit, env=environment, check=False)
 
 
-def _contenders(path, target):
+def contenders(path, target):
     """Train scikit-learn's models on the rows that are not test rows, and score them on these."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.exceptions import ConvergenceWarning

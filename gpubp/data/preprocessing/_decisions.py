@@ -33,6 +33,9 @@ MAX_CODED_CLASSES = 20
 LEAST_ROWS = 10
 """A column of a shorter table is never taken for row numbers or an identifier."""
 
+UNIQUE = 0.95
+"""A column of text identifies rows if more than this share of its values are distinct."""
+
 TEXT_WORDS = 3.0
 """Values with this many words on average are text if they seldom repeat."""
 
@@ -161,9 +164,10 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
         no, yes = (next(text for text in counts if bool_form(text) == form) for form in ("False", "True"))
         return Decision(name, "category", f"yes or no, written {_shown(no)} and {_shown(yes)}", "bool")
     n_words = sum(len(text.split()) * n for text, n in counts.items()) / sum(counts.values())
-    is_unique = _identifies(facts)
+    is_unique = _identifies(facts) or _hardly_repeats(facts, counts)
     if n_words < TEXT_WORDS and is_unique and not values:
-        return Decision(name, "drop", f"an identifier: text such as {example}, none of it twice")
+        how_many = "hardly any" if facts.has_repeats else "none"
+        return Decision(name, "drop", f"an identifier: text such as {example}, {how_many} of it twice")
     if n_words >= TEXT_WORDS and (is_unique or len(counts) > max(max_categories, sum(counts.values()) // 2)):
         return Decision(name, "words", f"free text, {n_words:.0f} words on average")
     return Decision(name, "category", "text", values=values)
@@ -250,6 +254,12 @@ def quoted_list(names: Collection[str]) -> str:
 def _identifies(facts: ColumnFacts) -> bool:
     """Return whether no value occurs twice, in enough rows to say so."""
     return facts.n_values >= LEAST_ROWS and not facts.has_repeats
+
+
+def _hardly_repeats(facts: ColumnFacts, counts: Mapping[str, int]) -> bool:
+    """Return whether nearly every row has a value of its own, so that other rows have others."""
+    n_values = sum(counts.values())
+    return not facts.is_truncated and n_values >= LEAST_ROWS and len(counts) > UNIQUE * n_values
 
 
 def _are_words(texts: Collection[str]) -> bool:
