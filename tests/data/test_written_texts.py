@@ -131,3 +131,19 @@ def test_rows_of_a_selection_keep_their_text(tmp_path):
     assert "town" in table.columns
     assert "country" not in table.columns
     assert Counter(table.texts("town"))["town 0"] == 15
+
+
+def test_every_blank_of_python_around_a_mark_is_one(tmp_path, monkeypatch):
+    """Also where the text is only looked at: behind the first values."""
+    monkeypatch.setattr(_facts, "MAX_COUNTED", 2)
+    blanks = [chr(code) for code in range(0x10000) if chr(code).isspace() and chr(code) not in "\n\r"]
+    marks = [f"{blank}NA" for blank in blanks] + [f"NA{blank}" for blank in blanks]
+    path = tmp_path / "table.csv"
+    for some in (marks[:1], marks, ["NA", "?"]):
+        texts = ["a", "b", "c", "d e", "", "\u00e9", "x~", *some]
+        path.write_text("\n".join(["value,y", *(f'"{text}",1' for text in texts)]), encoding="utf-8")
+        facts = ColumnFacts("value")
+        facts.add(read_table(path, separator=","))
+        assert facts.is_truncated
+        assert facts.marks == dict.fromkeys(some, 1)
+        assert facts.n_empty == 1

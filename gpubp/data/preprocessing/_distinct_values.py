@@ -101,7 +101,8 @@ class TextColumn:
         from pyarrow import compute
 
         texts = self.texts.part(start)
-        is_mark = _is_in(compute.utf8_trim_whitespace(texts), [*MISSING_TEXTS, *missing])
+        plain = compute.utf8_trim_whitespace(texts) if any(map(_may_have_blanks, texts.chunks)) else texts
+        is_mark = _is_in(plain, [*MISSING_TEXTS, *missing])
         return {None: texts.null_count, **_counted(texts.filter(is_mark))}
 
     def has_any(self, start: int, texts: Collection[str], missing: Collection[str]) -> bool:
@@ -139,6 +140,18 @@ def _index(texts: Any, text: str) -> int:
     from pyarrow import compute
 
     return int(compute.index(texts, text).as_py())
+
+
+def _may_have_blanks(texts: Any) -> bool:
+    """Return whether a text may begin or end with a blank: with one of ASCII, or with a character beyond it."""
+    _, ends, content = texts.buffers()
+    if content is None:
+        return False
+    places = np.frombuffer(ends, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    starts, stops = places[:-1], places[1:]
+    is_text, content = starts < stops, np.frombuffer(content, np.uint8)
+    edges = np.concatenate([content[starts[is_text]], content[stops[is_text] - 1]])
+    return bool(((edges <= ord(" ")) | (edges > ord("~"))).any())
 
 
 def _is_in(texts: Any, of: Collection[str]) -> Any:

@@ -14,7 +14,7 @@ from gpubp.data.table import Column, Table
 MAX_COUNTED = 10_000
 """Distinct values of a column that are counted; the type of a column is decided from the first ones that occur."""
 
-_LEAST_SLICE, _MOST_SLICE = 1 << 14, 1 << 18  # rows that are counted at once
+_LEAST_SLICE, _MOST_SLICE = 11_000, 1 << 18  # rows that are counted at once
 
 
 class ColumnFacts:
