@@ -44,7 +44,7 @@ def test_a_likely_mark_of_missing_values_is_a_warning_with_its_option(run):
     write("shop.csv", age=[-999] * 4, income=[-999] * 5)
     _, out, err = run("inspect", "shop.csv", "--target", "buys")
     expected = (
-        "warning: -999 is far from all other numbers of 'age', 'income': if it means missing, pass --missing -999"
+        "warning: -999 stands apart from all other numbers of 'age', 'income': if it means missing, pass --missing -999"
     )
     assert expected in err
     assert re.search("^age +number +-999 to ", out, re.MULTILINE)

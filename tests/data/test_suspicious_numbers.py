@@ -32,6 +32,10 @@ def with_mark(values, mark, n=5):
         (with_mark(SHARES, -1), -1),
         (with_mark(INCOMES, -99), -99),
         (with_mark(with_mark(DEGREES, -999), -9999), -9999),
+        (with_mark(np.array([2.0, 5, 20, 50, 100, 250] * 20), 999), 999),
+        (with_mark(np.array([1.0, 2, 3] * 30), -999), -999),
+        (with_mark(np.array([1.0, 2, 3] * 30), 99), None),
+        (with_mark(np.array([0.0, 1] * 30), 999), None),
         (with_mark(AGES, 99), None),  # an age
         (with_mark(AGES, -5), None),
         (with_mark(AGES, 1000), None),
@@ -57,7 +61,7 @@ def test_a_mark_is_named_with_the_option_and_stays_a_number():
     preprocessing = fit_preprocessing(table, "y")
     for summary, mark in zip(preprocessing.summaries, ["-999", "9999"], strict=True):
         assert summary.likely_missing == mark
-        assert summary.reason == f"numbers; {mark} is far from all others: if it means missing, pass --missing {mark}"
+        assert summary.reason == f"numbers; {mark} stands apart from all others: if it means missing, pass --missing {mark}"
         assert summary.n_missing == 0
     preprocessing = fit_preprocessing(table, "y", missing=["-999"])
     assert [summary.likely_missing for summary in preprocessing.summaries] == ["", "9999"]

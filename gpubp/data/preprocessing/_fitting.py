@@ -333,7 +333,7 @@ def _mark_in_words(number: float | None) -> str:
 
 
 def _advice(mark: str) -> str:
-    return f"; {mark} is far from all others: if it means missing, pass --missing {mark}" if mark else ""
+    return f"; {mark} stands apart from all others: if it means missing, pass --missing {mark}" if mark else ""
 
 
 def _shares(column: CategoryColumn) -> str:

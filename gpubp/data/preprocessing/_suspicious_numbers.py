@@ -9,7 +9,10 @@ LEAST_MARKS = 3
 """A number is taken for a mark of missing values if it occurs at least this often."""
 
 LEAST_OTHERS = 10
-"""Distinct numbers beside a mark."""
+"""Distinct numbers beside a mark of one or two digits."""
+
+LEAST_BESIDE_LONG = 3
+"""Distinct numbers beside a longer one, such as 999, which codes do not reach."""
 
 LEAST_OF_A_UNIT = 10
 """Numbers from which another unit can be seen."""
@@ -38,7 +41,8 @@ def likely_mark(numbers: NDArray[np.float64]) -> float | None:
         if not is_of_nines and number != -1.0:
             continue
         others = numbers[numbers != number]
-        if len(numbers) - len(others) < LEAST_MARKS or len(np.unique(others)) < LEAST_OTHERS:
+        least = LEAST_BESIDE_LONG if abs(number) >= 999.0 else LEAST_OTHERS
+        if len(numbers) - len(others) < LEAST_MARKS or len(np.unique(others)) < least:
             continue
         low, high = float(others.min()), float(others.max())
         is_far = abs(number) >= 99.0 and max(low - number, number - high) > high - low
