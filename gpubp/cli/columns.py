@@ -54,7 +54,9 @@ def print_columns(
     )
     for mark in dict.fromkeys(one.likely_missing for one in summaries if one.likely_missing):
         names = shortened([excerpt(repr(one.name), 60) for one in summaries if one.likely_missing == mark], 6)
-        print_warning(f"{mark} stands apart from all other numbers of {names}: if it means missing, pass --missing {mark}")
+        print_warning(
+            f"{mark} stands apart from all other numbers of {names}: if it means missing, pass --missing {mark}"
+        )
     if len(summaries) > MOST_COLUMNS:
         rest = counted(len(summaries) - MOST_COLUMNS, "more column", "more columns")
         output.print(f"... and {rest} of numbers without missing values")

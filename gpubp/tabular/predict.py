@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp._core.names import distinct_names
 from gpubp._core.text import excerpt, shortened
 from gpubp._core.user_warnings import warn
 from gpubp.data.preprocessing import (
@@ -92,6 +93,9 @@ def network_outputs(
     outputs, issues = table_outputs(model, table, device=device, matmul_precision=matmul_precision)
     if absent := [issue for issue in issues if issue.problem == "absent"]:
         warn(absence_in_words(table.source, absent), TableWarning)
+    for issue in issues:
+        if issue.problem == "unit":
+            warn(f"{table.source}: {unit_in_words(issue)}", TableWarning)
     return outputs
 
 
@@ -99,6 +103,12 @@ def absence_in_words(source: str, absent: Sequence[Issue]) -> str:
     """Describe the columns that a table lacks."""
     names = shortened([f"{excerpt(repr(issue.column), 60)}{issue.example}" for issue in absent])
     return f"{source} lacks {names}, which the model was trained on: filled as if all of its values were missing"
+
+
+def unit_in_words(issue: Issue) -> str:
+    """Describe a column whose numbers are about 100 or 1000 times as large or as small as in training."""
+    what = f"numbers of column {excerpt(repr(issue.column), 60)} are {issue.example}"
+    return f"{what}, perhaps in another unit, such as per cent beside fractions"
 
 
 def table_outputs(
@@ -140,7 +150,8 @@ def intervals(model: Model, predictions: dict[str, Column], share: float) -> dic
                 f"in training, and the model has {len(sorted_errors)}; hold out more rows (test_fraction, "
                 "or validation_fraction of an estimator)"
             )
-        ends |= {f"{name} low": numbers - sorted_errors[place], f"{name} high": numbers + sorted_errors[place]}
+        low, high = distinct_names([*predictions, *ends, f"{name} low", f"{name} high"])[-2:]
+        ends |= {low: numbers - sorted_errors[place], high: numbers + sorted_errors[place]}
     return ends
 
 

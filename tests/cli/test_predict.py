@@ -105,7 +105,9 @@ def test_a_column_in_another_unit_is_a_warning(run, model, options):
     shop().assign(income=shop().income * 1000).to_csv("units.csv", index=False)
     code, out, err = run("predict", model, "units.csv", *options)
     assert (code, len(rows_of(out))) == (0, ROWS)
-    assert "warning: column 'income': numbers are about 1000 times as large as in training" in err
+    assert "warning: numbers of column 'income' are about 1000 times as large as in training" in err
+    with pytest.warns(TableWarning, match="units.csv: numbers of column 'income' are about 1000 times as large"):
+        predict_table(load_model(model), "units.csv", device="cpu")
     assert "unit" not in run("predict", model, write("same.csv"), *options)[2]
 
 

@@ -61,7 +61,10 @@ def test_a_mark_is_named_with_the_option_and_stays_a_number():
     preprocessing = fit_preprocessing(table, "y")
     for summary, mark in zip(preprocessing.summaries, ["-999", "9999"], strict=True):
         assert summary.likely_missing == mark
-        assert summary.reason == f"numbers; {mark} stands apart from all others: if it means missing, pass --missing {mark}"
+        assert (
+            summary.reason
+            == f"numbers; {mark} stands apart from all others: if it means missing, pass --missing {mark}"
+        )
         assert summary.n_missing == 0
     preprocessing = fit_preprocessing(table, "y", missing=["-999"])
     assert [summary.likely_missing for summary in preprocessing.summaries] == ["", "9999"]

@@ -468,3 +468,15 @@ def test_a_prepared_table_is_not_changed():
     prepared = prepare_table("iris")
     assert isinstance(prepared.table, Table)
     assert network_outputs(tabular.fit_table(prepared, epochs=1, **CPU).model, "iris", **CPU).shape == (150, 3)
+
+
+def test_targets_that_have_the_names_of_an_interval_keep_their_predictions():
+    random = np.random.default_rng(0)
+    columns = {name: random.normal(size=80) for name in ("x", "y", "y low", "y low_2")}
+    model = fit_table(columns, target=["y", "y low", "y low_2"], epochs=1, **CPU).model
+    plain, with_ends = predict_table(model, columns, **CPU), predict_table(model, columns, interval=0.5, **CPU)
+    ends = ["y low_3", "y high", "y low low", "y low high", "y low_2 low", "y low_2 high"]
+    assert list(with_ends) == [*plain, *ends]
+    for name, values in plain.items():
+        np.testing.assert_array_equal(with_ends[name], values)
+    assert (with_ends["y low_3"] < with_ends["y"]).all()

@@ -25,7 +25,7 @@ from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
-from gpubp.tabular.predict import TableOutputs, absence_in_words, numbers_in, table_outputs
+from gpubp.tabular.predict import TableOutputs, absence_in_words, numbers_in, table_outputs, unit_in_words
 
 Compute = Callable[[Table], TableOutputs]
 """Computes the network's outputs for the rows of a table."""
@@ -159,8 +159,7 @@ def print_issues(predicted: Predicted, *, as_table: bool) -> None:
         print_warning(absence_in_words(predicted.source, absent))
     for issue in predicted.issues:
         if issue.problem == "unit":
-            what = f"column {excerpt(issue.column, 60)!r}: numbers are {issue.example}"
-            print_warning(f"{what}, perhaps in another unit, such as per cent beside fractions")
+            print_warning(unit_in_words(issue))
     if as_table:
         rows = [
             [issue.column, issue.problem, f"{issue.n:,}", f"{issue.n / predicted.n_rows:.1%}", issue.example]
