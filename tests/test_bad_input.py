@@ -347,11 +347,9 @@ def test_levenberg_marquardt_is_for_the_squared_error():
         fit(Network((2, 3, 1), loss="huber"), optimizer=levenberg_marquardt())
 
 
-def test_patience_and_score_are_for_one_network():
-    with pytest.raises(DataError, match="patience and scoring are for one network, got a stack of 2"):
-        fit(seed=[0, 1], patience=3)
-    with pytest.raises(DataError, match="patience and scoring are for one network, got a stack of 2"):
-        fit(seed=[0, 1], validation_data=(X, D), scoring=lambda targets, y: 0.0)
+def test_a_stack_stops_by_patience_or_each_network_by_stop_when():
+    with pytest.raises(DataError, match="in a stack, stop_when ends the training of each network, and patience"):
+        fit(seed=[0, 1], patience=3, stop_when=lambda targets, outputs: np.array([False, False]))
 
 
 def test_score_is_taken_on_validation_samples():

@@ -10,24 +10,26 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE
-from gpubp.engine.prediction import predict
 from gpubp.errors import CheckpointError, DataError
 from gpubp.io.model_file import Model
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import EncodedRows, PreparedTable
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
+from gpubp.training.state import History
 
 MAX_ERRORS = 1000
 """Held-out errors that a model remembers for intervals."""
@@ -38,7 +40,7 @@ BATCHES_IN_EPOCH = 50
 
 @dataclass(frozen=True, eq=False)
 class TableFit:
-    """A network trained on a table.
+    """A network, or several, trained on a table.
 
     Attributes
     ----------
@@ -46,7 +48,7 @@ class TableFit:
         The argument of :func:`predict_table` and :func:`gpubp.save_model`.
     fit : Fit
         The result of :func:`gpubp.train`; ``history.validation_score`` is the accuracy or R squared of each epoch.
-        Early stopping monitors the loss, not this score.
+        Early stopping monitors the loss, not this score. The losses of several networks are averaged.
     refit : Fit, optional
         The training on all rows that followed, whose weights are those of `model`; None if there was none.
     scores : dict of str to dict
@@ -90,11 +92,13 @@ def fit_table(
     parallel: str | ProcessGroup | None = None,
     refit: bool = True,
     refit_callbacks: Iterable[Callback] = (),
+    n_networks: int = 1,
 ) -> TableFit:
     """Train a network to predict the target of a prepared table from its features, and score it.
 
-    After the network has been scored on the rows that were held out, another is trained on all rows, for as many epochs
-    as the first one's best; its weights are those of the model.
+    With ``n_networks`` several are trained at once, each from its own weights, and their outputs are averaged (Hansen &
+    Salamon 1990). After the networks have been scored on the rows that were held out, others are trained on all rows,
+    for as many epochs as the best of the first; their weights are those of the model.
 
     Parameters
     ----------
@@ -127,6 +131,8 @@ def fit_table(
         Whether to train on all rows in the end. It is left out if training was interrupted or diverged.
     refit_callbacks : iterable of callables
         Callbacks of this second training.
+    n_networks : int
+        The number of networks.
 
     Returns
     -------
@@ -157,7 +163,7 @@ def fit_table(
     options: dict[str, Any] = {
         "optimizer": optimizer,
         "batch_size": batch_size,
-        "seed": seed,
+        "seed": _seeds(seed, n_networks),
         "l2": l2,
         "device": device,
         "dtype": dtype,
@@ -187,7 +193,8 @@ def fit_table(
         if error.fit is None:
             raise
         fit, checkpoint_error = error.fit, error
-    predicted = partial(predict, network, fit.theta, matmul_precision=matmul_precision, device=fit.device)
+    fit = replace(fit, history=_mean_history(fit.history))
+    predicted = partial(mean_outputs, network, fit.theta, matmul_precision=matmul_precision, device=fit.device)
     scores, n_rows = prepared.scores(predicted), prepared.rows
     constant, held_out = prepared.constant_outputs(), prepared.held_out()
     baseline: Scores = {}
@@ -213,6 +220,7 @@ def fit_table(
             "best_epoch": fit.best_epoch,
             "stop_reason": fit.stop_reason,
             "seed": seed,
+            "n_networks": n_networks,
             "device": fit.device,
             "dtype": dtype,
             "matmul_precision": matmul_precision,
@@ -227,6 +235,21 @@ def fit_table(
     if refit and is_complete and prepared.holds_out_rows:
         result = _refitted(prepared, result, options | {"epochs": fit.best_epoch, "callbacks": refit_callbacks})
     return result
+
+
+def _seeds(seed: int, n_networks: int) -> int | list[int]:
+    """Return a seed for each network; the first is that of a single one."""
+    if not is_count(n_networks):
+        raise DataError(f"n_networks must be a whole number of at least 1, got {n_networks!r}")
+    if n_networks == 1:
+        return seed
+    return [seed, *np.random.SeedSequence(seed).generate_state(n_networks - 1).tolist()]
+
+
+def _mean_history(history: History) -> History:
+    """Return the losses of a stack as means."""
+    losses = {name: [float(np.mean(loss)) for loss in getattr(history, name)] for name in ("loss", "validation_loss")}
+    return replace(history, **losses)
 
 
 def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, options: dict[str, Any]) -> TableFit:
@@ -310,6 +333,7 @@ def _held_out_errors(
 
 def _validation_score(task: str, targets: np.ndarray, outputs: np.ndarray) -> float:
     """Return the accuracy or R squared, which does not depend on the target's scale, and is NaN for a single row."""
+    outputs = outputs.mean(axis=0) if outputs.ndim == 3 else outputs
     if task == "classification":
         return float((targets.argmax(axis=1) == outputs.argmax(axis=1)).mean())
     from sklearn.metrics import r2_score

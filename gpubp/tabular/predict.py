@@ -23,6 +23,7 @@ from gpubp.data.table import Column
 from gpubp.engine.prediction import predict
 from gpubp.errors import DataError, TableWarning
 from gpubp.io.model_file import Model
+from gpubp.nn.network import Network
 from gpubp.tabular.prepare import AnyTable, as_table
 
 
@@ -117,14 +118,15 @@ def table_outputs(
     """Compute the network's outputs for each row of a table, and count the values that do not fit."""
     if not isinstance(model, Model):
         raise DataError(f"model must be a Model, from fit_table(...).model or load_model, got {type(model).__name__}")
-    if model.theta.ndim != 1:
-        raise DataError(
-            f"the model is a stack of {model.theta.shape[0]} networks, but a table is predicted with one; save one "
-            "network of the stack as a separate model"
-        )
     encoded = encode(preprocessing_of(model), as_table(table))
-    outputs = predict(model.network, model.theta, encoded.X, device=device, matmul_precision=matmul_precision)
+    outputs = mean_outputs(model.network, model.theta, encoded.X, device=device, matmul_precision=matmul_precision)
     return TableOutputs(outputs, encoded.issues)
+
+
+def mean_outputs(network: Network, theta: np.ndarray, X: np.ndarray, **options: Any) -> np.ndarray:
+    """Compute the outputs of a network, or the mean of those of a stack, ``(n, j)``; see :func:`gpubp.predict`."""
+    outputs: np.ndarray = predict(network, theta, X, **options)
+    return outputs.mean(axis=0) if outputs.ndim == 3 else outputs
 
 
 def intervals(model: Model, predictions: dict[str, Column], share: float) -> dict[str, Column]:

@@ -14,6 +14,7 @@ from gpubp.data.preprocessing import (
     ClassTarget,
     ColumnOptions,
     ColumnType,
+    NumberEncoding,
     Preprocessing,
     TableDecisions,
     Task,
@@ -209,6 +210,7 @@ def prepare_table(
     missing: Sequence[str] = (),
     max_categories: int = 100,
     strict: bool = False,
+    numbers: NumberEncoding = "piecewise",
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     group: str | None = None,
@@ -225,7 +227,7 @@ def prepare_table(
     ----------
     table : Table, path, name, dict of columns, data frame or pyarrow table
         See :func:`gpubp.data.read_table` for paths and names.
-    target, task, types, categorical, drop, missing, max_categories, strict
+    target, task, types, categorical, drop, missing, max_categories, strict, numbers
         See :func:`gpubp.data.fit_preprocessing`.
     test_fraction, validation_fraction : float
         Fractions of all rows, drawn at random and stratified by class. The test rows are scored once, after training;
@@ -266,7 +268,9 @@ def prepare_table(
     table, weights = _weighted_rows(as_table(table), "sample_weight", sample_weight)
     if group is not None:
         drop = [*([drop] if isinstance(drop, str) else drop), group]
-    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict, exact_labels)
+    options = ColumnOptions(
+        target, task, types, categorical, drop, missing, max_categories, strict, exact_labels, numbers
+    )
     decisions = decide_table([table], options)
     present = decisions.target.present(table)
     all_rows = np.flatnonzero(present)

@@ -93,11 +93,12 @@ def train(
     validation_data : (X, targets) or (X, targets, sample_weight), optional
         Samples that are evaluated after each epoch and not used for training.
     scoring : callable, optional
-        ``scoring(targets, outputs) -> float`` on NumPy arrays of the validation samples; higher is better.
+        ``scoring(targets, outputs) -> float`` on NumPy arrays of the validation samples; higher is better. The outputs
+        of a stack are ``(K, b, j)``, and have one score.
     patience : int, optional
         Stop when the score (without ``scoring``, the validation loss; without validation data, the loss) has not
         improved by more than ``tolerance`` for this many epochs. With validation data, the best epoch's weights are
-        returned. A value that is infinite or NaN is no improvement.
+        returned. A value that is infinite or NaN is no improvement. A stack stops as one, by the mean of its losses.
     tolerance : float
     monitor : {"score", "loss"}
         The value that ``patience`` monitors if there is a score.

@@ -154,7 +154,7 @@ def _finish_epoch(
         state.last_good = model.theta
     if plan.keeps_history:
         state.history.add(loss, *validation, time.perf_counter() - start_time)
-    if state.diverged.ndim == 0:
+    if plan.patience is not None:
         monitored = validation if plan.monitors_score else validation._replace(score=None)
         state.best = state.best.after(model, _monitored(loss, monitored), plan.tolerance)
     if plan.callbacks:
@@ -172,10 +172,13 @@ def _learning_rate(plan: Plan, state: TrainingState, epoch: int) -> Any:
 
 
 def _monitored(loss: Any, validation: Validation) -> float:
-    """Return the value that patience monitors: the score, else the negated validation loss, else the negated loss."""
+    """Return the value that patience monitors: the score, else the negated validation loss, else the negated loss.
+
+    The losses of a stack are averaged.
+    """
     if validation.score is not None:
         return validation.score
-    return -float(loss if validation.loss is None else validation.loss)
+    return -float(np.mean(loss if validation.loss is None else validation.loss))
 
 
 def _outcome(plan: Plan, state: TrainingState, stop_reason: StopReason) -> Outcome:

@@ -51,6 +51,7 @@ def fit(job: TrainingJob) -> FitOutcome:
                 checkpoint=None if options.checkpoint is None else Checkpoints(options.checkpoint, options.every),
                 resume=options.resume,
                 refit=not options.no_refit,
+                n_networks=options.networks,
                 refit_callbacks=[show_progress],
             )
         except CheckpointError as error:

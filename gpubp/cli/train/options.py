@@ -48,10 +48,21 @@ class TrainOptions(TableOptions):
         str | None,
         _data(metavar="NAME", help="Hold out the latest rows, by this column of dates or numbers.", show_default=False),
     ] = None
+    numbers: Annotated[
+        str,
+        _network(
+            metavar="NAME",
+            help="How numbers become inputs: piecewise, by bins, so that the network can bend in each; or linear.",
+        ),
+    ] = "piecewise"
     hidden_layer_sizes: Annotated[
         str,
         _network(metavar="SIZES", help="Number of units in each hidden layer: 100,50; or none."),
     ] = "100"
+    networks: Annotated[
+        int,
+        _network(metavar="N", min=1, help="Number of networks that are trained at once; their outputs are averaged."),
+    ] = 1
     activation: Annotated[
         str,
         _network(metavar="NAME", help="Activation of the hidden layers: relu, tanh, logistic, gelu, ..."),

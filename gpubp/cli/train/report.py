@@ -48,7 +48,7 @@ def print_job(job: TrainingJob) -> None:
     if job.quiet:
         return
     facts = _facts_of_data(job)
-    facts += [("network", _network_text(job.network)), ("device", job.device)]
+    facts += [("network", _network_text(job.network, job.options.networks)), ("device", job.device)]
     if job.processes.world_size > 1:
         facts.append(("processes", f"{job.processes.world_size:,} train together"))
     if job.options.checkpoint is not None:
@@ -146,9 +146,12 @@ def _left_out(prepared: PreparedTable | PreparedStream) -> str:
     return text + (f"; held out by {split_by}" if split_by else "")
 
 
-def _network_text(network: Network) -> str:
+def _network_text(network: Network, n_networks: int) -> str:
     sizes = "-".join(map(str, network.sizes))
-    return f"{sizes} ({', '.join(network.activations)}), {network.n_parameters:,} parameters, loss {network.loss}"
+    several = f"{n_networks:,} networks " if n_networks > 1 else ""
+    return (
+        f"{several}{sizes} ({', '.join(network.activations)}), {network.n_parameters:,} parameters, loss {network.loss}"
+    )
 
 
 def _course_text(result: TableFit, patience: int) -> str:

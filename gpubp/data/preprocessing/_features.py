@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Literal, cast
 
 import numpy as np
@@ -18,6 +18,7 @@ from gpubp.data.preprocessing._records import (
     DatePart,
     FeatureColumn,
     NumberColumn,
+    NumberEncoding,
     WordsColumn,
 )
 from gpubp.data.preprocessing._suspicious_numbers import likely_mark
@@ -43,6 +44,18 @@ MAX_KNOWN = 20_000
 
 N_WORDS = 200
 """Words of a column of free text that have an input."""
+
+N_BINS = 16
+"""Bins of a column of numbers, between quantiles of its training rows (Gorishniy et al. 2022)."""
+
+ROWS_OF_A_BIN = 8
+"""Training rows of a bin, at least, if no values are equal."""
+
+MAX_BINS = 2048
+"""Bins of all columns of numbers together."""
+
+BOUND = 3.0
+"""Scaled numbers approach this (Holzmüller et al. 2024)."""
 
 _WORD = re.compile(r"\w+")
 _FAR = 3.0  # times the interquartile range
@@ -96,11 +109,11 @@ class FeatureFit:
 
 
 class NumberFit(FeatureFit):
-    """Moments of numbers, and a sample for their quantiles."""
+    """Moments of numbers, and a sample for their quantiles; with `n_bins` the encoding is piecewise linear."""
 
-    def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
+    def __init__(self, decision: Decision, missing: Collection[str] = (), n_bins: int | None = None) -> None:
         super().__init__(decision, missing)
-        self.moments, self.sample = RunningMoments(), RunningSample()
+        self.moments, self.sample, self.n_bins = RunningMoments(), RunningSample(), n_bins
 
     def read(self, table: Table) -> ReadColumn:
         """Read numbers."""
@@ -117,7 +130,23 @@ class NumberFit(FeatureFit):
         fill, low, high, indicator = self.range()
         self.likely_missing = likely_mark(self.sample.values)
         mean, scale = self.moments.mean_and_scale(self.name)
-        return NumberColumn(self.name, mean, scale, fill, indicator, low, high, self.decision.number_format)
+        bound, edges = 0.0, ()
+        if self.n_bins is not None:
+            lower, mean, upper = np.quantile(self.sample.values, [0.25, 0.5, 0.75]).tolist()
+            scale = upper - lower or (high - low) / 2 or 1.0
+            bound, edges = BOUND, self._edges()
+        return NumberColumn(
+            self.name, mean, scale, fill, indicator, low, high, self.decision.number_format, bound, edges
+        )
+
+    def _edges(self) -> tuple[float, ...]:
+        """Return the edges of the bins: quantiles that differ, if they make at least two bins."""
+        values, n_bins = self.sample.values, min(self.n_bins or 0, len(self.sample.values) // ROWS_OF_A_BIN)
+        if n_bins < 2:
+            return ()
+        quantiles = np.quantile(values, np.linspace(0.0, 1.0, n_bins + 1), method="inverted_cdf")
+        edges = np.unique(quantiles).tolist()
+        return tuple(edges) if len(edges) > 2 else ()
 
     def range(self) -> tuple[float, float, float, bool]:
         """Return the median, the minimum, the maximum and whether values are missing; count the outliers."""
@@ -263,8 +292,19 @@ def lowered(text: str) -> str:
     return text.replace("\u0130", "i").lower().replace("\u03c2", "\u03c3")
 
 
-def feature_fit(decision: Decision, missing: Collection[str], max_categories: int) -> FeatureFit:
-    """Return the statistics to collect for a column."""
-    if decision.type == "category":
-        return CategoryFit(decision, missing, max_categories)
-    return {"number": NumberFit, "date": DateFit, "words": WordsFit}[decision.type](decision, missing)
+def feature_fits(
+    decisions: Iterable[Decision], missing: Collection[str], max_categories: int, numbers: NumberEncoding
+) -> dict[str, FeatureFit]:
+    """Return the statistics to collect for each column that becomes inputs."""
+    used = [decision for decision in decisions if decision.type != "drop"]
+    n_numbers = sum(decision.type == "number" for decision in used)
+    n_bins = min(N_BINS, MAX_BINS // max(1, n_numbers)) if numbers == "piecewise" else None
+    fits: dict[str, FeatureFit] = {}
+    for decision in used:
+        if decision.type == "category":
+            fits[decision.name] = CategoryFit(decision, missing, max_categories)
+        elif decision.type == "number":
+            fits[decision.name] = NumberFit(decision, missing, n_bins)
+        else:
+            fits[decision.name] = {"date": DateFit, "words": WordsFit}[decision.type](decision, missing)
+    return fits

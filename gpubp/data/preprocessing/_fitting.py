@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,13 +23,14 @@ from gpubp.data.preprocessing._decisions import (
     require_column,
 )
 from gpubp.data.preprocessing._facts import ColumnFacts
-from gpubp.data.preprocessing._features import FeatureFit, feature_fit
+from gpubp.data.preprocessing._features import FeatureFit, feature_fits
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
 from gpubp.data.preprocessing._records import (
     CategoryColumn,
     ColumnSummary,
     ColumnType,
     FeatureColumn,
+    NumberEncoding,
     Preprocessing,
 )
 from gpubp.data.preprocessing._suspicious_numbers import likely_mark
@@ -62,6 +64,7 @@ class ColumnOptions:
     max_categories: int = 100
     strict: bool = False
     exact_labels: bool = False
+    numbers: NumberEncoding = "linear"
 
     def __post_init__(self) -> None:
         for name in ("categorical", "drop", "missing"):
@@ -110,6 +113,7 @@ def fit_preprocessing(
     missing: Sequence[str] = (),
     max_categories: int = 100,
     strict: bool = False,
+    numbers: NumberEncoding = "linear",
     rows: ArrayLike | None = None,
 ) -> Preprocessing:
     """Choose the targets, the task and the type of each column, and compute the statistics that encode them.
@@ -134,6 +138,10 @@ def fit_preprocessing(
         Number of categories of a column that have an input each; the less frequent ones share inputs.
     strict : bool
         Raise where a value would be filled, left out or read as missing.
+    numbers : {"linear", "piecewise"}
+        "linear" scales numbers by their mean and standard deviation. "piecewise" scales them by their median and
+        interquartile range, keeps them within bounds, and adds inputs for up to 16 bins between quantiles, so that the
+        network can bend where the numbers do: see :mod:`gpubp.nn.encodings`.
     rows : array_like, optional
         Indices of the training rows if others are held out: all statistics and categories come from these alone.
 
@@ -159,7 +167,7 @@ def fit_preprocessing(
     array([[-1.,  0.,  1.],
            [ 1.,  1.,  0.]])
     """
-    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict)
+    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict, numbers=numbers)
     decisions = decide_table([table], options)
     training = np.zeros(table.n_rows, dtype=bool)
     training[slice(None) if rows is None else np.asarray(rows)] = True
@@ -178,6 +186,8 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
         If an option is not valid, or a target cannot be learned.
     """
     validate_task(options.task)
+    if options.numbers not in get_args(NumberEncoding):
+        raise DataError(f"numbers must be 'piecewise' or 'linear', got {options.numbers!r}")
     if options.max_categories < 1:
         raise DataError(f"max_categories must be at least 1, got {options.max_categories}")
     facts: dict[str, ColumnFacts] = {}
@@ -238,11 +248,7 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
         If no column has anything to learn from, or with ``strict`` a value is missing or unreadable.
     """
     options, target = decisions.options, decisions.target
-    fits = {
-        decision.name: feature_fit(decision, options.missing, options.max_categories)
-        for decision in decisions.features
-        if decision.type != "drop"
-    }
+    fits = feature_fits(decisions.features, options.missing, options.max_categories, options.numbers)
     training_moments = [RunningMoments() for _ in target.names]
     all_moments = [RunningMoments() for _ in target.names]
     samples = [RunningSample() for _ in target.names]

@@ -17,13 +17,18 @@ ColumnType = Literal["number", "category", "date", "words", "drop"]
 DatePart = Literal["days", "month", "weekday", "hour"]
 """A part of a date: days since 1970 are a number, the others angles, whose sine and cosine are inputs."""
 
+NumberEncoding = Literal["piecewise", "linear"]
+"""How numbers become inputs: scaled, within bounds, and by bins; or only scaled."""
+
 
 @dataclass(frozen=True)
 class NumberColumn:
     """A column of numbers, scaled to ``(value - mean) / scale``.
 
     `fill` replaces a missing value; with `indicator` a second input is 1 where the value is missing. `low` and `high`
-    are the range of the training rows.
+    are the range of the training rows. A `bound` keeps the scaled value within it, see
+    :func:`gpubp.nn.encodings.smooth_clip`; 0 is none. Between two of `edges` is a bin, with an input of its own, see
+    :func:`gpubp.nn.encodings.piecewise_linear`.
     """
 
     name: str
@@ -34,11 +39,14 @@ class NumberColumn:
     low: float = 0.0
     high: float = 0.0
     number_format: NumberFormat = PLAIN
+    bound: float = 0.0
+    edges: tuple[float, ...] = ()
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the network's inputs."""
-        return (self.name, f"{self.name}=missing") if self.indicator else (self.name,)
+        bins = (f"{self.name}>{edge!r}" for edge in self.edges[:-1])
+        return (self.name, *([f"{self.name}=missing"] if self.indicator else []), *bins)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from gpubp.data.preprocessing._values import (
 )
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
+from gpubp.nn.encodings import piecewise_linear, smooth_clip
 
 FARTHEST = 1e6
 """Scaled numbers are clipped here, so that no value of a table overflows in a network."""
@@ -318,13 +319,19 @@ def _issues(table: Table, name: str, problem: Problem, mask: NDArray[np.bool_]) 
     return [Issue(name, problem, int(mask.sum()), f"{table.describe_row(row)}{value}")]
 
 
-def _encode_numbers(column: NumberColumn | DateColumn, values: Column) -> NDArray[np.float64]:
-    """Fill and scale numbers, beside an indicator of missing values if there is one."""
+def _encode_numbers(column: NumberColumn, values: Column) -> NDArray[np.float64]:
+    """Fill and scale numbers, beside an indicator of missing values if there is one, and the inputs of bins."""
     missing = np.isnan(values)
-    filled = np.where(missing, column.fill, values)
+    filled = np.where(missing, column.fill, values)[:, None]
     with np.errstate(over="ignore"):
         scaled = np.clip((filled - column.mean) / column.scale, -FARTHEST, FARTHEST)
-    return np.stack([scaled, missing], axis=1) if column.indicator else scaled[:, None]
+        inputs = [smooth_clip(np, scaled, column.bound) if column.bound else scaled]
+        if column.indicator:
+            inputs.append(missing[:, None])
+        if column.edges:
+            edges = np.asarray(column.edges)
+            inputs.append(piecewise_linear(np, filled, edges[:-1], edges[1:]))
+    return np.concatenate(inputs, axis=1)
 
 
 def _encode_dates(column: DateColumn, seconds: Column) -> NDArray[np.float64]:

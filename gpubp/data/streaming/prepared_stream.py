@@ -13,6 +13,7 @@ from gpubp.data.metrics import RunningScores, Scores
 from gpubp.data.preprocessing import (
     ColumnOptions,
     ColumnType,
+    NumberEncoding,
     Preprocessing,
     TableDecisions,
     Task,
@@ -204,6 +205,7 @@ def prepare_stream(
     missing: Sequence[str] = (),
     max_categories: int = 100,
     strict: bool = False,
+    numbers: NumberEncoding = "piecewise",
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     seed: int = 0,
@@ -221,7 +223,8 @@ def prepare_stream(
     tables : str, path or TableSource
         A Parquet or text file, a folder of such files, or a pattern such as ``"data/*.csv"``; or the result of
         :func:`~gpubp.data.streaming.table_files.open_tables`.
-    target, task, types, categorical, drop, missing, max_categories, strict, test_fraction, validation_fraction, seed
+    target, task, types, categorical, drop, missing, max_categories, strict, numbers, test_fraction,
+    validation_fraction, seed
         See :func:`gpubp.prepare_table`.
     separator : str, optional
         Separator of the fields of text files. For other options pass the result of
@@ -277,7 +280,7 @@ def prepare_stream(
                 held_out.append(piece._replace(table=piece.table.select(row_splits == VALIDATION)))
             yield piece.table, row_splits == TRAIN
 
-    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict)
+    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict, numbers=numbers)
     try:
         decisions = decide_table((piece.table for piece in pieces()), options)
         fitted = fit_columns(decisions, training_pieces(decisions))

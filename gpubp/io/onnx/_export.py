@@ -77,15 +77,13 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
     if preprocessing is None:
         outputs = add_network(graph, network, host, graph.input("X", graph.precision, (SAMPLES, network.sizes[0])))
         graph.output(NUMBERS, outputs, graph.precision, (*host.shape[:-1], SAMPLES, n_outputs))
-    elif host.ndim == 2:
-        raise DataError(f"the model is a stack of {host.shape[0]} networks; a table needs a single network")
     else:
         target = preprocessing.target
         if isinstance(target, ClassTarget):
             add_predictions = class_of_largest(class_values(target))
         else:
             add_predictions = rescaled_numbers(target)
-        outputs = add_network(graph, network, host, add_table_inputs(graph, preprocessing))
+        outputs = _mean_outputs(graph, network, host, add_table_inputs(graph, preprocessing))
         add_predictions(graph, outputs, n_outputs)
         graph.metadata["targets"] = preprocessing.target_names
     return _finish(graph, network, about, path)
@@ -114,13 +112,18 @@ def estimator_to_onnx(
         See :func:`to_onnx`.
     """
     graph, host = _begin(network, theta, dtype)
-    outputs = add_network(graph, network, host, graph.input("X", graph.precision, (SAMPLES, network.sizes[0])))
-    if host.ndim == 2:
-        outputs = graph.node("ReduceMean", outputs, graph.integers(0), keepdims=0)
+    x = graph.input("X", graph.precision, (SAMPLES, network.sizes[0]))
+    outputs = _mean_outputs(graph, network, host, x)
     add_predictions(graph, outputs, network.sizes[-1])
     if feature_names is not None:
         graph.metadata["feature_names"] = list(feature_names)
     return _finish(graph, network, {}, path)
+
+
+def _mean_outputs(graph: Graph, network: Network, theta: np.ndarray, x: str) -> str:
+    """Add a network, or a stack whose outputs are averaged."""
+    outputs = add_network(graph, network, theta, x)
+    return graph.node("ReduceMean", outputs, graph.integers(0), keepdims=0) if theta.ndim == 2 else outputs
 
 
 def _model_parts(model: Any, theta: Any) -> tuple[Network, Any, Preprocessing | None, Mapping[str, Any]]:

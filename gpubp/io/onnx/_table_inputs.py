@@ -73,23 +73,50 @@ def _encoded(graph: Graph, column: FeatureColumn, missing: Sequence[str]) -> str
 
 
 def _scaled(graph: Graph, columns: Sequence[NumberColumn], missing_texts: Sequence[str]) -> str:
-    """Fill and scale numbers, each beside its indicator of missing values if it has one."""
+    """Fill and scale numbers, each beside its indicator of missing values if it has one, and its bins."""
     n = len(columns)
     x = graph.concatenate([column.name for column in columns])
     missing = graph.node("Or", graph.node("IsNaN", x), graph.node("IsInf", x))
     for number in map(read_number, missing_texts):
         if number is not None:  # such as -999
             missing = graph.node("Or", missing, graph.node("Equal", x, graph.constant(np.float64(number))))
-    x = graph.node("Where", missing, graph.constant([column.fill for column in columns], "fills"), x)
-    x = graph.node("Sub", x, graph.constant([column.mean for column in columns], "means"))
+    filled = graph.node("Where", missing, graph.constant([column.fill for column in columns], "fills"), x)
+    x = graph.node("Sub", filled, graph.constant([column.mean for column in columns], "means"))
     x = graph.node("Div", x, graph.constant([column.scale for column in columns], "scales"))
     x = graph.node("Clip", x, graph.constant(-FARTHEST), graph.constant(FARTHEST))
-    x = graph.cast(x, graph.precision)
-    if not any(column.indicator for column in columns):
-        return x
-    both = graph.concatenate([x, graph.cast(missing, graph.precision)])
-    order = [[place, n + place] if column.indicator else [place] for place, column in enumerate(columns)]
-    return graph.node("Gather", both, graph.integers(*(place for places in order for place in places)), axis=-1)
+    if any(column.bound for column in columns):
+        relative = graph.node("Div", x, graph.constant([column.bound or np.inf for column in columns], "bounds"))
+        square = graph.node("Mul", relative, relative)
+        x = graph.node("Div", x, graph.node("Sqrt", graph.node("Add", square, graph.constant(1.0))))
+    parts = [graph.cast(x, graph.precision)]
+    places = [[place] for place in range(n)]  # of the inputs of each column
+    if any(column.indicator for column in columns):
+        parts.append(graph.cast(missing, graph.precision))
+        for place, column in enumerate(columns):
+            places[place] += [n + place] * column.indicator
+    if any(column.edges for column in columns):
+        first = len(parts) * n
+        parts.append(graph.cast(_binned(graph, columns, filled), graph.precision))
+        for place, column in enumerate(columns):
+            n_bins = max(0, len(column.edges) - 1)
+            places[place] += range(first, first + n_bins)
+            first += n_bins
+    if len(parts) == 1:
+        return parts[0]
+    return graph.node(
+        "Gather", graph.concatenate(parts), graph.integers(*(place for of_one in places for place in of_one)), axis=-1
+    )
+
+
+def _binned(graph: Graph, columns: Sequence[NumberColumn], x: str) -> str:
+    """Encode numbers by the bins of their columns: see :func:`gpubp.nn.encodings.piecewise_linear`."""
+    column_of_bin = [place for place, column in enumerate(columns) for _ in column.edges[1:]]
+    lows = [edge for column in columns for edge in column.edges[:-1]]
+    highs = [edge for column in columns for edge in column.edges[1:]]
+    x = graph.node("Gather", x, graph.integers(*column_of_bin), axis=-1)
+    x = graph.node("Sub", x, graph.constant(lows, "lows"))
+    x = graph.node("Div", x, graph.constant(np.subtract(highs, lows), "widths"))
+    return graph.node("Clip", x, graph.constant(0.0), graph.constant(1.0))
 
 
 def _one_hot(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str]) -> str:
