@@ -30,8 +30,8 @@ def smooth_clip(xp: Namespace, x: Array, bound: Array) -> Array:
 def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Array:
     r"""Encode a number by bins: 0 below a bin, 1 above it, and in it the part that lies below the number.
 
-    The inputs are :math:`\min(\max((x - l_k) / (h_k - l_k), 0), 1)` (Gorishniy et al. 2022). A network that is linear
-    in them is piecewise linear in the number, with a slope of its own in each bin, and constant outside all bins.
+    The inputs are :math:`(\min(\max(x, l_k), h_k) - l_k) / (h_k - l_k)` (Gorishniy et al. 2022). A network that is
+    linear in them is piecewise linear in the number, with a slope of its own in each bin, and constant outside all.
 
     Parameters
     ----------
@@ -51,4 +51,4 @@ def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Arra
     >>> piecewise_linear(np, np.array([[-5.0], [0.5], [5.5], [99.0]]), edges[:-1], edges[1:]).tolist()
     [[0.0, 0.0], [0.5, 0.0], [1.0, 0.5], [1.0, 1.0]]
     """
-    return xp.clip((x - lows) / (highs - lows), 0.0, 1.0)
+    return (xp.clip(x, lows, highs) - lows) / (highs - lows)

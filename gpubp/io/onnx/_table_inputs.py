@@ -114,9 +114,9 @@ def _binned(graph: Graph, columns: Sequence[NumberColumn], x: str) -> str:
     lows = [edge for column in columns for edge in column.edges[:-1]]
     highs = [edge for column in columns for edge in column.edges[1:]]
     x = graph.node("Gather", x, graph.integers(*column_of_bin), axis=-1)
-    x = graph.node("Sub", x, graph.constant(lows, "lows"))
-    x = graph.node("Div", x, graph.constant(np.subtract(highs, lows), "widths"))
-    return graph.node("Clip", x, graph.constant(0.0), graph.constant(1.0))
+    low = graph.constant(lows, "lows")
+    x = graph.node("Min", graph.node("Max", x, low), graph.constant(highs, "highs"))
+    return graph.node("Div", graph.node("Sub", x, low), graph.constant(np.subtract(highs, lows), "widths"))
 
 
 def _one_hot(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str]) -> str:

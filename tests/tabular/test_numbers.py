@@ -1,0 +1,196 @@
+"""Numbers encoded by bins, and several networks trained at once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gpubp import load_model, predict, save_model, to_onnx, train
+from gpubp.data import apply
+from gpubp.data.preprocessing import NumberColumn, from_json, preprocessing_of, to_json
+from gpubp.data.streaming.prepared_stream import prepare_stream
+from gpubp.errors import DataError, ModelFileError
+from gpubp.nn.network import Network
+from gpubp.tabular import fit_table, predict_table, prepare_table
+from gpubp.training.checkpoints import Checkpoints
+
+
+def table(n=300, seed=0):
+    rng = np.random.default_rng(seed)
+    hour, size = rng.integers(0, 24, n), rng.lognormal(size=n)
+    flag = rng.integers(0, 2, n)
+    size[::9] = np.nan
+    y = np.where((hour > 6) & (hour < 10), 5.0, 0.0) + np.nan_to_num(size) ** 0.5 + 0.1 * rng.normal(size=n)
+    return {"hour": hour, "size": size, "flag": flag, "y": y}
+
+
+@pytest.fixture(scope="module")
+def prepared():
+    return prepare_table(table(), target="y")
+
+
+def columns_of(prepared):
+    return {column.name: column for column in prepared.preprocessing.columns}
+
+
+# --- bins ---
+
+
+def test_bins_lie_between_quantiles_of_the_training_rows(prepared):
+    hour, size = columns_of(prepared)["hour"], columns_of(prepared)["size"]
+    values = table()["hour"][prepared.parts["train"]]
+    assert set(hour.edges) <= set(values.tolist())
+    assert (hour.edges[0], hour.edges[-1]) == (values.min(), values.max())
+    assert len(size.edges) == 17
+    assert hour.mean == np.median(values)
+    assert hour.scale == np.subtract(*np.quantile(values, [0.75, 0.25]))
+    assert len(prepared.preprocessing.feature_names) == len(set(prepared.preprocessing.feature_names))
+
+
+def test_two_values_have_no_bins():
+    flag = np.tile([0.5, 1.5], 50)
+    prepared = prepare_table({"flag": flag, "y": np.arange(100.0) + flag}, target="y", types={"flag": "number"})
+    assert prepared.preprocessing.feature_names == ("flag",)
+
+
+def test_few_rows_have_few_bins_and_wide_tables_too():
+    rng = np.random.default_rng(0)
+    few = prepare_table({"a": rng.normal(size=30), "y": rng.normal(size=30)}, target="y")
+    assert len(columns_of(few)["a"].edges) - 1 <= 30 // 8
+    wide = prepare_table({f"c{i}": rng.normal(size=60) for i in range(1200)} | {"y": rng.normal(size=60)}, target="y")
+    assert wide.n_inputs == 1200
+
+
+def test_linear_numbers_are_only_scaled():
+    prepared = prepare_table(table(), target="y", numbers="linear")
+    assert prepared.preprocessing.feature_names[:3] == ("hour", "size", "size=missing")
+    hours = table()["hour"][prepared.parts["train"]]
+    np.testing.assert_allclose(prepared.X[:, 0], (table()["hour"] - hours.mean()) / hours.std())
+    with pytest.raises(DataError, match="numbers must be 'piecewise' or 'linear', got 'cubic'"):
+        prepare_table(table(), target="y", numbers="cubic")
+
+
+@pytest.mark.parametrize("far", [1e3, 1e9, -1e9, 1e300])
+def test_predictions_are_bounded_however_far_a_number_lies(prepared, far):
+    model = fit_table(prepared, epochs=20, device="cpu").model
+    nearby = predict_table(model, {"hour": [12], "size": [1.0], "flag": [0]}, device="cpu")["y"]
+    away = predict_table(model, {"hour": [12], "size": [far], "flag": [0]}, device="cpu")["y"]
+    farther = predict_table(model, {"hour": [12], "size": [far * 1e3], "flag": [0]}, device="cpu")["y"]
+    assert np.abs(away - nearby) < 100
+    np.testing.assert_allclose(away, farther, rtol=1e-4, atol=1e-4)
+
+
+def test_a_step_is_learned_that_scaled_numbers_do_not_show(prepared):
+    linear = prepare_table(table(), target="y", numbers="linear")
+    scores = [fit_table(p, epochs=60, device="cpu").scores["test"]["rmse"] for p in (prepared, linear)]
+    assert scores[0] < 0.8 * scores[1]
+
+
+def test_json_keeps_bins_and_refuses_forged_ones(prepared):
+    assert from_json(to_json(prepared.preprocessing)) == prepared.preprocessing
+    for changed in ({"edges": (1.0,)}, {"edges": (2.0, 1.0, 3.0)}, {"edges": (-1.7e308, 1.7e308)}, {"bound": -1.0}):
+        columns = tuple(
+            replace(column, **changed) if column.name == "size" else column for column in prepared.preprocessing.columns
+        )
+        with pytest.raises(ModelFileError, match="malformed"):
+            from_json(to_json(replace(prepared.preprocessing, columns=columns)))
+
+
+def test_a_stream_has_the_same_bins(tmp_path):
+    path = tmp_path / "t.csv"
+    columns = table(n=400)
+    np.savetxt(path, np.stack([*columns.values()], axis=1), delimiter=",", header=",".join(columns), comments="")
+    streamed = prepare_stream(path, target="y", test_fraction=0.0, validation_fraction=0.0)
+    whole = prepare_table(str(path), target="y", test_fraction=0.0, validation_fraction=0.0)
+    for mine, other in zip(streamed.preprocessing.columns, whole.preprocessing.columns, strict=True):
+        if isinstance(mine, NumberColumn):
+            np.testing.assert_allclose(mine.edges, other.edges)
+            np.testing.assert_allclose([mine.mean, mine.scale], [other.mean, other.scale])
+
+
+# --- several networks ---
+
+
+@pytest.fixture(scope="module")
+def several(prepared):
+    return fit_table(prepared, epochs=15, device="cpu", n_networks=3)
+
+
+def test_outputs_are_averaged(several, prepared):
+    model = several.model
+    assert model.theta.shape[0] == 3
+    X = apply(preprocessing_of(model), prepared.table)
+    alone = [predict(model.network, theta, X, device="cpu")[:, 0] for theta in model.theta]
+    target = preprocessing_of(model).target
+    expected = np.mean(alone, axis=0) * target.scales[0] + target.means[0]
+    np.testing.assert_allclose(predict_table(model, prepared.table, device="cpu")["y"], expected, rtol=1e-5, atol=1e-5)
+    assert np.std(alone, axis=0).mean() > 0.001
+
+
+def test_several_are_saved_loaded_and_exported(several, prepared, tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    model = several.model
+    save_model(tmp_path / "m.safetensors", model.network, model.theta, preprocessing=model.preprocessing)
+    loaded = load_model(tmp_path / "m.safetensors")
+    expected = predict_table(model, prepared.table, device="cpu")["y"]
+    np.testing.assert_array_equal(predict_table(loaded, prepared.table, device="cpu")["y"], expected)
+    to_onnx(loaded, path=tmp_path / "m.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"))
+    data, inputs = table(), {}
+    for each in session.get_inputs():
+        values = np.asarray(data[each.name], float)[:, None]
+        inputs[each.name] = values if "double" in each.type else values.astype(int).astype(str).astype(object)
+    outputs = dict(zip([each.name for each in session.get_outputs()], session.run(None, inputs), strict=True))
+    found = next(value for value in outputs.values() if np.ndim(value) and len(value) == len(expected))
+    np.testing.assert_allclose(np.asarray(found).ravel(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_of_several_is_the_single_one(prepared):
+    one = fit_table(prepared, epochs=3, patience=None, refit=False, device="cpu").model.theta
+    three = fit_table(prepared, epochs=3, patience=None, refit=False, device="cpu", n_networks=3).model.theta
+    np.testing.assert_allclose(three[0], one, rtol=1e-4, atol=1e-5)
+    with pytest.raises(DataError, match="n_networks must be a whole number of at least 1, got 0"):
+        fit_table(prepared, n_networks=0)
+
+
+# --- patience and scoring of a stack ---
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+TARGETS = np.sin(X.sum(axis=1, keepdims=True))
+HELD_OUT = X[40:], TARGETS[40:]
+NETWORK = Network((3, 8, 1), activation="tanh")
+
+
+def fit_stack(**options):
+    options = {"epochs": 60, "seed": [0, 1, 2], "validation_data": HELD_OUT, "batch_size": 8, "device": "cpu"} | options
+    return train(NETWORK, X[:40], TARGETS[:40], **options)
+
+
+def test_a_stack_stops_by_the_mean_of_its_validation_losses():
+    fit = fit_stack(patience=3, tolerance=0.02)
+    means = np.mean(fit.history.validation_loss, axis=1)
+    assert fit.stop_reason == "patience"
+    assert fit.best_epoch == 1 + np.argmin(means)
+    losses = [np.mean((predict(NETWORK, theta, HELD_OUT[0], device="cpu") - HELD_OUT[1]) ** 2) for theta in fit.theta]
+    np.testing.assert_allclose(0.5 * np.mean(losses), means.min(), rtol=1e-6)
+
+
+def test_a_stack_has_one_score():
+    shapes = []
+
+    def scoring(targets, outputs):
+        shapes.append((targets.shape, outputs.shape))
+        return -float(np.mean((outputs.mean(axis=0) - targets) ** 2))
+
+    fit = fit_stack(scoring=scoring, patience=5)
+    assert set(shapes) == {((20, 1), (3, 20, 1))}
+    assert fit.best_epoch == 1 + np.argmax(fit.history.validation_score)
+
+
+def test_a_stack_with_patience_resumes(tmp_path):
+    whole = fit_stack(patience=50)
+    fit_stack(patience=50, epochs=25, checkpoint=Checkpoints(tmp_path))
+    resumed = fit_stack(patience=50, checkpoint=Checkpoints(tmp_path), resume=True)
+    np.testing.assert_array_equal(resumed.theta, whole.theta)
+    assert resumed.best_epoch == whole.best_epoch
