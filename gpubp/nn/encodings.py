@@ -1,30 +1,9 @@
-r"""Encodings of numbers as inputs, which let a network bend where the numbers do, and keep it bounded elsewhere.
+"""Encodings of numbers as inputs, which let a network bend where the numbers do.
 
 They are fitted outside of the network: their statistics are constants (see :mod:`gpubp.data.preprocessing`).
 """
 
 from gpubp._typing import Array, Namespace
-
-
-def smooth_clip(xp: Namespace, x: Array, bound: Array) -> Array:
-    r"""Keep numbers within bounds, without a kink: :math:`x / \sqrt{1 + (x / b)^2}` (Holzmüller et al. 2024).
-
-    Numbers much smaller than ``bound`` hardly change; those much larger approach it. An infinite bound changes nothing.
-
-    Parameters
-    ----------
-    xp : namespace
-    x : array
-    bound : array, broadcast to x
-        Above 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> smooth_clip(np, np.array([0.03, 4.0, -1e6]), np.array(3.0)).round(3).tolist()
-    [0.03, 2.4, -3.0]
-    """
-    return x / xp.sqrt(1.0 + (x / bound) ** 2)
 
 
 def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Array:

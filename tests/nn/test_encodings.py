@@ -8,19 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gpubp.backends.backend import to_backend, to_numpy
-from gpubp.nn.encodings import piecewise_linear, smooth_clip
+from gpubp.nn.encodings import piecewise_linear
 
 NUMBERS = hnp.arrays(np.float64, st.integers(1, 20), elements=st.floats(-1e6, 1e6))
 EDGES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9, unique=True).map(sorted)
-
-
-@given(NUMBERS, st.floats(0.5, 10.0))
-def test_smooth_clip_stays_within_bounds_and_keeps_the_order(x, bound):
-    y = smooth_clip(np, np.sort(x), np.asarray(bound))
-    assert np.all(np.abs(y) <= bound * (1 + 1e-12))
-    assert np.all(np.diff(y) >= -1e-12)
-    small = np.abs(np.sort(x)) < 1e-3 * bound
-    np.testing.assert_allclose(y[small], np.sort(x)[small], rtol=1e-6)
 
 
 @given(NUMBERS, EDGES)
@@ -38,5 +29,3 @@ def test_on_every_backend(backend_case, dtype):
         xp, on_backend(x), on_backend(np.asarray([-1.0, 1.0])), on_backend(np.asarray([1.0, 5.0]))
     )
     np.testing.assert_allclose(to_numpy(encoded), [[0, 0], [0.625, 0], [1, 1]], rtol=1e-6)
-    clipped = smooth_clip(xp, on_backend(x), on_backend(np.asarray(3.0)))
-    np.testing.assert_allclose(to_numpy(clipped), x / np.sqrt(1 + x**2 / 9), rtol=1e-6)

@@ -20,7 +20,6 @@ from gpubp.cli.train.options import (
     parse_batch_size,
     parse_hidden_layer_sizes,
 )
-from gpubp.data.preprocessing import NumberEncoding
 from gpubp.data.readers import read_table_with, stem
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.prepared_stream import PreparedStream, prepare_stream
@@ -167,7 +166,7 @@ def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | P
     names = tables.names if tables else tuple(table.columns) if table else ()
     preparation: dict[str, Any] = {
         **options.of_columns(names),
-        "numbers": cast(NumberEncoding, options.numbers),
+        "numbers": options.numbers,
         "test_fraction": options.test_fraction,
         "validation_fraction": options.validation_fraction,
         "seed": options.seed,

@@ -29,6 +29,7 @@ from gpubp.data.preprocessing._fitting import (
 )
 from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
 from gpubp.data.preprocessing._records import (
+    FARTHEST,
     CategoryColumn,
     ClassTarget,
     ColumnSummary,
@@ -43,7 +44,6 @@ from gpubp.data.preprocessing._records import (
 )
 from gpubp.data.preprocessing._targets import Task
 from gpubp.data.preprocessing._transform import (
-    FARTHEST,
     Encoded,
     Issue,
     apply,

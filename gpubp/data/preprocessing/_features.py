@@ -13,6 +13,7 @@ from gpubp.data._dates import date_parts
 from gpubp.data._running_statistics import RunningMoments, RunningSample
 from gpubp.data.preprocessing._decisions import Decision
 from gpubp.data.preprocessing._records import (
+    FARTHEST,
     CategoryColumn,
     DateColumn,
     DatePart,
@@ -54,8 +55,8 @@ ROWS_OF_A_BIN = 8
 MAX_BINS = 2048
 """Bins of all columns of numbers together."""
 
-BOUND = 3.0
-"""Scaled numbers approach this (Holzmüller et al. 2024)."""
+REACH = 1.5
+"""How far beyond the training rows a number still counts, as a multiple of its largest distance from the mean there."""
 
 _WORD = re.compile(r"\w+")
 _FAR = 3.0  # times the interquartile range
@@ -130,14 +131,15 @@ class NumberFit(FeatureFit):
         fill, low, high, indicator = self.range()
         self.likely_missing = likely_mark(self.sample.values)
         mean, scale = self.moments.mean_and_scale(self.name)
-        bound, edges = 0.0, ()
-        if self.n_bins is not None:
-            lower, mean, upper = np.quantile(self.sample.values, [0.25, 0.5, 0.75]).tolist()
-            scale = upper - lower or (high - low) / 2 or 1.0
-            bound, edges = BOUND, self._edges()
-        return NumberColumn(
-            self.name, mean, scale, fill, indicator, low, high, self.decision.number_format, bound, edges
-        )
+        bound = self.bound(self.moments, mean, scale)
+        number_format = self.decision.number_format
+        return NumberColumn(self.name, mean, scale, fill, indicator, low, high, number_format, bound, self._edges())
+
+    def bound(self, moments: RunningMoments, mean: float, scale: float) -> float:
+        """Return the bound of scaled numbers: some way beyond those of the training rows."""
+        if self.n_bins is None:
+            return FARTHEST
+        return min(FARTHEST, REACH * max(moments.maximum - mean, mean - moments.minimum) / scale or 1.0)
 
     def _edges(self) -> tuple[float, ...]:
         """Return the edges of the bins: quantiles that differ, if they make at least two bins."""
@@ -167,8 +169,8 @@ class NumberFit(FeatureFit):
 class DateFit(NumberFit):
     """Moments of days since 1970, and which other parts of the dates vary."""
 
-    def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
-        super().__init__(decision, missing)
+    def __init__(self, decision: Decision, missing: Collection[str] = (), n_bins: int | None = None) -> None:
+        super().__init__(decision, missing, n_bins)
         self.days = RunningMoments()
         self.first: dict[str, float] = {}
         self.varying: set[str] = set()
@@ -197,7 +199,8 @@ class DateFit(NumberFit):
         mean, scale = self.days.mean_and_scale(self.name)
         kind: Literal["datetime", "datetime_utc"]
         kind = "datetime_utc" if self.decision.kind == "datetime_utc" else "datetime"
-        return DateColumn(self.name, kind, parts, mean, scale, fill, indicator, low, high, self.decision.date_format)
+        bound, date_format = self.bound(self.days, mean, scale), self.decision.date_format
+        return DateColumn(self.name, kind, parts, mean, scale, fill, indicator, low, high, date_format, bound)
 
 
 class CategoryFit(FeatureFit):
@@ -303,8 +306,8 @@ def feature_fits(
     for decision in used:
         if decision.type == "category":
             fits[decision.name] = CategoryFit(decision, missing, max_categories)
-        elif decision.type == "number":
-            fits[decision.name] = NumberFit(decision, missing, n_bins)
+        elif decision.type == "words":
+            fits[decision.name] = WordsFit(decision, missing)
         else:
-            fits[decision.name] = {"date": DateFit, "words": WordsFit}[decision.type](decision, missing)
+            fits[decision.name] = (NumberFit if decision.type == "number" else DateFit)(decision, missing, n_bins)
     return fits

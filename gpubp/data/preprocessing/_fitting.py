@@ -139,9 +139,9 @@ def fit_preprocessing(
     strict : bool
         Raise where a value would be filled, left out or read as missing.
     numbers : {"linear", "piecewise"}
-        "linear" scales numbers by their mean and standard deviation. "piecewise" scales them by their median and
-        interquartile range, keeps them within bounds, and adds inputs for up to 16 bins between quantiles, so that the
-        network can bend where the numbers do: see :mod:`gpubp.nn.encodings`.
+        "linear" scales numbers by their mean and standard deviation. "piecewise" also adds inputs for up to 16 bins
+        between quantiles, so that the network can bend where the numbers do (see :mod:`gpubp.nn.encodings`), and keeps
+        numbers within bounds beyond the range of the training rows.
     rows : array_like, optional
         Indices of the training rows if others are held out: all statistics and categories come from these alone.
 

@@ -15,6 +15,7 @@ from gpubp.data._quantities import NumberFormat
 from gpubp.data._text_values import DESCRIPTIONS, FORMS
 from gpubp.data.preprocessing._features import words_of
 from gpubp.data.preprocessing._records import (
+    FARTHEST,
     CategoryColumn,
     FeatureColumn,
     NumberColumn,
@@ -154,9 +155,9 @@ def _check_column(column: FeatureColumn) -> None:
         _check(all(words_of(word) == {word} for word in words), f"words of {name!r} in lower case", words)
     else:
         _check(column.scale > 0, f"a scale of {name!r} above 0", column.scale)
+        _check(0 < column.bound <= FARTHEST, f"a bound of {name!r} above 0 and at most {FARTHEST:g}", column.bound)
         if isinstance(column, NumberColumn):
             _check_number_format(column.number_format)
-            _check(column.bound >= 0, f"a bound of {name!r} of at least 0", column.bound)
             with np.errstate(over="ignore"):
                 widths = np.diff(column.edges)
             are_bins = len(column.edges) != 1 and bool(np.all((widths > 0) & np.isfinite(widths)))

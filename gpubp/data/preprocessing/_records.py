@@ -20,15 +20,17 @@ DatePart = Literal["days", "month", "weekday", "hour"]
 NumberEncoding = Literal["piecewise", "linear"]
 """How numbers become inputs: scaled, within bounds, and by bins; or only scaled."""
 
+FARTHEST = 1e6
+"""The largest bound of scaled numbers, so that no value of a table overflows in a network."""
+
 
 @dataclass(frozen=True)
 class NumberColumn:
     """A column of numbers, scaled to ``(value - mean) / scale``.
 
     `fill` replaces a missing value; with `indicator` a second input is 1 where the value is missing. `low` and `high`
-    are the range of the training rows. A `bound` keeps the scaled value within it, see
-    :func:`gpubp.nn.encodings.smooth_clip`; 0 is none. Between two of `edges` is a bin, with an input of its own, see
-    :func:`gpubp.nn.encodings.piecewise_linear`.
+    are the range of the training rows. The scaled value is kept between ``-bound`` and ``bound``. Between two of
+    `edges` is a bin, which has an input: see :func:`gpubp.nn.encodings.piecewise_linear`.
     """
 
     name: str
@@ -39,7 +41,7 @@ class NumberColumn:
     low: float = 0.0
     high: float = 0.0
     number_format: NumberFormat = PLAIN
-    bound: float = 0.0
+    bound: float = FARTHEST
     edges: tuple[float, ...] = ()
 
     @property
@@ -84,7 +86,7 @@ class DateColumn:
     """A column of dates: days since 1970, scaled to ``(days - mean) / scale``, and the sine and cosine of its cycles.
 
     `parts` are those that vary in training. Times without a date are those of January 1, 1970. `fill` is the date that
-    replaces a missing one, in seconds since 1970.
+    replaces a missing one, in seconds since 1970. The scaled days are kept between ``-bound`` and ``bound``.
     """
 
     name: str
@@ -97,6 +99,7 @@ class DateColumn:
     low: float = 0.0
     high: float = 0.0
     date_format: str = ISO
+    bound: float = FARTHEST
 
     @property
     def is_time(self) -> bool:

@@ -29,10 +29,7 @@ from gpubp.data.preprocessing._values import (
 )
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
-from gpubp.nn.encodings import piecewise_linear, smooth_clip
-
-FARTHEST = 1e6
-"""Scaled numbers are clipped here, so that no value of a table overflows in a network."""
+from gpubp.nn.encodings import piecewise_linear
 
 
 class Encoded(NamedTuple):
@@ -324,13 +321,12 @@ def _encode_numbers(column: NumberColumn, values: Column) -> NDArray[np.float64]
     missing = np.isnan(values)
     filled = np.where(missing, column.fill, values)[:, None]
     with np.errstate(over="ignore"):
-        scaled = np.clip((filled - column.mean) / column.scale, -FARTHEST, FARTHEST)
-        inputs = [smooth_clip(np, scaled, column.bound) if column.bound else scaled]
-        if column.indicator:
-            inputs.append(missing[:, None])
-        if column.edges:
-            edges = np.asarray(column.edges)
-            inputs.append(piecewise_linear(np, filled, edges[:-1], edges[1:]))
+        inputs = [np.clip((filled - column.mean) / column.scale, -column.bound, column.bound)]
+    if column.indicator:
+        inputs.append(missing[:, None])
+    if column.edges:
+        edges = np.asarray(column.edges)
+        inputs.append(piecewise_linear(np, filled, edges[:-1], edges[1:]))
     return np.concatenate(inputs, axis=1)
 
 
@@ -340,7 +336,7 @@ def _encode_dates(column: DateColumn, seconds: Column) -> NDArray[np.float64]:
     inputs = []
     for part in column.parts:
         if part == "days":
-            inputs.append(np.clip((parts[part] - column.mean) / column.scale, -FARTHEST, FARTHEST))
+            inputs.append(np.clip((parts[part] - column.mean) / column.scale, -column.bound, column.bound))
         else:
             inputs += [np.sin(parts[part]), np.cos(parts[part])]
     if column.indicator:

@@ -5,7 +5,7 @@ All numbers are float64, in which whole numbers of this size are exact.
 
 import math
 
-from gpubp.data.preprocessing import FARTHEST, DateColumn
+from gpubp.data.preprocessing import DateColumn
 from gpubp.io.onnx._graph import Graph
 
 _FIRST, _LAST = -62135596800.0, 253402300800.0
@@ -57,7 +57,7 @@ def add_date_parts(graph: Graph, column: DateColumn) -> str:
     for part in column.parts:
         if part == "days":
             scaled = divided(add(days, -column.mean), column.scale)
-            inputs.append(graph.node("Clip", scaled, constant(-FARTHEST), constant(FARTHEST)))
+            inputs.append(graph.node("Clip", scaled, constant(-column.bound), constant(column.bound)))
             continue
         if part == "month":
             angle = divided(times(month(day), 2.0 * math.pi), 12)

@@ -13,7 +13,6 @@ from itertools import groupby
 import numpy as np
 
 from gpubp.data.preprocessing import (
-    FARTHEST,
     CategoryColumn,
     DateColumn,
     FeatureColumn,
@@ -83,11 +82,8 @@ def _scaled(graph: Graph, columns: Sequence[NumberColumn], missing_texts: Sequen
     filled = graph.node("Where", missing, graph.constant([column.fill for column in columns], "fills"), x)
     x = graph.node("Sub", filled, graph.constant([column.mean for column in columns], "means"))
     x = graph.node("Div", x, graph.constant([column.scale for column in columns], "scales"))
-    x = graph.node("Clip", x, graph.constant(-FARTHEST), graph.constant(FARTHEST))
-    if any(column.bound for column in columns):
-        relative = graph.node("Div", x, graph.constant([column.bound or np.inf for column in columns], "bounds"))
-        square = graph.node("Mul", relative, relative)
-        x = graph.node("Div", x, graph.node("Sqrt", graph.node("Add", square, graph.constant(1.0))))
+    bounds = np.asarray([column.bound for column in columns])
+    x = graph.node("Min", graph.node("Max", x, graph.constant(-bounds, "bounds")), graph.constant(bounds, "bounds"))
     parts = [graph.cast(x, graph.precision)]
     places = [[place] for place in range(n)]  # of the inputs of each column
     if any(column.indicator for column in columns):
