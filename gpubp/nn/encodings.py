@@ -7,15 +7,18 @@ from gpubp._typing import Array, Namespace
 
 
 def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Array:
-    r"""Encode a number by bins: 0 below a bin, 1 above it, and in it the part that lies below the number.
+    r"""Encode a number by bins: how much of each bin lies below it, from 0 to 1 (Gorishniy et al. 2022).
 
-    The inputs are :math:`(\min(\max(x, l_k), h_k) - l_k) / (h_k - l_k)` (Gorishniy et al. 2022). A network that is
-    linear in them is piecewise linear in the number, with a slope of its own in each bin, and constant outside all.
+    A network that is linear in these inputs is piecewise linear in the number, with a slope of its own in each bin, and
+    constant outside all. They are moved to -1/2 and 1/2, and divided by :math:`\sqrt n`, so that many bins do not weigh
+    more than the number itself:
+
+    .. math:: \frac{1}{\sqrt n} \left( \frac{\min(\max(x, l_k), h_k) - l_k}{h_k - l_k} - \frac12 \right)
 
     Parameters
     ----------
     xp : namespace
-    x : array of shape (..., 1) or (..., n)
+    x : array of shape (..., 1)
     lows, highs : arrays of shape (n,)
         The ends of each bin, ``lows < highs``.
 
@@ -26,8 +29,9 @@ def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Arra
     Examples
     --------
     >>> import numpy as np
-    >>> edges = np.array([0.0, 1.0, 10.0])
-    >>> piecewise_linear(np, np.array([[-5.0], [0.5], [5.5], [99.0]]), edges[:-1], edges[1:]).tolist()
-    [[0.0, 0.0], [0.5, 0.0], [1.0, 0.5], [1.0, 1.0]]
+    >>> edges = np.array([0.0, 1.0, 2.0, 4.0, 8.0])
+    >>> piecewise_linear(np, np.array([[-5.0], [0.5], [6.0]]), edges[:-1], edges[1:]).tolist()
+    [[-0.25, -0.25, -0.25, -0.25], [0.0, -0.25, -0.25, -0.25], [0.25, 0.25, 0.25, 0.0]]
     """
-    return (xp.clip(x, lows, highs) - lows) / (highs - lows)
+    below = (xp.clip(x, lows, highs) - lows) / (highs - lows)
+    return (below - 0.5) / lows.shape[0] ** 0.5

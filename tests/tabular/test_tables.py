@@ -76,7 +76,7 @@ def test_a_class_with_one_row_is_accepted():
 
 def test_scales_come_only_from_the_training_rows():
     table = table_from_mapping(line())
-    prepared = prepare_table(table)
+    prepared = prepare_table(table, numbers="linear")
     training = table.columns["x"][prepared.parts["train"]]
     column = prepared.preprocessing.columns[0]
     assert column.mean == pytest.approx(training.mean(), rel=1e-12)
@@ -130,7 +130,7 @@ def test_one_row_is_too_few():
 
 
 def test_classes_make_softmax_outputs_for_every_loss():
-    prepared = prepare_table(shop())
+    prepared = prepare_table(shop(), numbers="linear")
     assert prepared.task == "classification"
     network = network_for(prepared, hidden_layer_sizes=(5, 4), activation="tanh")
     assert network == Network((7, 5, 4, 2), activation="tanh", loss="cross_entropy")
@@ -167,7 +167,7 @@ def test_the_options_reach_the_training():
     result = fit_table(
         line(), hidden_layer_sizes=(4,), activation="logistic", loss="huber", patience=None, **options, **CPU
     )
-    network = Network((1, 4, 1), activation="logistic", loss="huber")
+    network = Network((prepared.n_inputs, 4, 1), activation="logistic", loss="huber")
     rows = prepared.parts["train"]
     expected = train(network, prepared.X[rows], prepared.targets[rows], **options, **CPU)
     np.testing.assert_array_equal(result.model.theta, expected.theta)
@@ -183,7 +183,7 @@ def test_an_automatic_batch_grows_with_the_rows(n, expected):
 
 
 def test_a_method_of_second_order_takes_full_batches():
-    result = fit_table(line(), optimizer=lbfgs(), hidden_layer_sizes=(), l2=0.0, **CPU)
+    result = fit_table(line(), numbers="linear", optimizer=lbfgs(), hidden_layer_sizes=(), l2=0.0, **CPU)
     assert result.model.about["training"]["batch_size"] == "auto"
     assert result.scores["test"]["r2"] > 0.999
 
@@ -284,7 +284,7 @@ def test_columns_of_every_kind_are_learned():
 
 
 def test_numbers_are_predicted_in_the_units_of_the_target():
-    result = fit_table(line(), optimizer=lbfgs(), hidden_layer_sizes=(), l2=0.0, **CPU)
+    result = fit_table(line(), numbers="linear", optimizer=lbfgs(), hidden_layer_sizes=(), l2=0.0, **CPU)
     assert predict_table(result.model, {"x": [1.0, -2.0]}, **CPU)["y"] == pytest.approx([7000.0, 1000.0], rel=1e-3)
     assert result.scores["test"]["rmse"] < 10.0
 
@@ -338,7 +338,7 @@ def test_counts_are_not_centred_for_the_poisson_loss():
     random = np.random.default_rng(0)
     x = random.normal(size=300)
     table = {"x": x, "y": random.poisson(np.exp(1.0 + x)) * 10.0}
-    result = fit_table(table, loss="poisson", task="regression", l2=0.0, **CPU)
+    result = fit_table(table, numbers="linear", loss="poisson", task="regression", l2=0.0, **CPU)
     predictions = predict_table(result.model, table, **CPU)["y"]
     assert predictions.min() > 0
     assert predictions.mean() == pytest.approx(table["y"].mean(), rel=0.1)
@@ -455,13 +455,6 @@ def test_a_fit_is_not_a_model():
     fit = fit_table("iris", epochs=1, **CPU)
     with pytest.raises(DataError, match="or load_model, got TableFit"):
         predict_table(fit, "iris", **CPU)
-
-
-def test_a_stack_of_networks_predicts_no_table():
-    model = fit_table("iris", epochs=1, **CPU).model
-    stack = Model(model.network, np.stack([model.theta, model.theta]), model.preprocessing)
-    with pytest.raises(DataError, match="stack of 2"):
-        predict_table(stack, "iris")
 
 
 def test_a_prepared_table_is_not_changed():

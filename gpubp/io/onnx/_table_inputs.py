@@ -112,7 +112,9 @@ def _binned(graph: Graph, columns: Sequence[NumberColumn], x: str) -> str:
     x = graph.node("Gather", x, graph.integers(*column_of_bin), axis=-1)
     low = graph.constant(lows, "lows")
     x = graph.node("Min", graph.node("Max", x, low), graph.constant(highs, "highs"))
-    return graph.node("Div", graph.node("Sub", x, low), graph.constant(np.subtract(highs, lows), "widths"))
+    x = graph.node("Div", graph.node("Sub", x, low), graph.constant(np.subtract(highs, lows), "widths"))
+    roots = [(len(column.edges) - 1) ** 0.5 for column in columns for _ in column.edges[1:]]
+    return graph.node("Div", graph.node("Sub", x, graph.constant(0.5)), graph.constant(roots, "roots"))
 
 
 def _one_hot(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str]) -> str:
