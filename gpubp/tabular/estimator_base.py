@@ -118,6 +118,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             missing=self.missing,
             max_categories=self.max_categories,
             strict=self.strict,
+            numbers=self.numbers,
             test_fraction=0.0,
             validation_fraction=self.validation_fraction,
             group=self.group,
@@ -144,6 +145,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             matmul_precision=self.matmul_precision,
             callbacks=() if self.callbacks is None else self.callbacks,
             refit=self.refit,
+            n_networks=self.n_networks,
         )
         if result.fit.best_epoch == 0 and result.fit.stop_reason == "diverged":
             raise DataError("the weights became infinite or NaN in the first epoch; choose a smaller learning_rate")

@@ -2,7 +2,7 @@
 
 import json
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_args
 
 from sklearn.utils._param_validation import (
     Interval,
@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import (
 )
 
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
+from gpubp.data.preprocessing import NumberEncoding
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
@@ -35,6 +36,8 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "missing": [str, "array-like"],
     "max_categories": [Interval(Integral, 1, None, closed="left")],
     "strict": ["boolean"],
+    "numbers": [StrOptions({*get_args(NumberEncoding)})],
+    "n_networks": [Interval(Integral, 1, None, closed="left")],
     "group": [str, None],
     "time": [str, None],
     "random_state": ["random_state"],
@@ -77,6 +80,10 @@ _PARAMETERS = """
         The number of categories of a column that have an input each.
     strict : bool, default=False
         Whether to raise where a value would be filled, left out or read as missing, in training and prediction.
+    numbers : {"piecewise", "linear"}, default="piecewise"
+        How numbers become inputs: see :func:`gpubp.data.fit_preprocessing`.
+    n_networks : int, default=1
+        The number of networks that are trained at once; their outputs are averaged.
     group, time : str, optional
         Hold out whole groups of rows, or the latest rows, by this column; see :func:`gpubp.prepare_table`.
     random_state : int, RandomState or None, default=0
@@ -146,7 +153,7 @@ def parameters_in(kind: Any, model: Model) -> dict[str, Any]:
         "learning_rate": optimizer.get("learning_rate"),
         "random_state": training.get("seed"),
         **({"activation": network.activations[0]} if len(network.sizes) > 2 else {}),
-        **{name: training.get(name) for name in ("batch_size", "l2", "dtype", "matmul_precision")},
+        **{name: training.get(name) for name in ("batch_size", "l2", "dtype", "matmul_precision", "n_networks")},
         **mapping(mapping(about.get("estimator")).get("parameters")),
     }
     constraints = kind._parameter_constraints

@@ -7,7 +7,7 @@ from tests.shop import FAST, write
 
 
 def test_inputs_and_outputs_are_named(run):
-    assert run("train", "iris", *FAST)[0] == 0
+    assert run("train", "iris", "--numbers", "linear", *FAST)[0] == 0
     code, out, _ = run("explain", "iris.safetensors", "--sample", 1)
     assert code == 0
     assert out.splitlines()[:2] == [
@@ -20,7 +20,7 @@ def test_inputs_and_outputs_are_named(run):
 def test_names_are_shortened_and_escaped(run):
     columns = {f"{'x' * 100}{k}\x1b[31m": np.arange(60) % (2 + k) for k in range(20)}
     pd.DataFrame({**columns, "y": np.arange(60) % 2}).to_csv("wide.csv", index=False)
-    assert run("train", "wide.csv", *FAST)[0] == 0
+    assert run("train", "wide.csv", "--numbers", "linear", *FAST)[0] == 0
     first = run("explain", "wide.safetensors", "--data", "wide.csv")[1].splitlines()[0]
     assert first.startswith("inputs     xxx")
     assert first.endswith("... (20 in all)")

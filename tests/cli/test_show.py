@@ -18,9 +18,9 @@ def test_show(run, model):
     code, out, err = run("show", model)
     assert (code, err) == (0, "")
     assert f"format 1, gpubp {gpubp.__version__}, float32" in out
-    assert re.search(r"^hidden 1 +relu +5 +6 x 5 +30 *$", out, re.MULTILINE)
+    assert re.search(r"^hidden 1 +relu +5 +20 x 5 +100 *$", out, re.MULTILINE)
     assert re.search(r"^output +softmax +2 +6 x 2 +12 *$", out, re.MULTILINE)
-    assert re.search(r"^all +42 *$", out, re.MULTILINE)
+    assert re.search(r"^all +112 *$", out, re.MULTILINE)
     assert re.search(r"^town +category +Bonn, Köln, Ulm +3 *$", out, re.MULTILINE)
     assert re.search(r"^age +number +\d+ to \d+ +\d+ *$", out, re.MULTILINE)
     assert "buys, one of no, yes" in out
@@ -30,8 +30,8 @@ def test_show(run, model):
 
 def test_show_as_json(run, model):
     result = json.loads(run("show", model, "--json")[1])
-    assert result["network"]["sizes"] == [5, 5, 2]
-    assert result["network"]["layers"][0] == {"activation": "relu", "shape": [6, 5], "parameters": 30}
+    assert result["network"]["sizes"] == [19, 5, 2]
+    assert result["network"]["layers"][0] == {"activation": "relu", "shape": [20, 5], "parameters": 100}
     assert result["about"] == load_model(model).about
     assert result["preprocessing"]["target"]["name"] == "buys"
     assert result["version"] == gpubp.__version__

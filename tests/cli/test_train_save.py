@@ -95,7 +95,7 @@ def test_a_model_that_cannot_be_written_is_written_elsewhere(run, monkeypatch, t
     assert code == 2
     assert f"No space left on device); the model is in {saved}" in err
     assert str(saved) in out
-    assert load_model(saved).network.sizes == (5, 5, 2)
+    assert load_model(saved).network.sizes == (19, 5, 2)
 
 
 def test_a_picture_that_cannot_be_written_does_not_hide_the_scores(run, monkeypatch):

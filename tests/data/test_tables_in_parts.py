@@ -369,7 +369,7 @@ class TestTextAmongNumbers:
 
 class TestFits:
     def test_differ_from_those_in_memory_by_the_rows_held_out(self, path):
-        prepared = prepare_stream(path, target="buys", seed=3)
+        prepared = prepare_stream(path, target="buys", seed=3, numbers="linear")
         assert sum(prepared.rows.values()) == ROWS
         splits = assign_splits(0, ROWS, (0.1, 0.2), 3)
         assert list(prepared.rows.values()) == np.bincount(splits, minlength=3).tolist()
@@ -447,7 +447,9 @@ FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden-layer-size
 
 class TestCommandLine:
     def test_trains_on_a_folder_and_predicts_it(self, run, path):
-        code, out, err = run("train", path, "--target", "buys", *FAST, "-o", "m.safetensors", "--stream")
+        code, out, err = run(
+            "train", path, "--target", "buys", *FAST, "-o", "m.safetensors", "--stream", "--numbers", "linear"
+        )
         assert code == 0, err
         assert "reading    in parts (as requested), again in each epoch" in err
         assert "600 rows" in err

@@ -223,9 +223,9 @@ def test_streams_are_read_by_the_same_schema(tmp_path, monkeypatch):
         prepare_table(as_csv(frame, tmp_path), **options),
     )
     for got, expected in zip(in_parts.preprocessing.columns, whole.preprocessing.columns, strict=True):
-        assert got == replace(
-            expected, **{name: getattr(got, name) for name in ("mean", "scale") if hasattr(got, name)}
-        )
+        sums = {name: getattr(got, name) for name in ("mean", "scale", "bound") if hasattr(got, name)}
+        assert got == replace(expected, **sums)
+        assert sums == pytest.approx({name: getattr(expected, name) for name in sums})
 
 
 # --- values that do not fit ---

@@ -155,7 +155,7 @@ def _finish(graph: Graph, network: Network, about: Mapping[str, Any], path: Path
     if about:
         graph.metadata["about"] = about
     sizes, activations = "-".join(map(str, network.sizes)), ", ".join(network.activations)
-    facts = [f"{name}: {value}" for name, value in sorted(about.items()) if isinstance(value, str)]
+    facts = [f"{name}: {about[name]}" for name in sorted({*about} - {"fingerprint"}) if isinstance(about[name], str)]
     model = graph.model("; ".join([f"multilayer perceptron of {sizes} units ({activations})", *facts]))
     if path is not None:
         write_atomically(path, model.SerializeToString(deterministic=True))
