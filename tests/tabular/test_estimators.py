@@ -20,6 +20,7 @@ import gpubp
 from gpubp import TabularClassifier, TabularRegressor, fit_table, predict_table, prepare_table, save_model
 from gpubp.data import table_from_mapping
 from gpubp.errors import DataError, ModelFileError
+from gpubp.io.model_file import Model
 
 QUICK = {"device": "cpu", "epochs": 5}
 N = 120
@@ -385,6 +386,28 @@ def test_a_saved_model_predicts_the_same_and_keeps_its_parameters(make, tmp_path
     assert loaded.feature_names_in_.tolist() == model.feature_names_in_.tolist()
     with pytest.raises(ModelFileError, match=r"load it with Tabular(Classifier|Regressor)\.load"):
         (TabularRegressor if make is classifier else TabularClassifier).load(path)
+
+
+@pytest.mark.parametrize("make", [classifier, regressor])
+def test_several_networks_have_weights_files_and_another_encoding(make, tmp_path):
+    y, weights = CLASSES if make is classifier else NUMBERS, np.where(np.arange(N) < N // 2, 1.0, 1e-9)
+    model = make(n_networks=3, numbers="linear", refit=False).fit(FRAME, y, weights)
+    assert model.model_.theta.shape[0] == 3
+    assert (
+        "edges" not in model.model_.preprocessing["columns"][0] or not model.model_.preprocessing["columns"][0]["edges"]
+    )
+    single = Model(model.model_.network, model.model_.theta[0], model.model_.preprocessing)
+    first = predict_table(single, FRAME, device="cpu")
+    plain = make(numbers="linear", refit=False).fit(FRAME, y, weights)
+    np.testing.assert_allclose([*first.values()][-1].astype(float), outputs_of(plain), rtol=1e-4)
+    model.save(tmp_path / "model.safetensors")
+    loaded = type(model).load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.predict(FRAME), model.predict(FRAME))
+    assert (loaded.n_networks, loaded.numbers) == (3, "linear")
+
+
+def outputs_of(model):
+    return model.predict_proba(FRAME)[:, -1] if hasattr(model, "predict_proba") else model.predict(FRAME)
 
 
 def test_a_model_of_an_array_is_loaded_without_names(tmp_path):
