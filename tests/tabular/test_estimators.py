@@ -393,9 +393,7 @@ def test_several_networks_have_weights_files_and_another_encoding(make, tmp_path
     y, weights = CLASSES if make is classifier else NUMBERS, np.where(np.arange(N) < N // 2, 1.0, 1e-9)
     model = make(n_networks=3, numbers="linear", refit=False).fit(FRAME, y, weights)
     assert model.model_.theta.shape[0] == 3
-    assert (
-        "edges" not in model.model_.preprocessing["columns"][0] or not model.model_.preprocessing["columns"][0]["edges"]
-    )
+    assert not model.model_.preprocessing["columns"][0]["edges"]
     single = Model(model.model_.network, model.model_.theta[0], model.model_.preprocessing)
     first = predict_table(single, FRAME, device="cpu")
     plain = make(numbers="linear", refit=False).fit(FRAME, y, weights)
