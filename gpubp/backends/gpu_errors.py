@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp._core.text import size_in_words
+from gpubp._core.text import counted, size_in_words
 from gpubp.backends.backend import Backend
 from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinstall_command
 from gpubp.backends.memory import (
@@ -89,9 +89,9 @@ def _out_of_memory_message(backend: Backend, workload: Workload, error: Exceptio
     assert before is not None
     assert after is not None
     limit = f", limited to {size_in_words(before.limit)}" if before.limit else ""
-    activity = f"predicting {workload.n_samples:,} samples"
+    activity = f"predicting {counted(workload.n_samples, 'sample')}"
     if workload.batch_size is not None:
-        activity = f"training on batches of {workload.batch_size:,} samples"
+        activity = f"training on batches of {counted(workload.batch_size, 'sample')}"
     return (
         f"{backend.name} ran out of memory while {activity} ({first_line(str(error)).rstrip('.')}): CuPy's pool held "
         f"{size_in_words(before.held)}{limit}, {size_in_words(before.used)} of it in use, and "

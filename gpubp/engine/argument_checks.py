@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import Range
-from gpubp._core.text import excerpt
+from gpubp._core.text import counted, excerpt
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.inputs import accept_array, as_numbers
@@ -90,7 +90,8 @@ def validate_x(
             f"a single sample is {name}.reshape(1, -1), a single input {name}.reshape(-1, 1)"
         )
     if x.ndim not in (2, 3) or x.shape[-1] != n_inputs:
-        raise DataError(f"{name} must be (samples, {n_inputs}), as the network has {n_inputs} inputs; got {_shape(x)}")
+        inputs = counted(n_inputs, "input")
+        raise DataError(f"{name} must be (samples, {n_inputs}), as the network has {inputs}; got {_shape(x)}")
     if 0 in x.shape:
         raise DataError(f"{name} is empty, {_shape(x)}; at least one sample is needed")
     if x.ndim == 3 and (theta.ndim == 1 or theta.shape[0] != x.shape[0]):

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from gpubp._core.text import counted
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.engine.plain.step import ModelState
@@ -34,7 +35,7 @@ class History:
     seconds: list[float] = field(default_factory=list)
 
     def __repr__(self) -> str:
-        return f"History of {len(self.loss)} epochs"
+        return f"History of {counted(len(self.loss), 'epoch')}"
 
     def add(self, loss: Any, validation_loss: Any | None, validation_score: float | None, seconds: float) -> None:
         """Add one epoch."""

@@ -125,7 +125,8 @@ class TextTables:
     def notes(self) -> tuple[str, ...]:
         """What was decided about the files, in short sentences; complete after all blocks are read."""
         n_short = sum(sum(file.short_rows.values()) for file in self.files)
-        short = (f"{n_short:,} rows have fewer fields than columns, and the rest is missing",) if n_short else ()
+        rows = f"{n_short:,} rows have" if n_short > 1 else "a row has"
+        short = (f"{rows} fewer fields than columns, and the rest is missing",) if n_short else ()
         return (*dict.fromkeys(note for file in self.files for note in file.layout.notes), *short)
 
     def pieces(self, blocks: Iterable[int] | None = None) -> Iterator[Piece]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.counts import is_count
+from gpubp._core.text import counted
 from gpubp.data.streaming._array_source import is_sliceable, open_arrays, open_zarr
 from gpubp.data.streaming._iterable_source import IterableSource
 from gpubp.data.streaming._npy_source import open_npy
@@ -72,8 +73,9 @@ class Stream:
     n_rows: int | None = None
 
     def __repr__(self) -> str:
-        rows = "rows" if self.n_rows is None else f"{self.n_rows:,} rows"
-        return f"Stream({rows} of {self.n_inputs} inputs and {self.n_outputs} outputs from {self.source.name})"
+        rows = "rows" if self.n_rows is None else counted(self.n_rows, "row")
+        inputs, outputs = counted(self.n_inputs, "input"), counted(self.n_outputs, "output")
+        return f"Stream({rows} of {inputs} and {outputs} from {self.source.name})"
 
     @property
     def n_inputs(self) -> int:
@@ -283,10 +285,10 @@ def open_stream(
     source = _source(X, targets, target_columns, block_rows)
     if classes is not None and source.n_outputs != 1:
         raise DataError(f"classes={classes} needs one target column of class numbers, got {source.n_outputs} columns")
-    counted = None if source.counts is None else int(np.sum(source.counts))
-    if n_rows is not None and counted not in (None, n_rows):
-        raise DataError(f"{source.name} has {counted:,} rows, not {n_rows:,}; omit n_rows")
-    return Stream(source, int(memory), classes, n_rows if counted is None else counted)
+    n_counted = None if source.counts is None else int(np.sum(source.counts))
+    if n_rows is not None and n_counted is not None and n_counted != n_rows:
+        raise DataError(f"{source.name} has {counted(n_counted, 'row')}, not {n_rows:,}; omit n_rows")
+    return Stream(source, int(memory), classes, n_rows if n_counted is None else n_counted)
 
 
 def _source(x: Any, targets: Any, target_columns: Any, block_rows: int | None) -> Source:
