@@ -7,8 +7,8 @@ were installed with ``pip install --no-deps --target FOLDER``. ``--only TEXT`` t
 Each table is trained by the command in a process of its own, with a time limit; a table that takes longer is trained
 again for 5 epochs, and its figures say so. A data frame in a pickle is written as CSV first. scikit-learn's
 MLPClassifier or MLPRegressor with early stopping, and its HistGradientBoosting, learn the same rows, all but the test
-rows, in gpubp's encoding of the columns: so their scores show what the network and its training are worth, and not how
-well the columns were read.
+rows, with gpubp's inputs for categories, dates and words, and scaled numbers: so their scores show what the network and
+its training are worth, and not how well the columns were read.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def contenders(path, target):
 
     from gpubp import prepare_table
 
-    prepared = prepare_table(path, target=target)
+    prepared = prepare_table(path, target=target, numbers="linear")
     if prepared.X.size > MOST_NUMBERS:
         return {}
     is_classes = prepared.task == "classification"
