@@ -39,7 +39,7 @@ UNIQUE = 0.95
 TEXT_WORDS = 3.0
 """Values with this many words on average are text if they seldom repeat."""
 
-_MOST_ZONES = 1000  # dates whose time zone is looked at
+_MOST_ZONES = 100  # dates whose time zone is looked at
 
 _COUNTING_NAMES = re.compile(r"(year|yr|month|week|day|hour|time|date|age|t)s?", re.IGNORECASE)
 _IDENTIFIER_NAMES = re.compile(

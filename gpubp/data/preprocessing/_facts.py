@@ -14,7 +14,7 @@ from gpubp.data.table import Column, Table
 MAX_COUNTED = 10_000
 """Distinct values of a column that are counted; the type of a column is decided from the first ones that occur."""
 
-_LEAST_SLICE, _MOST_SLICE = 11_000, 1 << 18  # rows that are counted at once
+_LEAST_SLICE, _MOST_SLICE = 11_000, 1 << 20  # rows that are counted at once
 
 
 class ColumnFacts:
@@ -137,7 +137,8 @@ class ColumnFacts:
         self.has_repeats = self.has_repeats or column.has_any(start, self.counts, self.missing)
 
     def _present(self, counts: Mapping[str | None, int]) -> dict[str, int]:
-        return {text: n for text, n in counts.items() if text and text.strip() not in self._missing_texts}
+        known, missing = self.counts, self._missing_texts
+        return {text: n for text, n in counts.items() if text in known or (text and text.strip() not in missing)}
 
     def _mark(self, counts: Mapping[str | None, int]) -> None:
         """Add the counts of texts that mean a missing value; None and the empty text are no text."""
