@@ -7,7 +7,7 @@ import pytest
 
 from gpubp import load_model, predict, save_model, to_onnx, train
 from gpubp.data import apply
-from gpubp.data.preprocessing import NumberColumn, from_json, preprocessing_of, to_json
+from gpubp.data.preprocessing import NumberColumn, _features, from_json, preprocessing_of, to_json
 from gpubp.data.streaming.prepared_stream import prepare_stream
 from gpubp.errors import DataError, ModelFileError
 from gpubp.nn.network import Network
@@ -58,6 +58,12 @@ def test_few_rows_have_few_bins_and_wide_tables_too():
     assert len(columns_of(few)["a"].edges) - 1 <= 30 // 8
     wide = prepare_table({f"c{i}": rng.normal(size=60) for i in range(1200)} | {"y": rng.normal(size=60)}, target="y")
     assert wide.n_inputs == 1200
+
+
+def test_large_tables_have_fewer_bins(monkeypatch):
+    monkeypatch.setattr(_features, "MAX_ENCODED", 300 * 2 * 4)
+    prepared = prepare_table(table(), target="y", drop=["flag"])
+    assert [len(column.edges) - 1 for column in prepared.preprocessing.columns] == [4, 4]
 
 
 def test_linear_numbers_are_only_scaled():

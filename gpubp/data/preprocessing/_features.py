@@ -55,6 +55,9 @@ ROWS_OF_A_BIN = 8
 MAX_BINS = 2048
 """Bins of all columns of numbers together."""
 
+MAX_ENCODED = 1 << 28
+"""Encoded numbers of bins, of all rows: 2 GiB."""
+
 REACH = 1.5
 """How far beyond the training rows a number still counts, as a multiple of its largest distance from the mean there."""
 
@@ -296,12 +299,13 @@ def lowered(text: str) -> str:
 
 
 def feature_fits(
-    decisions: Iterable[Decision], missing: Collection[str], max_categories: int, numbers: NumberEncoding
+    decisions: Iterable[Decision], missing: Collection[str], max_categories: int, numbers: NumberEncoding, n_rows: int
 ) -> dict[str, FeatureFit]:
     """Return the statistics to collect for each column that becomes inputs."""
     used = [decision for decision in decisions if decision.type != "drop"]
-    n_numbers = sum(decision.type == "number" for decision in used)
-    n_bins = min(N_BINS, MAX_BINS // max(1, n_numbers)) if numbers == "piecewise" else None
+    n_numbers = max(1, sum(decision.type == "number" for decision in used))
+    most = min(N_BINS, MAX_BINS // n_numbers, MAX_ENCODED // (n_numbers * max(1, n_rows)))
+    n_bins = most if numbers == "piecewise" else None
     fits: dict[str, FeatureFit] = {}
     for decision in used:
         if decision.type == "category":

@@ -248,7 +248,8 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
         If no column has anything to learn from, or with ``strict`` a value is missing or unreadable.
     """
     options, target = decisions.options, decisions.target
-    fits = feature_fits(decisions.features, options.missing, options.max_categories, options.numbers)
+    n_rows = next(iter(decisions.facts.values())).n_rows
+    fits = feature_fits(decisions.features, options.missing, options.max_categories, options.numbers, n_rows)
     training_moments = [RunningMoments() for _ in target.names]
     all_moments = [RunningMoments() for _ in target.names]
     samples = [RunningSample() for _ in target.names]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -30,6 +31,9 @@ from gpubp.data.preprocessing._values import (
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
 from gpubp.nn.encodings import piecewise_linear
+
+ROWS_AT_ONCE = 1024
+"""Rows that are encoded together: what is in between stays in the cache."""
 
 
 class Encoded(NamedTuple):
@@ -114,27 +118,28 @@ def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
     absent = _absent(preprocessing, table)
     if len(absent) == len(preprocessing.columns):
         raise _absent_error(preprocessing, table, absent)
-    blocks, issues = [], [Issue(name, "absent", table.n_rows, near_miss(name, table.columns)) for name in absent]
+    issues = [Issue(name, "absent", table.n_rows, near_miss(name, table.columns)) for name in absent]
+    parts: list[tuple[Callable[[Column], NDArray[np.float64]], Column]] = []
     if absent:
         empty = np.full(table.n_rows, None, dtype=object)
         table = replace(table, columns={**table.columns, **dict.fromkeys(absent, empty)})
     for column in preprocessing.columns:
         if isinstance(column, NumberColumn):
             read = read_numbers(table, column.name, column.number_format, preprocessing.missing)
-            block, expects_missing = _encode_numbers(column, read.values), column.indicator
+            encode_part, expects_missing = partial(_encode_numbers, column), column.indicator
         elif isinstance(column, DateColumn):
             read = read_dates(table, column.name, column.date_format, preprocessing.missing)
-            block, expects_missing = _encode_dates(column, read.values), column.indicator
+            encode_part, expects_missing = partial(_encode_dates, column), column.indicator
         elif isinstance(column, WordsColumn):
             read = read_categories(table, column.name, "text", (), preprocessing.missing)
-            block, expects_missing = _encode_words(column, read.values), True
+            encode_part, expects_missing = partial(_encode_words, column), True
         else:
             known = column.known
             read = read_categories(table, column.name, column.kind, known, preprocessing.missing)
             unseen = np.array([text is not None and text not in known for text in read.values], dtype=bool)
-            block, expects_missing = _encode_categories(column, known, read.values), column.missing
+            encode_part, expects_missing = partial(_encode_categories, column, known), column.missing
             issues += _issues(table, column.name, "other" if column.other else "unseen", unseen)
-        blocks.append(block)
+        parts.append((encode_part, read.values))
         if isinstance(column, NumberColumn | DateColumn):
             outside = (read.values < column.low) | (read.values > column.high)
             issues += _issues(table, column.name, "outside", outside)
@@ -145,7 +150,11 @@ def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
         issues += _issues(table, column.name, "unreadable", read.unreadable)
         if not expects_missing and column.name not in absent:
             issues += _issues(table, column.name, "missing", missing_values(read.values) & ~read.unreadable)
-    return Encoded(np.concatenate(blocks, axis=1), tuple(issues))
+    X = np.empty((table.n_rows, len(preprocessing.feature_names)))
+    for begin in range(0, table.n_rows, ROWS_AT_ONCE):
+        rows = slice(begin, begin + ROWS_AT_ONCE)
+        np.concatenate([encode_part(values[rows]) for encode_part, values in parts], axis=1, out=X[rows])
+    return Encoded(X, tuple(issues))
 
 
 def has_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.bool_]:
@@ -319,13 +328,12 @@ def _issues(table: Table, name: str, problem: Problem, mask: NDArray[np.bool_]) 
 def _encode_numbers(column: NumberColumn, values: Column) -> NDArray[np.float64]:
     """Fill and scale numbers, beside an indicator of missing values if there is one, and the inputs of bins."""
     missing = np.isnan(values)
-    filled = np.where(missing, column.fill, values)[:, None]
+    filled, edges = np.where(missing, column.fill, values)[:, None], np.asarray(column.edges)
     with np.errstate(over="ignore"):
         inputs = [np.clip((filled - column.mean) / column.scale, -column.bound, column.bound)]
     if column.indicator:
         inputs.append(missing[:, None])
-    if column.edges:
-        edges = np.asarray(column.edges)
+    if len(edges):
         inputs.append(piecewise_linear(np, filled, edges[:-1], edges[1:]))
     return np.concatenate(inputs, axis=1)
 
