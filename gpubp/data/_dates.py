@@ -32,6 +32,7 @@ _DAYS = (
 )
 _TIMES = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 _OTHERS = ("%Y-%m", "%Y/%m", "%m/%Y", "%m-%Y", "%b %Y", "%B %Y", "%b-%Y", "%Y%m%d", "%Y%m%dT%H%M%S")
+_ISO_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,6})?)?", re.ASCII)  # how times of a frame are written
 TIMES_OF_DAY = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
 """Formats of times without a date, which are read as times of January 1, 1970."""
 
@@ -59,11 +60,14 @@ def read_date(text: str, date_format: str) -> float | None:
             return None
         when = datetime.fromisoformat(form.removesuffix("Z"))
     else:
+        is_time = date_format in TIMES_OF_DAY
         try:
             when = datetime.strptime(text.strip(), date_format)
         except ValueError:
-            return None
-        if date_format in TIMES_OF_DAY:
+            if not is_time or not _ISO_TIME.fullmatch(text.strip()):
+                return None
+            when = datetime.fromisoformat(f"1970-01-01T{text.strip()}")
+        if is_time:
             when = when.replace(year=1970)
     return when.replace(tzinfo=UTC).timestamp()
 

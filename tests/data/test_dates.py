@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gpubp.cli.columns import values_of
 from gpubp.data import apply, fit_preprocessing, table_from_mapping
 from gpubp.data._dates import FORMATS, ISO, date_parts, find_date_format, read_date
-from gpubp.data.preprocessing import from_json, read_dates, to_json
+from gpubp.data.preprocessing import encode, from_json, read_dates, to_json
 from gpubp.data.preprocessing._decisions import decide
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.errors import DataError
@@ -49,6 +49,7 @@ def test_each_format_is_found_and_read(date_format):
         (["1. January 2020", "12. December 2021"], "%d. %B %Y"),
         (["1/2020", "13/2021"], None),
         (["12:30", "00:00"], "%H:%M"),
+        (["12:30", "00:00:15"], "%H:%M"),
         (["1:30 PM", "11:00 am"], "%I:%M %p"),
         (["a", "b"], None),
         (["32.12.2020", "1.13.2021"], None),
@@ -144,6 +145,13 @@ def test_any_time_is_read_as_seconds_since_1970(when):
         ("1969-12-31T23:59:59.5", ISO, -0.5),
         ("1970-01-01T01:00+01:00", ISO, 0.0),
         ("06:00", "%H:%M", DAY / 4),
+        ("6:00", "%H:%M", DAY / 4),
+        ("06:00:00", "%H:%M", DAY / 4),
+        ("06:00:00.500000", "%I:%M %p", DAY / 4 + 0.5),
+        ("18:00", "%I:%M %p", DAY * 3 / 4),
+        ("24:00", "%I:%M %p", None),
+        ("0600", "%I:%M %p", None),
+        ("06:00:00+01:00", "%H:%M", None),
         (" 2/1/1970 ", "%d/%m/%Y", DAY),
         ("2/1/1970", "%d.%m.%Y", None),
         ("x" * 10**6, ISO, None),
@@ -167,3 +175,13 @@ def test_the_parts_are_those_of_the_calendar(times):
         assert parts["hour"][place] == pytest.approx(circle * hours / 24, abs=1e-4)
         assert parts["days"][place] == seconds[place] / DAY
     assert all(np.isnan(values[-1]) for values in parts.values())
+
+
+@pytest.mark.parametrize("texts", [["08:30", "17:45"], ["08:30:00", "17:45:00"], ["8:30 AM", "5:45 PM"]])
+def test_times_of_a_frame_are_those_of_a_file(texts):
+    preprocessing = fit_preprocessing(table_from_mapping({"start": texts * 10, "y": range(20)}), "y")
+    times = [datetime.time(8, 30), datetime.time(17, 45)]
+    for values in (times, pyarrow.array(times), pl.Series(times), ["08:30:00.000", "17:45"]):
+        X, issues = encode(preprocessing, table_from_mapping({"start": values}))
+        assert not issues
+        np.testing.assert_array_equal(X, apply(preprocessing, table_from_mapping({"start": texts})))
