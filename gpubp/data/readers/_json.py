@@ -12,8 +12,8 @@ from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
-_Path = tuple[str | int, ...]
-"""The keys under which a value stands in a record; a number tells columns of the same name apart."""
+_Path = str | tuple[str, str | int]
+"""The key, or the two keys, under which a value stands in a record; a number tells columns of the same name apart."""
 
 _SHAPES = (
     'expected an array of records [{"a": 1, "b": "x"}, ...], columns {"a": [1, ...], "b": ["x", ...]}, or a record in '
@@ -102,7 +102,7 @@ def _from_records(records: Iterable[dict[str, Any]], source: InputFile) -> RawTa
 def _from_rows(rows: Sequence[dict[_Path, Any]], source: InputFile) -> RawTable:
     """Return rows as columns; where two columns have the same name, one is renamed."""
     paths = dict.fromkeys(path for row in rows for path in row)
-    named = unique_names([".".join(part for part in path if isinstance(part, str)) for path in paths])
+    named = unique_names([_name(path) for path in paths])
     columns = {name: [row.get(path) for row in rows] for name, path in zip(named.names, paths, strict=True)}
     raw = _raw_table(columns, source)
     return raw._replace(notes=(*named.notes, *raw.notes))
@@ -115,8 +115,12 @@ def _flattened(record: dict[str, Any]) -> dict[_Path, Any]:
         if isinstance(item, dict):
             flat.update({(name, inner): value for inner, value in item.items()})
         else:
-            flat[name,] = item
+            flat[name] = item
     return flat
+
+
+def _name(path: _Path) -> str:
+    return path if isinstance(path, str) else ".".join(part for part in path if isinstance(part, str))
 
 
 def _raw_table(columns: dict[str, Any], source: InputFile) -> RawTable:
