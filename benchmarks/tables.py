@@ -132,6 +132,11 @@ def _scores(model, prepared, y, test, is_classes):
 
 def report(result):
     """Format a result as Markdown: a line for each set of tables, and one for each table."""
+    return "\n".join([*overview(result), "", *_each(result)])
+
+
+def overview(result):
+    """Return the lines of a table that counts how each set of tables fared."""
     rows = []
     for name, tables in result["sets"].items():
         trained = [table for table in tables.values() if "error" not in table]
@@ -147,7 +152,7 @@ def report(result):
         "than the trees",
         "median seconds",
     ]
-    return "\n".join([*markdown(headings, rows), "", *_each(result)])
+    return markdown(headings, rows)
 
 
 def _each(result):

@@ -333,3 +333,9 @@ def test_public_tables_are_named_once():
     files = [table["file"] for tables in sets.values() for table in tables.values()]
     assert len(set(files)) == len(files) == 73
     assert all({"package", "file", "target"} <= set(table) for tables in sets.values() for table in tables.values())
+
+
+def test_the_page_about_tables_has_the_figures_of_the_file():
+    result = json.loads((ROOT / "benchmarks" / "results" / "2026-11-29-tables.json").read_text())
+    page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    assert "\n".join(public_tables.overview(result)) in page
