@@ -348,8 +348,16 @@ def test_levenberg_marquardt_is_for_the_squared_error():
 
 
 def test_a_stack_stops_by_patience_or_each_network_by_stop_when():
-    with pytest.raises(DataError, match="in a stack, stop_when ends the training of each network, and patience"):
-        fit(seed=[0, 1], patience=3, stop_when=lambda targets, outputs: np.array([False, False]))
+    scored = {"validation_data": (X, D), "scoring": lambda targets, outputs: 0.0}
+    for options in ({"patience": 3}, scored):
+        with pytest.raises(DataError, match="in a stack, stop_when ends the training of each network, and patience"):
+            fit(seed=[0, 1], stop_when=lambda targets, outputs: np.array([False, False]), **options)
+
+
+@pytest.mark.parametrize("data", [(None, D), (X, None), (X, None, np.ones(len(X)))])
+def test_validation_data_has_samples_and_targets(data):
+    with pytest.raises(DataError, match=r"validation (X|targets)"):
+        fit(validation_data=data)
 
 
 def test_score_is_taken_on_validation_samples():

@@ -234,7 +234,7 @@ def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, opt
 
 
 def check_stack_options(
-    theta: Array, optimizer: Optimizer | SecondOrder, seed: Any, stop_when: Any, patience: int | None
+    theta: Array, optimizer: Optimizer | SecondOrder, seed: Any, stop_when: Any, scoring: Any, patience: int | None
 ) -> None:
     """Check that no option is given that a stack of networks does not support."""
     if theta.ndim == 2 and isinstance(optimizer, SecondOrder):
@@ -242,9 +242,10 @@ def check_stack_options(
     n_seeds, n_networks = len(check_seeds(seed)), 1 if theta.ndim == 1 else theta.shape[0]
     if is_sequence(seed) and n_seeds != n_networks:
         raise DataError(f"seed holds {n_seeds} seeds, but theta is {n_networks} network{'s' * (n_networks > 1)}")
-    if theta.ndim == 2 and patience is not None and stop_when is not None:
+    if theta.ndim == 2 and stop_when is not None and (patience is not None or scoring is not None):
         raise DataError(
-            "in a stack, stop_when ends the training of each network, and patience that of all; choose one of them"
+            "in a stack, stop_when ends the training of each network, and patience and scoring are for all of them; "
+            "choose one of the two"
         )
 
 

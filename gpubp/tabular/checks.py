@@ -72,7 +72,8 @@ def _leaks(prepared: PreparedTable) -> list[str]:
     models, name = ([tree], "accuracy") if is_classes else ([tree, LinearRegression()], "R²")
     sentences = []
     for column, inputs in _inputs(prepared)[:MOST_COLUMNS]:
-        x, x_held_out = prepared.X[train][:, inputs], prepared.X[held_out][:, inputs]
+        X = prepared.X[:, inputs]
+        x, x_held_out = X[train], X[held_out]
         score = max(model.fit(x, targets[train]).score(x_held_out, targets[held_out]) for model in models)
         if score >= LEAK:
             sentences.append(
@@ -80,7 +81,7 @@ def _leaks(prepared: PreparedTable) -> list[str]:
                 "rows): if it is not known when predictions are made, drop it"
             )
     if not sentences and not is_classes:
-        X = prepared.X[:, _without_bins(prepared)]
+        X = prepared.X[:, [place for _, inputs in _inputs(prepared) for place in range(inputs.start, inputs.stop)]]
         score = LinearRegression().fit(X[train], targets[train]).score(X[held_out], targets[held_out])
         if score >= EXACT:
             sentences.append(
@@ -91,21 +92,13 @@ def _leaks(prepared: PreparedTable) -> list[str]:
 
 
 def _inputs(prepared: PreparedTable) -> list[tuple[FeatureColumn, slice]]:
-    """Return the columns of the table with their columns of X."""
+    """Return the columns of the table with their columns of X, but for bins, which say the same as the number."""
     places, start = [], 0
     for column in prepared.preprocessing.columns:
-        places.append((column, slice(start, start + len(column.inputs))))
-        start += len(column.inputs)
+        end = start + len(column.inputs)
+        places.append((column, slice(start, end - len(getattr(column, "edges", ())[1:]))))
+        start = end
     return places
-
-
-def _without_bins(prepared: PreparedTable) -> list[int]:
-    """Return the columns of X but for bins of numbers, which are constant beyond the training rows."""
-    return [
-        place
-        for column, inputs in _inputs(prepared)
-        for place in range(inputs.start, inputs.stop - len(getattr(column, "edges", ())[1:]))
-    ]
 
 
 def _repeated_rows(prepared: PreparedTable) -> list[str]:

@@ -29,7 +29,7 @@ from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
-from gpubp.training.state import History
+from gpubp.training.state import median_loss
 
 MAX_ERRORS = 1000
 """Held-out errors that a model remembers for intervals."""
@@ -48,7 +48,7 @@ class TableFit:
         The argument of :func:`predict_table` and :func:`gpubp.save_model`.
     fit : Fit
         The result of :func:`gpubp.train`; ``history.validation_score`` is the accuracy or R squared of each epoch.
-        Early stopping monitors the loss, not this score. The losses of several networks are averaged.
+        Early stopping monitors the loss, not this score. Of the losses of several networks these are the medians.
     refit : Fit, optional
         The training on all rows that followed, whose weights are those of `model`; None if there was none.
     scores : dict of str to dict
@@ -122,7 +122,8 @@ def fit_table(
         Stop when the validation loss, or without validation rows the training loss, has not improved for this many
         epochs.
     callbacks : iterable of callables
-        See :func:`gpubp.train`; ``validation_score`` is the accuracy or R squared of the validation rows.
+        See :func:`gpubp.train`; ``validation_score`` is the accuracy or R squared of the validation rows. With several
+        networks the losses are arrays.
     checkpoint, resume
         See :func:`gpubp.train`; the training rows must be those of the checkpoint.
     l2, tolerance, device, dtype, matmul_precision, parallel
@@ -132,7 +133,7 @@ def fit_table(
     refit_callbacks : iterable of callables
         Callbacks of this second training.
     n_networks : int
-        The number of networks.
+        The number of networks. Those that diverge are left out.
 
     Returns
     -------
@@ -158,12 +159,13 @@ def fit_table(
     prepared = _scaled_for(network.loss, prepared)
     X, targets, sample_weight = prepared.training()
     optimizer = adam() if optimizer is None else optimizer
+    seeds = _seeds(seed, n_networks, optimizer)
     if batch_size == "auto" and isinstance(optimizer, Optimizer):
         batch_size = min(DEFAULT_BATCH_SIZE, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
     options: dict[str, Any] = {
         "optimizer": optimizer,
         "batch_size": batch_size,
-        "seed": _seeds(seed, n_networks),
+        "seed": seeds,
         "l2": l2,
         "device": device,
         "dtype": dtype,
@@ -193,7 +195,7 @@ def fit_table(
         if error.fit is None:
             raise
         fit, checkpoint_error = error.fit, error
-    fit = replace(fit, history=_mean_history(fit.history))
+    fit = _without_diverged(fit)
     predicted = partial(mean_outputs, network, fit.theta, matmul_precision=matmul_precision, device=fit.device)
     scores, n_rows = prepared.scores(predicted), prepared.rows
     constant, held_out = prepared.constant_outputs(), prepared.held_out()
@@ -237,19 +239,31 @@ def fit_table(
     return result
 
 
-def _seeds(seed: int, n_networks: int) -> int | list[int]:
+def _seeds(seed: int, n_networks: int, optimizer: Optimizer | SecondOrder) -> int | list[int]:
     """Return a seed for each network; the first is that of a single one."""
     if not is_count(n_networks):
         raise DataError(f"n_networks must be a whole number of at least 1, got {n_networks!r}")
     if n_networks == 1:
         return seed
+    if isinstance(optimizer, SecondOrder):
+        raise DataError(f"{optimizer.name} trains one network; choose adam for {n_networks} networks, or train one")
+    if not is_count(seed, least=0):
+        raise DataError(f"the seed of several networks must be a whole number of at least 0, got {seed!r}")
     return [seed, *np.random.SeedSequence(seed).generate_state(n_networks - 1).tolist()]
 
 
-def _mean_history(history: History) -> History:
-    """Return the losses of a stack as means."""
-    losses = {name: [float(np.mean(loss)) for loss in getattr(history, name)] for name in ("loss", "validation_loss")}
-    return replace(history, **losses)
+def _without_diverged(fit: Fit) -> Fit:
+    """Return a fit of several networks without those that diverged, and with the median of their losses.
+
+    If all diverged, it ended for that reason.
+    """
+    if fit.theta.ndim == 1:
+        return fit
+    losses = {name: list(map(median_loss, getattr(fit.history, name))) for name in ("loss", "validation_loss")}
+    fit = replace(fit, history=replace(fit.history, **losses))
+    if fit.diverged.all():
+        return replace(fit, stop_reason="diverged", diverged=True)
+    return replace(fit, theta=fit.theta[np.flatnonzero(~fit.diverged)], diverged=False)
 
 
 def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, options: dict[str, Any]) -> TableFit:
@@ -261,7 +275,7 @@ def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, option
     )
     everything = _scaled_for(network.loss, everything)
     X, targets, sample_weight = everything.training()
-    fit = train(network, X, targets, sample_weight=sample_weight, **options)
+    fit = _without_diverged(train(network, X, targets, sample_weight=sample_weight, **options))
     if fit.stop_reason in ("interrupted", "diverged"):
         return result
     about = {

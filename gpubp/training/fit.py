@@ -98,7 +98,7 @@ def train(
     patience : int, optional
         Stop when the score (without ``scoring``, the validation loss; without validation data, the loss) has not
         improved by more than ``tolerance`` for this many epochs. With validation data, the best epoch's weights are
-        returned. A value that is infinite or NaN is no improvement. A stack stops as one, by the mean of its losses.
+        returned. A value that is infinite or NaN is no improvement. A stack stops as one, by the median of its losses.
     tolerance : float
     monitor : {"score", "loss"}
         The value that ``patience`` monitors if there is a score.

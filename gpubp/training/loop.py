@@ -19,7 +19,7 @@ from gpubp.training.callbacks import Progress, RunStart, begin_callbacks, call_d
 from gpubp.training.epochs import EpochSummary, train_epoch
 from gpubp.training.finished_networks import plan_for_active, retire_finished
 from gpubp.training.plan import Plan, Validation
-from gpubp.training.state import Best, History, Outcome, StackState, StopReason, TrainingState
+from gpubp.training.state import Best, History, Outcome, StackState, StopReason, TrainingState, median_loss
 
 Save = Callable[[TrainingState], None]
 """Called with a snapshot, from which the run can resume, after each part of an epoch."""
@@ -174,11 +174,11 @@ def _learning_rate(plan: Plan, state: TrainingState, epoch: int) -> Any:
 def _monitored(loss: Any, validation: Validation) -> float:
     """Return the value that patience monitors: the score, else the negated validation loss, else the negated loss.
 
-    The losses of a stack are averaged.
+    Of the losses of a stack the median counts, so that networks that diverge do not.
     """
     if validation.score is not None:
         return validation.score
-    return -float(np.mean(loss if validation.loss is None else validation.loss))
+    return -median_loss(loss if validation.loss is None else validation.loss)
 
 
 def _outcome(plan: Plan, state: TrainingState, stop_reason: StopReason) -> Outcome:

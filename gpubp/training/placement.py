@@ -69,7 +69,7 @@ def place(setup: Setup) -> Placed:
         weight = weights[0] if weights else None
         held_out = _batch(network, backend, precision, theta, x, targets, weight, prefix="validation ")
     options = setup.options
-    check_stack_options(theta, options.optimizer, options.seed, options.stop_when, options.patience)
+    check_stack_options(theta, options.optimizer, options.seed, options.stop_when, options.scoring, options.patience)
     optimizer, l2 = _settings_on_host(options.optimizer, theta), _host_setting("l2", options.l2, theta)
     return Placed(theta, samples, held_out, optimizer, l2, storage, setup.n_networks)
 

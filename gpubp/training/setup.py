@@ -196,7 +196,7 @@ def _on_host(network: Network, inputs: Inputs, options: Options, processes: Proc
     )
     if validation_data is not None:
         names = ("validation X", "validation targets", "validation sample_weight")
-        given = [array for array in validation_data if array is not None]  # the weights may be None
+        given = [*validation_data[:2], *(weights for weights in validation_data[2:] if weights is not None)]
         inputs = inputs._replace(validation_data=tuple(map(host_array, names, given)))
     if not isinstance(inputs.X, Stream):
         return inputs._replace(X=host_array("X", inputs.X), targets=host_array("targets", inputs.targets))

@@ -47,6 +47,21 @@ class History:
             self.validation_score.append(validation_score)
 
 
+def median_loss(loss: Any) -> float:
+    """Return the median of the losses of a stack that are finite, NaN if none is, or the loss of one network.
+
+    Examples
+    --------
+    >>> median_loss(0.5), median_loss(np.array([3.0, np.inf, 1.0])), median_loss(np.array([np.nan]))
+    (0.5, 2.0, nan)
+    """
+    losses = np.asarray(loss, dtype=np.float64)
+    if losses.ndim == 0:
+        return float(losses)
+    finite = losses[np.isfinite(losses)]
+    return float(np.median(finite)) if finite.size else math.nan
+
+
 class Best(NamedTuple):
     """The best epoch so far, and the number of epochs since the last improvement by more than the tolerance."""
 

@@ -11,6 +11,9 @@ from gpubp.data.preprocessing import NumberColumn, _features, from_json, preproc
 from gpubp.data.streaming.prepared_stream import prepare_stream
 from gpubp.errors import DataError, ModelFileError
 from gpubp.nn.network import Network
+from gpubp.optim.first_order import momentum
+from gpubp.optim.second_order import lbfgs
+from gpubp.tabular import fit as fitting
 from gpubp.tabular import fit_table, predict_table, prepare_table
 from gpubp.training.checkpoints import Checkpoints
 
@@ -165,6 +168,38 @@ def test_the_first_of_several_is_the_single_one(prepared):
         fit_table(prepared, n_networks=0)
 
 
+@pytest.mark.filterwarnings("ignore::gpubp.errors.DivergenceWarning")
+def test_networks_that_diverge_are_left_out(monkeypatch):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=400)
+    prepared = prepare_table({"x": x, "z": rng.normal(size=400), "y": np.sin(3 * x)}, target="y", numbers="linear")
+    seen, run = [], fitting.train
+
+    def train(*given, **options):
+        fit = run(*given, **options)
+        spoilt = np.arange(len(fit.theta)) == len(seen)  # another one each time
+        seen.append(spoilt)
+        return replace(fit, theta=np.where(spoilt[:, None], 1e30, fit.theta), diverged=spoilt)
+
+    monkeypatch.setattr(fitting, "train", train)
+    result = fit_table(prepared, epochs=3, device="cpu", n_networks=3)
+    assert len(seen) == 2
+    assert result.model.theta.shape[0] == result.fit.theta.shape[0] == 2
+    assert np.abs(predict_table(result.model, {"x": x, "z": x}, device="cpu")["y"]).max() < 100
+    assert np.ndim(result.refit.history.loss[0]) == np.ndim(result.fit.history.loss[0]) == 0
+    monkeypatch.undo()
+    spent = fit_table(prepared, epochs=3, device="cpu", n_networks=2, optimizer=momentum(1e30, 0.9))
+    assert (spent.fit.stop_reason, spent.refit) == ("diverged", None)
+
+
+def test_several_networks_need_a_seed_and_an_optimizer_that_stacks_have(prepared):
+    with pytest.raises(DataError, match="lbfgs trains one network; choose adam for 2 networks"):
+        fit_table(prepared, n_networks=2, optimizer=lbfgs())
+    for seed in (-1, 1.5, np.random.default_rng(0)):
+        with pytest.raises(DataError, match="the seed of several networks must be a whole number of at least 0"):
+            fit_table(prepared, n_networks=2, seed=seed)
+
+
 # --- patience and scoring of a stack ---
 
 X = np.random.default_rng(0).normal(size=(60, 3))
@@ -178,13 +213,13 @@ def fit_stack(**options):
     return train(NETWORK, X[:40], TARGETS[:40], **options)
 
 
-def test_a_stack_stops_by_the_mean_of_its_validation_losses():
+def test_a_stack_stops_by_the_median_of_its_validation_losses():
     fit = fit_stack(patience=3, tolerance=0.02)
-    means = np.mean(fit.history.validation_loss, axis=1)
+    medians = np.median(fit.history.validation_loss, axis=1)
     assert fit.stop_reason == "patience"
-    assert fit.best_epoch == 1 + np.argmin(means)
+    assert fit.best_epoch == 1 + np.argmin(medians)
     losses = [np.mean((predict(NETWORK, theta, HELD_OUT[0], device="cpu") - HELD_OUT[1]) ** 2) for theta in fit.theta]
-    np.testing.assert_allclose(0.5 * np.mean(losses), means.min(), rtol=1e-6)
+    np.testing.assert_allclose(0.5 * np.median(losses), medians.min(), rtol=1e-6)
 
 
 def test_a_stack_has_one_score():

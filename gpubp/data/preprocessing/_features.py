@@ -55,8 +55,8 @@ ROWS_OF_A_BIN = 8
 MAX_BINS = 2048
 """Bins of all columns of numbers together."""
 
-MAX_ENCODED = 1 << 28
-"""Encoded numbers of bins, of all rows: 2 GiB."""
+MAX_ENCODED = 1 << 27
+"""Encoded numbers of bins, of all rows: 1 GiB. Training takes several times as much memory."""
 
 REACH = 1.5
 """How far beyond the training rows a number still counts, as a multiple of its largest distance from the mean there."""
