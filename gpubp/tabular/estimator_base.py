@@ -264,7 +264,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if isinstance(target, ClassTarget):
             true = class_values(target)[encode_targets(preprocessing, table).argmax(axis=1)]
         else:
-            columns = [read_numbers(table, name, target.number_format(name), preprocessing.missing) for name in names]
+            missing = preprocessing.target_missing
+            columns = [read_numbers(table, name, target.number_format(name), missing) for name in names]
             true = np.stack([column.values for column in columns], axis=1)
         return table, true, None if sample_weight is None else np.asarray(sample_weight)[known]
 

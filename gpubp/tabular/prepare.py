@@ -129,7 +129,7 @@ class PreparedTable:
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
         """The minimum and maximum of each numeric target, over all rows."""
-        target, missing = self.preprocessing.target, self.preprocessing.missing
+        target, missing = self.preprocessing.target, self.preprocessing.target_missing
         if isinstance(target, ClassTarget):
             return {}
         columns = {
@@ -248,7 +248,8 @@ def prepare_table(
     validation_weight : (n,) array, optional
         The weight of each row of `validation_table`.
     exact_labels : bool
-        Whether each text of the target is a class, also those that usually mean a missing value, such as NA.
+        Whether each text of the target is a class, also those that usually mean a missing value, such as NA, and
+        `missing` is of the features alone.
 
     Returns
     -------

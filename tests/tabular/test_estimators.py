@@ -165,6 +165,25 @@ def test_each_label_of_an_array_is_a_class(labels, tmp_path):
     np.testing.assert_array_equal(TabularClassifier.load(tmp_path / "m.safetensors").classes_, model.classes_)
 
 
+@pytest.mark.parametrize("missing", ["0", ["0.0", "no"]])
+def test_missing_is_not_of_targets_that_are_given_apart(missing, tmp_path):
+    X, weights = {"a": np.arange(90) % 7, "b": ["no", "yes", "so"] * 30}, np.ones(90)
+    for y in (np.arange(90) % 3, np.array(["no", "0", "1"] * 30), [True, False] * 45):
+        model = classifier(epochs=1, missing=missing).fit(X, y, weights, validation_data=(X, y))
+        assert model.classes_.tolist() == sorted(set(np.asarray(y).tolist()))
+        assert model.model_.about["rows"] == {"train": 90, "validation": 90, "test": 0}
+        model.save(tmp_path / "model.safetensors")
+        loaded = TabularClassifier.load(tmp_path / "model.safetensors")
+        named = {**X, model.model_.preprocessing["target"]["name"]: y}
+        assert loaded.score(named, "target") == loaded.score(X, y)
+    model = regressor(epochs=1, missing=missing).fit(X, np.arange(90.0) % 3, validation_data=(X, np.arange(90.0) % 3))
+    assert model.model_.about["rows"]["train"] == 90
+    assert model.model_.preprocessing["target"]["means"] == [1.0]
+    assert regressor(epochs=1, missing="0").fit({**X, "y": np.arange(90) % 3}, "y").model_.preprocessing["target"][
+        "means"
+    ] == [1.5]
+
+
 def test_numbers_of_an_array_are_numbers():
     X = np.column_stack([np.arange(N), np.arange(N) % 2, np.arange(N) * 10 + 7]).astype(float)
     assert [column.type for column in regressor().fit(X, NUMBERS).columns_] == ["number"] * 3 + ["target"]

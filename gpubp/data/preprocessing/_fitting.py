@@ -52,7 +52,8 @@ _MANY_ROWS = 1 << 18  # of a table whose columns are counted in threads
 class ColumnOptions:
     """What a user says about the columns of a table; see :func:`fit_preprocessing`. A text stands for a list of one.
 
-    With `exact_labels` each text of the target is a class, also those that usually mean a missing value.
+    With `exact_labels` each text of the target is a class, also those that usually mean a missing value, and `missing`
+    is of the features alone.
     """
 
     target: str | Sequence[str] | None = None
@@ -202,7 +203,10 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
             requested = requested_types(table, options.types, options.categorical, options.drop)
             if both := [name for name in targets if requested.get(name) == "drop"]:
                 raise DataError(f"the target {both[0]!r} is also listed in drop; choose another target")
-            facts = {name: ColumnFacts(name, options.missing) for name in table.columns}
+            of_target = () if options.exact_labels else options.missing
+            facts = {
+                name: ColumnFacts(name, of_target if name in targets else options.missing) for name in table.columns
+            }
         if table.n_rows < _MANY_ROWS:
             for one in facts.values():
                 one.add(table)
@@ -215,7 +219,7 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
     try:
         if len(facts) == len(targets):
             raise DataError(f"{source} has no columns besides the target {quoted_list(targets)}; features are needed")
-        of_targets, missing = [facts[name] for name in targets], tuple(options.missing)
+        of_targets, missing = [facts[name] for name in targets], () if options.exact_labels else tuple(options.missing)
         target = decide_target(of_targets, options.task, requested, missing, exact_labels=options.exact_labels)
     except DataError as error:
         if needs_target:
@@ -290,7 +294,7 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
         _refuse_losses(decisions.source, fits.values(), n_without_target, target.names)
     one_target = fit_class_target(target) if target.is_classes else fit_number_target(target, training_moments)
     ranges = {name: (one.minimum, one.maximum) for name, one in zip(target.names, all_moments, strict=True)}
-    preprocessing = Preprocessing(tuple(fitted), one_target, tuple(options.missing), tuple(summaries))
+    preprocessing = Preprocessing(tuple(fitted), one_target, tuple(options.missing), tuple(summaries), target.missing)
     digest = fingerprint.digest(preprocessing.schema)
     return FittedTable(preprocessing, {} if target.is_classes else ranges, digest, refusal)
 

@@ -189,7 +189,8 @@ class ColumnSummary:
 class Preprocessing:
     """How a table becomes matrices.
 
-    `missing` has the texts that mean a missing value besides the usual ones. `summaries` says what each column of the
+    `missing` has the texts that mean a missing value besides the usual ones, `target_missing` those of the target:
+    the same, or none if each label is one. `summaries` says what each column of the
     training table was taken for; columns that became no input may be present in a table, or absent.
 
     Examples
@@ -204,6 +205,7 @@ class Preprocessing:
     target: ClassTarget | NumberTarget
     missing: tuple[str, ...] = ()
     summaries: tuple[ColumnSummary, ...] = ()
+    target_missing: tuple[str, ...] = ()
 
     @property
     def target_names(self) -> tuple[str, ...]:

@@ -299,7 +299,7 @@ def class_values(target: ClassTarget) -> Column:
 
 
 def _read_target(preprocessing: Preprocessing, table: Table) -> list[Column]:
-    target, missing = preprocessing.target, preprocessing.missing
+    target, missing = preprocessing.target, preprocessing.target_missing
     if isinstance(target, ClassTarget):
         return [read_categories(table, target.name, target.kind, target.classes, missing).values]
     return [read_numbers(table, name, target.number_format(name), missing).values for name in target.names]
