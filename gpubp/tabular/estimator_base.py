@@ -14,7 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss
-from gpubp.data.preprocessing import ClassTarget, class_values, has_target, preprocessing_of, read_numbers
+from gpubp.data.preprocessing import (
+    ClassTarget,
+    class_values,
+    has_target,
+    preprocessing_of,
+    read_numbers,
+    require_column,
+)
 from gpubp.data.preprocessing import encode_target as encode_targets
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError, ModelFileError
@@ -218,6 +225,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         table = read_new_features(X, self, names, has_names=features.has_names)
         checked_weights("the weights of validation_data", weight, table.n_rows)
         labelled = self._labelled(table, y, training.target or None)
+        if training.target and set(labelled.target) != set(training.target):
+            raise DataError(
+                f"validation_data has the target {', '.join(map(repr, labelled.target))}, and the training rows have "
+                f"{', '.join(map(repr, training.target))}; pass the name of the same column, or an array"
+            )
+        for name in labelled.target:
+            require_column(labelled.table, name)
         return {"validation_table": labelled.table, "validation_weight": weight}
 
     def _weighted(self, prepared: PreparedTable) -> PreparedTable:
@@ -259,6 +273,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             return X, y, sample_weight
         if names != preprocessing.target_names:
             raise DataError(f"the model predicts {', '.join(map(repr, preprocessing.target_names))}, got y={y!r}")
+        for name in names:
+            require_column(table, name)
         known, target = has_target(preprocessing, table), preprocessing.target
         table = table.select(known)
         if isinstance(target, ClassTarget):

@@ -13,7 +13,7 @@ from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.tabular.estimator_base import TabularEstimator
 from gpubp.tabular.estimator_parameters import documented, keep_parameters
-from gpubp.tabular.predict import intervals
+from gpubp.tabular.predict import interval_ends
 from gpubp.tabular.prepare import PreparedTable
 
 
@@ -253,7 +253,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
             If a quantile is not between 0 and 1, or too few rows were held out for it.
         """
         wanted = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
-        if wanted.ndim != 1 or not ((wanted > 0.0) & (wanted < 1.0)).all():
+        if wanted.ndim != 1 or not wanted.size or not ((wanted > 0.0) & (wanted < 1.0)).all():
             raise DataError(f"quantiles must be numbers between 0 and 1, such as (0.05, 0.5, 0.95), got {quantiles!r}")
         predictions = self._predictions(X)
         of_quantiles = []
@@ -261,8 +261,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
             share = round(abs(2.0 * quantile - 1.0), 12)
             numbers = predictions
             if share > 0.0:
-                ends, end = intervals(self.model_, predictions, share), "low" if quantile < 0.5 else "high"
-                numbers = {name: ends[f"{name} {end}"] for name in predictions}
+                ends = interval_ends(self.model_, predictions, share)
+                numbers = {name: one.low if quantile < 0.5 else one.high for name, one in ends.items()}
             of_quantiles.append(_joined(numbers))
         return np.stack(of_quantiles, axis=1)
 

@@ -130,7 +130,23 @@ def mean_outputs(network: Network, theta: np.ndarray, X: np.ndarray, **options: 
 
 
 def intervals(model: Model, predictions: dict[str, Column], share: float) -> dict[str, Column]:
-    """Return the ends of intervals around predicted numbers that hold a share of the targets.
+    """Return :func:`interval_ends` as columns ``"target low"`` and ``"target high"``; a taken name gets a number."""
+    ends: dict[str, Column] = {}
+    for name, numbers in interval_ends(model, predictions, share).items():
+        low, high = distinct_names([*predictions, *ends, f"{name} low", f"{name} high"])[-2:]
+        ends |= {low: numbers.low, high: numbers.high}
+    return ends
+
+
+class Ends(NamedTuple):
+    """The ends of an interval for each row, ``(n,)``."""
+
+    low: Column
+    high: Column
+
+
+def interval_ends(model: Model, predictions: dict[str, Column], share: float) -> dict[str, Ends]:
+    """Return for each target the ends of intervals around predicted numbers that hold a share of the targets.
 
     Raises
     ------
@@ -142,7 +158,7 @@ def intervals(model: Model, predictions: dict[str, Column], share: float) -> dic
     if isinstance(preprocessing_of(model).target, ClassTarget):
         raise DataError("intervals are for numbers; this model predicts classes, whose probabilities are in its output")
     errors = model.about.get("held_out_errors")
-    ends: dict[str, Column] = {}
+    ends: dict[str, Ends] = {}
     for name, numbers in predictions.items():
         sorted_errors = numbers_in(errors.get(name)) if isinstance(errors, dict) else []
         place = math.ceil(share * (len(sorted_errors) + 1)) - 1
@@ -152,8 +168,7 @@ def intervals(model: Model, predictions: dict[str, Column], share: float) -> dic
                 f"in training, and the model has {len(sorted_errors)}; hold out more rows (test_fraction, "
                 "or validation_fraction of an estimator)"
             )
-        low, high = distinct_names([*predictions, *ends, f"{name} low", f"{name} high"])[-2:]
-        ends |= {low: numbers - sorted_errors[place], high: numbers + sorted_errors[place]}
+        ends[name] = Ends(numbers - sorted_errors[place], numbers + sorted_errors[place])
     return ends
 
 

@@ -304,6 +304,8 @@ def prepare_table(
     given, given_table = None, None
     if validation_table is not None:
         rows = _weighted_rows(as_table(validation_table), "the weights of validation_data", validation_weight)
+        for name in decisions.target.names:
+            require_column(rows[0], name)
         has_target = decisions.target.present(rows[0])
         if not has_target.any():
             raise DataError(

@@ -359,11 +359,34 @@ def test_quantiles_are_the_ends_of_intervals():
     np.testing.assert_array_equal(low, expected["price low"])
     np.testing.assert_array_equal(high, expected["price high"])
     np.testing.assert_array_equal(middle, model.predict(FRAME))
-    for wrong in ([0.0], [1.5], [[0.5]], "a"):
+    for wrong in ([], [0.0], [1.5], [[0.5]], "a"):
         with pytest.raises(ValueError, match=r"quantiles must be numbers|could not convert"):
             model.predict_quantiles(FRAME, wrong)
     with pytest.raises(DataError, match="rows held out"):
         model.predict_quantiles(FRAME, 0.999)
+
+
+def test_quantiles_of_targets_that_are_named_like_the_ends_of_an_interval():
+    frame = FRAME.assign(**{"y": NUMBERS, "y low": -NUMBERS})
+    model = regressor(validation_fraction=0.4).fit(frame, ["y", "y low"])
+    low, high = model.predict_quantiles(FRAME, [0.2, 0.8]).transpose(1, 0, 2)
+    ends = predict_table(model.model_, FRAME, device="cpu", interval=0.6)
+    assert list(ends) == ["y", "y low", "y low_2", "y high", "y low low", "y low high"]
+    np.testing.assert_array_equal(low, np.stack([ends["y low_2"], ends["y low low"]], axis=1))
+    np.testing.assert_array_equal(high, np.stack([ends["y high"], ends["y low high"]], axis=1))
+
+
+def test_a_named_target_that_is_absent_is_named():
+    named, absent = FRAME.assign(price=NUMBERS), r"no column 'price'"
+    with pytest.raises(DataError, match=absent):
+        regressor().fit(named, "price", validation_data=(FRAME, "price"))
+    with pytest.raises(DataError, match=absent):
+        prepare_table(named, target="price", validation_table=FRAME)
+    with pytest.raises(DataError, match=absent):
+        regressor().fit(named, "price").score(FRAME, "price")
+    for y in ("price", NUMBERS):
+        with pytest.raises(DataError, match=r"target 'prices', and the training rows have '(price|target)'"):
+            regressor().fit(named, y, validation_data=(named, "prices"))
 
 
 def test_rows_of_a_group_are_held_out_together():
