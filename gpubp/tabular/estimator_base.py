@@ -16,6 +16,7 @@ from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss
 from gpubp.data.preprocessing import (
     ClassTarget,
+    ColumnOptions,
     class_values,
     has_target,
     preprocessing_of,
@@ -188,8 +189,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _check_names(self, table: Table) -> None:
         """Raise an error that names each column that is not in the table."""
-        lists = [[one] if isinstance(one, str) else list(one) for one in (self.categorical, self.drop)]
-        named = [*(self.types or {}), *lists[0], *lists[1], *filter(None, (self.group, self.time))]
+        options = ColumnOptions(types=self.types, categorical=self.categorical, drop=self.drop, missing=self.missing)
+        columns = (*(self.types or {}), *options.categorical, *options.drop)
+        named = [*columns, *filter(None, (self.group, self.time))]
         if absent := [name for name in dict.fromkeys(named) if name not in table.columns]:
             shown = ", ".join(f"{name!r}{near_miss(name, table.columns)}" for name in absent)
             raise DataError(f"types, categorical, drop, group and time: {table.source} has no column {shown}")

@@ -33,7 +33,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "types": [dict, None],
     "categorical": [str, "array-like"],
     "drop": [str, "array-like"],
-    "missing": [str, "array-like"],
+    "missing": [str, Real, "array-like"],
     "max_categories": [Interval(Integral, 1, None, closed="left")],
     "strict": ["boolean"],
     "numbers": [StrOptions({*get_args(NumberEncoding)})],
@@ -74,8 +74,10 @@ _PARAMETERS = """
         Whether a network is trained on all rows in the end, for as many epochs as the first one's best.
     types : dict of str to str, optional
         Types of columns instead of those that are found: number, category, date, words or drop.
-    categorical, drop, missing : str or sequence of str, default=()
-        Columns of categories, columns to leave out, and texts that mean a missing value besides the usual ones.
+    categorical, drop : str or sequence of str, default=()
+        Columns of categories, and columns to leave out.
+    missing : str, number or sequence of them, default=()
+        What means a missing value besides the usual texts, such as -999.
     max_categories : int, default=100
         The number of categories of a column that have an input each.
     strict : bool, default=False

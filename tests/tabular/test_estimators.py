@@ -239,6 +239,36 @@ def test_all_parameters_that_are_not_valid_are_named_at_once():
         classifier(drop="towns", types={"income2": "number"}, time="dy").fit(FRAME, CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"categorical": [0]}, "categorical takes names .* got 0; write 'x0' for a column of an array"),
+        ({"drop": [1]}, "drop takes names .* got 1; write 'x1'"),
+        ({"types": {0: "number"}}, "types takes names .* got 0; write 'x0'"),
+        ({"missing": [None]}, "missing must be texts or numbers .* got None"),
+        ({"missing": [True]}, "missing must be texts or numbers .* got True"),
+        ({"missing": [np.nan]}, "missing must be texts or numbers .* got nan"),
+    ],
+)
+def test_lists_of_parameters_hold_text(options, message):
+    X = np.arange(2.0 * N).reshape(N, 2)
+    with pytest.raises(DataError, match=message):
+        classifier(**options).fit(X, CLASSES)
+    with pytest.raises(DataError, match=message):
+        prepare_table(table_from_mapping({"x0": X[:, 0], "y": CLASSES}), target="y", **options)
+
+
+@pytest.mark.parametrize("missing", [[-999], -999, [-999.0], np.array([-999]), "-999", np.float32(-999)])
+def test_numbers_may_mean_a_missing_value(missing, tmp_path):
+    X = {"a": np.r_[-999.0, -999.0, np.arange(N - 2.0)], "b": ["-999", "yes", "so"] * (N // 3)}
+    model = classifier(epochs=1, missing=missing).fit(X, CLASSES)
+    assert [column.n_missing for column in model.columns_[:2]] == [2, N // 3]
+    assert model.model_.preprocessing["missing"] == ["-999"]
+    model.save(tmp_path / "model.safetensors")
+    loaded = TabularClassifier.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded.fit(X, CLASSES).model_.preprocessing["missing"], ["-999"])
+
+
 def test_all_that_is_wrong_with_the_data_is_said_at_once():
     with pytest.raises(DataError) as raised:
         classifier(drop="towns").fit(FRAME, CLASSES[1:], np.ones(3), validation_data=(FRAME, CLASSES, -np.ones(N)))

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import get_args
+from numbers import Integral, Real
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.text import counted, shortened
 from gpubp.data._running_statistics import RunningMoments, RunningSample
+from gpubp.data._text_values import write_number
 from gpubp.data.preprocessing._decisions import (
     Decision,
     choose_targets,
@@ -68,9 +70,12 @@ class ColumnOptions:
     numbers: NumberEncoding = "linear"
 
     def __post_init__(self) -> None:
-        for name in ("categorical", "drop", "missing"):
-            if isinstance(text := getattr(self, name), str):  # otherwise each letter would be a name
-                object.__setattr__(self, name, (text,))
+        for name in ("categorical", "drop"):
+            object.__setattr__(self, name, _column_names(name, getattr(self, name)))
+        if self.types is not None and not isinstance(self.types, Mapping):
+            raise DataError(f"types must be a dict of names of columns and types, got {type(self.types).__name__}")
+        _column_names("types", tuple(self.types or ()))
+        object.__setattr__(self, "missing", _missing_texts(self.missing))
 
 
 @dataclass(frozen=True)
@@ -297,6 +302,36 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     preprocessing = Preprocessing(tuple(fitted), one_target, tuple(options.missing), tuple(summaries), target.missing)
     digest = fingerprint.digest(preprocessing.schema)
     return FittedTable(preprocessing, {} if target.is_classes else ranges, digest, refusal)
+
+
+def _column_names(option: str, names: Any) -> tuple[str, ...]:
+    """Return names of columns, or one, as a tuple."""
+    if isinstance(names, str):  # otherwise each letter would be a name
+        return (names,)
+    if not isinstance(names, Iterable):
+        raise DataError(f"{option} must be a sequence of names of columns, got {names!r}")
+    given = tuple(names)
+    for name in given:
+        if not isinstance(name, str):
+            raise DataError(
+                f"{option} takes names of columns, which are text, got {name!r}; write 'x{name}' for a column of an "
+                f"array, and '{name}' for one of a data frame"
+            )
+    return given
+
+
+def _missing_texts(missing: Any) -> tuple[str, ...]:
+    """Return texts that mean a missing value; numbers as texts, ``-999.0`` as ``-999``."""
+    given = tuple(missing) if isinstance(missing, Iterable) and not isinstance(missing, str) else (missing,)
+    texts = []
+    for value in given:
+        text = value if isinstance(value, str) else None
+        if isinstance(value, Real) and not isinstance(value, bool):
+            text = write_number(int(value) if isinstance(value, Integral) else float(value))
+        if text is None:
+            raise DataError(f"missing must be texts or numbers that mean a missing value, such as -999, got {value!r}")
+        texts.append(text)
+    return tuple(texts)
 
 
 def validate_task(task: str) -> None:
