@@ -271,13 +271,24 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if not isinstance(y, str | list | tuple):
             return X, y, sample_weight
         table, preprocessing = self._new_table(X), preprocessing_of(self.model_)
-        if (names := target_columns(y, table)) is None:
+        names = target_columns(y, table, is_classifier=self._task == "classification")
+        is_text = not isinstance(y, str) and all(isinstance(name, str) for name in y)
+        if is_text and tuple(y) == preprocessing.target_names and set(y) <= set(table.columns):
+            names = preprocessing.target_names  # also in a table of one row
+        if names is None:
             return X, y, sample_weight
         if names != preprocessing.target_names:
             raise DataError(f"the model predicts {', '.join(map(repr, preprocessing.target_names))}, got y={y!r}")
         for name in names:
             require_column(table, name)
         known, target = has_target(preprocessing, table), preprocessing.target
+        weights = checked_weights("sample_weight", sample_weight, table.n_rows)
+        if not (known if weights is None else known & (weights > 0.0)).any():
+            counted_rows = "row" if weights is None else "row of weight above 0"
+            raise DataError(
+                f"{table.source} has no {counted_rows} whose target {', '.join(map(repr, names))} is known to the "
+                "model, so there is nothing to score"
+            )
         table = table.select(known)
         if isinstance(target, ClassTarget):
             true = class_values(target)[encode_targets(preprocessing, table).argmax(axis=1)]
@@ -285,7 +296,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             missing = preprocessing.target_missing
             columns = [read_numbers(table, name, target.number_format(name), missing) for name in names]
             true = np.stack([column.values for column in columns], axis=1)
-        return table, true, None if sample_weight is None else np.asarray(sample_weight)[known]
+        return table, true, None if weights is None else weights[known]
 
     # --- files ---
 

@@ -83,12 +83,17 @@ def read_new_features(X: Any, estimator: Any, names: Sequence[str], *, has_names
     return table.renamed(dict(zip(table.columns, names, strict=True)))
 
 
-def target_columns(y: Any, table: Table) -> tuple[str, ...] | None:
-    """Return the columns that y names; None if y is an array of targets."""
+def target_columns(y: Any, table: Table, *, is_classifier: bool) -> tuple[str, ...] | None:
+    """Return the columns that y names; None if y is an array of targets.
+
+    Texts of which there are as many as rows, or of which some repeat, are labels for a classifier.
+    """
     if isinstance(y, str):
         return (y,)
     is_names = isinstance(y, list | tuple) and len(y) > 0 and all(isinstance(name, str) for name in y)
-    return tuple(y) if is_names and set(y) <= set(table.columns) else None
+    if not is_names or (is_classifier and (len(y) == table.n_rows or len(set(y)) < len(y))):
+        return None
+    return tuple(y) if set(y) <= set(table.columns) else None
 
 
 def add_target(
@@ -100,7 +105,7 @@ def add_target(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None; pass an "
             "array, or the name of a column of X"
         )
-    if (named := target_columns(y, table)) is not None:
+    if (named := target_columns(y, table, is_classifier=is_classifier)) is not None:
         return LabelledTable(table, named, is_apart=False)
     if table.targets:
         raise DataError(

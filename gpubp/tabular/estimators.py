@@ -98,6 +98,12 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             present = np.unique(labels)
             by_class = np.ones(len(classes))
             by_class[present] = compute_class_weight(self.class_weight, classes=classes[present], y=classes[labels])
+        of_training = by_class[labels[prepared.parts["train"]]]
+        if not (np.isfinite(by_class).all() and (by_class >= 0.0).all() and of_training.any()):
+            raise DataError(
+                "class_weight must be finite, not negative, and above 0 for a class of the training rows, got "
+                f"{self.class_weight!r}"
+            )
         return prepared.reweighted(lambda targets: by_class[targets.argmax(axis=1)])
 
     def _keep(self, model: Model) -> None:

@@ -184,6 +184,31 @@ def test_missing_is_not_of_targets_that_are_given_apart(missing, tmp_path):
     ] == [1.5]
 
 
+def test_labels_may_be_names_of_columns():
+    X, y = {"a": np.arange(40), "b": np.arange(40) % 2}, ["a", "b"] * 20
+    model = classifier().fit(X, y)
+    assert (model.classes_.tolist(), model.n_features_in_) == (["a", "b"], 2)
+    assert model.score(X, y) == (model.predict(X) == np.array(y)).mean()
+    pair = {"a": [0, 1], "b": [1, 0]}
+    assert classifier(validation_fraction=0.0).fit(pair, ["a", "b"]).classes_.tolist() == ["a", "b"]
+    named = classifier().fit(FRAME.assign(town=CLASSES), ["town"])
+    one_row = FRAME.assign(town=named.predict(FRAME))[:1]
+    assert named.score(one_row, ["town"]) == named.score(one_row, "town") == 1.0
+
+
+def test_what_cannot_be_scored_is_refused():
+    for model, y in ((classifier(), CLASSES), (regressor(), NUMBERS)):
+        named = FRAME.assign(y=y)
+        model.fit(named, "y")
+        with pytest.raises(DataError, match=r"sample_weight must have shape \(120,\)"):
+            model.score(named, "y", sample_weight=np.ones(3))
+        with pytest.raises(DataError, match="has no row whose target 'y' is known"):
+            model.score(FRAME.assign(y="unseen"), "y")
+        weights = np.r_[1.0, np.zeros(N - 1)]
+        with pytest.raises(DataError, match="has no row of weight above 0 whose target 'y' is known"):
+            model.score(FRAME.assign(y=[None, *y[1:]]), "y", sample_weight=weights)
+
+
 def test_numbers_of_an_array_are_numbers():
     X = np.column_stack([np.arange(N), np.arange(N) % 2, np.arange(N) * 10 + 7]).astype(float)
     assert [column.type for column in regressor().fit(X, NUMBERS).columns_] == ["number"] * 3 + ["target"]
@@ -288,6 +313,7 @@ def test_all_that_is_wrong_with_the_data_is_said_at_once():
         ({"y": CLASSES[1:]}, "inconsistent numbers of samples"),
         ({"sample_weight": np.ones(5)}, r"sample_weight must have shape \(120,\)"),
         ({"sample_weight": np.r_[-1.0, np.ones(N - 1)]}, "got -1 in row 1"),
+        ({"y": ["town", "income"]}, "classification takes one target"),
         ({"validation_data": (FRAME,)}, "validation_data must be"),
         ({"validation_data": (FRAME, ["maybe"] * N)}, "expected 'no', 'yes'"),
         ({"validation_data": (FRAME, CLASSES, np.zeros(N))}, "weights of validation_data is zero"),
@@ -322,6 +348,12 @@ def test_weights_reach_the_loss_and_only_their_ratios_matter(refit):
     np.testing.assert_allclose(plain.model_.theta, classifier(**options).fit(FRAME, CLASSES).model_.theta, rtol=1e-5)
     assert (weighted.predict(FRAME) == "yes").mean() > (plain.predict(FRAME) == "yes").mean() + 0.1
     np.testing.assert_allclose(scaled.predict_proba(FRAME), weighted.predict_proba(FRAME), rtol=1e-3)
+
+
+@pytest.mark.parametrize("weights", [(0.0, 0.0), (np.inf, 1.0), (np.nan, 1.0), (-1.0, 1.0)])
+def test_weights_of_classes_are_finite_and_not_all_zero(weights):
+    with pytest.raises(DataError, match="class_weight must be finite"):
+        classifier(class_weight=dict(zip(("no", "yes"), weights, strict=True))).fit(FRAME, CLASSES)
 
 
 def test_rows_of_weight_0_are_left_out():
