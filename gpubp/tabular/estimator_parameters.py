@@ -1,6 +1,7 @@
 """The parameters of the estimators for tables: constraints, docstrings, and what a model file says of them."""
 
 import json
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from sklearn.utils._param_validation import (
 )
 
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
-from gpubp.data.preprocessing import NumberEncoding
+from gpubp.data.preprocessing import NumberEncoding, preprocessing_of
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
@@ -146,17 +147,20 @@ def parameters_in(kind: Any, model: Model) -> dict[str, Any]:
     def mapping(value: Any) -> dict[str, Any]:
         return value if isinstance(value, dict) else {}
 
-    about, network = model.about, model.network
-    training, optimizer = mapping(about.get("training")), mapping(about.get("optimizer"))
+    about, network, preprocessing = model.about, model.network, preprocessing_of(model)
+    training, saved = mapping(about.get("training")), mapping(mapping(about.get("estimator")).get("parameters"))
+    if "optimizer" not in saved:  # an object, which JSON cannot hold: its settings are apart
+        saved = {name: value for name, value in saved.items() if name != "learning_rate"}
     found = {
         "hidden_layer_sizes": network.sizes[1:-1],
         "loss": network.loss,
-        "optimizer": optimizer.get("name"),
-        "learning_rate": optimizer.get("learning_rate"),
+        "missing": preprocessing.missing,
+        "numbers": preprocessing.number_encoding,
+        **_optimizer_in(mapping(about.get("optimizer"))),
         "random_state": training.get("seed"),
         **({"activation": network.activations[0]} if len(network.sizes) > 2 else {}),
         **{name: training.get(name) for name in ("batch_size", "l2", "dtype", "matmul_precision", "n_networks")},
-        **mapping(mapping(about.get("estimator")).get("parameters")),
+        **saved,
     }
     constraints = kind._parameter_constraints
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
@@ -165,6 +169,24 @@ def parameters_in(kind: Any, model: Model) -> dict[str, Any]:
         for name, value in values.items()
         if name in constraints and not problem_of(kind, name, constraints[name], value)
     }
+
+
+def _optimizer_in(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the optimizer of a model file: its name and learning rate, or with other settings of its own, itself."""
+    settings = dict(facts)
+    name = settings.pop("name", None)
+    kinds: dict[str, Callable[..., Optimizer | SecondOrder]] = {**OPTIMIZERS, **METHODS}
+    kind = kinds.get(name) if isinstance(name, str) else None
+    if kind is None or not all(type(value) in (int, float) for value in settings.values()):
+        return {"optimizer": name}
+    try:
+        optimizer, default = kind(**settings), kind()
+    except (TypeError, ValueError):
+        return {"optimizer": name}
+    rate = settings.get("learning_rate")
+    if {**optimizer.settings, "learning_rate": rate} == {**default.settings, "learning_rate": rate}:
+        return {"optimizer": name, "learning_rate": rate}
+    return {"optimizer": optimizer}
 
 
 def plain_parameters(estimator: Any) -> dict[str, Any]:

@@ -541,6 +541,38 @@ def test_a_file_of_fit_table_is_loaded(tmp_path):
     assert loaded.feature_names_in_.tolist() == ["income", "town", "day"]
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        (gpubp.adamw(0.01), ("adamw", {}, 0.01)),
+        (gpubp.adamw(0.01, weight_decay=0.5), ("adamw", {"learning_rate": 0.01, "weight_decay": 0.5}, None)),
+        (gpubp.lbfgs(), ("lbfgs", {}, None)),
+        (gpubp.lbfgs(memory=3), ("lbfgs", {"memory": 3}, None)),
+        ("adam", ("adam", {}, None)),
+    ],
+    ids=["adamw", "weight decay", "lbfgs", "memory", "name"],
+)
+def test_an_optimizer_is_loaded_with_its_settings(optimizer, expected, tmp_path):
+    model = regressor(optimizer=optimizer, epochs=2).fit(FRAME, NUMBERS)
+    model.save(tmp_path / "model.safetensors")
+    loaded = TabularRegressor.load(tmp_path / "model.safetensors")
+    name, settings, learning_rate = expected
+    assert (getattr(loaded.optimizer, "name", loaded.optimizer), loaded.learning_rate) == (name, learning_rate)
+    assert getattr(loaded.optimizer, "settings", {}).items() >= settings.items()
+    again = loaded.set_params(device="cpu").fit(FRAME, NUMBERS)
+    np.testing.assert_array_equal(again.model_.theta, model.model_.theta)
+
+
+@pytest.mark.parametrize("numbers", ["linear", "piecewise"])
+def test_what_fit_table_was_told_of_columns_is_loaded(numbers, tmp_path):
+    prepared = prepare_table(FRAME.assign(y=CLASSES), target="y", numbers=numbers, missing=["-999"])
+    model = fit_table(prepared, **QUICK).model
+    path = tmp_path / "model.safetensors"
+    save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    loaded = TabularClassifier.load(path)
+    assert (loaded.numbers, loaded.missing) == (numbers, ("-999",))
+
+
 def test_onnx(tmp_path):
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import repeat
-from numbers import Integral, Real
 from typing import Any, get_args
 
 import numpy as np
@@ -326,8 +325,8 @@ def _missing_texts(missing: Any) -> tuple[str, ...]:
     texts = []
     for value in given:
         text = value if isinstance(value, str) else None
-        if isinstance(value, Real) and not isinstance(value, bool):
-            text = write_number(int(value) if isinstance(value, Integral) else float(value))
+        if isinstance(value, int | float | np.number) and not isinstance(value, bool | np.complexfloating):
+            text = write_number(int(value) if isinstance(value, int | np.integer) else float(value))
         if text is None:
             raise DataError(f"missing must be texts or numbers that mean a missing value, such as -999, got {value!r}")
         texts.append(text)

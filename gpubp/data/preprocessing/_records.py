@@ -213,6 +213,13 @@ class Preprocessing:
         return self.target.names if isinstance(self.target, NumberTarget) else (self.target.name,)
 
     @property
+    def number_encoding(self) -> NumberEncoding:
+        """How numbers become inputs."""
+        numbers = [column for column in self.columns if isinstance(column, NumberColumn)]
+        is_piecewise = any(column.edges or column.bound < FARTHEST for column in numbers)
+        return "piecewise" if is_piecewise else "linear"
+
+    @property
     def schema(self) -> dict[str, Kind]:
         """What each column of a table holds, the targets last; a new table is read by this alone."""
         kinds: dict[str, Kind] = {
