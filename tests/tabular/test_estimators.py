@@ -564,7 +564,7 @@ def test_an_optimizer_is_loaded_with_its_settings(optimizer, expected, tmp_path)
 
 
 @pytest.mark.parametrize("numbers", ["linear", "piecewise"])
-def test_what_fit_table_was_told_of_columns_is_loaded(numbers, tmp_path):
+def test_numbers_and_missing_of_fit_table_are_loaded(numbers, tmp_path):
     prepared = prepare_table(FRAME.assign(y=CLASSES), target="y", numbers=numbers, missing=["-999"])
     model = fit_table(prepared, **QUICK).model
     path = tmp_path / "model.safetensors"
