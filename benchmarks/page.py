@@ -109,6 +109,7 @@ TABLES = {
     "starts": _times(
         ("start",), ("gpubp", "gpubp-numpy", "scikit-learn", "thinc", "torch", "jax"), "from an empty process"
     ),
+    "reports": _times(("report",), ("gpubp", "gpubp-numpy", "scikit-learn", "torch", "jax-scan"), "work"),
     "memory": _memory,
 }
 

@@ -2,7 +2,6 @@
 
 import warnings
 
-import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
@@ -67,5 +66,12 @@ def _classifier(problem, epochs):
 
 
 def _targets(problem):
-    # two logistic outputs are two labels; softmax is for classes
-    return problem.targets.astype(int) if problem.spec["output"] == "logistic" else np.argmax(problem.targets, axis=1)
+    # logistic outputs are labels, one of them without an axis; softmax is for classes
+    labels = problem.targets.astype(int)
+    return (
+        labels.squeeze(1)
+        if labels.shape[1] == 1
+        else labels
+        if problem.spec["output"] == "logistic"
+        else labels.argmax(1)
+    )

@@ -42,7 +42,7 @@ class Workload(NamedTuple):
 
 def make_workloads():
     """List every workload, including the quick ones."""
-    return [*_steps(), *_fits(), *_predictions(), *_starts(), *_growth(), *_for_a_gpu()]
+    return [*_steps(), *_fits(), *_predictions(), *_starts(), *_reports(), *_growth(), *_for_a_gpu()]
 
 
 def chosen(workloads, patterns):
@@ -109,6 +109,22 @@ def _starts():
     spec = step_spec((20, 64, 64, 2), "relu", "logistic", "adam", 64, 32, 1)
     contenders = tuple(c for c in ON_CPU if c != "floor")
     yield Workload("start/import-and-first-epoch", "start", spec, contenders, fresh=True)
+
+
+def _reports():
+    """List what users of other libraries reported as slow: skorch #1100 and #433, and small fits."""
+    contenders = tuple(name for name in GROWING if name != "floor")
+    spec = step_spec((4, 500, 1), output="logistic", batches=5000, epochs=1)
+    yield Workload("report/4-500-1/1000000-rows", "step", spec, contenders)
+    spec = step_spec((20, 64, 64, 2), output="logistic", batch=8, batches=2000, epochs=1)
+    yield Workload("report/20-64-64-2/batches-of-8", "step", spec, contenders)
+    small = {"data": [100, 20, 2], "dtype": "float32"}
+    for name, more in (
+        ("partial_fit/100-calls", {"parameters": {}, "partial": 100}),
+        ("fit/100-rows", {"parameters": {}}),
+        ("fit/300-fits-of-100-rows", {"parameters": {"max_iter": 20}, "fits": 300}),
+    ):
+        yield Workload(f"report/{name}", "fit", small | more, ESTIMATORS)
 
 
 def _growth():

@@ -80,17 +80,26 @@ class LabelColumns:
         return np.stack(predicted, axis=1)
 
 
+def is_one_column(y: Any) -> bool:
+    """Return whether y is an array of a class for each sample, which needs no more of scikit-learn's slow checks."""
+    return isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuU"
+
+
 def marks_labels(y: Any) -> bool:
     """Return whether y has several columns of zeros and ones, or is sparse, which mark the labels of each sample.
 
     scikit-learn accepts any two integers, such as 1 and 2, and its classifier learns that each of them marks a label.
     """
+    if is_one_column(y):
+        return False
     is_indicator = type_of_target(y, input_name="y") == MARKS
     return is_indicator and (scipy.sparse.issparse(y) or not len(np.setdiff1d(y, [0, 1])))
 
 
 def has_columns(y: Any) -> bool:
     """Return whether y has several columns of classes."""
+    if is_one_column(y):
+        return False
     return type_of_target(y, input_name="y") in (MARKS, LabelColumns.y_type_) and not marks_labels(y)
 
 
@@ -149,6 +158,13 @@ def accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
     return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
+def _one_hot(classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Mark the class of each sample, as ``LabelBinarizer`` does: two classes have one column, for the second."""
+    if n_classes <= 2:
+        return classes[:, None] == n_classes - 1 if n_classes == 2 else np.zeros((len(classes), 1), bool)
+    return classes[:, None] == np.arange(n_classes)
+
+
 def _dense(y: Any) -> np.ndarray:
     dense: np.ndarray = y.toarray() if scipy.sparse.issparse(y) else np.asarray(y)
     return dense
@@ -180,6 +196,10 @@ class ClassTargets:
                 f"y must mark the {len(self.classes)} labels of each sample with zeros and ones, as in fit, got "
                 f"{type_of_target(y)} targets of shape {y.shape}"
             )
+        if is_one_column(y) and self.classes.dtype.kind == y.dtype.kind:
+            places = np.minimum(np.searchsorted(self.classes, y), len(self.classes) - 1)
+            if np.array_equal(self.classes[places], y):
+                return _one_hot(places, len(self.classes))
         labels_in_y = unique_labels(y)
         if len(np.setdiff1d(labels_in_y, self.classes, assume_unique=True)):
             raise ValueError(
