@@ -6,7 +6,6 @@ A table is between ``<!-- name -->`` and ``<!-- end -->``, and comes only from t
 import json
 import re
 from pathlib import Path
-from statistics import median
 
 from benchmarks.contenders import CONTENDERS
 from benchmarks.summary import ratio, timed, timing
@@ -32,32 +31,50 @@ def main():
 
 
 def with_tables(page):
-    """Replace every table between marks; if a workload is in several files, the last one counts."""
+    """Replace every table between marks; if a workload is in several files, the last one counts.
+
+    A table whose name ends in "-avx2" comes from the files that were measured with AVX2 kernels, others from the rest.
+    """
     files = [PAGE.parent / link for link in dict.fromkeys(LINK.findall(page))]
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    workloads = list({workload["name"]: workload for result in results for workload in result["workloads"]}.values())
+    by_kernels = {True: {}, False: {}}
+    for result in results:
+        of_kernels = by_kernels[is_avx2(result)]
+        of_kernels |= {workload["name"]: workload for workload in result.get("workloads", ())}
 
     def replaced(match):
+        workloads = list(by_kernels[match["name"].endswith("-avx2")].values())
         return "\n".join([match["begin"], *TABLES[match["name"]](workloads), "", match["end"]])
 
     return MARKED.sub(replaced, page)
 
 
+def is_avx2(result):
+    """Return whether a result file was measured with OpenBLAS's AVX2 kernels."""
+    return (result["machine"].get("blas") or "").endswith("Haswell")
+
+
 def _steps(workloads):
+    """Lay out steps, those first that are slowest relative to JAX's scan."""
     chosen = [w for w in workloads if w["name"].startswith("step/")]
     peers = [name for name in PEER_HEADS if any(name in timed(w["contenders"]) for w in chosen)]
     rows = []
     for workload in chosen:
         _, sizes, activation, optimizer = workload["name"].split("/")
-        what = f"{sizes}, {workload['spec']['batch']}; {activation}, {optimizer}"
-        rows.append([what, *_relative_times(workload["contenders"], peers)])
-    return markdown(["network, batch; activation, optimizer", "gpubp", *(PEER_HEADS[name] for name in peers)], rows)
+        what, found = f"{sizes}, {workload['spec']['batch']}; {activation}, {optimizer}", workload["contenders"]
+        first, peak = show_seconds(found["gpubp"]["first_call"]), show_bytes(found["gpubp"]["peak_bytes"])
+        worst = ratio(found["gpubp"], found["jax-scan"]) if "jax-scan" in timed(found) else 0.0
+        rows.append((worst, [what, *_relative_times(found, peers), first, peak]))
+    heads = ["network, batch; activation, optimizer", "gpubp", *(PEER_HEADS[name] for name in peers)]
+    rows = [row for _, row in sorted(rows, key=lambda row: -row[0])]
+    return markdown([*heads, "first call", "peak memory"], rows)
 
 
 def _relative_times(found, names):
-    """Return gpubp's time, and its ratio to each other's."""
+    """Return gpubp's time with its spread, and its ratio to each other's."""
     cells = [f"{ratio(found['gpubp'], found[name]):.2f}" if name in timed(found) else "-" for name in names]
-    return [show_seconds(median(found["gpubp"]["seconds"])), *cells]
+    time = timing(found["gpubp"]["seconds"])
+    return [f"{show_seconds(time.seconds)} ± {100 * time.spread:.0f}%", *cells]
 
 
 def _fits(workloads):
@@ -102,7 +119,9 @@ def _memory(workloads):
 
 TABLES = {
     "steps": _steps,
+    "steps-avx2": _steps,
     "fits": _fits,
+    "fits-avx2": _fits,
     "predictions": _times(
         ("predict",), ("gpubp", "scikit-learn", "thinc", "torch", "jax", "floor"), "network, rows of a call"
     ),
