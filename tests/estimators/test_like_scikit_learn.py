@@ -12,9 +12,11 @@ import sklearn
 import sklearn.neural_network
 from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
+from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.fixes import parse_version
 
 import gpubp
+from gpubp.estimators._label_encoding import ClassTargets, learn_labels
 
 pytestmark = pytest.mark.skipif(
     parse_version(sklearn.__version__) < parse_version("1.7"), reason="older releases lack options and containers"
@@ -199,3 +201,23 @@ def check(name, data, options):
     gpubp_outcome = outcome(getattr(gpubp, name)(device="cpu", **options), x, y, weights, again)
     single = not isinstance(sklearn_outcome, Exception) and sklearn_outcome["coefs"][0].dtype == np.float32
     compare(gpubp_outcome, sklearn_outcome, single=single)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        [0, 1, 1],
+        [3, 7, 5, 3],
+        ["b", "a"],
+        ["c", "a", "b"],
+        [True, False, True],
+        [4, 4],
+        ["only"],
+    ],
+)
+def test_classes_of_one_column_are_encoded_as_by_label_binarizer(y):
+    labels, expected = learn_labels(np.asarray(y)), LabelBinarizer().fit(y)
+    assert vars(labels).keys() == vars(expected).keys()
+    assert (labels.classes_.tolist(), labels.y_type_) == (expected.classes_.tolist(), expected.y_type_)
+    encoded = ClassTargets(labels, labels.classes_, "log_loss", 0.0).encode(np.asarray(y))
+    np.testing.assert_array_equal(encoded, expected.transform(y).astype(bool))
