@@ -12,7 +12,7 @@ from benchmarks.summary import ratio, timed, timing
 from benchmarks.table import markdown, show_bytes, show_seconds
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-MARKED = re.compile(r"(?P<begin><!-- (?P<name>[a-z-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(?P<begin><!-- (?P<name>[a-z0-9-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((\.\./benchmarks/results/[^)]+\.json)\)")
 PEER_HEADS = {
     "scikit-learn": "scikit-learn",
