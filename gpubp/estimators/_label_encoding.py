@@ -165,9 +165,9 @@ def accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
 
 def _one_hot(classes: np.ndarray, n_classes: int) -> np.ndarray:
     """Mark the class of each sample, as ``LabelBinarizer`` does: two classes have one column, for the second."""
-    if n_classes <= 2:
-        return classes[:, None] == n_classes - 1 if n_classes == 2 else np.zeros((len(classes), 1), bool)
-    return classes[:, None] == np.arange(n_classes)
+    columns = np.arange(n_classes) if n_classes > 2 else np.array([1])
+    marks: np.ndarray = classes[:, None] == columns
+    return marks
 
 
 def _dense(y: Any) -> np.ndarray:
