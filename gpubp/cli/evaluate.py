@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gpubp._core.text import counted
+from gpubp._core.text import counted, shortened
 from gpubp.cli import options
 from gpubp.cli.output import print_json, print_note, print_reading, print_scores
 from gpubp.cli.predict.compute import (
@@ -14,7 +14,7 @@ from gpubp.cli.predict.compute import (
     score_in_parts,
     scores_as_json,
 )
-from gpubp.data.preprocessing import preprocessing_of
+from gpubp.data.preprocessing import ClassTarget, preprocessing_of
 from gpubp.data.readers import read_table_with
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
@@ -50,9 +50,11 @@ def evaluate(
         print_reading(table.notes)
         predicted = predict_whole(compute, lambda outputs: {}, Scoring(trained), table)
     if predicted.scores is None:
-        names = preprocessing_of(trained).target_names
+        target = preprocessing_of(trained).target
+        what = f"the class {_known_classes(target)}" if isinstance(target, ClassTarget) else "a number"
+        names = ", ".join(map(repr, preprocessing_of(trained).target_names))
         raise DataError(
-            f"{data} cannot be scored: no row has a known value of the target {', '.join(map(repr, names))}; "
+            f"{data} cannot be scored: it has no column {names}, or none of its rows holds {what} there; "
             f"to predict it: gpubp predict {model} {data}"
         )
     if as_json:
@@ -61,6 +63,13 @@ def evaluate(
         print_scores({"scores": predicted.scores}, {"scores": predicted.n_scored}, predicted.baseline)
     print_issues(predicted, as_table=columns)
     if predicted.n_scored < predicted.n_rows:
-        unknown = counted(predicted.n_rows - predicted.n_scored, "row")
-        print_note(f"{unknown} without a known target: not scored")
+        target, unknown = preprocessing_of(trained).target, counted(predicted.n_rows - predicted.n_scored, "row")
+        what = (
+            f"a class that training saw ({_known_classes(target)})" if isinstance(target, ClassTarget) else "a target"
+        )
+        print_note(f"{unknown} without {what}: not scored, so the scores are of the others alone")
     note_training_rows(trained, predicted, model)
+
+
+def _known_classes(target: ClassTarget) -> str:
+    return shortened(list(target.classes), 10)

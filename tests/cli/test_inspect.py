@@ -83,7 +83,7 @@ def test_a_model_is_scored_beside_the_baseline(run, fails, model, options):
     assert code == 0
     assert out.splitlines()[0].split() == ["scores", "baseline"]
     assert re.search(rf"^rows +{ROWS - 2} *$", out, re.MULTILINE)
-    assert "2 rows without a known target" in err
+    assert "2 rows without a class that training saw (no, yes)" in err
     scores = json.loads(run("evaluate", model, path, "--json", *options)[1])
     assert scores["scored"] == ROWS - 2
     assert set(scores["scores"]) == set(scores["baseline"])

@@ -148,7 +148,7 @@ def _left_out(prepared: PreparedTable | PreparedStream) -> str:
 
 def _network_text(network: Network, n_networks: int) -> str:
     sizes = "-".join(map(str, network.sizes))
-    several = f"{n_networks:,} networks " if n_networks > 1 else ""
+    several = f"{n_networks:,} networks, each " if n_networks > 1 else ""
     return (
         f"{several}{sizes} ({', '.join(network.activations)}), {network.n_parameters:,} parameters, loss {network.loss}"
     )

@@ -406,6 +406,6 @@ def _refuse_losses(source: str, fits: Iterable[FeatureFit], n_without_target: in
             )
     if losses:
         raise DataError(
-            f"{source}: {'; '.join(losses)}; correct them, or leave out strict=True (--strict), which fills and counts "
-            "them"
+            f"{source}: {'; '.join(losses)}; correct them, or leave out strict=True (--strict): then they are filled, "
+            "and counted"
         )

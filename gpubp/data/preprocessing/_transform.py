@@ -105,7 +105,9 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
         shown = "; ".join(
             f"{issue.n:,} {issue.problem} in column {issue.column!r}, first {issue.example}" for issue in issues
         )
-        raise DataError(f"{table.source} has values that do not fit: {shown}; correct them, or leave out strict")
+        raise DataError(
+            f"{table.source} has values that do not fit: {shown}; correct them, or leave out strict (--strict)"
+        )
     return X
 
 
