@@ -107,7 +107,9 @@ def learn_labels(y: Any) -> LabelBinarizer | LabelColumns:
     """Learn the classes of a target of any kind."""
     if is_one_column(y) and len(y):
         labels = LabelBinarizer()
-        labels.classes_, labels.sparse_input_ = np.unique(y), False
+        classes = np.unique(y)
+        labels.classes_ = np.array(classes.tolist()) if classes.dtype.kind == "U" else classes  # as long as the longest
+        labels.sparse_input_ = False
         labels.y_type_ = "binary" if len(labels.classes_) <= 2 else "multiclass"
         return labels
     return LabelColumns().fit(y) if has_columns(y) else LabelBinarizer().fit(y)

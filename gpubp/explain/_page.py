@@ -154,7 +154,7 @@ def _check_size(network: Network, n_cases: int) -> None:
             f"a page explains networks of up to {MAX_UNITS} units in a layer and {MAX_WEIGHTS} weights, which can be "
             f"followed by hand; this one, {'-'.join(map(str, network.sizes))}, has {widest} units in its widest layer "
             f"and {network.n_parameters:,} weights. Train a smaller one, such as "
-            "gpubp train iris --hidden-layer-sizes 4"
+            "gpubp train iris --numbers linear --hidden-layer-sizes 4"
         )
     if n_cases > MAX_CASES:
         raise DataError(f"a page explains up to {MAX_CASES} cases at once, got {n_cases:,}; choose one with --sample")

@@ -311,6 +311,7 @@ def test_public_tables_are_trained_and_what_fails_is_listed(tmp_path, monkeypatc
     printed = capsys.readouterr().out
     found = json.loads((tmp_path / "result.json").read_text())["sets"]["those"]
     spend = found["spend"]
+    assert "error" not in spend, spend
     assert (spend["rows"], spend["columns"], spend["task"]) == (ROWS, 5, "regression")
     assert {frozenset(one) for one in spend["scores"].values()} == {frozenset({"r2", "rmse"})}
     assert set(spend["scores"]) == {"gpubp", "baseline", "MLP", "HistGradientBoosting"}

@@ -213,11 +213,14 @@ def check(name, data, options):
         [True, False, True],
         [4, 4],
         ["only"],
+        np.array(["no", "yes"], "U10"),
+        np.array([7, 3, 9], "uint8"),
     ],
 )
 def test_classes_of_one_column_are_encoded_as_by_label_binarizer(y):
     labels, expected = learn_labels(np.asarray(y)), LabelBinarizer().fit(y)
     assert vars(labels).keys() == vars(expected).keys()
     assert (labels.classes_.tolist(), labels.y_type_) == (expected.classes_.tolist(), expected.y_type_)
+    assert labels.classes_.dtype == expected.classes_.dtype
     encoded = ClassTargets(labels, labels.classes_, "log_loss", 0.0).encode(np.asarray(y))
     np.testing.assert_array_equal(encoded, expected.transform(y).astype(bool))

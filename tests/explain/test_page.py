@@ -258,7 +258,7 @@ def run(*arguments: object):
 def iris(tmp_path_factory):
     """A model file of a 4-3-3 network that was trained on a table."""
     path = tmp_path_factory.mktemp("models") / "iris.safetensors"
-    model = fit_table(prepare_table("iris"), hidden_layer_sizes=(3,), epochs=5, device="cpu").model
+    model = fit_table(prepare_table("iris", numbers="linear"), hidden_layer_sizes=(3,), epochs=5, device="cpu").model
     save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
     return path
 

@@ -256,7 +256,7 @@ class TestTables:
         ("change", "message"),
         [
             (lambda text: text.replace(",no", ",yes", 1), "X has other values|targets has other values"),
-            (lambda text: "\n".join(text.splitlines()[:-20]), r"X was \[42, 2\] of float32, is \[28, 2\]"),
+            (lambda text: "\n".join(text.splitlines()[:-20]), r"X was \[42, 12\] of float32, is \[28, 8\]"),
             (lambda text: text + "33,33.3,yes\n", "X was|X has other values"),
         ],
         ids=["another value", "ends early", "a row more"],

@@ -30,7 +30,7 @@ def likely_mark(numbers: NDArray[np.float64]) -> float | None:
 
     Examples
     --------
-    >>> ages = np.arange(20.0, 60.0)
+    >>> ages = np.arange(20.0, 70.0)
     >>> likely_mark(np.append(ages, [-1.0] * 3)), likely_mark(np.append(ages, [999.0] * 3))
     (-1.0, 999.0)
     >>> print(likely_mark(np.append(ages, [99.0] * 3)))
