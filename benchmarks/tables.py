@@ -76,10 +76,8 @@ def _as_file(path, work):
 
 
 def _run(command, limit):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-    }
+    environment = {name: value for name, value in os.environ.items() if name != "GPUBP_COMPILED"}  # as by default
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
     return subprocess.run(command, capture_output=True, text=True, timeout=limit, env=environment, check=False)
 
 
