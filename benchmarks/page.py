@@ -119,6 +119,7 @@ def _memory(workloads):
 
 TABLES = {
     "steps": _steps,
+    "steps-avx2": _steps,
     "fits": _fits,
     "predictions": _times(
         ("predict",), ("gpubp", "scikit-learn", "thinc", "torch", "jax", "floor"), "network, rows of a call"
