@@ -18,7 +18,9 @@ ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 # the files in order: by their number of tests, those with few long tests come last, when other processes have ended
-IN_PARALLEL = ("-n", str(min(CORES, 8)), "--dist", "loadfile", "--no-loadscope-reorder")
+IN_PARALLEL = ("-n", str(min(CORES, 8)), "--dist", "loadfile", "--no-loadscope-reorder", "--max-worker-restart", "2")
+# where a test hangs, what each thread does is printed; then its process ends, and the other tests go on
+TIMEOUT = ("-o", "faulthandler_timeout=240", "--timeout", "300", "--timeout-method", "thread")
 WHEEL = []  # the wheel of this run, once it is built
 
 
@@ -62,7 +64,7 @@ def run_tests(session, *arguments, env=(), parallel=True):
     arguments = [*arguments, *session.posargs]
     paths = () if any((ROOT / argument.partition("::")[0]).exists() for argument in arguments) else PATHS
     parallelism = IN_PARALLEL if parallel else ()
-    session.run("pytest", *paths, *parallelism, *arguments, env={"PYTHONSAFEPATH": "1", **dict(env)})
+    session.run("pytest", *paths, *TIMEOUT, *parallelism, *arguments, env={"PYTHONSAFEPATH": "1", **dict(env)})
 
 
 PATHS = ("tests", "--pyargs", "gpubp")
@@ -87,7 +89,7 @@ def typecheck(session):
 def quick(session):
     """Run the suite on the working tree, without slow tests; the engine is compiled in place."""
     session.install(*group("test"), "-e", ".[cli]")
-    session.run("pytest", *IN_PARALLEL, "-m", "not slow", *session.posargs, env={"GPUBP_COMPILED": "always"})
+    session.run("pytest", *TIMEOUT, *IN_PARALLEL, "-m", "not slow", *session.posargs, env={"GPUBP_COMPILED": "always"})
 
 
 @nox.session
