@@ -1,5 +1,6 @@
 """The text of a file stays in pyarrow's memory until it is used, and is counted there as it would be in Python."""
 
+import contextlib
 import csv
 import io
 from collections import Counter
@@ -63,6 +64,28 @@ def test_a_quotation_mark_that_is_not_closed(tmp_path):
     path.write_text("a,b\n" + "1,x\n" * 200 + '1,"x\n' + "1,x\n" * 200)
     with pytest.raises(DataError, match="not closed"):
         read_table(path)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("last", ["1,x", '1,"x', "1,x,y", '1,"x\ny"', '5" pipe,"x\ny"'])
+def test_pyarrow_reads_in_one_thread(tmp_path, monkeypatch, last):
+    """In several, it may wait for ever where one of them finds an error."""
+    import pyarrow.csv
+
+    path, used, read_csv = tmp_path / "table.csv", [], pyarrow.csv.read_csv
+
+    def recorded(file, *, read_options, **options):
+        used.append(read_options.use_threads)
+        return read_csv(file, read_options=read_options, **options)
+
+    monkeypatch.setattr(pyarrow.csv, "read_csv", recorded)
+    path.write_text("a,b\n" + "1,x\n" * 200 + last + "\n")
+    with contextlib.suppress(DataError):
+        values = read_table(path).columns["b"]
+        assert len(values) == 201
+        assert values[200] == ("x\ny" if "\n" in last else "x")
+    assert used
+    assert not any(used)
 
 
 def facts_in_python(name, texts, most, missing):

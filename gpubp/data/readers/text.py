@@ -3,8 +3,9 @@
 import codecs
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
@@ -74,18 +75,8 @@ def read_layout(file: BinaryIO, options: TextOptions | None, expected: str, sour
     return layout
 
 
-def parse_rows(
-    blocks: Iterable[bytes],
-    layout: Layout,
-    source: str,
-    first_row: int = 0,
-    size: int = 0,
-    *,
-    in_threads: bool = False,
-    by_line: bool = False,
-    as_text: bool = False,
-) -> "ParsedRows":
-    """Parse rows in UTF-8 as a pyarrow table, of which nothing is converted; empty fields are null.
+def parse_rows(blocks: Iterable[bytes], layout: Layout, source: str, first_row: int = 0, size: int = 0) -> "ParsedRows":
+    """Parse rows in UTF-8 as a pyarrow table of bytes, of which nothing is converted; empty fields are null.
 
     Parameters
     ----------
@@ -97,27 +88,83 @@ def parse_rows(
         The number of rows before these.
     size : int
         Bytes that pyarrow parses at a time; a row is no longer.
-    in_threads : bool
-        Whether pyarrow may use several threads.
-    by_line : bool
-        Whether each line is taken for a row, which is faster; `ParsedRows.is_by_line` says whether it was one.
-    as_text : bool
-        Whether the columns are text instead of bytes; then pyarrow refuses what is not UTF-8.
     """
-    csv, dialect = import_pyarrow("csv", source), layout.dialect
-    names = [str(place) for place in range(len(layout.names))]
-    repaired = RepairedText(dialect, len(names), source, first_row) if layout.needs_repair else None
-    counted = _Counted(source, dialect)
+    names = _names_of_places(layout)
+    repaired = RepairedText(layout.dialect, len(names), source, first_row) if layout.needs_repair else None
+    counted = _Counted(source, layout.dialect)
     texts = counted.blocks(blocks)
     file = _BlockFile(repaired.blocks(texts) if repaired else texts)
     lib = import_pyarrow("lib", source)
     if not file.has_more():
-        return ParsedRows(lib.table({name: lib.array([], lib.binary()) for name in names}), True, False, 0, 0)
-    table = csv.read_csv(
+        return ParsedRows(lib.table({name: lib.array([], lib.binary()) for name in names}), False, 0, 0)
+    table = _read_csv(file, layout, source, min(max(size, _BLOCK_BYTES), MAX_LINE_BYTES), lib.binary())
+    n_short, first_short = (repaired.n_short, repaired.first_short) if repaired else (0, 0)
+    return ParsedRows(table, counted.has_comment, n_short, first_short)
+
+
+def parse_lines(blocks: Iterable[bytes], layout: Layout, source: str) -> "ParsedRows | None":
+    """Parse text each of whose lines is a row, as texts, in several threads; return None where it is not such text.
+
+    Each thread parses blocks of its own: threads of pyarrow may wait for ever where one finds an error
+    (https://github.com/apache/arrow/issues/43892).
+    """
+    lib = import_pyarrow("lib", source)
+    counted, quote = _Counted(source, layout.dialect), layout.dialect.quote.encode()
+
+    def parse(lines: bytes) -> Any:
+        table = _read_csv(lib.BufferReader(lines), layout, source, len(lines), lib.string(), by_line=True)
+        if quote and quote in lines and any("\n" in (column[-1].as_py() or "") for column in table.columns):
+            raise lib.ArrowInvalid("a line ends inside quotation marks")
+        return table
+
+    try:
+        with ThreadPoolExecutor(lib.cpu_count()) as pool:
+            tables = list(_map_some(pool, parse, _whole_lines(counted.blocks(blocks)), 2 * lib.cpu_count()))
+    except ValueError as error:  # pyarrow.ArrowInvalid is one
+        if isinstance(error, DataError):
+            raise
+        return None
+    if not tables or counted.n_lines != sum(table.num_rows for table in tables):
+        return None
+    return ParsedRows(lib.concat_tables(tables), counted.has_comment, 0, 0)
+
+
+def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Divide blocks where lines end, not inside of lines."""
+    parts: list[bytes] = []  # of a line
+    n_bytes = 0
+    for block in blocks:
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*parts, block[:end]])
+            parts, n_bytes = [], 0
+        parts.append(block[end:])
+        if (n_bytes := n_bytes + len(parts[-1])) > MAX_LINE_BYTES:
+            raise ValueError("a line is too long")
+    if n_bytes:
+        yield b"".join(parts)
+
+
+def _map_some(pool: Executor, function: Callable[[bytes], Any], items: Iterable[bytes], most: int) -> Iterator[Any]:
+    """Map as a pool does, with at most some items at a time."""
+    running: deque[Future[Any]] = deque()
+    for item in items:
+        running.append(pool.submit(function, item))
+        if len(running) == most:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
+
+
+def _names_of_places(layout: Layout) -> list[str]:
+    return [str(place) for place in range(len(layout.names))]
+
+
+def _read_csv(file: Any, layout: Layout, source: str, size: int, kind: Any, *, by_line: bool = False) -> Any:
+    csv, dialect, names = import_pyarrow("csv", source), layout.dialect, _names_of_places(layout)
+    return csv.read_csv(
         file,
-        read_options=csv.ReadOptions(
-            use_threads=in_threads, column_names=names, block_size=min(max(size, _BLOCK_BYTES), MAX_LINE_BYTES)
-        ),
+        read_options=csv.ReadOptions(use_threads=False, column_names=names, block_size=size),
         parse_options=csv.ParseOptions(
             delimiter=rewritten_separator(dialect),
             quote_char=dialect.quote or False,
@@ -126,13 +173,9 @@ def parse_rows(
             newlines_in_values=not by_line,
         ),
         convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(names, lib.string() if as_text else lib.binary()),
-            null_values=[""],
-            strings_can_be_null=True,
+            column_types=dict.fromkeys(names, kind), null_values=[""], strings_can_be_null=True
         ),
     )
-    n_short, first_short = (repaired.n_short, repaired.first_short) if repaired else (0, 0)
-    return ParsedRows(table, counted.n_lines == table.num_rows, counted.has_comment, n_short, first_short)
 
 
 @dataclass(frozen=True)
@@ -140,7 +183,6 @@ class ParsedRows:
     """Rows as a pyarrow table, and what was counted on the way."""
 
     table: Any
-    is_by_line: bool
     has_comment: bool
     n_short: int
     first_short: int
@@ -251,11 +293,10 @@ def read_rows(source: InputFile, layout: Layout, *, texts_only: Sequence[str] = 
     """Read the rows of a text file whose layout is known; see :func:`raw_table_from_fields`."""
     parsed, layout = _parse_or_repair(source, layout)
     raw = raw_table_from_fields(parsed.table, layout, source.name, texts_only=texts_only, missing=missing)
-    if not parsed.is_by_line:
-        texts = [values for _, values in raw.columns if isinstance(values, WrittenTexts) and len(values)]
-        last = [values.part(len(values) - 1)[0].as_py() or "" for values in texts]
-        if any("\n" in value for value in last) and _count_quotes(source, layout) % 2:
-            raise DataError(f"{source.name}: {NOT_CLOSED}")  # Arrow reads the rest of the file as one field
+    texts = [values for _, values in raw.columns if isinstance(values, WrittenTexts) and len(values)]
+    last = [values.part(len(values) - 1)[0].as_py() or "" for values in texts]
+    if any("\n" in value for value in last) and _count_quotes(source, layout) % 2:
+        raise DataError(f"{source.name}: {NOT_CLOSED}")  # Arrow reads the rest of the file as one field
     return raw._replace(notes=raw.notes + parsed.note_short(no_header=NO_HEADER if layout.dialect.header else ""))
 
 
@@ -278,6 +319,11 @@ def _parse_or_repair(source: InputFile, layout: Layout) -> tuple[ParsedRows, Lay
 
 
 def _parse(source: InputFile, layout: Layout) -> ParsedRows:
+    if not layout.needs_repair and not layout.has_long_records:
+        with _blocks_of_rows(source, layout) as blocks:
+            parsed = parse_lines(blocks, layout, source.name)
+        if parsed is not None:
+            return parsed
     try:
         return _parse_by(source, layout, _BLOCK_BYTES)  # blocks that fit into a cache
     except DataError:
@@ -289,18 +335,8 @@ def _parse(source: InputFile, layout: Layout) -> ParsedRows:
 
 
 def _parse_by(source: InputFile, layout: Layout, size: int) -> ParsedRows:
-    if not layout.needs_repair and not layout.has_long_records:
-        try:
-            with _blocks_of_rows(source, layout) as blocks:
-                parsed = parse_rows(blocks, layout, source.name, size=size, in_threads=True, by_line=True, as_text=True)
-        except ValueError as error:  # pyarrow.ArrowInvalid is one
-            if isinstance(error, DataError):
-                raise
-        else:
-            if parsed.is_by_line:
-                return parsed
     with _blocks_of_rows(source, layout) as blocks:
-        return parse_rows(blocks, layout, source.name, size=size, in_threads=True)
+        return parse_rows(blocks, layout, source.name, size=size)
 
 
 @contextmanager
