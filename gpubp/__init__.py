@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from gpubp.optim.first_order import nesterov as nesterov
     from gpubp.optim.first_order import rmsprop as rmsprop
     from gpubp.optim.schedules import Cosine as Cosine
+    from gpubp.optim.schedules import CosineCycles as CosineCycles
+    from gpubp.optim.schedules import FlatCosine as FlatCosine
     from gpubp.optim.schedules import InverseScaling as InverseScaling
     from gpubp.optim.schedules import PiecewiseConstant as PiecewiseConstant
     from gpubp.optim.schedules import WarmUp as WarmUp
@@ -89,7 +91,7 @@ _PUBLIC = {
     "nn.network": ("Network",),
     "io.model_file": ("load_model", "save_model"),
     "model_selection": ("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"),
-    "optim.schedules": ("Cosine", "InverseScaling", "PiecewiseConstant", "WarmUp"),
+    "optim.schedules": ("Cosine", "CosineCycles", "FlatCosine", "InverseScaling", "PiecewiseConstant", "WarmUp"),
     "optim.second_order": ("lbfgs", "levenberg_marquardt"),
     "engine.prediction": ("predict",),
     "data.streaming": ("Stream", "open_stream"),

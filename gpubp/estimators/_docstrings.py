@@ -42,9 +42,10 @@ alpha : float, default=1e-4
     Strength of the L2 penalty, which is divided by the sum of the sample weights of a batch.
 batch_size : int or "auto", default="auto"
     "auto" is 200, or all samples if there are fewer.
-learning_rate : {{"constant", "invscaling", "adaptive", "cosine"}} or callable, default="constant"
+learning_rate : str or callable, default="constant"
     The schedule of the learning rate. "constant": no change. "cosine": along half a cosine down to 0 at ``max_iter``
-    epochs. A callable takes the epochs done, a float, and returns the rate; so do the schedules of
+    epochs; "flat_cosine" begins with it after half of them. "coslog4": four cosine waves, each twice as long as the one
+    before (:class:`gpubp.CosineCycles`). A callable takes the epochs done, a float, and returns the rate; so do the schedules of
     :mod:`gpubp.optim.schedules`. Only for "sgd" and "momentum": "invscaling" divides by the ``power_t``-th power of the
     number of samples seen, and "adaptive" divides by 5 after ``n_iter_no_change`` epochs without improvement.
 learning_rate_init : float, default=0.001

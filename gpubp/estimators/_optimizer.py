@@ -20,7 +20,7 @@ from gpubp.optim.first_order import (
     nesterov,
     rmsprop,
 )
-from gpubp.optim.schedules import Cosine, Schedule, WarmUp
+from gpubp.optim.schedules import SCHEDULES, Schedule, WarmUp
 
 MIN_ADAPTIVE_RATE = 1e-6  # training stops when an adaptive learning rate is below it
 
@@ -88,8 +88,8 @@ def learning_rate_of(options: FitOptions, n_seen: int) -> LearningRate:
     schedule = "constant"
     if callable(requested):
         by_epoch = requested
-    elif requested == "cosine":
-        by_epoch = Cosine(first, options.max_iter)
+    elif requested in SCHEDULES:
+        by_epoch = SCHEDULES[requested](first, options.max_iter)
     elif options.solver in SCHEDULED_BY_PROGRESS:
         schedule = str(requested)
     rate = LearningRate(first, schedule, options.power_t, first, by_epoch, float(options.warm_up))

@@ -12,6 +12,7 @@ from gpubp.distributed.process_group import ProcessGroup
 from gpubp.errors import DataError
 from gpubp.estimators._optimizer import OPTIMIZER_OF
 from gpubp.nn.activations import ACTIVATIONS, get_activation
+from gpubp.optim.schedules import SCHEDULES
 
 
 class NameOf(StrOptions):  # type: ignore[misc]
@@ -63,7 +64,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "solver": [StrOptions({"lbfgs", *OPTIMIZER_OF})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine"}), callable],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", *SCHEDULES}), callable],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
     "power_t": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],

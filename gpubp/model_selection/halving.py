@@ -11,6 +11,7 @@ from gpubp.errors import DataError
 from gpubp.model_selection._estimator_parts import parts_of
 from gpubp.model_selection._trials import Trial
 from gpubp.model_selection.batched import CandidateEvaluation, StackedSearch
+from gpubp.optim.schedules import SCHEDULES
 
 
 class BatchedHalvingSearchCV(StackedSearch):
@@ -20,7 +21,7 @@ class BatchedHalvingSearchCV(StackedSearch):
     until fewer than ``factor`` are left or ``max_resources`` epochs are reached. The result is that of
     :class:`sklearn.model_selection.HalvingGridSearchCV` with the number of epochs as its resource, but networks
     continue training instead of starting again. Models whose learning rate depends on ``max_iter``
-    ("cosine"), models that are not trained in a stack, and all models of an executor are fitted again in each round.
+    (such as "cosine"), models that are not trained in a stack, and all models of an executor are fitted again in each round.
 
     Parameters
     ----------
@@ -143,7 +144,7 @@ class BatchedHalvingSearchCV(StackedSearch):
         if not trials:
             evaluation.trials.fit(new_trials)
             return new_trials
-        restarted_ids = {id(trial) for trial in trials if parts_of(trial.estimator).model.learning_rate == "cosine"}  # type: ignore[union-attr]
+        restarted_ids = {id(trial) for trial in trials if _follows_max_iter(trial)}
         not_continued = evaluation.trials.continue_fits(
             [trial for trial in trials if id(trial) not in restarted_ids], epochs
         )
@@ -166,6 +167,12 @@ class BatchedHalvingSearchCV(StackedSearch):
             raise DataError(f"min_resources={first} is more than max_resources={self.max_resources}")
         n_possible = 1 + floor(log(self.max_resources // first, self.factor))
         return [min(int(self.factor**k * first), int(self.max_resources)) for k in range(min(n_possible, n_required))]
+
+
+def _follows_max_iter(trial: Trial) -> bool:
+    """Return whether the learning rate at an epoch depends on how many follow."""
+    rate = parts_of(trial.estimator).model.learning_rate  # type: ignore[union-attr]
+    return isinstance(rate, str) and rate in SCHEDULES
 
 
 def _best(scores: np.ndarray, n: int) -> list[int]:

@@ -93,6 +93,53 @@ class Cosine:
 
 
 @dataclass(frozen=True)
+class FlatCosine:
+    r"""Constant, then half a cosine down to 0 at ``epochs`` (Holzmüller et al. 2024, "flat_cos").
+
+    ``start`` for the fraction ``flat`` of the epochs, then :math:`\frac12\, \mathrm{start}\, (1 + \cos(\pi u))`, where u
+    grows from 0 to 1 over the others.
+
+    Examples
+    --------
+    >>> [round(FlatCosine(0.1, epochs=10)(epoch), 3) for epoch in (0, 5, 7.5, 10, 11)]
+    [0.1, 0.1, 0.05, 0.0, 0.0]
+    """
+
+    start: float
+    epochs: float
+    flat: float = 0.5
+
+    def __call__(self, epoch: float) -> float:
+        """Return the value after ``epoch`` epochs."""
+        constant = self.flat * self.epochs
+        return Cosine(self.start, self.epochs - constant)(max(epoch - constant, 0.0))
+
+
+@dataclass(frozen=True)
+class CosineCycles:
+    r"""Cosine waves, each twice as long as the one before (Holzmüller et al. 2024; "coslog4" has four).
+
+    :math:`\frac12\, \mathrm{peak}\, (1 - \cos(2 \pi \log_2(1 + (2^\mathrm{cycles} - 1)\, t / \mathrm{epochs})))` after t
+    epochs. Every cycle begins and ends at 0, and so does the first step.
+
+    Examples
+    --------
+    >>> [round(CosineCycles(0.1, epochs=15)(epoch), 3) for epoch in (0, 1, 3, 7, 2**3.5 - 1, 15, 16)]
+    [0.0, 0.0, 0.0, 0.0, 0.1, 0.0, 0.0]
+    """
+
+    peak: float
+    epochs: float
+    cycles: int = 4
+
+    def __call__(self, epoch: float) -> float:
+        """Return the value after ``epoch`` epochs."""
+        done = min(epoch / self.epochs, 1.0) if self.epochs > 0 else 1.0
+        cycle = math.log2(1.0 + (2.0**self.cycles - 1.0) * done)
+        return 0.5 * self.peak * (1.0 - math.cos(2.0 * math.pi * cycle))
+
+
+@dataclass(frozen=True)
 class WarmUp:
     """Linear warm-up: multiply ``then``, a number or a schedule, by a factor that grows from 0 to 1 over ``epochs``.
 
@@ -110,3 +157,11 @@ class WarmUp:
         """Return the value after ``epoch`` epochs."""
         after = self.then(epoch) if callable(self.then) else self.then
         return after * min(epoch / self.epochs, 1.0) if self.epochs > 0 else after
+
+
+SCHEDULES: dict[str, Callable[[float, float], Schedule]] = {
+    "cosine": Cosine,
+    "flat_cosine": FlatCosine,
+    "coslog4": CosineCycles,
+}
+"""Schedules over all epochs of a training, by name: made from the largest value and the number of epochs."""

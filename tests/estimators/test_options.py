@@ -71,6 +71,8 @@ class TestEachOptionChangesTheFit:
             {"solver": "lion"},
             {"activation": "mish"},
             {"learning_rate": "cosine"},
+            {"learning_rate": "flat_cosine"},
+            {"learning_rate": "coslog4"},
             {"learning_rate": lambda epoch: 0.01 / (1.0 + epoch)},
             {"warm_up": 3},
             {"max_grad_norm": 1e-12},

@@ -45,6 +45,8 @@ CLASSIFIERS = {
     "steps": {"learning_rate": PiecewiseConstant({0: 0.01, 2: 0.001})},
     "schedules": {"learning_rate": WarmUp(1, InverseScaling(0.01))},
     "schedule": {"learning_rate": Cosine(0.01, 4)},
+    "flat cosine": {"learning_rate": "flat_cosine"},
+    "coslog4": {"learning_rate": "coslog4"},
     "early stopping": {"early_stopping": True},
     "restarts": {"n_restarts": 3},
     "random state": {"random_state": np.random.RandomState(0)},

@@ -19,6 +19,7 @@ from gpubp.errors import DataError
 from gpubp.estimators._monitor import FitMonitor
 from gpubp.estimators._stackable import reason_to_fit_alone
 from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
+from gpubp.optim.schedules import SCHEDULES
 from gpubp.testing import assert_agree
 from gpubp.training import stacks
 from gpubp.training.stacks import PerNetworkSchedule, StackOfFits, fit_together, optimizer_of_stack, scalar_or_column
@@ -217,7 +218,7 @@ OPTIONS = st.fixed_dictionaries(
     {
         "solver": st.sampled_from(["adam", "adamw", "rmsprop", "lion", "sgd", "momentum"]),
         "batch_size": st.sampled_from([5, 9, 200]),
-        "learning_rate": st.sampled_from(["constant", "invscaling", "adaptive", "cosine"]),
+        "learning_rate": st.sampled_from(["constant", "invscaling", "adaptive", *SCHEDULES]),
         "shuffle": st.booleans(),
         "early_stopping": st.booleans(),
         "dropout": st.sampled_from([0.0, 0.3]),

@@ -115,7 +115,11 @@ GRIDS = {
     "solvers": {"solver": ["sgd", "adam", "lbfgs"], "momentum": [0.0, 0.9]},
     "list": [{"alpha": [0.1, 1.0]}, {"batch_size": [10, 200], "random_state": [0, 1]}],
     "early stopping": {"early_stopping": [True, False], "validation_fraction": [0.2, 0.3], "n_iter_no_change": [1, 5]},
-    "schedules": {"solver": ["sgd"], "learning_rate": ["adaptive", "invscaling", "cosine"], "tol": [1e-4, 0.5]},
+    "schedules": {
+        "solver": ["sgd"],
+        "learning_rate": ["adaptive", "invscaling", "cosine", "coslog4"],
+        "tol": [1e-4, 0.5],
+    },
     "classes": {
         "class_weight": [None, "balanced"],
         "label_smoothing": [0.0, 0.1],
@@ -320,7 +324,10 @@ HALVING = {
         {"factor": 2},
     ),
     "widths": ({"hidden_layer_sizes": [(3,), (4,)], "activation": ["tanh", "relu"]}, {"factor": 2, "min_resources": 2}),
-    "fitted again": ({"solver": ["lbfgs", "adam"], "learning_rate": ["cosine", "constant"]}, {"factor": 2}),
+    "fitted again": (
+        {"solver": ["lbfgs", "adam"], "learning_rate": ["cosine", "flat_cosine", "constant"]},
+        {"factor": 2},
+    ),
     "adaptive": (
         {"solver": ["sgd"], "learning_rate": ["adaptive", "invscaling"], "learning_rate_init": [0.01, 0.1, 0.3]},
         {"factor": 2},

@@ -9,7 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubp.optim.schedules import Cosine, InverseScaling, PiecewiseConstant, WarmUp, value_at
+from gpubp.backends.backend import to_numpy
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import adamw
+from gpubp.optim.schedules import (
+    SCHEDULES,
+    Cosine,
+    CosineCycles,
+    FlatCosine,
+    InverseScaling,
+    PiecewiseConstant,
+    WarmUp,
+    value_at,
+)
+from gpubp.training.fit import train
 
 EPOCHS = st.floats(0, 1e6)
 
@@ -49,6 +62,62 @@ def test_cosine_never_rises(one, other):
     assert 0.0 <= rate(late) <= rate(early) <= 1.0
 
 
+def test_flat_cosine_is_constant_and_then_a_half_cosine():
+    """flat_cos(t) = (1 + cos(pi (max(1, 2 t) - 1))) / 2 of Holzmüller et al. (2024), appendix A."""
+    epochs = np.linspace(0.0, 40.0, 81)
+    expected = 0.3 * 0.5 * (1 + np.cos(np.pi * (np.maximum(1.0, 2.0 * epochs / 40) - 1.0)))
+    np.testing.assert_allclose([FlatCosine(0.3, 40)(epoch) for epoch in epochs], expected, atol=1e-16)
+    later = FlatCosine(1.0, 40, flat=0.75)
+    np.testing.assert_allclose([later(epoch) for epoch in (30, 35, 40, 1e6)], [1.0, 0.5, 0.0, 0.0], atol=1e-16)
+
+
+def test_cosine_cycles_follow_their_formula():
+    """coslog4(t) = (1 - cos(2 pi log2(1 + 15 t))) / 2."""
+    t = np.linspace(0.0, 1.0, 97)
+    expected = 0.04 * 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t)))
+    np.testing.assert_allclose([CosineCycles(0.04, 256)(epoch) for epoch in 256 * t], expected, atol=1e-15)
+    assert CosineCycles(0.04, 256)(300) == CosineCycles(0.04, 256)(256)
+
+
+@pytest.mark.parametrize("cycles", [1, 3, 4])
+def test_each_cosine_cycle_is_twice_as_long(cycles):
+    rate = CosineCycles(1.0, epochs=2**cycles - 1, cycles=cycles)
+    ends = [2.0**k - 1 for k in range(cycles + 1)]
+    np.testing.assert_allclose([rate(end) for end in ends], 0.0, atol=1e-12)
+    np.testing.assert_allclose([rate(2.0 ** (k + 0.5) - 1) for k in range(cycles)], 1.0)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_over_all_epochs_end_at_0_and_stay_in_range(name):
+    rate = SCHEDULES[name](0.1, 7)
+    values = [rate(epoch) for epoch in np.linspace(0, 7, 50)]
+    assert 0.0 <= min(values) <= max(values) <= 0.1
+    assert max(values) > 0.099
+    assert rate(7) == pytest.approx(0.0, abs=1e-12)
+    assert 0.0 <= SCHEDULES[name](0.1, 0)(0) <= 0.1  # no division by zero
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_train_on_each_device(device, name):
+    """Rate and weight decay on schedules: every device takes the steps that a loop in NumPy takes."""
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(6, 2)).astype("float32")
+    targets = generator.normal(size=(6, 1)).astype("float32")
+    network, theta = Network((2, 1), output_activation="identity"), np.asarray([0.5, -0.3, 0.1])
+    rate, decay = SCHEDULES[name](0.3, 5), SCHEDULES[name](0.2, 5)
+    options = {"batch_size": 3, "shuffle": False, "epochs": 5, "device": device, "dtype": "float32"}
+    fit = train(network, X, targets, theta=theta, optimizer=adamw(rate, weight_decay=decay), **options)
+
+    first, second, with_bias = np.zeros(3), np.zeros(3), np.c_[X, np.ones(6)]
+    for step in range(10):
+        rows = slice(3 * (step % 2), 3 * (step % 2) + 3)
+        g = with_bias[rows].T @ (with_bias[rows] @ theta - targets[rows, 0]) / 3
+        first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
+        m, v = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+        theta = theta - rate(step / 2) * (m / (np.sqrt(v) + 1e-8) + decay(step / 2) * theta)
+    np.testing.assert_allclose(to_numpy(fit.theta), theta, rtol=1e-4, atol=1e-5)
+
+
 def test_warm_up_to_a_number():
     np.testing.assert_allclose([WarmUp(4, then=0.2)(epoch) for epoch in (0, 1, 2.5, 4, 5)], [0, 0.05, 0.125, 0.2, 0.2])
 
@@ -61,7 +130,11 @@ def test_warm_up_to_a_schedule_counts_from_the_start():
 
 
 @pytest.mark.parametrize(
-    "schedule", [PiecewiseConstant({0: 1.0}), InverseScaling(0.1), Cosine(1.0, 5), WarmUp(2, Cosine(1.0, 5))]
+    "schedule",
+    [
+        *(PiecewiseConstant({0: 1.0}), InverseScaling(0.1), Cosine(1.0, 5), WarmUp(2, Cosine(1.0, 5))),
+        *(FlatCosine(1.0, 5, 0.3), CosineCycles(1.0, 5), WarmUp(2, CosineCycles(1.0, 5))),
+    ],
 )
 def test_schedules_are_plain_values(schedule):
     assert pickle.loads(pickle.dumps(schedule)) == schedule == copy.deepcopy(schedule)
