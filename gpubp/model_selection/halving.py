@@ -20,8 +20,8 @@ class BatchedHalvingSearchCV(StackedSearch):
     All candidates are trained for a few epochs; the best of them continue to ``factor`` times the epochs, and so on,
     until fewer than ``factor`` are left or ``max_resources`` epochs are reached. The result is that of
     :class:`sklearn.model_selection.HalvingGridSearchCV` with the number of epochs as its resource, but networks
-    continue training instead of starting again. Models whose learning rate depends on ``max_iter``
-    (such as "cosine"), models that are not trained in a stack, and all models of an executor are fitted again in each round.
+    continue training instead of starting again. Models whose learning rate depends on ``max_iter`` (such as "cosine"),
+    models that are not trained in a stack, and all models of an executor are fitted again in each round.
 
     Parameters
     ----------

@@ -96,8 +96,8 @@ class Cosine:
 class FlatCosine:
     r"""Constant, then half a cosine down to 0 at ``epochs`` (Holzmüller et al. 2024, "flat_cos").
 
-    ``start`` for the fraction ``flat`` of the epochs, then :math:`\frac12\, \mathrm{start}\, (1 + \cos(\pi u))`, where u
-    grows from 0 to 1 over the others.
+    ``start`` for the fraction ``flat`` of the epochs, then :math:`\frac12\, \mathrm{start}\, (1 + \cos(\pi u))`, where
+    u grows from 0 to 1 over the others.
 
     Examples
     --------
@@ -119,8 +119,8 @@ class FlatCosine:
 class CosineCycles:
     r"""Cosine waves, each twice as long as the one before (Holzmüller et al. 2024; "coslog4" has four).
 
-    :math:`\frac12\, \mathrm{peak}\, (1 - \cos(2 \pi \log_2(1 + (2^\mathrm{cycles} - 1)\, t / \mathrm{epochs})))` after t
-    epochs. Every cycle begins and ends at 0, and so does the first step.
+    :math:`\frac12\, \mathrm{peak}\, (1 - \cos(2 \pi \log_2(1 + (2^\mathrm{cycles} - 1)\, t / \mathrm{epochs})))` after
+    t epochs. Every cycle begins and ends at 0, and so does the first step.
 
     Examples
     --------

@@ -13,6 +13,8 @@ from gpubp import (
     BatchedHalvingSearchCV,
     BatchedSearchCV,
     Cosine,
+    CosineCycles,
+    FlatCosine,
     InverseScaling,
     MLPClassifier,
     MLPEnsembleClassifier,
@@ -45,8 +47,8 @@ CLASSIFIERS = {
     "steps": {"learning_rate": PiecewiseConstant({0: 0.01, 2: 0.001})},
     "schedules": {"learning_rate": WarmUp(1, InverseScaling(0.01))},
     "schedule": {"learning_rate": Cosine(0.01, 4)},
-    "flat cosine": {"learning_rate": "flat_cosine"},
-    "coslog4": {"learning_rate": "coslog4"},
+    "flat cosine": {"learning_rate": FlatCosine(0.01, 4)},
+    "coslog4": {"learning_rate": CosineCycles(0.01, 4)},
     "early stopping": {"early_stopping": True},
     "restarts": {"n_restarts": 3},
     "random state": {"random_state": np.random.RandomState(0)},
@@ -131,7 +133,7 @@ def test_halving_searches():
 
 
 def test_documented_types_exist():
-    assert len(documented()) == 17
+    assert len(documented()) == 19
     for name in documented():
         package, _, what = name.rpartition(".")
         assert getattr(__import__(package, fromlist=[what]), what).__module__ == package

@@ -325,9 +325,10 @@ HALVING = {
     ),
     "widths": ({"hidden_layer_sizes": [(3,), (4,)], "activation": ["tanh", "relu"]}, {"factor": 2, "min_resources": 2}),
     "fitted again": (
-        {"solver": ["lbfgs", "adam"], "learning_rate": ["cosine", "flat_cosine", "constant"]},
+        {"solver": ["lbfgs", "adam"], "learning_rate": ["cosine", "constant"]},
         {"factor": 2},
     ),
+    "schedules": ({"learning_rate": ["flat_cosine", "coslog4"], "learning_rate_init": [0.01, 0.1]}, {"factor": 2}),
     "adaptive": (
         {"solver": ["sgd"], "learning_rate": ["adaptive", "invscaling"], "learning_rate_init": [0.01, 0.1, 0.3]},
         {"factor": 2},
