@@ -403,3 +403,47 @@ def test_a_unit_beside_a_decimal_comma_does_not_hide_the_separator(tmp_path):
     table = read_table(path)
     assert list(table.columns) == ["w", "y"]
     np.testing.assert_allclose(table.columns["y"][:3], [1.42, 2.42, 3.42])
+
+
+# --- numbers that the separator divides ---
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "item,price\nnut,1,600\nbolt,2,050\n",
+        "item,price,n\nnut,1,600,3\nbolt,900,4\nscrew,3,100,5\n",
+        "item,price,n\nnut,1,600,3\nbolt,900,4\n",
+        "item,price,cost\nnut,1,600,1,200\nbolt,2,100,1,900\n",
+        "item,price,n\nnut,1,600,200,3\nbolt,2,100,300,4\n",
+        "Sales of 2020\nitem,price,n\nnut,$1,600.00,3\nbolt,$2,050.00,4\n",
+        'item,"price, net"\nnut,1,600\nbolt,2,050\n',
+        "price\n1,600\n2,050\n",
+        "item,price,n\nnut,-1,600 EUR,3\nbolt,-2,050 EUR,\n",
+    ],
+)
+def test_numbers_with_unquoted_commas_are_named_with_the_fix(write, content):
+    with pytest.raises(DataError, match=r'1,600.*between thousands; write such numbers as ".*1,600.*or without'):
+        read_table(write(content))
+    with pytest.raises(DataError, match="between thousands"):
+        open_tables(write(content), TextOptions())
+
+
+def test_names_of_rows_that_may_be_shifted_numbers_are_a_note(write):
+    table = read_table(write("item,price\nnut,1,600\nbolt,2,150\n"))
+    assert list(table.columns) == ["row_name", "item", "price"]
+    assert any('if it is one, write such numbers as "1,600"' in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "mpg,cyl,disp\nMazda,21.0,6,160\nFiat,32.4,4,78.7\n",
+        "a,b\n1,200,\n2,050,\n",
+        "a,b,c\n1,200\n2,050\n3,010,7\n",
+        'state,county\n1,"1","001"\n2,"1","003"\n',
+        "1,600,3\n2,050,4\n",
+    ],
+)
+def test_other_surplus_fields_are_not_taken_for_divided_numbers(write, content):
+    assert not any("thousands" in note for note in read_table(write(content)).notes)

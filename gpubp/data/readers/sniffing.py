@@ -18,6 +18,7 @@ from gpubp.data.readers._separator import (
     has_blanks_after_separators,
     usual_count,
 )
+from gpubp.data.readers._split_numbers import note_split_numbers
 from gpubp.data.readers.dialect import BLANKS, Dialect, TextOptions
 
 SAMPLE_BYTES = 1 << 20
@@ -87,7 +88,7 @@ def sniff(
     Raises
     ------
     DataError
-        If the bytes are not text.
+        If the bytes are not text, or commas divide numbers.
 
     Examples
     --------
@@ -106,7 +107,7 @@ def sniff(
         what = " (Windows, Western Europe), as it is not UTF-8" if encoding == "cp1252" else ""
         notes.append(f"the text is read as {encoding}{what} (option encoding)")
     dialect, first = _find_dialect(lines, dialect, options, expected, notes)
-    layout, n_lines = _find_header(lines, dialect, first, options, notes)
+    layout, n_lines = _find_header(lines, dialect, first, options, notes, source)
     return replace(layout, start=len(mark) + len(b"".join(lines[:n_lines]).decode().encode(encoding)))
 
 
@@ -150,7 +151,7 @@ def _find_dialect(
 
 
 def _find_header(
-    lines: Sequence[bytes], dialect: Dialect, first: int, options: TextOptions, notes: list[str]
+    lines: Sequence[bytes], dialect: Dialect, first: int, options: TextOptions, notes: list[str], source: str
 ) -> tuple[Layout, int]:
     """Find the names of the columns, and the number of lines before the first row."""
     records = list(split_records(lines, dialect, first))
@@ -160,6 +161,8 @@ def _find_header(
     if options.skip_rows is None:
         while n_titles < min(_MAX_TITLES, len(records) - 1) and is_title(texts[n_titles:], n_fields):
             n_titles += 1
+    if options.header is not False:
+        notes += note_split_numbers(records, dialect, n_titles, source)
     if n_titles:
         shown = excerpt(repr(" ".join(filter(None, texts[0]))), 60)
         what = f"{n_titles} lines" if n_titles > 1 else "the line"
