@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from gpubp._core.text import counted, shortened
+from gpubp._core.text import shortened
 from gpubp.cli import options
-from gpubp.cli.output import print_json, print_note, print_reading, print_scores
+from gpubp.cli.output import print_json, print_reading, print_scores
 from gpubp.cli.predict.compute import (
     Scoring,
     compute_with,
+    note_scored_rows,
     note_training_rows,
     predict_whole,
     print_issues,
@@ -36,7 +37,8 @@ def evaluate(
 ) -> None:
     """Score a model on the rows of a table that has the target.
 
-    The baseline beside the scores is that of the shares of the classes, or of the mean, in training.
+    The baseline beside the scores is that of the shares of the classes, or of the mean, in training. Rows of a class
+    that training did not see count as wrong; log loss and ROC AUC leave them out.
     """
     trained = load_model(model)
     compute = compute_with(trained, strict=strict, device=device, matmul_precision=matmul_precision)
@@ -62,12 +64,7 @@ def evaluate(
     else:
         print_scores({"scores": predicted.scores}, {"scores": predicted.n_scored}, predicted.baseline)
     print_issues(predicted, as_table=columns)
-    if predicted.n_scored < predicted.n_rows:
-        target, unknown = preprocessing_of(trained).target, counted(predicted.n_rows - predicted.n_scored, "row")
-        what = (
-            f"a class that training saw ({_known_classes(target)})" if isinstance(target, ClassTarget) else "a target"
-        )
-        print_note(f"{unknown} without {what}: not scored, so the scores are of the others alone")
+    note_scored_rows(predicted)
     note_training_rows(trained, predicted, model)
 
 

@@ -1,6 +1,7 @@
 """Scores of predictions in the units of the target, from all outputs together or from outputs in pieces."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,17 @@ class RunningScores:
         for name in true:
             self.numbers.setdefault(name, _NumberScores()).add(true[name], predictions[name])
 
+    def add_unseen(self, classes: Iterable[str], outputs: np.ndarray) -> None:
+        """Add rows of classes that training did not see, ``(n, j)``; their predictions are wrong.
+
+        As in scikit-learn, `accuracy`, `balanced_accuracy` and `macro_f1` count them. So does `calibration_error`.
+        `log_loss` and `roc_auc` leave them out, as the network has no probability of their class.
+        """
+        assert self.classes is not None
+        self.finite = self.finite and bool(np.isfinite(outputs).all())
+        if self.finite:
+            self.classes.add_unseen(classes, outputs)
+
     def scores(self) -> Scores | None:
         """Return the scores; None if there were no outputs, or any that are not finite."""
         if not self.n or not self.finite:
@@ -112,6 +124,13 @@ class _ClassScores:
         self.labels: list[np.ndarray] = []
         self.probabilities: list[np.ndarray] = []
         self.n_ranked = 0
+        self.unseen: set[str] = set()
+        self.predicted_unseen = np.zeros(n_classes, np.int64)  # what was predicted for unseen classes
+
+    def add_unseen(self, classes: Iterable[str], outputs: np.ndarray) -> None:
+        self.unseen.update(classes)
+        self.predicted_unseen += np.bincount(outputs.argmax(axis=1), minlength=len(self.predicted_unseen))
+        self.calibration.add(np.full(len(outputs), -1), _normalized(outputs))
 
     def add(self, labels: np.ndarray, outputs: np.ndarray) -> None:
         np.add.at(self.confusion, (labels, outputs.argmax(axis=1)), 1)
@@ -128,12 +147,14 @@ class _ClassScores:
             self.labels, self.probabilities = [], []
 
     def scores(self) -> Scores:
-        correct, true, predicted = np.diag(self.confusion), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
-        occurring, present = true + predicted > 0, true > 0
+        correct, true = np.diag(self.confusion), self.confusion.sum(axis=1)
+        predicted = self.confusion.sum(axis=0) + self.predicted_unseen
+        occurring, present, of_unseen = true + predicted > 0, true > 0, np.zeros(len(self.unseen))
+        recalls, f1 = correct[present] / true[present], 2.0 * correct[occurring] / (true + predicted)[occurring]
         return {
-            "accuracy": float(correct.sum() / true.sum()),
-            "balanced_accuracy": float(np.mean(correct[present] / true[present])),
-            "macro_f1": float(np.mean(2.0 * correct[occurring] / (true + predicted)[occurring])),
+            "accuracy": float(correct.sum() / (true.sum() + self.predicted_unseen.sum())),
+            "balanced_accuracy": float(np.mean([*recalls, *of_unseen])),
+            "macro_f1": float(np.mean([*f1, *of_unseen])),
             "log_loss": self.log_loss / int(true.sum()),
             **(_roc_auc(np.concatenate(self.labels), np.concatenate(self.probabilities)) if self.labels else {}),
             "calibration_error": self.calibration.error(),

@@ -14,18 +14,20 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss
+from gpubp._core.user_warnings import warn
 from gpubp.data.preprocessing import (
+    UNSEEN_CLASS,
     ClassTarget,
     ColumnOptions,
     class_values,
     has_target,
+    known_classes,
     preprocessing_of,
     read_numbers,
     require_column,
 )
-from gpubp.data.preprocessing import encode_target as encode_targets
 from gpubp.data.table import Column, Table
-from gpubp.errors import DataError, ModelFileError
+from gpubp.errors import DataError, ModelFileError, TableWarning
 from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.io.onnx import to_onnx
 from gpubp.nn.activations import get_activation
@@ -42,7 +44,7 @@ from gpubp.tabular.estimator_tables import (
     target_columns,
 )
 from gpubp.tabular.fit import fit_table, make_optimizer
-from gpubp.tabular.predict import predict_table
+from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
 
 if TYPE_CHECKING:
@@ -267,7 +269,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         )
 
     def _known(self, X: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-        """Return the arguments of ``score``; where y names columns of X, rows whose target is known, and targets."""
+        """Return the arguments of ``score``; where y names columns of X, rows that have a target, and the targets.
+
+        A class that training did not see is None.
+        """
         if not isinstance(y, str | list | tuple):
             return X, y, sample_weight
         table, preprocessing = self._new_table(X), preprocessing_of(self.model_)
@@ -281,7 +286,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             raise DataError(f"the model predicts {', '.join(map(repr, preprocessing.target_names))}, got y={y!r}")
         for name in names:
             require_column(table, name)
-        known, target = has_target(preprocessing, table), preprocessing.target
+        target = preprocessing.target
+        known = has_target(preprocessing, table)
         weights = checked_weights("sample_weight", sample_weight, table.n_rows)
         if not (known if weights is None else known & (weights > 0.0)).any():
             counted_rows = "row" if weights is None else "row of weight above 0"
@@ -289,10 +295,15 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                 f"{table.source} has no {counted_rows} whose target {', '.join(map(repr, names))} is known to the "
                 "model, so there is nothing to score"
             )
-        table = table.select(known)
         if isinstance(target, ClassTarget):
-            true = class_values(target)[encode_targets(preprocessing, table).argmax(axis=1)]
+            places = known_classes(preprocessing, table).places
+            known |= places == UNSEEN_CLASS
+            if n_unseen := int((places == UNSEEN_CLASS).sum()):
+                warn(f"{table.source}: {unseen_classes_in_words(n_unseen)}", TableWarning)
+            labels = np.array([*class_values(target).tolist(), None], dtype=object)  # None at the place of UNSEEN_CLASS
+            table, true = table.select(known), labels[places[known]]
         else:
+            table = table.select(known)
             missing = preprocessing.target_missing
             columns = [read_numbers(table, name, target.number_format(name), missing) for name in names]
             true = np.stack([column.values for column in columns], axis=1)

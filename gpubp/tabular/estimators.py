@@ -154,14 +154,17 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         X
             See :meth:`predict`.
         y : array of shape (n_samples,), or the name of the target in X
-            Given a name, rows whose class is missing or unknown are left out.
+            Given a name, rows without a class are left out. Classes that training did not see count as wrong.
         sample_weight : array of shape (n_samples,), optional
 
         Returns
         -------
         float
         """
-        return float(super().score(*self._known(X, y, sample_weight)))
+        rows, true, weights = self._known(X, y, sample_weight)
+        if true is y:
+            return float(super().score(X, y, sample_weight))
+        return float(np.average(true == self.predict(rows), weights=weights))
 
 
 @documented

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.names import distinct_names
-from gpubp._core.text import excerpt, shortened
+from gpubp._core.text import counted, excerpt, shortened
 from gpubp._core.user_warnings import warn
 from gpubp.data.preprocessing import (
     ClassTarget,
@@ -110,6 +110,15 @@ def unit_in_words(issue: Issue) -> str:
     """Describe a column whose numbers are about 100 or 1000 times as large or as small as in training."""
     what = f"numbers of column {excerpt(repr(issue.column), 60)} are {issue.example}"
     return f"{what}, perhaps in another unit, such as per cent beside fractions"
+
+
+def unseen_classes_in_words(n_rows: int) -> str:
+    """Describe rows whose class training did not see."""
+    verb = "counts" if n_rows == 1 else "count"
+    return (
+        f"{counted(n_rows, 'row')} of a class that training did not see {verb} as wrong; log loss and ROC AUC are of "
+        "the others"
+    )
 
 
 def table_outputs(

@@ -7,8 +7,11 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 from rich.cells import cell_len
+from sklearn import metrics
 
+from gpubp import TabularClassifier
 from gpubp.cli.output import console
+from gpubp.errors import TableWarning
 from tests.shop import FAST, ROWS, shop, write
 
 
@@ -78,12 +81,12 @@ def test_the_page_has_a_histogram_for_each_column_and_loads_nothing(run, monkeyp
 
 @pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
 def test_a_model_is_scored_beside_the_baseline(run, fails, model, options):
-    path = write("again.csv", buys=[None, "perhaps"])
+    path = write("again.csv", buys=[None, None])
     code, out, err = run("evaluate", model, path, *options)
     assert code == 0
     assert out.splitlines()[0].split() == ["scores", "baseline"]
     assert re.search(rf"^rows +{ROWS - 2} *$", out, re.MULTILINE)
-    assert "2 rows without a class that training saw (no, yes)" in err
+    assert "2 rows without a target: not scored" in err
     scores = json.loads(run("evaluate", model, path, "--json", *options)[1])
     assert scores["scored"] == ROWS - 2
     assert set(scores["scores"]) == set(scores["baseline"])
@@ -92,6 +95,33 @@ def test_a_model_is_scored_beside_the_baseline(run, fails, model, options):
     shop().drop(columns="buys").to_csv("none.csv", index=False)
     unknown = "it has no column 'buys', or none of its rows holds the class no, yes there"
     assert unknown in fails("evaluate", model, "none.csv", *options)
+
+
+@pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
+def test_rows_of_a_class_that_training_did_not_see_count_as_wrong(run, model, options):
+    path = write("again.csv", buys=[None, "perhaps", "never", "never"])
+    write("seen.csv", buys=[None] * 4)
+    code, _, err = run("evaluate", model, path, *options)
+    assert code == 0
+    assert "1 row without a target: not scored" in err
+    assert "3 rows of a class that training did not see count as wrong; log loss and ROC AUC are of the others" in err
+    found = json.loads(run("evaluate", model, path, "--json", *options)[1])
+    assert (found["scored"], found["unseen_classes"]) == (ROWS - 1, 3)
+    classifier = TabularClassifier.load(model)
+    frame = pd.read_csv(path)
+    true, guess = frame["buys"].dropna(), classifier.predict(frame.dropna(subset="buys"))
+    expected = {
+        "accuracy": metrics.accuracy_score(true, guess),
+        "balanced_accuracy": metrics.recall_score(true, guess, labels=true.unique(), average="macro", zero_division=0),
+        "macro_f1": metrics.f1_score(true, guess, average="macro", zero_division=0),
+    }
+    assert found["scores"] == {**found["scores"], **{name: pytest.approx(value) for name, value in expected.items()}}
+    with pytest.warns(TableWarning, match="3 rows of a class that training did not see count as wrong"):
+        assert classifier.score(path, "buys") == pytest.approx(expected["accuracy"])
+    seen = json.loads(run("evaluate", model, "seen.csv", "--json", *options)[1])
+    for name in ("log_loss", "roc_auc"):
+        assert found["scores"][name] == pytest.approx(seen["scores"][name])
+    assert found["baseline"]["accuracy"] < seen["baseline"]["accuracy"]
 
 
 def row_of(out, name):

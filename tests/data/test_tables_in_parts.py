@@ -526,7 +526,7 @@ class TestCommandLine:
     def test_rows_whose_target_is_unknown_have_no_scores(self, run):
         assert run("train", write(shop(), "shop.csv"), *FAST, "-o", "m.safetensors")[0] == 0
         frame = shop()
-        frame.loc[450, "buys"] = "perhaps"
+        frame.loc[450, "buys"] = None
         write(frame, "odd_csv", 3)
         code, _, err = run("predict", "m.safetensors", "odd_csv", "-o", "p.csv", "--device", "cpu")
         assert code == 0

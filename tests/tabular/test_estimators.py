@@ -19,7 +19,7 @@ from sklearn.preprocessing import FunctionTransformer
 import gpubp
 from gpubp import TabularClassifier, TabularRegressor, fit_table, predict_table, prepare_table, save_model
 from gpubp.data import table_from_mapping
-from gpubp.errors import DataError, ModelFileError
+from gpubp.errors import DataError, ModelFileError, TableWarning
 from gpubp.io.model_file import Model
 
 QUICK = {"device": "cpu", "epochs": 5}
@@ -194,6 +194,23 @@ def test_labels_may_be_names_of_columns():
     named = classifier().fit(FRAME.assign(town=CLASSES), ["town"])
     one_row = FRAME.assign(town=named.predict(FRAME))[:1]
     assert named.score(one_row, ["town"]) == named.score(one_row, "town") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("labels", "unseen"),
+    [(["no", "yes"], "perhaps"), ([0, 1], 7), ([False, True], "perhaps"), ([0, 1], "NN"), (["a", "b"], 3)],
+    ids=["text", "numbers", "bools", "text among numbers", "number among text"],
+)
+def test_a_class_that_training_did_not_see_counts_as_wrong(labels, unseen):
+    y = np.array(labels, dtype=object)[np.arange(N) % 2]
+    model = classifier().fit(FRAME.assign(y=y.tolist()), "y")
+    mixed = [unseen, None, *y[2:]]
+    n_correct = (model.predict(FRAME) == y)[2:].sum()
+    with pytest.warns(TableWarning, match="1 row of a class that training did not see counts as wrong"):
+        assert model.score(FRAME.assign(y=mixed), "y") == n_correct / (N - 1)
+    weights = np.r_[2.0, np.ones(N - 1)]
+    with pytest.warns(TableWarning):
+        assert model.score(FRAME.assign(y=mixed), "y", weights) == n_correct / N
 
 
 def test_what_cannot_be_scored_is_refused():

@@ -13,6 +13,7 @@ from gpubp.cli.predict.compute import (
     Decode,
     Scoring,
     compute_with,
+    note_scored_rows,
     note_training_rows,
     predict_in_parts,
     predict_whole,
@@ -102,6 +103,7 @@ def predict(
     print_issues(predicted, as_table=columns)
     if predicted.scores and not as_json:
         print_scores({"scores": predicted.scores}, {"scores": predicted.n_scored}, predicted.baseline, output=notes)
+        note_scored_rows(predicted)
         note_training_rows(trained, predicted, model)
 
 

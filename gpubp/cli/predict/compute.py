@@ -7,17 +7,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.names import near_miss
-from gpubp._core.text import excerpt
+from gpubp._core.text import counted, excerpt
 from gpubp.cli.output import notes, print_note, print_table, print_warning
 from gpubp.cli.predict.formats import Columns, open_writer
 from gpubp.cli.table_options import column_names
 from gpubp.data.metrics import RunningScores, Scores
 from gpubp.data.preprocessing import (
+    UNSEEN_CLASS,
+    ClassTarget,
     Issue,
+    KnownClasses,
     RunningFingerprint,
     apply,
     encode_target,
     has_target,
+    known_classes,
     missing_values,
     preprocessing_of,
 )
@@ -25,7 +29,14 @@ from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
-from gpubp.tabular.predict import TableOutputs, absence_in_words, numbers_in, table_outputs, unit_in_words
+from gpubp.tabular.predict import (
+    TableOutputs,
+    absence_in_words,
+    numbers_in,
+    table_outputs,
+    unit_in_words,
+    unseen_classes_in_words,
+)
 
 Compute = Callable[[Table], TableOutputs]
 """Computes the network's outputs for the rows of a table."""
@@ -49,7 +60,8 @@ class Predicted(NamedTuple):
 
     source: str  # the table
     n_rows: int
-    n_scored: int  # rows whose target is known
+    n_scored: int  # rows that have a target
+    n_unseen: int  # those of them whose class training did not see
     columns: Columns  # empty if they were written in parts
     scores: Scores | None  # None if the table has no target
     baseline: Scores | None  # of the same output for each row
@@ -58,11 +70,11 @@ class Predicted(NamedTuple):
 
 
 class Scoring:
-    """Scores of the rows whose target is known, and those of constant outputs."""
+    """Scores of the rows that have a target, and those of constant outputs."""
 
     def __init__(self, trained: Model) -> None:
         self.preprocessing = preprocessing = preprocessing_of(trained)
-        self.n = 0
+        self.n = self.n_unseen = 0
         self.fingerprint = RunningFingerprint(preprocessing.schema)
         self.scores, self.baseline = RunningScores(preprocessing), RunningScores(preprocessing)
         constant = np.asarray(numbers_in(trained.about.get("constant_outputs")))
@@ -72,6 +84,8 @@ class Scoring:
         """Add the outputs for the rows of a table, if it has the target."""
         if not set(self.preprocessing.target_names) <= set(table.columns):
             return
+        if isinstance(self.preprocessing.target, ClassTarget):
+            self._add_unseen(known_classes(self.preprocessing, table), outputs)
         known = has_target(self.preprocessing, table)
         if not known.any():
             return
@@ -82,6 +96,15 @@ class Scoring:
         self.scores.add(targets, outputs[known])
         if self.constant is not None:
             self.baseline.add(targets, np.broadcast_to(self.constant, targets.shape))
+
+    def _add_unseen(self, classes: KnownClasses, outputs: np.ndarray) -> None:
+        is_unseen = classes.places == UNSEEN_CLASS
+        n = int(is_unseen.sum())
+        self.n, self.n_unseen = self.n + n, self.n_unseen + n
+        if n:
+            self.scores.add_unseen(classes.unseen, outputs[is_unseen])
+            if self.constant is not None:
+                self.baseline.add_unseen(classes.unseen, np.broadcast_to(self.constant, (n, len(self.constant))))
 
 
 def compute_with(trained: Model, *, strict: bool, device: str, matmul_precision: str) -> Compute:
@@ -138,7 +161,21 @@ def score_in_parts(compute: Compute, scoring: Scoring, tables: TableSource) -> P
 def scores_as_json(predicted: Predicted) -> dict[str, Any]:
     """Return the scores, the baseline and the values that do not fit as JSON's own types."""
     issues = [issue._asdict() for issue in predicted.issues]
-    return {"scores": predicted.scores, "baseline": predicted.baseline, "scored": predicted.n_scored, "issues": issues}
+    return {
+        "scores": predicted.scores,
+        "baseline": predicted.baseline,
+        "scored": predicted.n_scored,
+        "unseen_classes": predicted.n_unseen,
+        "issues": issues,
+    }
+
+
+def note_scored_rows(predicted: Predicted) -> None:
+    """Print notes about rows that have no target, and about those of a class that training did not see."""
+    if n := predicted.n_rows - predicted.n_scored:
+        print_note(f"{counted(n, 'row')} without a target: not scored, so the scores are of the others alone")
+    if predicted.n_unseen:
+        print_note(unseen_classes_in_words(predicted.n_unseen))
 
 
 def note_training_rows(trained: Model, predicted: Predicted, model: Path) -> None:
@@ -210,4 +247,5 @@ def _joined(kept: Columns, predictions: Columns) -> Columns:
 
 def _predicted(source: str, n_rows: int, columns: Columns, scoring: Scoring, issues: tuple[Issue, ...]) -> Predicted:
     scores, baseline = scoring.scores.scores(), scoring.baseline.scores()
-    return Predicted(source, n_rows, scoring.n, columns, scores, baseline, issues, scoring.fingerprint.digest())
+    n_scored, n_unseen, fingerprint = scoring.n, scoring.n_unseen, scoring.fingerprint.digest()
+    return Predicted(source, n_rows, n_scored, n_unseen, columns, scores, baseline, issues, fingerprint)

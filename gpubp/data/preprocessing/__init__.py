@@ -44,8 +44,10 @@ from gpubp.data.preprocessing._records import (
 )
 from gpubp.data.preprocessing._targets import Task
 from gpubp.data.preprocessing._transform import (
+    UNSEEN_CLASS,
     Encoded,
     Issue,
+    KnownClasses,
     apply,
     class_values,
     decode_probabilities,
@@ -53,6 +55,7 @@ from gpubp.data.preprocessing._transform import (
     encode,
     encode_target,
     has_target,
+    known_classes,
 )
 from gpubp.data.preprocessing._values import as_numbers, missing_values, read_dates, read_numbers
 
@@ -62,6 +65,7 @@ __all__ = [
     "FARTHEST",
     "MAX_COUNTED",
     "MISSING_TEXTS",
+    "UNSEEN_CLASS",
     "CategoryColumn",
     "ClassTarget",
     "ColumnOptions",
@@ -73,6 +77,7 @@ __all__ = [
     "FittedTable",
     "Issue",
     "Kind",
+    "KnownClasses",
     "NumberColumn",
     "NumberEncoding",
     "NumberTarget",
@@ -94,6 +99,7 @@ __all__ = [
     "fit_preprocessing",
     "from_json",
     "has_target",
+    "known_classes",
     "lowered",
     "missing_values",
     "number_form",

@@ -22,6 +22,7 @@ from gpubp.data.preprocessing._records import (
 )
 from gpubp.data.preprocessing._suspicious_numbers import unit_factor
 from gpubp.data.preprocessing._values import (
+    ReadColumn,
     missing_values,
     read_categories,
     read_dates,
@@ -161,12 +162,36 @@ def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
 
 def has_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.bool_]:
     """Return a mask of the rows of a table whose targets are known: not missing, readable, and of a known class."""
-    columns = _read_target(preprocessing, table)
-    is_known: NDArray[np.bool_] = np.all([~missing_values(values) for values in columns], axis=0)
-    if isinstance(target := preprocessing.target, ClassTarget):
-        classes = set(target.classes)
-        is_known &= np.array([text in classes for text in columns[0]], dtype=bool)
+    if isinstance(preprocessing.target, ClassTarget):
+        return known_classes(preprocessing, table).places >= 0
+    is_known: NDArray[np.bool_] = np.all(
+        [~missing_values(values) for values in _read_target(preprocessing, table)], axis=0
+    )
     return is_known
+
+
+MISSING_CLASS, UNSEEN_CLASS = -2, -1
+
+
+class KnownClasses(NamedTuple):
+    """The index of the class of each row, ``(n,)``, MISSING_CLASS or UNSEEN_CLASS, and the distinct unseen ones."""
+
+    places: NDArray[np.intp]
+    unseen: tuple[str, ...]
+
+
+def known_classes(preprocessing: Preprocessing, table: Table) -> KnownClasses:
+    """Read the target of a table as classes; one that training did not see is no missing value."""
+    target = preprocessing.target
+    assert isinstance(target, ClassTarget)
+    labels, unreadable = _read_classes(preprocessing, table, target)
+    places: dict[str | None, int] = {text: place for place, text in enumerate(target.classes)}
+    places[None] = MISSING_CLASS
+    found = np.array([places.get(text, UNSEEN_CLASS) for text in labels.tolist()], dtype=np.intp)
+    found[unreadable] = UNSEEN_CLASS
+    is_unseen = found == UNSEEN_CLASS
+    texts = np.where(unreadable, table.texts(target.name), labels)[is_unseen]
+    return KnownClasses(found, tuple(dict.fromkeys(map(str, texts.tolist()))))
 
 
 def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.float64]:
@@ -300,10 +325,14 @@ def class_values(target: ClassTarget) -> Column:
     return np.array([parsers[target.label_type](label) for label in target.classes])
 
 
+def _read_classes(preprocessing: Preprocessing, table: Table, target: ClassTarget) -> ReadColumn:
+    return read_categories(table, target.name, target.kind, target.classes, preprocessing.target_missing)
+
+
 def _read_target(preprocessing: Preprocessing, table: Table) -> list[Column]:
     target, missing = preprocessing.target, preprocessing.target_missing
     if isinstance(target, ClassTarget):
-        return [read_categories(table, target.name, target.kind, target.classes, missing).values]
+        return [_read_classes(preprocessing, table, target).values]
     return [read_numbers(table, name, target.number_format(name), missing).values for name in target.names]
 
 
