@@ -1,7 +1,7 @@
 """Train a network on a prepared table, and score it on held-out rows."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -24,7 +24,7 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.predict import mean_outputs
-from gpubp.tabular.prepare import EncodedRows, PreparedTable
+from gpubp.tabular.prepare import PreparedTable
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
@@ -156,12 +156,12 @@ def fit_table(
     ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
     """
     network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
-    prepared = _scaled_for(network.loss, prepared)
+    prepared = scaled_for(network.loss, prepared)
     X, targets, sample_weight = prepared.training()
     optimizer = adam() if optimizer is None else optimizer
-    seeds = _seeds(seed, n_networks, optimizer)
+    seeds = seeds_of(seed, n_networks, optimizer)
     if batch_size == "auto" and isinstance(optimizer, Optimizer):
-        batch_size = min(DEFAULT_BATCH_SIZE, max(SMALL_BATCH, prepared.rows["train"] // BATCHES_IN_EPOCH))
+        batch_size = auto_batch_size(prepared.rows["train"])
     options: dict[str, Any] = {
         "optimizer": optimizer,
         "batch_size": batch_size,
@@ -195,41 +195,10 @@ def fit_table(
         if error.fit is None:
             raise
         fit, checkpoint_error = error.fit, error
-    fit = _without_diverged(fit)
-    predicted = partial(mean_outputs, network, fit.theta, matmul_precision=matmul_precision, device=fit.device)
-    scores, n_rows = prepared.scores(predicted), prepared.rows
-    constant, held_out = prepared.constant_outputs(), prepared.held_out()
-    baseline: Scores = {}
-    if held_out is not None:
-        baseline = score(prepared.preprocessing, held_out[1], np.broadcast_to(constant, held_out[1].shape))
-    about: dict[str, Any] = {
-        "task": prepared.task,
-        "source": Path(prepared.source).name,
-        "rows": n_rows,
-        "fingerprint": prepared.fingerprint,
-        "scores": scores,
-        "baseline": baseline,
-        "constant_outputs": constant.tolist(),
-        "held_out_errors": _held_out_errors(prepared.preprocessing, held_out, predicted),
-        "optimizer": {
-            "name": optimizer.name,
-            **{name: _json_setting(value) for name, value in optimizer.settings.items()},
-        },
-        "training": {
-            "batch_size": batch_size,
-            "l2": l2,
-            "epochs": len(fit.history.loss),
-            "best_epoch": fit.best_epoch,
-            "stop_reason": fit.stop_reason,
-            "seed": seed,
-            "n_networks": n_networks,
-            "device": fit.device,
-            "dtype": dtype,
-            "matmul_precision": matmul_precision,
-        },
-    }
-    model = Model(network, fit.theta, to_json(prepared.preprocessing), about)
-    result = TableFit(model, fit, scores, n_rows, baseline)
+    settings = {"batch_size": batch_size, "l2": l2, "seed": seed, "n_networks": n_networks, "dtype": dtype}
+    settings["matmul_precision"] = matmul_precision
+    fit = without_diverged(fit)
+    result = scored_fit(prepared, fit, optimizer, settings)
     if checkpoint_error is not None:
         checkpoint_error.fit = result
         raise checkpoint_error
@@ -239,7 +208,59 @@ def fit_table(
     return result
 
 
-def _seeds(seed: int, n_networks: int, optimizer: Optimizer | SecondOrder) -> int | list[int]:
+def scored_fit(
+    prepared: PreparedTable | PreparedStream,
+    fit: Fit,
+    optimizer: Optimizer | SecondOrder,
+    settings: dict[str, Any],
+    out_of_fold: tuple[np.ndarray, np.ndarray] | None = None,
+) -> TableFit:
+    """Score a network, or several, and put it together with what is known of its training.
+
+    ``out_of_fold`` are the targets of the training rows and the outputs of networks that were not trained on them, each
+    ``(n, j)``.
+    """
+    precision = settings["matmul_precision"]
+    predicted = partial(mean_outputs, fit.network, fit.theta, matmul_precision=precision, device=fit.device)
+    scores, n_rows, preprocessing = prepared.scores(predicted), prepared.rows, prepared.preprocessing
+    constant, rows = prepared.constant_outputs(), prepared.held_out()
+    held_out = out_of_fold if rows is None else (rows[1], predicted(rows[0]))
+    if out_of_fold is not None:
+        scores["validation"] = score(preprocessing, *out_of_fold)
+        n_rows = {**n_rows, "validation": len(out_of_fold[0])}
+    baseline: Scores = {}
+    if held_out is not None:
+        baseline = score(preprocessing, held_out[0], np.broadcast_to(constant, held_out[0].shape))
+    about: dict[str, Any] = {
+        "task": prepared.task,
+        "source": Path(prepared.source).name,
+        "rows": n_rows,
+        "fingerprint": prepared.fingerprint,
+        "scores": scores,
+        "baseline": baseline,
+        "constant_outputs": constant.tolist(),
+        "held_out_errors": {} if held_out is None else _held_out_errors(preprocessing, *held_out),
+        "optimizer": {
+            "name": optimizer.name,
+            **{name: _json_setting(value) for name, value in optimizer.settings.items()},
+        },
+        "training": {
+            **settings,
+            "epochs": len(fit.history.loss),
+            "best_epoch": fit.best_epoch,
+            "stop_reason": fit.stop_reason,
+            "device": fit.device,
+        },
+    }
+    return TableFit(Model(fit.network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows, baseline)
+
+
+def auto_batch_size(n_rows: int) -> int:
+    """Return a size that makes about 50 batches an epoch, from 32 to 200."""
+    return min(DEFAULT_BATCH_SIZE, max(SMALL_BATCH, n_rows // BATCHES_IN_EPOCH))
+
+
+def seeds_of(seed: int, n_networks: int, optimizer: Optimizer | SecondOrder) -> int | list[int]:
     """Return a seed for each network; the first is that of a single one."""
     if not is_count(n_networks):
         raise DataError(f"n_networks must be a whole number of at least 1, got {n_networks!r}")
@@ -252,7 +273,7 @@ def _seeds(seed: int, n_networks: int, optimizer: Optimizer | SecondOrder) -> in
     return [seed, *np.random.SeedSequence(seed).generate_state(n_networks - 1).tolist()]
 
 
-def _without_diverged(fit: Fit) -> Fit:
+def without_diverged(fit: Fit) -> Fit:
     """Return a fit of several networks without those that diverged, and with the median of their losses.
 
     If all diverged, it ended for that reason.
@@ -273,9 +294,9 @@ def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, option
     network = network_for(
         everything, hidden_layer_sizes=first.sizes[1:-1], activation=first.activations[0], loss=first.loss
     )
-    everything = _scaled_for(network.loss, everything)
+    everything = scaled_for(network.loss, everything)
     X, targets, sample_weight = everything.training()
-    fit = _without_diverged(train(network, X, targets, sample_weight=sample_weight, **options))
+    fit = without_diverged(train(network, X, targets, sample_weight=sample_weight, **options))
     if fit.stop_reason in ("interrupted", "diverged"):
         return result
     about = {
@@ -325,18 +346,11 @@ def make_optimizer(name: str, learning_rate: float | None = None) -> Optimizer |
     return get_optimizer(name, learning_rate=learning_rate)
 
 
-def _held_out_errors(
-    preprocessing: Preprocessing,
-    held_out: tuple[np.ndarray, ...] | EncodedRows | None,
-    predicted: Callable[[np.ndarray], np.ndarray],
-) -> dict[str, list[float]]:
+def _held_out_errors(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> dict[str, list[float]]:
     """Return the sorted absolute errors of each numeric target on held-out rows, at most `MAX_ERRORS` quantiles."""
-    if held_out is None or isinstance(preprocessing.target, ClassTarget):
+    if isinstance(preprocessing.target, ClassTarget) or not np.isfinite(outputs).all():
         return {}
-    outputs = predicted(held_out[0])
-    if not np.isfinite(outputs).all():
-        return {}
-    true, guessed = decode_target(preprocessing, held_out[1]), decode_target(preprocessing, outputs)
+    true, guessed = decode_target(preprocessing, targets), decode_target(preprocessing, outputs)
     errors = {}
     for name in true:
         ordered = np.sort(np.abs(true[name] - guessed[name]))
@@ -356,7 +370,7 @@ def _validation_score(task: str, targets: np.ndarray, outputs: np.ndarray) -> fl
     return float(r2_score(targets, outputs.astype(np.float64))) if is_defined else math.nan
 
 
-def _scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:
+def scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:
     """Choose a scale on which the loss is defined: for Poisson 0 stays 0, for losses of probabilities 1 stays 1 too."""
     preprocessing, target = prepared.preprocessing, prepared.preprocessing.target
     low, high = get_loss(loss).target_range

@@ -164,17 +164,32 @@ class PreparedTable:
 
     def on_all_rows(self) -> "PreparedTable":
         """Return the table with all rows for training, encoded by the statistics of all of them."""
-        everything = np.arange(self.table.n_rows)
-        fitted = fit_columns(self.decisions, [(self.table, np.ones(self.table.n_rows, dtype=bool))])
-        preprocessing, weights = fitted.preprocessing, self.encoded.sample_weight
-        encoded = EncodedRows(apply(preprocessing, self.table), encode_target(preprocessing, self.table), weights)
-        parts = dict(zip(SPLITS, (everything, everything[:0], everything[:0]), strict=True))
+        return self.trained_on(np.arange(self.table.n_rows))
+
+    def trained_on(self, rows: np.ndarray, numbers: NumberEncoding | None = None) -> "PreparedTable":
+        """Return the table with some rows for training, encoded by their statistics; other parts keep the others.
+
+        `numbers` is another encoding of numbers.
+        """
+        decisions = self.decisions
+        if numbers is not None:
+            decisions = replace(decisions, options=replace(decisions.options, numbers=numbers))
+        is_training = np.zeros(self.table.n_rows, dtype=bool)
+        is_training[rows] = True
+        fitted = fit_columns(decisions, [(self.table, is_training)])
+        preprocessing, weights, given = fitted.preprocessing, self.encoded.sample_weight, self.given_validation
+        if given is not None and self.validation_table is not None:
+            given = EncodedRows(*_inputs_and_targets(preprocessing, self.validation_table), given.sample_weight)
+        encoded = EncodedRows(*_inputs_and_targets(preprocessing, self.table), weights)
+        others = {part: self.parts[part][~is_training[self.parts[part]]] for part in SPLITS[1:]}
         return replace(
             self,
             preprocessing=preprocessing,
-            encoded=_normalized(encoded),
-            parts=parts,
+            encoded=_normalized(encoded, rows),
+            parts={SPLITS[0]: rows, **others},
+            decisions=decisions,
             fingerprint=fitted.fingerprint,
+            given_validation=given,
         )
 
     def held_out(self) -> EncodedRows | None:
@@ -361,7 +376,11 @@ def _encode(
     """Encode the rows that have a target."""
     if not present.all():
         table, weights = table.select(present), None if weights is None else weights[present]
-    return EncodedRows(apply(preprocessing, table), encode_target(preprocessing, table), weights), table
+    return EncodedRows(*_inputs_and_targets(preprocessing, table), weights), table
+
+
+def _inputs_and_targets(preprocessing: Preprocessing, table: Table) -> tuple[np.ndarray, np.ndarray]:
+    return apply(preprocessing, table), encode_target(preprocessing, table)
 
 
 def _reweighted(encoded: EncodedRows, factors: Callable[[np.ndarray], np.ndarray]) -> EncodedRows:
