@@ -79,6 +79,7 @@ def _step_by_step(
     values: list[Array] = []
     weights: list[Any] = []
     sizes: Any = []
+    thetas: list[Array] = []
     for number in range(epochs_of(batches)):
         for part, batch in batches.of_epoch(number) if isinstance(batches, ArrayBatches) else batches:
             epoch = model.epoch + number + part
@@ -86,8 +87,9 @@ def _step_by_step(
             values.append(value)
             weights.append(total_weight(xp, batch))
             sizes.append(batch.x.shape[-2] if batch.sizes is None else batch.sizes)
+        thetas.append(model.theta)
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
     if processes.world_size > 1:  # so far these are the sums of shards
         all_weights, sizes = processes.all_reduce(all_weights), processes.all_reduce(np.asarray(sizes))
     finite = xp.all(xp.isfinite(model.theta), axis=-1)
-    return EpochResult(xp.stack(values), all_weights, np.asarray(sizes), finite)
+    return EpochResult(xp.stack(values), all_weights, np.asarray(sizes), finite, thetas=thetas)

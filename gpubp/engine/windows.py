@@ -15,6 +15,7 @@ class WindowRunner:
     def __init__(self, run_epoch: EpochRunner) -> None:
         self.run_epoch = run_epoch
         self.takes_orders = getattr(run_epoch, "takes_orders", False)
+        self.keeps_thetas = getattr(run_epoch, "keeps_thetas", False)
 
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Run one or more epochs, or a part of one."""

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -23,7 +24,6 @@ from gpubp.training.callbacks import (
     call_due,
     check_callbacks,
     end_callbacks,
-    epochs_before_due,
 )
 from gpubp.training.state import Outcome
 
@@ -103,15 +103,17 @@ class FitMonitor:
         progress = progress._replace(loss=state.loss, validation_loss=validation_loss, validation_score=score)
         return self._should_stop(progress, stuck)
 
-    def epochs_unobserved(self) -> int:
-        """Return the number of epochs in which nothing is evaluated, called or printed, and training cannot end."""
-        options, state, rate = self.fit.options, self.fit.state, self.rate
-        observed = self.evaluate is not None or self.task.context is not None or options.verbose
-        if observed or options.max_time is not None or rate is None or rate.follows_samples:
+    def epochs_before_end(self) -> float:
+        """Return the number of epochs in which nothing is evaluated, and only callbacks or the time can end the fit."""
+        if self.evaluate is not None or self.task.context is not None or self.rate is None or self.rate.follows_samples:
             return 0
-        # n_iter_no_change may be infinite
-        limit = min(options.n_iter_no_change - state.no_improvement_count, options.max_iter)
-        return int(min(limit, epochs_before_due(self.callbacks, self.epoch)))
+        return self.fit.options.n_iter_no_change - self.fit.state.no_improvement_count
+
+    @property
+    def can_go_ahead(self) -> bool:
+        """Whether callbacks can change neither the schedule nor the random numbers of later epochs."""
+        is_own = isinstance(getattr(self.task.estimator, "random_state", None), Integral)
+        return is_own and not callable(self.fit.options.learning_rate)
 
     def _record_epoch(self, loss: float) -> None:
         state = self.fit.state

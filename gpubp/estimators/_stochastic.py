@@ -63,7 +63,9 @@ def fit_stochastic(
         epochs=start.epochs + (1 if incremental else options.max_iter),
         average="samples",  # for any sample weights, as in scikit-learn
         callbacks=(monitor,),
-        epochs_before_callbacks=monitor.epochs_unobserved,
+        observers=monitor.callbacks,
+        can_go_ahead=monitor.can_go_ahead,
+        epochs_before_end=monitor.epochs_before_end,
         learning_rate=partial(learning_rate_after, optimizer) if monitor.callbacks else None,
         is_distributed=samples.processes.world_size > 1,
         draws=in_order,

@@ -23,6 +23,13 @@ def value_at(setting: "float | Array | Schedule", epoch: float) -> "float | Arra
     return value if getattr(value, "shape", ()) else float(value)
 
 
+def is_fixed(setting: "float | Array | Schedule") -> bool:
+    """Return whether a setting is a number, an array or a schedule of this module: no function that may change."""
+    if isinstance(setting, WarmUp):
+        return is_fixed(setting.then)
+    return not callable(setting) or isinstance(setting, PiecewiseConstant | InverseScaling | Cosine)
+
+
 @dataclass(frozen=True)
 class PiecewiseConstant:
     """A value that changes at given epochs, as in Rumelhart, Hinton & Williams (1986).

@@ -1,7 +1,8 @@
-"""Train several epochs in one call if nothing is observed between them: the same results, but faster."""
+"""Train several epochs in one call: the same results, but faster."""
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,16 +20,33 @@ from gpubp.training.state import map_arrays
 
 SECONDS_PER_CALL = 0.05  # approximate training time of one call, which Ctrl-C discards
 MIN_EPOCHS_PER_CALL = 8  # fewer epochs are not worth copying the optimizer's state
+BYTES_OF_THETAS = 1 << 22  # for the parameters after each epoch of one call, which callbacks may look at
 
 
-class EpochOfBatch(NamedTuple):
-    """One of several epochs trained in one call; ``ended`` is its end time on ``time.perf_counter``."""
+class EpochsOfCall(NamedTuple):
+    """The epochs trained in one call.
 
-    epoch: int
-    loss: Any
+    Attributes
+    ----------
+    first : int
+        The number of the first epoch.
+    losses : list
+        See :func:`~gpubp.training.epochs.list_per_epoch`.
+    thetas : sequence of arrays
+        The parameters after each epoch, or the last ones if no callback is due before the end.
+    samples_per_second : float
+    ended : list of float
+        When the epochs ended on ``time.perf_counter``.
+    go_back : callable
+        ``go_back(n)`` restores the model and the random draws to the end of the n-th of these epochs.
+    """
+
+    first: int
+    losses: list[Any]
+    thetas: Sequence[Array]
     samples_per_second: float
-    theta: Array
-    ended: float
+    ended: list[float]
+    go_back: Callable[[int], None]
 
 
 class BatchedEpochs:
@@ -36,56 +54,64 @@ class BatchedEpochs:
 
     Attributes
     ----------
-    possible : bool
-        Whether nothing observes the end of each epoch, and the numbers have been finite so far.
+    enabled : bool
+        Whether nothing needs the model itself at the end of each epoch, and the numbers have been finite so far.
     seconds : float
         The shortest duration of an epoch so far.
+    seconds_to_record : float
+        The time that recording an epoch took last, with its callbacks.
     """
 
     def __init__(self, plan: Plan, model: ModelState) -> None:
         observed = plan.validate is not None or plan.stop_when is not None or plan.is_distributed
         self.enabled = not observed and not hasattr(model.state, "converged")
-        self.seconds = math.inf
+        self.seconds, self.seconds_to_record = math.inf, 0.0
 
     def record_duration(self, seconds: float) -> None:
         """Record the duration of an epoch."""
         self.seconds = min(self.seconds, seconds)
 
     def train(
-        self, plan: Plan, model: ModelState, epochs_without_improvement: int
-    ) -> tuple[list[EpochOfBatch], Batches | EpochInParts]:
-        """Train zero or more epochs; return them, and the batches of the next epoch.
+        self, plan: Plan, model: ModelState, batches: Batches | EpochInParts, epochs_without_improvement: int
+    ) -> EpochsOfCall | None:
+        """Train several epochs, of which the batches of the first are given; None if nothing is trained.
 
         If numbers become infinite or NaN, or after Ctrl-C, the model and the random draws are as before the call.
         """
-        batches = plan.batches()
         if not isinstance(batches, ArrayBatches):
-            return [], batches
-        if (n := self._choose_n_epochs(plan, model, batches, epochs_without_improvement)) < MIN_EPOCHS_PER_CALL:
-            return [], batches
-        previous = model.theta, map_arrays(partial(plan.backend.xp.asarray, copy=True), model.state)
-        draws = None if plan.draws is None else plan.draws.state()
+            return None
+        n, keeps_thetas = self._choose_n_epochs(plan, model, batches, epochs_without_improvement)
+        if n < MIN_EPOCHS_PER_CALL:
+            return None
+        batches = replace(batches, keeps_thetas=keeps_thetas)
+        theta, state = model.theta, map_arrays(partial(plan.backend.xp.asarray, copy=True), model.state)
+        draws, epoch = None if plan.draws is None else plan.draws.state(), model.epoch
+
+        def go_back(n_done: int) -> None:
+            model.theta, model.state, model.epoch = theta, state, epoch
+            if plan.draws is not None:
+                plan.draws.restore(draws)
+            if n_done:
+                epochs.train_on_batches(plan, model, self._join_batches(plan, batches, n_done))
+                model.epoch += n_done
+
         start, self.enabled = time.perf_counter(), False
         try:
-            sums, finite, _ = epochs.train_on_batches(plan, model, self._join_batches(plan, batches, n))
+            sums, finite, _, thetas = epochs.train_on_batches(plan, model, self._join_batches(plan, batches, n))
             losses = epochs.mean_losses(plan, sums)
             self.enabled = bool(np.all(np.isfinite(losses)) and np.all(finite))
         finally:
             if not self.enabled:
-                model.theta, model.state = previous
-                if plan.draws is not None:
-                    plan.draws.restore(draws)
+                go_back(0)
         if not self.enabled:
-            return [], batches
+            return None
         model.epoch += n
-        seconds, rate = (time.perf_counter() - start) / n, sums.n_samples * n / (time.perf_counter() - start)
+        seconds = (time.perf_counter() - start) / n
         self.record_duration(seconds)
-        numbered_losses = zip(range(model.epoch - n + 1, model.epoch + 1), epochs.list_per_epoch(losses), strict=True)
-        trained = [
-            EpochOfBatch(epoch, loss, rate, model.theta, start + k * seconds)
-            for k, (epoch, loss) in enumerate(numbered_losses, 1)
-        ]
-        return trained, plan.batches()
+        ended = (start + seconds * np.arange(1, n + 1)).tolist()
+        seen = [model.theta] * n if thetas is None or not keeps_thetas else thetas
+        rate = sums.n_samples / seconds
+        return EpochsOfCall(epoch + 1, epochs.list_per_epoch(losses), seen, rate, ended, go_back)
 
     def _join_batches(self, plan: Plan, batches: ArrayBatches, n: int) -> ArrayBatches:
         """Return the batches of ``n`` epochs, the first of which has been drawn."""
@@ -97,14 +123,19 @@ class BatchedEpochs:
 
     def _choose_n_epochs(
         self, plan: Plan, model: ModelState, batches: ArrayBatches, epochs_without_improvement: int
-    ) -> int:
+    ) -> tuple[int, bool]:
+        """Choose a number of epochs, and whether callbacks look at their parameters afterwards."""
         if not self.enabled or (batches.order is not None and not getattr(plan.run_epoch, "takes_orders", False)):
-            return 0
+            return 0, False
         limit: float = plan.epochs - model.epoch - 1  # the last one is observed
         if plan.patience is not None:
             limit = min(limit, plan.patience - epochs_without_improvement - 1)  # patience cannot end training earlier
-        if plan.epochs_before_callbacks is not None:
-            limit = min(limit, plan.epochs_before_callbacks())
-        elif plan.callbacks:
-            limit = min(limit, epochs_before_due(plan.callbacks, model.epoch))
-        return power_of_two_below(min(limit, SECONDS_PER_CALL / self.seconds))
+        if plan.epochs_before_end is not None:
+            limit = min(limit, plan.epochs_before_end())
+        limit = min(limit, SECONDS_PER_CALL / (self.seconds + self.seconds_to_record))
+        before_due = min(limit, epochs_before_due(plan.observers, model.epoch))
+        if before_due < limit and plan.can_go_ahead and getattr(plan.run_epoch, "keeps_thetas", False):
+            n = power_of_two_below(min(limit, BYTES_OF_THETAS // model.theta.nbytes))
+            if n > before_due:
+                return n, True
+        return power_of_two_below(before_due), False

@@ -1,10 +1,11 @@
 """Callbacks: their arguments, how often they are called, and the built-in ones.
 
-A callback is a callable that takes a :class:`Progress`; returning True ends the training. Optional attributes:
+A callback is a callable that takes a :class:`Progress`; returning True ends the training after that epoch. It observes
+only: short epochs are trained several at a time, for about a twentieth of a second, and the callbacks are called for
+each of them afterwards. Optional attributes:
 
 ``every`` : int
     Number of epochs between two calls, by default 1. The callback is called after the epochs that are multiples of it.
-    Epochs between calls can be trained together, so a callback that only observes costs little.
 ``on_begin(run)``
     Called with a :class:`RunStart` before the first epoch.
 ``on_end(outcome)``
@@ -66,7 +67,7 @@ class Progress(NamedTuple):
     validation_loss, validation_score : float, optional
     samples_per_second : float
     theta : (P,) or (K, P) array
-        On the device that trains; for a stack, the parameters of the networks that are still trained.
+        On the device that trains, not to be changed; for a stack, those of the networks that are still trained.
     learning_rate : float, optional
         At the beginning of the epoch; None for optimizers without one.
     """
@@ -94,8 +95,11 @@ def interval(callback: Callback) -> int:
 
 def call_due(callbacks: Iterable[Callback], progress: Progress) -> bool:
     """Call each callback that is due after this epoch; return whether any of them ends the training."""
-    results = [callback(progress) for callback in callbacks if progress.epoch % interval(callback) == 0]
-    return any(results)
+    ends = False
+    for callback in callbacks:
+        if progress.epoch % interval(callback) == 0 and callback(progress):
+            ends = True
+    return ends
 
 
 def epochs_before_due(callbacks: Iterable[Callback], epoch: int) -> float:
@@ -197,8 +201,8 @@ class JSONLines:
             return
         figures = {name: _as_json(value) for name, value in progress._asdict().items() if name != "theta"}
         try:
-            with Path(self.path).open("a") as file:
-                file.write(json.dumps(figures, allow_nan=False) + "\n")
+            with Path(self.path).open("ab", buffering=0) as file:
+                file.write(f"{_ENCODER.encode(figures)}\n".encode())
         except OSError as error:
             self._can_write = False
             reason = error.strerror or error
@@ -216,8 +220,13 @@ def _read_epochs(path: Path) -> Iterator[tuple[int, str]]:
             yield int(json.loads(line)["epoch"]), line
 
 
+_ENCODER = json.JSONEncoder(allow_nan=False)
+
+
 def _as_json(value: Any) -> Any:
     """Convert a number, or an array of numbers, for JSON."""
+    if type(value) is float and math.isfinite(value):
+        return value
     if isinstance(value, list):
         return [_as_json(item) for item in value]
     if hasattr(value, "ndim"):

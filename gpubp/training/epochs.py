@@ -1,6 +1,6 @@
 """One epoch: its batches, or the parts that contain them, and the loss over all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +33,12 @@ class EpochSummary(NamedTuple):
 
 
 class BatchesSummary(NamedTuple):
-    """The sums over some batches, added to those of earlier parts, and the other fields of :class:`EpochSummary`."""
+    """The sums over some batches, added to those of earlier parts, and other fields of the results of an epoch."""
 
     sums: Sums
     finite: np.ndarray
     outputs: Array | None
+    thetas: Sequence[Array] | None
 
 
 def train_epoch(
@@ -48,7 +49,7 @@ def train_epoch(
     for number, part in enumerate(remaining_parts(batches, model.parts_done)):
         if number:
             between_parts()
-        model.sums, finite, outputs = train_on_batches(plan, model, part)
+        model.sums, finite, outputs, _ = train_on_batches(plan, model, part)
         model.parts_done += 1
         if not np.any(finite):
             break
@@ -70,13 +71,12 @@ def train_on_batches(plan: Plan, model: ModelState, batches: Batches) -> Batches
     n_samples = earlier_sums.n_samples + int(np.max(np.sum(result.sizes, axis=0))) // n_epochs
     values, finite = to_numpy(result.values), to_numpy(result.finite)
     if plan.average is None:
-        return BatchesSummary(
-            Sums(sum_steps(values, earlier_sums.values), earlier_sums.weights, n_samples), finite, result.outputs
-        )
+        sums = Sums(sum_steps(values, earlier_sums.values), earlier_sums.weights, n_samples)
+        return BatchesSummary(sums, finite, result.outputs, result.thetas)
     weights = to_numpy(result.weights) if plan.average == "weights" else result.sizes
     weights = np.reshape(weights, (*weights.shape, *(1,) * (values.ndim - weights.ndim)))
     sums = Sums(sum_steps(values * weights, earlier_sums.values), sum_steps(weights, earlier_sums.weights), n_samples)
-    return BatchesSummary(sums, finite, result.outputs)
+    return BatchesSummary(sums, finite, result.outputs, result.thetas)
 
 
 def mean_losses(plan: Plan, sums: Sums) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpubp.backends.backend import to_backend
 from gpubp.engine.plain.step import ModelState
-from gpubp.training.batched_epochs import BatchedEpochs
+from gpubp.training.batched_epochs import BatchedEpochs, EpochsOfCall
 from gpubp.training.callbacks import Progress, RunStart, begin_callbacks, call_due, end_callbacks
 from gpubp.training.epochs import EpochSummary, train_epoch
 from gpubp.training.finished_networks import plan_for_active, retire_finished
@@ -51,9 +51,13 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
     save_now = partial(_save, plan, state, start_time, save)
     try:
         while stop_reason is None:
-            trained, batches = batched.train(plan, model, state.best.epochs_without_improvement)
-            for trained_epoch in trained:
-                _record_batched(plan, state, trained_epoch, start_time)
+            batches = plan.batches()
+            if (together := batched.train(plan, model, batches, state.best.epochs_without_improvement)) is not None:
+                if _record_together(plan, state, batched, together, start_time):
+                    state.last_good, stop_reason = model.theta, "callback"
+                    save_now()
+                    break
+                together, batches = None, plan.batches()
             if not model.parts_done:
                 state.last_good = model.theta
             epoch_began = time.perf_counter()
@@ -65,7 +69,9 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
                 break
             if np.any(diverged_now):
                 epoch = epoch._replace(outputs=None)  # they are those of parameters that were reset
+            trained = time.perf_counter()
             plan, stop_reason = _finish_epoch(plan, state, epoch, diverged_now, epoch_began, start_time)
+            batched.seconds_to_record = time.perf_counter() - trained
             save_now()
     except KeyboardInterrupt:
         if plan.is_distributed:  # the other processes are not interrupted
@@ -97,25 +103,32 @@ def _save(plan: Plan, state: TrainingState, start_time: float, save: Save | None
         save(state.snapshot(plan.backend))
 
 
-def _record_batched(plan: Plan, state: TrainingState, trained_epoch: Any, start_time: float) -> None:
-    """Record one of several epochs trained in one call."""
-    if plan.keeps_history:
-        state.history.add(trained_epoch.loss, None, None, trained_epoch.ended - start_time)
-    if plan.patience is not None:
-        state.best = state.best.after(state.model, _monitored(trained_epoch.loss, Validation()), plan.tolerance)
-    if plan.callbacks:
-        rate = _learning_rate(plan, state, trained_epoch.epoch)
-        progress = Progress(
-            trained_epoch.epoch,
-            plan.epochs,
-            trained_epoch.loss,
-            None,
-            None,
-            trained_epoch.samples_per_second,
-            trained_epoch.theta,
-            rate,
-        )
-        call_due(plan.callbacks, progress)
+def _record_together(
+    plan: Plan, state: TrainingState, batched: BatchedEpochs, together: EpochsOfCall, start_time: float
+) -> bool:
+    """Record epochs trained in one call, in order; return whether a callback ends the training.
+
+    After the last epoch that is recorded, be it for an error or Ctrl-C, everything is as if no other had been trained.
+    """
+    began, n_recorded, stops = time.perf_counter(), 0, False
+    try:
+        for loss, theta, ended in zip(together.losses, together.thetas, together.ended, strict=True):
+            epoch, n_recorded = together.first + n_recorded, n_recorded + 1
+            if plan.keeps_history:
+                state.history.add(loss, None, None, ended - start_time)
+            if plan.patience is not None:
+                state.best = state.best.after(state.model, _monitored(loss, Validation()), plan.tolerance)
+            if plan.callbacks:
+                learning_rate = None if plan.learning_rate is None else plan.learning_rate(epoch - 1)
+                speed = together.samples_per_second
+                progress = Progress(epoch, plan.epochs, loss, None, None, speed, theta, learning_rate)
+                if stops := call_due(plan.callbacks, progress):
+                    break
+    finally:
+        if n_recorded < len(together.losses):
+            together.go_back(n_recorded)
+    batched.seconds_to_record = (time.perf_counter() - began) / n_recorded
+    return stops
 
 
 def _undo_diverged(plan: Plan, state: TrainingState, epoch: EpochSummary) -> np.ndarray | None:

@@ -59,9 +59,14 @@ class Plan:
         Whether patience monitors the validation score, if there is one, rather than the loss.
     callbacks : tuple of callables
         See :mod:`gpubp.training.callbacks`.
-    epochs_before_callbacks : callable, optional
-        Returns for how many further epochs the callbacks, which do not end the training in them, can be called after
-        all of these epochs are trained. By default, callbacks are called at the end of the epochs that they are due in.
+    observers : tuple of callables
+        The callbacks that look at the epochs in which they are due: those of the user.
+    can_go_ahead : bool
+        Whether epochs may be trained before the callbacks of those before are called, since nothing that the steps use
+        is the user's to change: neither a schedule nor the generator of random numbers.
+    epochs_before_end : callable, optional
+        Returns the number of further epochs in which only an observer, or the time, can end the training, and nothing
+        that the steps use changes.
     learning_rate : callable, optional
         Returns the learning rate after a number of epochs, for callbacks.
     stop_when : callable, optional
@@ -87,7 +92,9 @@ class Plan:
     tolerance: float = 0.0
     monitors_score: bool = True
     callbacks: tuple[Callback, ...] = ()
-    epochs_before_callbacks: Callable[[], int] | None = None
+    observers: tuple[Callback, ...] = ()
+    can_go_ahead: bool = False
+    epochs_before_end: Callable[[], float] | None = None
     learning_rate: Callable[[int], Any] | None = None
     stop_when: Callable[[Progress, Array | None], Array] | None = None
     plan_for_subset: "Callable[[np.ndarray], Plan] | None" = None
@@ -98,7 +105,8 @@ class Plan:
 
 def learning_rate_after(optimizer: Optimizer | SecondOrder, epoch: int) -> Any:
     """Return an optimizer's learning rate after some epochs: a number, ``(K,)`` for a stack, None if it has none."""
-    if "learning_rate" not in optimizer.settings:
-        return None
-    rate = value_at(optimizer.settings["learning_rate"], epoch)
+    rate = optimizer.settings.get("learning_rate")
+    if rate is None or type(rate) is float:
+        return rate
+    rate = value_at(rate, epoch)
     return np.ravel(rate) if np.ndim(rate) else float(rate)

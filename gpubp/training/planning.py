@@ -15,10 +15,11 @@ from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, BatchesInParts, EpochInParts
 from gpubp.engine.plain.step import EpochRunner, Objective
 from gpubp.engine.prediction import outputs as outputs_of
+from gpubp.optim.schedules import is_fixed
 from gpubp.training.callbacks import Progress, call_on_rank_0
 from gpubp.training.placement import Placed, select_networks
 from gpubp.training.plan import Plan, Validation, learning_rate_after
-from gpubp.training.setup import Setup
+from gpubp.training.setup import Options, Setup
 from gpubp.training.validation import evaluate
 
 
@@ -48,6 +49,8 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         tolerance=float(options.tolerance),
         monitors_score=options.monitor == "score",
         callbacks=callbacks,
+        observers=callbacks,
+        can_go_ahead=_can_go_ahead(options),
         learning_rate=partial(learning_rate_after, placed.optimizer),
         stop_when=options.stop_when and partial(_find_done, setup, placed.samples),
         plan_for_subset=partial(_plan_for_subset, setup, steps_per_part, callbacks, placed),
@@ -61,6 +64,11 @@ def _plan_for_subset(
     setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], placed: Placed, chosen: np.ndarray
 ) -> Plan:
     return _plan(setup, steps_per_part, callbacks, select_networks(setup.backend, placed, chosen))
+
+
+def _can_go_ahead(options: Options) -> bool:
+    """Return whether callbacks can change neither a schedule nor the generator of the orders."""
+    return all(map(is_fixed, options.optimizer.settings.values())) and not isinstance(options.seed, np.random.Generator)
 
 
 def _epoch_runner(setup: Setup, placed: Placed) -> EpochRunner:

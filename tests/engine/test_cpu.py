@@ -252,6 +252,30 @@ class TestSteps:
         np.testing.assert_array_equal(thetas[0], thetas[1])
         np.testing.assert_array_equal(thetas[0], thetas[2])
 
+    @pytest.mark.parametrize(("stack", "is_sparse"), [(None, False), (3, False), (None, True)])
+    @pytest.mark.parametrize("wrap", [lambda o: o, lambda o: clipped(o, 0.1)], ids=["", "clipped"])
+    @pytest.mark.parametrize("options", [{}, {"WORTH_MOVING": 1}, {"threads_allowed": lambda: 1}], ids=[3, "moved", 1])
+    @pytest.mark.parametrize("rate", [0.0, 0.3])
+    def test_parameters_after_each_epoch(self, stack, is_sparse, wrap, options, rate, dtype):
+        network, rng = Network((3, 7, 6, 2), activation="tanh"), np.random.default_rng(0)
+        given, orders = samples(network, dtype), np.stack([rng.permutation(N_SAMPLES) for _ in range(4)])
+        optimizer = wrap(adam(PiecewiseConstant({0: 0.1, 1.5: 0.01})))
+        if is_sparse:
+            given = given._replace(x=scipy.sparse.csr_array(given.x))
+        dropout = dropout_of(network, (rate, rate, 0.0), stack) if rate else None
+        batches = ArrayBatches(BACKEND, given, SIZE, orders, 4, dropout=dropout, keeps_thetas=True)
+        theta = initial_weights(network, 1 if stack is None else range(stack), dtype=dtype)
+        together, singly = (ModelState(theta, optimizer.init(np, theta)) for _ in range(2))
+        options = {"threads_allowed": lambda: 3, "WORTH_A_THREAD": 1.0, "UNITS_OF_A_SHARE": 1} | options
+        with patch.multiple(engine_epoch, **options):
+            run_epoch = engine_epoch_runner(Objective(network), optimizer, dtype, None)
+            thetas = run_epoch(together, batches).thetas
+            for number in range(4):
+                run_epoch(singly, batches.of_epoch(number))
+                singly.epoch += 1
+                np.testing.assert_array_equal(thetas[number], singly.theta)
+        assert_agree(together.theta, singly.theta, "steps")
+
     @pytest.mark.parametrize("options", [{"reduction": "sum"}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
     @pytest.mark.parametrize("weighted", [False, True])
     def test_objectives(self, options, weighted):

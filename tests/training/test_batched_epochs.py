@@ -1,5 +1,8 @@
 """Epochs that are not observed are run together in one call, with the same results."""
 
+import contextlib
+import copy
+import itertools
 import math
 
 import numpy as np
@@ -17,7 +20,7 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, adam, momentum
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.optim.second_order import lbfgs
-from gpubp.training import batched_epochs
+from gpubp.training import batched_epochs, loop
 from gpubp.training import epochs as epoch_module
 from gpubp.training.fit import train
 from gpubp.training.plan import Plan
@@ -149,6 +152,88 @@ class TestTogether:
 
 
 @COMPILED
+class TestWatched:
+    """Callbacks see each epoch after several are trained in one call, as if they had been trained one by one."""
+
+    @pytest.fixture(autouse=True)
+    def compiled(self, monkeypatch):
+        monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, "always")
+
+    @pytest.mark.parametrize("seed", [1, (1, 2, 3)], ids=["one", "stack"])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"batch_size": 4, "optimizer": adam()},
+            {"optimizer": momentum(PiecewiseConstant({0: 0.1, 20: 0.02}))},
+            {"patience": 40, "tolerance": 1e-4},
+        ],
+        ids=["full", "batches", "schedule", "patience"],
+    )
+    def test_callbacks_see_the_same(self, monkeypatch, epochs_per_call, options, seed):
+        seen = []
+
+        def note(progress):
+            theta, others = progress.theta.copy(), progress._replace(theta=None, samples_per_second=None)
+            seen.append((theta, np.asarray(others.loss), others._replace(loss=None)))
+
+        one, other = with_and_without_batching(monkeypatch, seed=seed, callbacks=[note], **options)
+        assert_same(one, other)
+        n_epochs = len(one.history.loss)
+        assert max(epochs_per_call) >= 32
+        assert [epoch.epoch for *_, epoch in seen] == 2 * list(range(1, n_epochs + 1))
+        for (theta, loss, rest), (other_theta, other_loss, others) in zip(
+            seen[:n_epochs], seen[n_epochs:], strict=True
+        ):
+            np.testing.assert_array_equal(theta, other_theta)
+            np.testing.assert_array_equal(loss, other_loss)
+            assert rest == others
+
+    @pytest.mark.parametrize("last", [2, 50, 129, 130])  # epochs 2 to 129 are one call
+    @pytest.mark.parametrize("ends", ["stops", "raises", "interrupts"])
+    def test_a_run_that_a_callback_ends_continues_as_if_it_had_not(
+        self, monkeypatch, epochs_per_call, tmp_path, last, ends
+    ):
+        def end(progress):
+            if progress.epoch == last and ends != "stops":
+                raise {"raises": ZeroDivisionError, "interrupts": KeyboardInterrupt}[ends]
+            return progress.epoch == last
+
+        how = {"optimizer": adam(), "batch_size": 4, "device": "cpu", "seed": 1, "epochs": 200, "checkpoint": tmp_path}
+        expected = train(NETWORK, *samples(), **how | {"checkpoint": None})
+        epochs_per_call.clear()
+        with contextlib.nullcontext() if ends != "raises" else pytest.raises(ZeroDivisionError):
+            fit = train(NETWORK, *samples(), callbacks=[end], **how)
+            assert fit.stop_reason == {"stops": "callback", "interrupts": "interrupted"}[ends]
+            assert fit.history.loss == expected.history.loss[:last]
+            alone = train(NETWORK, *samples(), **how | {"checkpoint": None, "epochs": last})
+            np.testing.assert_array_equal(fit.theta, alone.theta)
+        assert epochs_per_call[1] == 128
+        resumed = train(NETWORK, *samples(), resume=True, **how)
+        np.testing.assert_array_equal(resumed.theta, expected.theta)
+        assert resumed.history.loss == expected.history.loss
+
+    def test_memory_is_bounded(self, monkeypatch, epochs_per_call):
+        monkeypatch.setattr(batched_epochs, "BYTES_OF_THETAS", 40 * 8 * NETWORK.n_parameters)
+        with_and_without_batching(monkeypatch, callbacks=[lambda progress: None])
+        assert max(epochs_per_call) == 32
+
+    def test_callbacks_that_take_long_are_not_kept_waiting(self, monkeypatch, epochs_per_call):
+        times = itertools.count(0.0, batched_epochs.SECONDS_PER_CALL / 20)
+        monkeypatch.setattr(loop.time, "perf_counter", lambda: next(times))
+        with_and_without_batching(monkeypatch, callbacks=[lambda progress: next(times) and None])
+        assert max(epochs_per_call) <= 16
+
+    def test_parameters_cannot_be_changed(self, epochs_per_call):
+        def change(progress):
+            if progress.epoch > 1:
+                progress.theta[:] = 0.0
+
+        with pytest.raises(ValueError, match="read-only"):
+            train(NETWORK, *samples(), epochs=100, batch_size="full", device="cpu", callbacks=[change])
+
+
+@COMPILED
 class TestSeparateOrders:
     @pytest.fixture(autouse=True)
     def compiled(self, monkeypatch):
@@ -189,8 +274,12 @@ class TestSeparateOrders:
             ({"learning_rate": "cosine", "warm_up": 5}, True),
             ({"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1}, False),
             ({"early_stopping": True}, False),
-            ({"callbacks": lambda progress: False}, False),
-            ({"max_time": 60.0}, False),
+            ({"callbacks": lambda progress: False}, True),
+            ({"callbacks": lambda progress: False, "random_state": np.random.RandomState(0)}, False),
+            ({"callbacks": lambda progress: False, "learning_rate": lambda epoch: 0.01}, False),
+            ({"callbacks": lambda progress: progress.epoch == 23}, True),
+            ({"max_time": 60.0}, True),
+            ({"verbose": True}, True),
             ({"n_iter_no_change": np.inf, "max_iter": 100}, True),
         ],
         ids=lambda of: ", ".join(of) or "default" if isinstance(of, dict) else "",
@@ -204,13 +293,14 @@ class TestSeparateOrders:
             monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", seconds)
             epochs_per_call.clear()
             arguments = {"max_iter": 400, "batch_size": 16, "random_state": 0, "tol": 1e-3, "n_iter_no_change": 15}
-            fits.append(MLPClassifier((5,), device="cpu", **arguments | options).fit(X, y))
+            fits.append(MLPClassifier((5,), device="cpu", **copy.deepcopy(arguments | options)).fit(X, y))
             assert (max(epochs_per_call) > 1) == bool(together and seconds)
         one, other = fits
         assert (one.n_iter_, one.t_, one.stop_reason_) == (other.n_iter_, other.t_, other.stop_reason_)
         assert one.loss_curve_ == other.loss_curve_
-        for coefs, others in zip(one.coefs_, other.coefs_, strict=True):
-            np.testing.assert_array_equal(coefs, others)
+        parts = [(*fit.coefs_, *fit.intercepts_, *fit._optimizer.state) for fit in fits]
+        for part, other_part in zip(*parts, strict=True):
+            np.testing.assert_array_equal(part, other_part)
 
 
 def test_separate_orders_are_run_singly_on_the_plain_path(monkeypatch, epochs_per_call):
@@ -223,7 +313,8 @@ class TestSingly:
     @pytest.mark.parametrize(
         "options",
         [
-            {"callbacks": [lambda progress: None]},
+            {"callbacks": [lambda progress: None], "optimizer": momentum(lambda epoch: 0.05)},
+            {"callbacks": [lambda progress: None], "seed": np.random.default_rng(0)},
             {"validation_data": samples(5)},
             {"stop_when": lambda targets, y: False},
             {"optimizer": lbfgs()},
@@ -248,7 +339,10 @@ class TestSingly:
     def test_before_the_time_of_an_epoch_is_known(self):
         batched = batched_epochs.BatchedEpochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()))
         batches = ArrayBatches(BACKEND, Batch(*samples()), 99)
-        assert batched._choose_n_epochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()), batches, 0) == 0
+        assert batched._choose_n_epochs(Plan(BACKEND, None, None, 10**6), ModelState(None, ()), batches, 0) == (
+            0,
+            False,
+        )
         assert batched.seconds == math.inf
 
 

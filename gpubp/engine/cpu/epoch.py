@@ -81,6 +81,7 @@ class EngineEpochRunner:
     """Runs epochs in compiled code; batches that are not arrays of samples are run on the plain path."""
 
     takes_orders = True  # one for each epoch of batches
+    keeps_thetas = True
 
     def __init__(
         self,
@@ -112,9 +113,10 @@ class EngineEpochRunner:
         if not drops_sparse_inputs(batches):
             return self._run(model, batches)
         assert isinstance(batches, ArrayBatches)
-        results = [self._run(model, epoch) for epoch in with_inputs_dropped(batches)]
+        results = [self._run(model, epoch, number) for number, epoch in enumerate(with_inputs_dropped(batches))]
         values, weights, sizes = (np.concatenate(each) for each in zip(*(one[:3] for one in results), strict=True))
-        return EpochResult(values, weights, sizes, results[-1].finite)
+        thetas = [one.thetas[0] for one in results if one.thetas is not None]
+        return EpochResult(values, weights, sizes, results[-1].finite, thetas=thetas)
 
     def _why_plain(self, model: ModelState, batches: Batches) -> str | None:
         """Return why batches are trained on the plain path, None if they are not."""
@@ -130,13 +132,14 @@ class EngineEpochRunner:
             return "the samples are sparse, and networks drop different inputs"
         return None
 
-    def _run(self, model: ModelState, batches: ArrayBatches | PerNetworkBatches) -> EpochResult:
+    def _run(self, model: ModelState, batches: ArrayBatches | PerNetworkBatches, epochs_before: int = 0) -> EpochResult:
         check_epoch(self.objective.network, self.dtype, model, batches, self.samples)
         stack = model.theta.shape[:-1]
         place = self._workplace(batches, stack)
         n_epochs = epochs_of(batches)
         sizes, parts = place.divide(batches)
-        results, epochs = place.results(n_epochs * len(sizes)), model.epoch + np.arange(n_epochs)
+        results = place.results(n_epochs * len(sizes))
+        epochs = model.epoch + epochs_before + np.arange(n_epochs)
         start = in_rows(model.theta)
         state, theta = self._own_state(model), self._own_theta(model)
         epochs_done = np.reshape(np.add.outer(epochs, parts), (-1, *parts.shape[1:]))
@@ -146,6 +149,8 @@ class EngineEpochRunner:
         first, second, *_ = (*(getattr(state, name) for name in self.update.arrays), None, None)
         x, targets, weights = self._samples(batches.samples)
         outputs = self._room_for_outputs(batches, place.size, stack)
+        keeps_thetas = isinstance(batches, ArrayBatches) and batches.keeps_thetas
+        thetas = np.empty((n_epochs, *theta.shape), self.dtype) if keeps_thetas else None
         dropout = batches.dropout
         keys = None if dropout is None else halves(dropout.key, stack)
         model.state = state
@@ -175,6 +180,8 @@ class EngineEpochRunner:
             settings_apart=settings[0].size if settings.ndim == 3 else 0,
             **results.addresses,
             outputs=address(outputs),
+            thetas=address(thetas),
+            thetas_apart=theta.size,
             keys=address(keys),
             epoch=0 if dropout is None else dropout.epoch,
             first_sample=0 if dropout is None else dropout.first_sample,
@@ -197,6 +204,9 @@ class EngineEpochRunner:
             request.start = None
         self.own_state = model.state
         result = self._result(results, np.concatenate([sizes] * n_epochs), stack, same_weights, outputs)
+        if thetas is not None:
+            thetas.flags.writeable = False  # the next epochs have been trained when others see them
+        result = result._replace(thetas=thetas)
         return result if shared is None else shared.result(result)
 
     def _shared_steps(self, results: "Results", *, weighted: bool, same_weights: bool) -> SharedSteps | None:

@@ -104,7 +104,8 @@ class ArrayBatches:
     epochs, all in the same order or each in its own, ``(epochs, n)``; iterating gives the batches of one epoch. x may
     be sparse. If the samples are ``on_host``, they are NumPy arrays and are copied to the backend batch by batch. These
     batches are a ``fraction`` of the epoch, 0 if unknown, and follow after ``fraction_done`` of it. Each process takes
-    its shard of every batch. ``dropout`` is that of the first epoch and the first sample.
+    its shard of every batch. ``dropout`` is that of the first epoch and the first sample. With ``keeps_thetas`` the
+    parameters after each epoch are wanted.
     """
 
     backend: Backend
@@ -117,6 +118,7 @@ class ArrayBatches:
     fraction: float = 1.0
     processes: ProcessGroup = SINGLE_PROCESS
     dropout: Dropout | None = None
+    keeps_thetas: bool = False
 
     @property
     def n_samples(self) -> int:

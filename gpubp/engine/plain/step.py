@@ -175,7 +175,8 @@ class EpochResult(NamedTuple):
 
     ``weights`` are ``(n_steps,)`` or ``(n_steps, ...)``, and so are ``sizes``, of NumPy. ``finite``, ``(...)``,
     says whether the parameters are finite at the end. ``outputs`` are those of all samples with the final parameters,
-    ``(..., b, j)``, if they were requested and are available.
+    ``(..., b, j)``, if they were requested and are available. ``thetas``, ``(n_epochs, ..., P)``, are the parameters
+    after each epoch, if the batches ask for them and the runner has an attribute ``keeps_thetas``.
     """
 
     values: Array
@@ -183,6 +184,7 @@ class EpochResult(NamedTuple):
     sizes: np.ndarray
     finite: Array
     outputs: Array | None = None
+    thetas: Any = None
 
 
 EpochRunner = Callable[[ModelState, Batches], EpochResult]

@@ -87,6 +87,8 @@ struct request {
     double* squares;                /* (n_steps, n_shares): sums of squared weights */
     integer* finite;                /* n_shares: whether the parameters are finite after the last step */
     void* outputs;                  /* (n_samples, n_outputs) reals of the last parameters, or NULL */
+    void* thetas;                   /* the parameters after each epoch, or NULL; networks follow each other in one epoch, */
+    integer thetas_apart;           /* and so far it is from one epoch to the next */
     integer begin, end;             /* the steps to take now */
     integer phase;                  /* one of the phases below; for other than WHOLE_STEPS one step */
     void* gradient;                 /* K times n_parameters reals, for other phases than WHOLE_STEPS */

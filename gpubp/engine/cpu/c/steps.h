@@ -695,6 +695,21 @@ static void copy_start(const struct team* team, const struct request* asked, int
     memcpy((real*)asked->theta + mine.low, (const real*)asked->start + mine.low, (size_t)mine.n * sizeof(real));
 }
 
+/* Keep the parameters after the last step of an epoch; 0 where another thread never comes. */
+static int keep_theta(struct team* team, const struct request* asked) {
+    const struct plan* plan = team->plan;
+    real* const kept = moved(asked->thetas, team->step / steps_of_epoch(asked) * asked->thetas_apart);
+    EACH_SHARE(team, share) {
+        if (plan->apart) move_first_layer(team, asked, share, 1);
+    }
+    if (!everyone(team)) return 0;
+    EACH_SHARE(team, share) {
+        const struct range mine = share_of(plan->n_parameters, share, plan->n_shares);
+        memcpy(kept + mine.low, (const real*)asked->theta + mine.low, (size_t)mine.n * sizeof(real));
+    }
+    return everyone(team);
+}
+
 /* Take the steps of a request for one network; 0 where another thread never comes. */
 static int take_steps(struct team* team, const struct request* asked) {
     const struct plan* plan = team->plan;
@@ -711,6 +726,8 @@ static int take_steps(struct team* team, const struct request* asked) {
     }
     for (team->step = asked->begin; team->step < asked->end; ++team->step) {
         if (!take_step(team, asked)) return 0;
+        const int epoch_ends = asked->thetas && (team->step + 1) % steps_of_epoch(asked) == 0;
+        if (epoch_ends && !keep_theta(team, asked)) return 0;
     }
     if (asked->outputs && asked->end == asked->n_steps) {
         team->first = 0;
@@ -749,6 +766,7 @@ static struct request for_network(const struct plan* plan, const struct request*
     one.first = moved((void*)asked->first, parameters);
     one.second = moved((void*)asked->second, parameters);
     one.gradient = moved(asked->gradient, parameters);
+    one.thetas = moved(asked->thetas, parameters);
     one.settings = moved((void*)asked->settings, network * asked->settings_apart);
     one.values += network * asked->n_steps;
     one.sample_weights += network * asked->n_steps;
