@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from gpubp.tabular import prepare_table as prepare_table
     from gpubp.tabular.estimators import TabularClassifier as TabularClassifier
     from gpubp.tabular.estimators import TabularRegressor as TabularRegressor
+    from gpubp.tabular.inspection import calibration_curve as calibration_curve
+    from gpubp.tabular.inspection import partial_dependence as partial_dependence
+    from gpubp.tabular.inspection import permutation_importance as permutation_importance
     from gpubp.training.callbacks import JSONLines as JSONLines
     from gpubp.training.callbacks import Progress as Progress
     from gpubp.training.callbacks import get_callback as get_callback
@@ -76,6 +79,7 @@ _PUBLIC = {
     "training.checkpoints": ("Checkpoints",),
     "tabular": ("fit_table", "predict_table", "prepare_table"),
     "tabular.estimators": ("TabularClassifier", "TabularRegressor"),
+    "tabular.inspection": ("calibration_curve", "partial_dependence", "permutation_importance"),
     "data": ("load_dataset", "one_hot", "read_table"),
     "optim.first_order": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.plotting.figure import STYLES, Style, axes_or_new, new_figure
+from gpubp.plotting.figure import STYLES, Style, axes_or_new, new_figure, plain_label, save_figure
 from gpubp.training.state import History
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def learning_curve(
     if len(lines) > 1:
         ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(lines), frameon=False)
     if title is not None:
-        ax.set_title(title, loc="left", pad=28 if len(lines) > 1 else 8, fontweight="bold")
+        ax.set_title(plain_label(title, 100), loc="left", pad=28 if len(lines) > 1 else 8, fontweight="bold")
     return ax
 
 
@@ -131,10 +131,7 @@ def save_learning_curve(
     """
     figure = new_figure()
     learning_curve(history, figure.add_subplot(), title=title, score_name=score_name, monitored=monitored)
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the learning curve cannot be written to {os.fspath(path)!r}: {error}") from error
+    save_figure(figure, path, "the learning curve")
 
 
 @np.errstate(all="ignore")

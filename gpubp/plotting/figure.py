@@ -1,8 +1,11 @@
 """Figures, axes, and the colours, lines and markers of all pictures."""
 
+import os
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpubp._core.text import excerpt
 from gpubp.errors import DataError, GpubpError
 
 if TYPE_CHECKING:
@@ -67,6 +70,33 @@ def axes_or_new(ax: Any, size: tuple[float, float] = (7.0, 4.2)) -> "Axes":
     if not isinstance(ax, Axes):
         raise DataError(f"ax must be an Axes of Matplotlib, such as figure.subplots() returns, got {type(ax).__name__}")
     return ax
+
+
+def plain_label(text: str, limit: int = 40) -> str:
+    r"""Return a text from data for Matplotlib, which would take what is between dollar signs for a formula.
+
+    Examples
+    --------
+    >>> plain_label("price in $, not in $")
+    'price in \\$, not in \\$'
+    """
+    return excerpt(text, limit).replace("$", r"\$")
+
+
+def save_figure(figure: "Figure", path: str | os.PathLike[str], what: str) -> None:
+    """Write a figure to a file; the extension sets the format: ``.png``, ``.svg``, ``.pdf``.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # in a name of the data
+            figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{what} cannot be written to {os.fspath(path)!r}: {error}") from error
 
 
 def check_names(parameter: str, names: Iterable[str] | None, n: int) -> tuple[str, ...]:

@@ -95,12 +95,11 @@ def _leaks(prepared: PreparedTable) -> list[str]:
 
 def _inputs(prepared: PreparedTable) -> list[tuple[FeatureColumn, slice]]:
     """Return the columns of the table with their columns of X, but for bins, which say the same as the number."""
-    places, start = [], 0
-    for column in prepared.preprocessing.columns:
-        end = start + len(column.inputs)
-        places.append((column, slice(start, end - len(getattr(column, "edges", ())[1:]))))
-        start = end
-    return places
+    preprocessing = prepared.preprocessing
+    return [
+        (column, slice(place.start, place.stop - len(getattr(column, "edges", ())[1:])))
+        for column, place in zip(preprocessing.columns, preprocessing.input_slices.values(), strict=True)
+    ]
 
 
 def _repeated_rows(prepared: PreparedTable) -> list[str]:

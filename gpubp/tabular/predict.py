@@ -92,12 +92,17 @@ def network_outputs(
     """Compute the network's outputs for each row of a table, ``(n, j)``; see :func:`predict_table`."""
     table = as_table(table)
     outputs, issues = table_outputs(model, table, device=device, matmul_precision=matmul_precision)
+    warn_of_columns(table.source, issues)
+    return outputs
+
+
+def warn_of_columns(source: str, issues: Sequence[Issue]) -> None:
+    """Warn if columns are absent, or their numbers seem to be in another unit."""
     if absent := [issue for issue in issues if issue.problem == "absent"]:
-        warn(absence_in_words(table.source, absent), TableWarning)
+        warn(absence_in_words(source, absent), TableWarning)
     for issue in issues:
         if issue.problem == "unit":
-            warn(f"{table.source}: {unit_in_words(issue)}", TableWarning)
-    return outputs
+            warn(f"{source}: {unit_in_words(issue)}", TableWarning)
 
 
 def absence_in_words(source: str, absent: Sequence[Issue]) -> str:

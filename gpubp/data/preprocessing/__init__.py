@@ -57,7 +57,7 @@ from gpubp.data.preprocessing._transform import (
     has_target,
     known_classes,
 )
-from gpubp.data.preprocessing._values import as_numbers, missing_values, read_dates, read_numbers
+from gpubp.data.preprocessing._values import as_numbers, missing_values, read_categories, read_dates, read_numbers
 
 __all__ = [
     "BOOL_WORDS",
@@ -104,6 +104,7 @@ __all__ = [
     "missing_values",
     "number_form",
     "preprocessing_of",
+    "read_categories",
     "read_dates",
     "read_number",
     "read_numbers",

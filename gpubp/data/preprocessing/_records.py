@@ -1,6 +1,7 @@
 """A fitted preprocessing as plain data: how columns become inputs, and targets become outputs and back."""
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from gpubp._core.names import distinct_names
@@ -240,6 +241,12 @@ class Preprocessing:
         One that repeats, as of a column named ``"column=category"``, gets a number.
         """
         return tuple(distinct_names(name for column in self.columns for name in column.inputs))
+
+    @property
+    def input_slices(self) -> dict[str, slice]:
+        """The inputs of the network that belong to each column."""
+        ends = [0, *accumulate(len(column.inputs) for column in self.columns)]
+        return {column.name: slice(*place) for column, place in zip(self.columns, pairwise(ends), strict=True)}
 
     @property
     def n_outputs(self) -> int:

@@ -1,0 +1,405 @@
+"""Inspect a model of a table: which columns matter, how predictions depend on them, and whether they are calibrated."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp._core.counts import is_count
+from gpubp._core.names import near_miss
+from gpubp._core.text import excerpt, shortened
+from gpubp.data.preprocessing import (
+    ClassTarget,
+    Preprocessing,
+    WordsColumn,
+    decode_target,
+    encode,
+    encode_target,
+    has_target,
+    preprocessing_of,
+)
+from gpubp.data.table import Table
+from gpubp.errors import DataError
+from gpubp.inspection import (
+    CalibrationCurve,
+    PartialDependence,
+    PermutationImportance,
+    grid_of,
+    mean_predictions,
+    permuted_scores,
+    reliability,
+)
+from gpubp.io.model_file import Model
+from gpubp.tabular.predict import decode_outputs, interval_ends, mean_outputs, warn_of_columns
+from gpubp.tabular.prepare import AnyTable, as_table, checked_weights
+
+SHARES = tuple((np.arange(1, 10) / 10).tolist())
+"""Shares of the targets that the intervals of a calibration curve should hold."""
+
+LEAST_ROWS = 2
+"""Rows with a known target that a score needs."""
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, eq=False)
+class InspectedTable:
+    """A model, and the rows of a table that it is inspected on; with `needs_target`, those whose target is known.
+
+    Raises
+    ------
+    DataError
+        If `columns` are not inputs of the model, or targets are needed and fewer than two rows have one; one error
+        names everything.
+    """
+
+    model: Model
+    table: Table
+    sample_weight: Any = None
+    columns: Sequence[str] = ()
+    needs_target: bool = True
+    problems: Sequence[str | None] = ()
+    device: str = "auto"
+    matmul_precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        table, preprocessing = self.table, self.preprocessing
+        problems = [problem for problem in self.problems if problem]
+        problems += [problem for name in self.columns if (problem := _problem_of(name, preprocessing, table))]
+        weights = checked_weights("sample_weight", self.sample_weight, table.n_rows)
+        used = np.ones(table.n_rows, dtype=bool) if weights is None else weights > 0.0
+        targets = preprocessing.target_names
+        if self.needs_target and (absent := [name for name in targets if name not in table.columns]):
+            problems.append(f"there is no target {shortened(list(map(repr, absent)))}, which is needed for a score")
+        elif self.needs_target:
+            used &= has_target(preprocessing, table)
+            if used.sum() < LEAST_ROWS:
+                what = f"a target {shortened(list(map(repr, targets)))} that the model knows"
+                problems.append(f"{used.sum()} of {table.n_rows:,} rows have {what}; at least {LEAST_ROWS} are needed")
+        if problems:
+            raise DataError(f"{table.source}: {'; '.join(problems)}")
+        object.__setattr__(self, "table", table if used.all() else table.select(used))
+        object.__setattr__(self, "sample_weight", None if weights is None else weights[used])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of the model."""
+        return preprocessing_of(self.model)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that the model predicts; none for numbers."""
+        target = self.preprocessing.target
+        return target.classes if isinstance(target, ClassTarget) else ()
+
+    @cached_property
+    def X(self) -> NDArray[Any]:
+        """The inputs, ``(n, i)``, in the precision of the model."""
+        encoded = encode(self.preprocessing, self.table)
+        warn_of_columns(self.table.source, encoded.issues)
+        X: NDArray[Any] = encoded.X.astype(self.model.theta.dtype)
+        return X
+
+    @cached_property
+    def targets(self) -> NDArray[Any]:
+        """The numbers of the classes, ``(n,)``, or the targets in their units, ``(n,)`` or ``(n, j)``."""
+        encoded = encode_target(self.preprocessing, self.table)
+        if self.classes:
+            return encoded.argmax(axis=1)
+        numbers = np.stack([*decode_target(self.preprocessing, encoded).values()], axis=1)
+        return numbers[:, 0] if numbers.shape[1] == 1 else numbers
+
+    @np.errstate(all="ignore")
+    def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the probabilities of the classes, or numbers in the units of the targets, ``(n, j)``."""
+        model = self.model
+        outputs = mean_outputs(
+            model.network, model.theta, X, device=self.device, matmul_precision=self.matmul_precision
+        )
+        columns = list(decode_outputs(self.preprocessing, outputs).values())
+        predictions = np.stack(columns[1:] if self.classes else columns, axis=1)
+        return predictions / predictions.sum(axis=1, keepdims=True) if self.classes else predictions
+
+    def permutation_importance(
+        self, scoring: Any = None, *, n_repeats: int = 5, seed: int = 0, progress: Progress | None = None
+    ) -> PermutationImportance:
+        """See :func:`permutation_importance`."""
+        from gpubp.inspection.scorers import scorer_of
+
+        scoring = scoring or ("accuracy" if self.classes else "r2")
+        score = scorer_of(scoring, self.targets, len(self.classes), self.sample_weight)
+        first, slices = score(self.predict(self.X)), self.preprocessing.input_slices
+        permuted = permuted_scores(
+            self.predict, self.X, slices, score, n_repeats=n_repeats, seed=seed, progress=progress
+        )
+        name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
+        return PermutationImportance(tuple(slices), first - permuted, first, name)
+
+    def partial_dependence(
+        self, column: str, *, grid_resolution: int = 50, individual: bool = False, progress: Progress | None = None
+    ) -> PartialDependence:
+        """See :func:`partial_dependence`."""
+        preprocessing = self.preprocessing
+        record = next(one for one in preprocessing.columns if one.name == column)
+        grid = grid_of(self.table, record, preprocessing.missing, resolution=grid_resolution)
+        if not len(grid.values):
+            raise DataError(f"{self.table.source}: column {excerpt(repr(column), 60)} has no value in these rows")
+        average, kept = mean_predictions(
+            self.predict,
+            self.X,
+            preprocessing.input_slices[column],
+            grid.rows,
+            sample_weight=self.sample_weight,
+            individual=individual,
+            progress=progress,
+        )
+        (target, *_), classes = preprocessing.target_names, self.classes
+        names = tuple(f"{target}={label}" for label in classes) or preprocessing.target_names
+        return PartialDependence(column, grid.values, names, average, kept)
+
+    def calibration_curve(
+        self, *, n_bins: int = 10, strategy: Literal["uniform", "quantile"] = "uniform"
+    ) -> tuple[CalibrationCurve, ...]:
+        """See :func:`calibration_curve`."""
+        (name, *_), classes, predictions = self.preprocessing.target_names, self.classes, self.predict(self.X)
+        if not classes:
+            return self._coverage(predictions)
+        events = [(f"{name}={label}", self.targets == k, predictions[:, k]) for k, label in enumerate(classes)]
+        if len(classes) == 2:
+            events = events[1:]
+        else:
+            is_correct = predictions.argmax(axis=1) == self.targets
+            events.insert(0, ("the predicted class", is_correct, predictions.max(axis=1)))
+        return tuple(
+            reliability(*event, n_bins=n_bins, strategy=strategy, sample_weight=self.sample_weight) for event in events
+        )
+
+    def _coverage(self, predictions: NDArray[np.float64]) -> tuple[CalibrationCurve, ...]:
+        """Return the share of the targets in intervals that should hold a share."""
+        names = self.preprocessing.target_names
+        columns, targets = dict(zip(names, predictions.T, strict=True)), self.targets.reshape(len(predictions), -1)
+        ends = [interval_ends(self.model, columns, share) for share in SHARES]
+        curves = []
+        for name, true in zip(names, targets.T, strict=True):
+            inside = [(one[name].low <= true) & (true <= one[name].high) for one in ends]
+            observed = np.average(np.stack(inside, axis=1), axis=0, weights=self.sample_weight)
+            total = len(true) if self.sample_weight is None else self.sample_weight.sum()
+            curves.append(CalibrationCurve(name, np.asarray(SHARES), observed, np.full(len(SHARES), float(total))))
+        return tuple(curves)
+
+
+def permutation_importance(
+    model: Any,
+    data: AnyTable,
+    y: Any = None,
+    *,
+    scoring: Any = None,
+    n_repeats: int = 5,
+    sample_weight: Any = None,
+    seed: int = 0,
+    device: str = "auto",
+    matmul_precision: str = "float32",
+    progress: Progress | None = None,
+) -> PermutationImportance:
+    """Measure how much of its score a model loses if the values of a column are shuffled.
+
+    The numbers are those of :func:`sklearn.inspection.permutation_importance` with the same seed, but the table is
+    encoded once, and many shuffled tables are predicted in one call. Columns that hold the same can replace each other,
+    so none of them seems important.
+
+    Parameters
+    ----------
+    model : Model, TableFit, TabularClassifier or TabularRegressor
+        From :func:`gpubp.load_model` or :func:`gpubp.fit_table`, or fitted.
+    data : Table, path, name, dict of columns, data frame or pyarrow table
+        Rows that the model was not trained on; those without a target that it knows are left out.
+    y : array of shape (n_samples,) or (n_samples, n_outputs), optional
+        The targets, if `data` has no column of them.
+    scoring : str or callable, optional
+        A score of scikit-learn, such as "neg_log_loss"; a callable gets the numbers of classes, from 0. The default is
+        the accuracy, or R squared.
+    n_repeats : int
+        How often each column is shuffled.
+    sample_weight : (n_samples,) array, optional
+        The weights of the rows in the score. Rows of weight 0 are left out.
+    seed : int
+        Seed of the orders of the rows.
+    device, matmul_precision
+        See :func:`gpubp.predict_table`.
+    progress : callable, optional
+        Called with the number of scores that are known, and of all.
+
+    Returns
+    -------
+    PermutationImportance
+
+    Raises
+    ------
+    DataError
+        If the target is absent, fewer than two rows have one, or an option is not valid.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> flowers = gpubp.read_table("iris")
+    >>> model = gpubp.fit_table(gpubp.prepare_table(flowers), epochs=20, device="cpu")
+    >>> importance = gpubp.permutation_importance(model, flowers, device="cpu")
+    >>> importance.columns[importance.order[0]], importance.importances.shape
+    ('petal length (cm)', (4, 5))
+    """
+    from gpubp.inspection.scorers import scoring_problem
+
+    problems = [
+        None if scoring is None else scoring_problem(scoring),
+        _no_count("n_repeats", n_repeats),
+        _no_count("seed", seed, least=0),
+    ]
+    inspected = _inspected(model, data, y, sample_weight, device, matmul_precision, problems=problems)
+    return inspected.permutation_importance(scoring, n_repeats=n_repeats, seed=seed, progress=progress)
+
+
+def partial_dependence(
+    model: Any,
+    data: AnyTable,
+    columns: str | Sequence[str],
+    *,
+    grid_resolution: int = 50,
+    individual: bool = False,
+    sample_weight: Any = None,
+    device: str = "auto",
+    matmul_precision: str = "float32",
+) -> dict[str, PartialDependence]:
+    """Compute the mean prediction if all rows had the same value of a column.
+
+    All other columns keep their values, also where these never occur together.
+
+    Parameters
+    ----------
+    model, sample_weight, device, matmul_precision
+        See :func:`permutation_importance`.
+    data : Table, path, name, dict of columns, data frame or pyarrow table
+        Needs no target.
+    columns : str or sequence of str
+        Columns of numbers, categories or dates, each inspected by itself.
+    grid_resolution : int
+        The number of values of a column: all, if it has no more, else quantiles from 0.05 to 0.95, or the most frequent
+        categories.
+    individual : bool
+        Whether to keep the predictions of each row.
+
+    Returns
+    -------
+    dict of str to PartialDependence
+        By column: probabilities of classes, or numbers in the units of the target.
+
+    Raises
+    ------
+    DataError
+        If a column is not an input of the model, or is free text; one error names everything.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> model = gpubp.fit_table(gpubp.prepare_table("iris"), epochs=20, device="cpu")
+    >>> result = gpubp.partial_dependence(model, "iris", "petal width (cm)", device="cpu")["petal width (cm)"]
+    >>> result.average.shape, result.names[0]
+    ((22, 3), 'target=setosa')
+    """
+    names = [columns] if isinstance(columns, str) else list(columns)
+    problems = [_no_count("grid_resolution", grid_resolution)]
+    inspected = _inspected(
+        model, data, None, sample_weight, device, matmul_precision, columns=names, needs_target=False, problems=problems
+    )
+    return {
+        name: inspected.partial_dependence(name, grid_resolution=grid_resolution, individual=individual)
+        for name in dict.fromkeys(names)
+    }
+
+
+def calibration_curve(
+    model: Any,
+    data: AnyTable,
+    y: Any = None,
+    *,
+    n_bins: int = 10,
+    strategy: Literal["uniform", "quantile"] = "uniform",
+    sample_weight: Any = None,
+    device: str = "auto",
+    matmul_precision: str = "float32",
+) -> tuple[CalibrationCurve, ...]:
+    """Compare predicted probabilities with how often they come true.
+
+    Parameters
+    ----------
+    model, data, y, sample_weight, device, matmul_precision
+        See :func:`permutation_importance`.
+    n_bins : int
+        The number of bins of the probabilities.
+    strategy : {"uniform", "quantile"}
+        Whether bins are equally wide, or have equally many rows.
+
+    Returns
+    -------
+    tuple of CalibrationCurve
+        Of two classes, one curve: that of the second. Of more, the probability of the predicted class beside the share
+        of correct predictions, and then a curve for each class. Of numbers, for each target the shares that intervals
+        should hold, 0.1 to 0.9, beside those that they hold (see ``interval`` of :func:`gpubp.predict_table`).
+
+    Raises
+    ------
+    DataError
+        If the target is absent, fewer than two rows have one, an option is not valid, or for numbers, if too few rows
+        were held out in training.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> model = gpubp.fit_table(gpubp.prepare_table("iris"), epochs=20, device="cpu")
+    >>> [curve.name for curve in gpubp.calibration_curve(model, "iris", device="cpu")]
+    ['the predicted class', 'target=setosa', 'target=versicolor', 'target=virginica']
+    """
+    problems = [_no_count("n_bins", n_bins)]
+    if strategy not in ("uniform", "quantile"):
+        problems.append(f"strategy must be 'uniform' or 'quantile', got {strategy!r}")
+    inspected = _inspected(model, data, y, sample_weight, device, matmul_precision, problems=problems)
+    return inspected.calibration_curve(n_bins=n_bins, strategy=strategy)
+
+
+def _inspected(
+    model: Any, data: AnyTable, y: Any, sample_weight: Any, device: str, matmul_precision: str, **options: Any
+) -> InspectedTable:
+    """Find the model and the table in what the functions are given."""
+    found = next((one for name in ("model", "model_") if (one := getattr(model, name, None)) is not None), model)
+    if not isinstance(found, Model):
+        raise DataError(
+            "model must be a Model of load_model, a TableFit of fit_table, or a fitted TabularClassifier or "
+            f"TabularRegressor, got {type(model).__name__}; for others there is sklearn.inspection"
+        )
+    read = getattr(model, "_new_table", as_table)  # an estimator takes arrays as well
+    table, preprocessing = read(data), preprocessing_of(found)
+    if y is not None:
+        from gpubp.tabular.estimator_tables import add_target
+
+        is_classifier = isinstance(preprocessing.target, ClassTarget)
+        table = add_target(table, y, model, is_classifier=is_classifier, names=preprocessing.target_names).table
+    options = {"device": device, "matmul_precision": matmul_precision, **options}
+    return InspectedTable(found, table, sample_weight, **options)
+
+
+def _no_count(name: str, value: Any, least: int = 1) -> str | None:
+    return None if is_count(value, least=least) else f"{name} must be a whole number of at least {least}, got {value!r}"
+
+
+def _problem_of(name: str, preprocessing: Preprocessing, table: Table) -> str | None:
+    """Say why the dependence on a column cannot be computed."""
+    columns, shown = {column.name: column for column in preprocessing.columns}, excerpt(repr(name), 60)
+    if name not in columns:
+        dropped = next((one.reason for one in preprocessing.summaries if one.name == name and one.type == "drop"), None)
+        why = near_miss(str(name), columns) if dropped is None else f" (dropped in training: {dropped})"
+        return f"the model has no column {shown}{why}"
+    if isinstance(columns[name], WordsColumn):
+        return f"column {shown} is free text; partial dependence is on numbers, dates and categories"
+    return None if name in table.columns else f"there is no column {shown}"
