@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
+from gpubp._core.text import excerpt
 from gpubp.cli.formatting import number
 from gpubp.training.callbacks import Callback, Progress
 
@@ -65,6 +66,28 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
             yield callback
         finally:
             callback.redraw(ended=True)
+
+
+@contextmanager
+def counting_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show on stderr, if it is a terminal, how many of something are done; the bar disappears in the end.
+
+    Yields
+    ------
+    callable
+        A function of the number done, and of all.
+
+    Examples
+    --------
+    >>> with counting_bar("shuffled") as progress:
+    ...     progress(1, 2)
+    """
+    console = Console(stderr=True)
+    enabled = console.is_terminal and not console.is_dumb_terminal
+    columns = (TextColumn("{task.description} {task.completed}/{task.total}", markup=False), BarColumn(bar_width=None))
+    with Bar(*columns, console=console, transient=True, disable=not enabled, expand=True) as bar:
+        task = bar.add_task(excerpt(what, 60), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def ignore_progress(progress: Progress) -> None:

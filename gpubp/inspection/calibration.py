@@ -73,7 +73,7 @@ def reliability(
     edges = np.quantile(probabilities, shares) if strategy == "quantile" else shares
     bins = np.searchsorted(edges[1:-1], probabilities)
     weights = np.ones(len(probabilities)) if sample_weight is None else sample_weight
-    totals = np.bincount(bins, weights, n_bins)
+    totals = np.bincount(bins, weights, n_bins).astype(np.float64)
     present = totals > 0.0
     predicted, observed = (np.bincount(bins, weights * one, n_bins) for one in (probabilities, occurred))
     return CalibrationCurve(

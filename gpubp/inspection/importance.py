@@ -33,12 +33,14 @@ class PermutationImportance:
     @property
     def importances_mean(self) -> NDArray[np.float64]:
         """The mean over the repeats, ``(n_columns,)``."""
-        return self.importances.mean(axis=1)
+        mean: NDArray[np.float64] = self.importances.mean(axis=1)
+        return mean
 
     @property
     def importances_std(self) -> NDArray[np.float64]:
         """The standard deviation over the repeats, ``(n_columns,)``."""
-        return self.importances.std(axis=1)
+        deviation: NDArray[np.float64] = self.importances.std(axis=1)
+        return deviation
 
     @property
     def order(self) -> NDArray[np.intp]:

@@ -20,7 +20,8 @@ class _Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.arange(n_classes)
 
     def predict(self, X: NDArray[np.float64]) -> NDArray[np.intp]:
-        return X.argmax(axis=1)
+        classes: NDArray[np.intp] = X.argmax(axis=1)
+        return classes
 
     def predict_proba(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         return X

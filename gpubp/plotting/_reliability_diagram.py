@@ -59,7 +59,9 @@ def reliability_diagram(
         name = f"{plain_label(curve.name)} (error {curve.error:.3f})"
         ax.plot(curve.predicted, curve.observed, color=style.color, linestyle=style.linestyle, label=name)
         shares = curve.weights / np.sum(curve.weights)
-        ax.scatter(curve.predicted, curve.observed, 10.0 + 150.0 * shares, style.color, style.marker, linewidths=0)
+        ax.scatter(
+            curve.predicted, curve.observed, 10.0 + 150.0 * shares, style.color, marker=style.marker, linewidths=0
+        )
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.set_xlabel("predicted share of targets in intervals" if of_intervals else "predicted probability")
     ax.set_ylabel("observed share")

@@ -1,5 +1,6 @@
 """Inspect a model of a table: which columns matter, how predictions depend on them, and whether they are calibrated."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +34,7 @@ from gpubp.inspection import (
     reliability,
 )
 from gpubp.io.model_file import Model
-from gpubp.tabular.predict import decode_outputs, interval_ends, mean_outputs, warn_of_columns
+from gpubp.tabular.predict import decode_outputs, interval_ends, mean_outputs, numbers_in, warn_of_columns
 from gpubp.tabular.prepare import AnyTable, as_table, checked_weights
 
 SHARES = tuple((np.arange(1, 10) / 10).tolist())
@@ -95,6 +96,10 @@ class InspectedTable:
         target = self.preprocessing.target
         return target.classes if isinstance(target, ClassTarget) else ()
 
+    def has_grid(self, column: str) -> bool:
+        """Whether the dependence on a column can be computed: it is there, and is no free text."""
+        return _problem_of(column, self.preprocessing, self.table) is None
+
     @cached_property
     def X(self) -> NDArray[Any]:
         """The inputs, ``(n, i)``, in the precision of the model."""
@@ -108,7 +113,8 @@ class InspectedTable:
         """The numbers of the classes, ``(n,)``, or the targets in their units, ``(n,)`` or ``(n, j)``."""
         encoded = encode_target(self.preprocessing, self.table)
         if self.classes:
-            return encoded.argmax(axis=1)
+            labels: NDArray[np.intp] = encoded.argmax(axis=1)
+            return labels
         numbers = np.stack([*decode_target(self.preprocessing, encoded).values()], axis=1)
         return numbers[:, 0] if numbers.shape[1] == 1 else numbers
 
@@ -191,6 +197,13 @@ class InspectedTable:
         return tuple(curves)
 
 
+def can_cover(model: Model) -> bool:
+    """Return whether a model has errors on enough held-out rows for all intervals of a calibration curve."""
+    errors = model.about.get("held_out_errors")
+    needed = math.ceil(SHARES[-1] / (1.0 - SHARES[-1]))
+    return isinstance(errors, dict) and min((len(numbers_in(one)) for one in errors.values()), default=0) >= needed
+
+
 def permutation_importance(
     model: Any,
     data: AnyTable,
@@ -248,7 +261,7 @@ def permutation_importance(
     >>> model = gpubp.fit_table(gpubp.prepare_table(flowers), epochs=20, device="cpu")
     >>> importance = gpubp.permutation_importance(model, flowers, device="cpu")
     >>> importance.columns[importance.order[0]], importance.importances.shape
-    ('petal length (cm)', (4, 5))
+    ('petal width (cm)', (4, 5))
     """
     from gpubp.inspection.scorers import scoring_problem
 

@@ -1,18 +1,18 @@
-"""``gpubp inspect``: say what each column of a table is taken for, and why."""
+"""``gpubp inspect``: say what each column of a table is taken for, and why; or what a model makes of them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from gpubp._core.text import counted
-from gpubp.cli import options
 from gpubp.cli.columns import TYPE_ADVICE, print_columns
+from gpubp.cli.inspect.model import inspect_model
+from gpubp.cli.inspect.options import OF_MODELS, OF_TABLES, InspectOptions, refuse
 from gpubp.cli.inspect.page import column_page
+from gpubp.cli.options import options_of
 from gpubp.cli.output import console, print_facts, print_json, print_note, print_reading
 from gpubp.cli.paths import check_output
 from gpubp.cli.table_options import TableOptions
@@ -21,26 +21,27 @@ from gpubp.data.readers import read_table_with
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.data.table import Table
+from gpubp.errors import DataError
 from gpubp.io.atomic_files import open_atomically
 
 
-@dataclass(frozen=True)
-class InspectOptions(TableOptions):
-    """The options of ``gpubp inspect``, before their text is parsed."""
-
-    html: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write the report as a page with histograms.", show_default=False),
-    ] = None
-    as_json: options.AsJson = False
-
-
-@options.options_of(InspectOptions)
+@options_of(InspectOptions)
 def inspect(options: InspectOptions) -> None:
     """Show what each column of a table is taken for and why, as gpubp train would: types, missing values, outliers.
 
     A table without a target that can be learned is shown as well, and with it why gpubp train would refuse it.
+
+    With a model before the table, show which columns its predictions rely on (permutation importance), and draw how they
+    depend on the most important ones and whether they are calibrated.
     """
+    if options.table is not None:
+        refuse(options, OF_TABLES, "a model knows its columns; leave this out, or inspect the table without a model")
+        inspect_model(options, options.table)
+        return
+    refuse(options, OF_MODELS, "only with a model: gpubp inspect MODEL DATA")
+    if options.data.endswith(".safetensors"):
+        fix = f"pass a table as well, gpubp inspect {options.data} DATA, or print it with gpubp show {options.data}"
+        raise DataError(f"{options.data} is a model: {fix}")
     if options.html is not None:
         check_output(options.html, (".html",), inputs=[options.data])
     pieces, first, notes = _pieces(options)

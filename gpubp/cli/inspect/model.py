@@ -1,0 +1,186 @@
+"""``gpubp inspect MODEL DATA``: which columns a model relies on, how, and whether its predictions are calibrated."""
+
+import importlib.util
+import warnings
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp._core.text import counted
+from gpubp.cli.formatting import metric_name, number
+from gpubp.cli.inspect.options import InspectOptions
+from gpubp.cli.output import console, print_facts, print_json, print_note, print_reading, print_table
+from gpubp.cli.paths import check_output
+from gpubp.cli.predict.compute import Scoring, compute_with, note_training_rows, predict_whole, print_issues
+from gpubp.cli.progress import counting_bar
+from gpubp.cli.table_options import column_names
+from gpubp.cli.train.options import PICTURES
+from gpubp.data.readers import read_table_with, stem
+from gpubp.data.readers.dialect import TextOptions
+from gpubp.data.streaming.table_files import reason_to_stream
+from gpubp.errors import DataError, TableWarning
+from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
+from gpubp.io.model_file import load_model
+from gpubp.tabular.inspection import InspectedTable, can_cover
+from gpubp.tabular.predict import decode_outputs
+
+MOST_COLUMNS = 40
+MOST_DRAWN = 4
+"""Columns whose partial dependence is drawn if none are named: the most important ones."""
+
+
+class Findings(NamedTuple):
+    """What was found out about a model."""
+
+    source: str
+    n_rows: int
+    inspected: InspectedTable
+    importance: PermutationImportance
+    dependences: list[PartialDependence]
+    curves: tuple[CalibrationCurve, ...]
+
+
+def inspect_model(options: InspectOptions, data: str) -> None:
+    """Print the importance of each column, and draw it with partial dependence and calibration."""
+    model_path = Path(options.data)
+    picture = _picture_path(options, model_path, data)
+    trained = load_model(model_path)
+    if reason := reason_to_stream(Path(data)):
+        raise DataError(f"{data} is {reason}: a model is inspected on a table in memory; pass one file, of fewer rows")
+    table = read_table_with(data, TextOptions.parse(options.read or (), options.separator))
+    from gpubp.inspection.scorers import scoring_problem
+
+    problem = None if options.scoring is None else scoring_problem(options.scoring)
+    names = column_names(options.columns, table.columns)
+    inspected = InspectedTable(trained, table, columns=names, problems=[problem], device=options.device)
+    compute = compute_with(trained, strict=False, device=options.device, matmul_precision="float32")
+    decode = partial(decode_outputs, inspected.preprocessing)
+    predicted = predict_whole(compute, decode, Scoring(trained), table)
+    print_reading(table.notes)
+    with warnings.catch_warnings(), counting_bar("shuffled") as progress:
+        warnings.simplefilter("ignore", TableWarning)  # print_issues says the same
+        importance = inspected.permutation_importance(
+            options.scoring, n_repeats=options.repeats, seed=options.seed, progress=progress
+        )
+    drawn = names or _drawn_by_default(inspected, importance) if picture or names else []
+    dependences = []
+    for name in drawn:
+        with counting_bar(f"dependence on {name}") as progress:
+            dependences.append(inspected.partial_dependence(name, progress=progress))
+    curves = inspected.calibration_curve() if inspected.classes or can_cover(trained) else ()
+    found = Findings(table.source, table.n_rows, inspected, importance, dependences, curves)
+    if picture is not None:
+        _draw(found, picture, title=f"{stem(options.data)} on {stem(data)}")
+    if options.as_json:
+        print_json(_as_json(found, picture))
+    else:
+        _print(found, picture, with_dependence=bool(names))
+    print_issues(predicted, as_table=False)
+    note_training_rows(trained, predicted, model_path)
+
+
+def _picture_path(options: InspectOptions, model: Path, data: str) -> Path | None:
+    if options.no_picture:
+        if options.picture is not None:
+            raise DataError("--picture and --no-picture contradict each other; pass one of them")
+        return None
+    if importlib.util.find_spec("matplotlib") is None:
+        fix = 'pip install "gpubp[cli]"'
+        if options.picture is not None:
+            raise DataError(f"--picture needs matplotlib: {fix}")
+        print_note(f"no picture is drawn, because matplotlib is not installed: {fix}")
+        return None
+    path = options.picture or model.with_name(f"{model.stem}-inspection.png")
+    check_output(path, PICTURES, inputs=[model, data])
+    return path
+
+
+def _drawn_by_default(inspected: InspectedTable, importance: PermutationImportance) -> list[str]:
+    """Return the most important columns whose dependence can be drawn."""
+    ordered = (importance.columns[place] for place in importance.order)
+    return [name for name in ordered if inspected.has_grid(name)][:MOST_DRAWN]
+
+
+def _print(found: Findings, picture: Path | None, *, with_dependence: bool) -> None:
+    importance, rows = found.importance, found.inspected.table.n_rows
+    scored = "" if rows == found.n_rows else f", {rows:,} with a target"
+    score, repeats = f"{metric_name(importance.scoring)} {number(importance.score)}", importance.importances.shape[1]
+    meaning = f"importance is how much less it is with a column shuffled, the mean of {counted(repeats, 'time')}"
+    facts = [("data", f"{found.source}: {counted(found.n_rows, 'row')}{scored}"), ("score", f"{score}; {meaning}")]
+    print_facts([*facts, ("", "")], console)
+    cells = [
+        [
+            importance.columns[place],
+            number(importance.importances_mean[place]),
+            number(importance.importances_std[place]),
+        ]
+        for place in importance.order[:MOST_COLUMNS]
+    ]
+    print_table(["column", "importance", "standard deviation"], cells, cut=(0,))
+    if (rest := len(importance.columns) - MOST_COLUMNS) > 0:
+        console.print(f"... and {counted(rest, 'less important column', 'less important columns')}")
+    for one in found.dependences if with_dependence else ():
+        console.print()
+        values = [text if one.is_categorical else _value_text(text) for text in one.values]
+        print_table(
+            [one.column, *one.names], [[v, *map(number, row)] for v, row in zip(values, one.average, strict=True)]
+        )
+    console.print()
+    for curve in found.curves[:1]:
+        what = "of an interval" if not found.inspected.classes else "of"
+        text = f"the probability {what} {curve.name} is {number(curve.error)} from the observed share, on average"
+        print_facts([("calibration", text)], console)
+    print_facts([("picture", str(picture))] if picture is not None else [], console)
+
+
+def _value_text(value: np.generic) -> str:
+    return str(value).removesuffix("T00:00:00") if isinstance(value, np.datetime64) else f"{value:.6g}"
+
+
+def _as_json(found: Findings, picture: Path | None) -> dict[str, object]:
+    importance = found.importance
+    means, deviations = importance.importances_mean.tolist(), importance.importances_std.tolist()
+    ordered = [(importance.columns[place], means[place], deviations[place]) for place in importance.order]
+    dependences = {
+        one.column: {
+            "values": list(map(str, one.values)) if one.values.dtype.kind in "OM" else one.values.tolist(),
+            **dict(zip(one.names, one.average.T.tolist(), strict=True)),
+        }
+        for one in found.dependences
+    }
+    return {
+        "data": found.source,
+        "rows": found.n_rows,
+        "scored": found.inspected.table.n_rows,
+        "scoring": importance.scoring,
+        "score": importance.score,
+        "importances": [{"column": name, "mean": mean, "std": std} for name, mean, std in ordered],
+        "partial_dependence": dependences,
+        "calibration": [
+            {name: one.tolist() if isinstance(one, np.ndarray) else one for name, one in asdict(curve).items()}
+            | {"error": curve.error}
+            for curve in found.curves
+        ],
+        "picture": None if picture is None else str(picture),
+    }
+
+
+def _draw(found: Findings, path: Path, title: str) -> None:
+    """Draw importance, partial dependence and calibration in one picture."""
+    from gpubp.plotting import importance_bars, partial_dependence_curve, reliability_diagram
+    from gpubp.plotting.figure import new_figure, plain_label, save_figure
+
+    panels = [partial(importance_bars, found.importance)]
+    if found.curves:
+        of_intervals = not found.inspected.classes
+        panels.append(partial(reliability_diagram, found.curves, of_intervals=of_intervals))
+    panels += [partial(partial_dependence_curve, one) for one in found.dependences]
+    n_rows = -(-len(panels) // 2)
+    figure = new_figure((11.0, 3.8 * n_rows))
+    for place, draw in enumerate(panels, 1):
+        draw(figure.add_subplot(n_rows, min(len(panels), 2), place))
+    figure.suptitle(plain_label(title, 100), fontweight="bold")
+    save_figure(figure, path, "the picture")
