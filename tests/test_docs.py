@@ -83,10 +83,12 @@ def options_of_commands():
 
 def wrong_keywords(code):
     """Return invalid keywords in calls of gpubp's public names."""
-    wrong = []
-    for call in (node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)):
+    wrong, nodes = [], list(ast.walk(ast.parse(code)))
+    imports = [node for node in nodes if isinstance(node, ast.ImportFrom) and not node.module.startswith("gpubp")]
+    of_others = {alias.asname or alias.name for node in imports for alias in node.names}
+    for call in (node for node in nodes if isinstance(node, ast.Call)):
         name = ast.unparse(call.func).removeprefix("gpubp.")
-        if name not in gpubp.__all__:
+        if name not in gpubp.__all__ or ast.unparse(call.func) in of_others:
             continue
         parameters = inspect.signature(getattr(gpubp, name)).parameters
         if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -170,6 +172,7 @@ def test_what_does_not_exist_is_found(tmp_path):
         "train(cases=)",
         "MLPClassifier(units=)",
     ]
+    assert wrong_keywords("from another import train\ntrain(cases=1)\ngpubp.train(cases=1)") == ["train(cases=)"]
     assert PATH.findall("see `gpubp/nn/losses.py`, gpubp/testing and ../docs/x.md") == [
         "gpubp/nn/losses.py",
         "gpubp/testing",

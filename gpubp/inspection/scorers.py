@@ -71,7 +71,7 @@ def scorer_of(
     def score(predictions: NDArray[np.float64]) -> float:
         try:
             return float(scorer(estimator, predictions, targets, **options))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise DataError(f"scoring={scoring!r} cannot score these predictions: {error}") from error
 
     return score

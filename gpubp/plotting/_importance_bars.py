@@ -43,7 +43,7 @@ def importance_bars(importance: PermutationImportance, ax: "Axes | None" = None,
     >>> scores = np.asarray([[0.1, 0.1], [0.4, 0.6]])
     >>> ax = importance_bars(PermutationImportance(("age", "town"), scores, 0.9, "accuracy"))
     >>> [text.get_text() for text in ax.get_yticklabels()], ax.get_xlabel()
-    (['town', 'age'], 'loss of accuracy (0.9)')
+    (['town', 'age'], 'decrease of accuracy (0.9)')
     """
     if not isinstance(importance, PermutationImportance):
         raise DataError(f"importance is what permutation_importance returns, got {type(importance).__name__}")
@@ -62,7 +62,7 @@ def importance_bars(importance: PermutationImportance, ax: "Axes | None" = None,
     ax.set_yticks(places, [plain_label(importance.columns[place]) for place in shown])
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.axvline(0.0, color="0.3", linewidth=0.8)
-    ax.set_xlabel(f"loss of {plain_label(importance.scoring)} ({importance.score:.4g})")
+    ax.set_xlabel(f"decrease of {plain_label(importance.scoring)} ({importance.score:.4g})")
     ax.grid(axis="x", color="0.9")
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)

@@ -1,6 +1,5 @@
 """Inspect a model of a table: which columns matter, how predictions depend on them, and whether they are calibrated."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +33,7 @@ from gpubp.inspection import (
     reliability,
 )
 from gpubp.io.model_file import Model
-from gpubp.tabular.predict import decode_outputs, interval_ends, mean_outputs, numbers_in, warn_of_columns
+from gpubp.tabular.predict import decode_outputs, interval_ends, mean_outputs, warn_of_columns
 from gpubp.tabular.prepare import AnyTable, as_table, checked_weights
 
 SHARES = tuple((np.arange(1, 10) / 10).tolist())
@@ -195,13 +194,6 @@ class InspectedTable:
             total = len(true) if self.sample_weight is None else self.sample_weight.sum()
             curves.append(CalibrationCurve(name, np.asarray(SHARES), observed, np.full(len(SHARES), float(total))))
         return tuple(curves)
-
-
-def can_cover(model: Model) -> bool:
-    """Return whether a model has errors on enough held-out rows for all intervals of a calibration curve."""
-    errors = model.about.get("held_out_errors")
-    needed = math.ceil(SHARES[-1] / (1.0 - SHARES[-1]))
-    return isinstance(errors, dict) and min((len(numbers_in(one)) for one in errors.values()), default=0) >= needed
 
 
 def permutation_importance(

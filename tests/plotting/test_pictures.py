@@ -22,6 +22,7 @@ from matplotlib.text import Text  # noqa: E402
 
 from gpubp import MLPClassifier, MLPRegressor, Network, initial_weights, plotting, predict, train  # noqa: E402
 from gpubp.errors import DataError, GpubpError  # noqa: E402
+from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance  # noqa: E402
 from gpubp.io.model_file import Model  # noqa: E402
 from gpubp.nn.network import forward, loss_and_gradient, views  # noqa: E402
 from gpubp.plotting._hidden_layers import principal_components  # noqa: E402
@@ -54,6 +55,26 @@ def curves():
     return {"slow": History(slow, seconds=[0.1 * t for t in range(60)]), "fast": History(fast, seconds=[*range(60)])}
 
 
+IMPORTANCE = PermutationImportance(
+    ("a", "b", "c"), np.asarray([[0.1, 0.2, 0.15], [-0.02, 0.01, 0.0], [0.5, 0.4, 0.6]]), 0.9, "accuracy"
+)
+RELIABILITY = (
+    CalibrationCurve("all", np.asarray([0.1, 0.5, 0.9]), np.asarray([0.2, 0.5, 0.7]), np.asarray([10.0, 5.0, 40.0])),
+    CalibrationCurve("one", np.asarray([0.2, 0.8]), np.asarray([0.1, 0.9]), np.asarray([30.0, 30.0])),
+)
+
+
+def dependence():
+    values = np.linspace(0.0, 4.0, 21)
+    own = np.sin(values)[None, :, None] + np.linspace(-0.5, 0.5, 7)[:, None, None]
+    return PartialDependence("age", values, ("pay",), own.mean(axis=0), own)
+
+
+def of_categories():
+    average = np.asarray([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])
+    return PartialDependence("town", np.asarray(["Bonn", "Ulm"], dtype=object), ("y=a", "y=b", "y=c"), average)
+
+
 DRAWN = {
     "hinton": lambda ax: plotting.hinton_diagram(MODEL, ax, input_shape=(2, 2)),
     "hinton-layer-2": lambda ax: plotting.hinton_diagram(MODEL, ax, layer=2, across=1),
@@ -62,6 +83,10 @@ DRAWN = {
     "surface": lambda ax: plotting.loss_surface((LINE, DOWN[0]), X, D, ax, paths={"down": DOWN}),
     "boundary": lambda ax: plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, [0, 1, 2, 0, 1, 2], ax),
     "heat-map": lambda ax: plotting.hidden_heat_map(MODEL, SAMPLES, ax),
+    "importance": lambda ax: plotting.importance_bars(IMPORTANCE, ax),
+    "dependence": lambda ax: plotting.partial_dependence_curve(dependence(), ax),
+    "dependence-categories": lambda ax: plotting.partial_dependence_curve(of_categories(), ax),
+    "reliability": lambda ax: plotting.reliability_diagram(RELIABILITY, ax),
     "projection": lambda ax: plotting.hidden_projection(MODEL, SAMPLES, [0, 0, 0, 1, 1, 1, 2, 2, 2], ax),
 }
 
@@ -548,3 +573,59 @@ def test_hidden_misuse():
         plotting.hidden_projection(MODEL, SAMPLES, [1, 2])
     with pytest.raises(DataError, match="as the network has 4 inputs"):
         plotting.hidden_heat_map(MODEL, POINTS)
+
+
+# Inspection
+
+
+def test_bars_are_sorted_with_whiskers_of_a_standard_deviation():
+    ax = plotting.importance_bars(IMPORTANCE, most=2)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["c", "a"]
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.5, 0.15])
+    (whiskers,) = ax.collections
+    ends = [segment[:, 0] for segment in whiskers.get_segments()]
+    np.testing.assert_allclose(np.ptp(ends, axis=1), 2.0 * np.std([[0.5, 0.4, 0.6], [0.1, 0.2, 0.15]], axis=1))
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
+
+
+def test_of_two_classes_the_second_is_drawn():
+    average = np.asarray([[0.2, 0.8], [0.4, 0.6]])
+    dates = np.asarray(["2020-01-01", "2021-01-01"], dtype="datetime64[s]")
+    ax = plotting.partial_dependence_curve(PartialDependence("day $x$", dates, ("y=no", "y=yes"), average))
+    (line,) = ax.lines
+    np.testing.assert_array_equal(line.get_ydata(), [0.8, 0.6])
+    assert ax.get_ylabel() == "y=yes"
+    assert ax.get_xlabel() == r"day \$x\$"
+    both = plotting.partial_dependence_curve(PartialDependence("day", dates, ("a", "b"), average))
+    assert len(both.lines) == 2  # two targets
+
+
+def test_rows_are_thin_lines_below_the_mean():
+    ax = plotting.partial_dependence_curve(dependence())
+    np.testing.assert_allclose(ax.lines[-1].get_ydata(), np.sin(np.linspace(0.0, 4.0, 21)), atol=1e-15)
+    assert len(ax.lines) == 8
+
+
+def test_the_diagonal_is_perfect_calibration():
+    ax = plotting.reliability_diagram(RELIABILITY[0])
+    diagonal, line = ax.lines
+    np.testing.assert_array_equal(*diagonal.get_data())
+    np.testing.assert_array_equal(line.get_xydata(), [[0.1, 0.2], [0.5, 0.5], [0.9, 0.7]])
+    areas = ax.collections[0].get_sizes() - 10.0
+    np.testing.assert_allclose(areas / areas.sum(), np.asarray([10.0, 5.0, 40.0]) / 55.0)
+    assert ax.get_legend().get_texts()[0].get_text() == "all (error 0.164)"
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: plotting.importance_bars([1.0]), "importance is what permutation_importance returns, got list"),
+        (lambda: plotting.importance_bars(IMPORTANCE, most=0), "most must be a whole number of at least 1, got 0"),
+        (lambda: plotting.partial_dependence_curve({}), "one of those that partial_dependence returns, got dict"),
+        (lambda: plotting.reliability_diagram([]), "what calibration_curve returns, got none"),
+        (lambda: plotting.reliability_diagram([IMPORTANCE]), "what calibration_curve returns, got list"),
+    ],
+)
+def test_objects_that_are_not_inspected(draw, message):
+    with pytest.raises(DataError, match=message):
+        draw()

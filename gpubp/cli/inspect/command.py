@@ -31,17 +31,17 @@ def inspect(options: InspectOptions) -> None:
 
     A table without a target that can be learned is shown as well, and with it why gpubp train would refuse it.
 
-    With a model before the table, show which columns its predictions rely on (permutation importance), and draw how they
-    depend on the most important ones and whether they are calibrated.
+    With a model before the table, show which columns its predictions rely on (permutation importance), and draw how
+    they depend on the most important ones and whether they are calibrated.
     """
     if options.table is not None:
         refuse(options, OF_TABLES, "a model knows its columns; leave this out, or inspect the table without a model")
         inspect_model(options, options.table)
         return
-    refuse(options, OF_MODELS, "only with a model: gpubp inspect MODEL DATA")
     if options.data.endswith(".safetensors"):
         fix = f"pass a table as well, gpubp inspect {options.data} DATA, or print it with gpubp show {options.data}"
         raise DataError(f"{options.data} is a model: {fix}")
+    refuse(options, OF_MODELS, "only with a model: gpubp inspect MODEL DATA")
     if options.html is not None:
         check_output(options.html, (".html",), inputs=[options.data])
     pieces, first, notes = _pieces(options)

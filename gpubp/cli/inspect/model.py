@@ -24,15 +24,15 @@ from gpubp.data.streaming.table_files import reason_to_stream
 from gpubp.errors import DataError, TableWarning
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.io.model_file import load_model
-from gpubp.tabular.inspection import InspectedTable, can_cover
-from gpubp.tabular.predict import decode_outputs
+from gpubp.tabular.inspection import InspectedTable
 
 MOST_COLUMNS = 40
+MOST_VALUES = 12
 MOST_DRAWN = 4
 """Columns whose partial dependence is drawn if none are named: the most important ones."""
 
 
-class Findings(NamedTuple):
+class ModelFindings(NamedTuple):
     """What was found out about a model."""
 
     source: str
@@ -57,8 +57,7 @@ def inspect_model(options: InspectOptions, data: str) -> None:
     names = column_names(options.columns, table.columns)
     inspected = InspectedTable(trained, table, columns=names, problems=[problem], device=options.device)
     compute = compute_with(trained, strict=False, device=options.device, matmul_precision="float32")
-    decode = partial(decode_outputs, inspected.preprocessing)
-    predicted = predict_whole(compute, decode, Scoring(trained), table)
+    predicted = predict_whole(compute, lambda outputs: {}, Scoring(trained), table)
     print_reading(table.notes)
     with warnings.catch_warnings(), counting_bar("shuffled") as progress:
         warnings.simplefilter("ignore", TableWarning)  # print_issues says the same
@@ -70,8 +69,12 @@ def inspect_model(options: InspectOptions, data: str) -> None:
     for name in drawn:
         with counting_bar(f"dependence on {name}") as progress:
             dependences.append(inspected.partial_dependence(name, progress=progress))
-    curves = inspected.calibration_curve() if inspected.classes or can_cover(trained) else ()
-    found = Findings(table.source, table.n_rows, inspected, importance, dependences, curves)
+    try:
+        curves = inspected.calibration_curve()
+    except DataError as error:  # few rows were held out, so there are no intervals
+        curves = ()
+        print_note(f"calibration is not shown: {error}")
+    found = ModelFindings(table.source, table.n_rows, inspected, importance, dependences, curves)
     if picture is not None:
         _draw(found, picture, title=f"{stem(options.data)} on {stem(data)}")
     if options.as_json:
@@ -104,19 +107,17 @@ def _drawn_by_default(inspected: InspectedTable, importance: PermutationImportan
     return [name for name in ordered if inspected.has_grid(name)][:MOST_DRAWN]
 
 
-def _print(found: Findings, picture: Path | None, *, with_dependence: bool) -> None:
+def _print(found: ModelFindings, picture: Path | None, *, with_dependence: bool) -> None:
     importance, rows = found.importance, found.inspected.table.n_rows
     scored = "" if rows == found.n_rows else f", {rows:,} with a target"
     score, repeats = f"{metric_name(importance.scoring)} {number(importance.score)}", importance.importances.shape[1]
     meaning = f"importance is how much less it is with a column shuffled, the mean of {counted(repeats, 'time')}"
     facts = [("data", f"{found.source}: {counted(found.n_rows, 'row')}{scored}"), ("score", f"{score}; {meaning}")]
     print_facts([*facts, ("", "")], console)
+    figures = np.stack([importance.importances_mean, importance.importances_std], axis=1)
+    decimals = len(number(np.abs(figures).max()).partition(".")[2])
     cells = [
-        [
-            importance.columns[place],
-            number(importance.importances_mean[place]),
-            number(importance.importances_std[place]),
-        ]
+        [importance.columns[place], *(f"{figure:.{decimals}f}" for figure in figures[place])]
         for place in importance.order[:MOST_COLUMNS]
     ]
     print_table(["column", "importance", "standard deviation"], cells, cut=(0,))
@@ -124,23 +125,28 @@ def _print(found: Findings, picture: Path | None, *, with_dependence: bool) -> N
         console.print(f"... and {counted(rest, 'less important column', 'less important columns')}")
     for one in found.dependences if with_dependence else ():
         console.print()
-        values = [text if one.is_categorical else _value_text(text) for text in one.values]
-        print_table(
-            [one.column, *one.names], [[v, *map(number, row)] for v, row in zip(values, one.average, strict=True)]
-        )
+        print_table([one.column, *one.names], _rows(one))
     console.print()
     for curve in found.curves[:1]:
-        what = "of an interval" if not found.inspected.classes else "of"
-        text = f"the probability {what} {curve.name} is {number(curve.error)} from the observed share, on average"
-        print_facts([("calibration", text)], console)
+        of_classes = f"probabilities of {curve.name} are {number(curve.error)} from the observed shares, on average"
+        of_numbers = f"shares of {curve.name} in intervals are {number(curve.error)} from those intended, on average"
+        print_facts([("calibrated", of_classes if found.inspected.classes else of_numbers)], console)
     print_facts([("picture", str(picture))] if picture is not None else [], console)
 
 
-def _value_text(value: np.generic) -> str:
-    return str(value).removesuffix("T00:00:00") if isinstance(value, np.datetime64) else f"{value:.6g}"
+def _rows(dependence: PartialDependence) -> list[list[str]]:
+    """Return the printed values and predictions; of many numbers, `MOST_VALUES` from the first to the last."""
+    values, n = dependence.values, len(dependence.values)
+    shown = range(n) if dependence.is_categorical else np.unique(np.linspace(0, n - 1, min(n, MOST_VALUES)).round())
+    rows = []
+    for place in map(int, shown):
+        value = values[place]
+        text = f"{value:.6g}" if values.dtype.kind == "f" else str(value).removesuffix("T00:00:00")
+        rows.append([text, *map(number, dependence.average[place])])
+    return rows
 
 
-def _as_json(found: Findings, picture: Path | None) -> dict[str, object]:
+def _as_json(found: ModelFindings, picture: Path | None) -> dict[str, object]:
     importance = found.importance
     means, deviations = importance.importances_mean.tolist(), importance.importances_std.tolist()
     ordered = [(importance.columns[place], means[place], deviations[place]) for place in importance.order]
@@ -168,7 +174,7 @@ def _as_json(found: Findings, picture: Path | None) -> dict[str, object]:
     }
 
 
-def _draw(found: Findings, path: Path, title: str) -> None:
+def _draw(found: ModelFindings, path: Path, title: str) -> None:
     """Draw importance, partial dependence and calibration in one picture."""
     from gpubp.plotting import importance_bars, partial_dependence_curve, reliability_diagram
     from gpubp.plotting.figure import new_figure, plain_label, save_figure

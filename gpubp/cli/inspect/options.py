@@ -28,14 +28,14 @@ class InspectOptions(TableOptions):
     data: Annotated[
         str,
         typer.Argument(
-            metavar="DATA|MODEL",
+            metavar="FILE",
             help="A table, as gpubp train takes it; or a model file, followed by a table.",
             show_default=False,
         ),
     ]
     table: Annotated[
         str | None,
-        typer.Argument(metavar="[DATA]", help="A table with a target, to inspect the model on.", show_default=False),
+        typer.Argument(metavar="DATA", help="A table with a target, to inspect the model on.", show_default=False),
     ] = None
     html: Annotated[
         Path | None,

@@ -1,0 +1,116 @@
+"""``gpubp inspect MODEL DATA``."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import gpubp
+from tests.shop import FAST, ROWS, shop, write
+
+
+@pytest.fixture
+def prices(run):
+    """A model file of numbers and dates, ``prices.safetensors``."""
+    day = pd.Timestamp("2001-01-01") + pd.to_timedelta(np.arange(ROWS) % 50, "D")
+    shop().assign(day=day.strftime("%Y-%m-%d")).to_csv("prices.csv", index=False)
+    assert run("train", "prices.csv", "--target", "income", *FAST)[0] == 0
+    return "prices.safetensors"
+
+
+def test_columns_are_listed_by_importance_and_drawn(run, model, tmp_path):
+    write("new.csv", buys=[None] * 5)
+    code, out, err = run("inspect", model, "new.csv", "--repeats", "3", "--seed", "2")
+    assert code == 0
+    assert re.search(rf"^data +new.csv: {ROWS} rows, {ROWS - 5} with a target$", out, re.MULTILINE)
+    expected = gpubp.permutation_importance(gpubp.load_model(model), shop()[5:], n_repeats=3, seed=2)
+    assert f"score      accuracy {expected.score:.4f}; " in out
+    lines = out.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith("column "))
+    rows = [line.split() for line in lines[start + 1 : start + 4]]
+    assert [row[0] for row in rows] == [expected.columns[place] for place in expected.order]
+    assert [float(row[1]) for row in rows] == pytest.approx(
+        expected.importances_mean[expected.order].tolist(), abs=1e-4
+    )
+    assert [float(row[2]) for row in rows] == pytest.approx(expected.importances_std[expected.order].tolist(), abs=1e-4)
+    assert "picture    shop-inspection.png" in out
+    assert (tmp_path / "shop-inspection.png").read_bytes()[1:4] == b"PNG"
+    assert "shuffled" not in err
+
+
+def test_the_rows_of_the_training_are_noted(run, model):
+    _, _, err = run("inspect", model, "shop.csv", "--no-picture")
+    assert "the model was trained on a table with the same values, so these scores flatter" in err
+
+
+def test_no_picture(run, model, tmp_path):
+    _, out, _ = run("inspect", model, "shop.csv", "--no-picture")
+    assert "picture" not in out
+    assert list(tmp_path.glob("*.png")) == []
+    run("inspect", model, "shop.csv", "--picture", "a.svg")
+    assert [path.name for path in tmp_path.glob("*.svg")] == ["a.svg"]
+
+
+def test_named_columns_are_printed(run, prices):
+    code, out, _ = run("inspect", prices, "prices.csv", "--columns", "town,day", "--no-picture")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines() if re.match("Bonn|Köln|Ulm", line)] == ["Bonn", "Köln", "Ulm"]
+    days = re.findall(r"^2001-\d\d-\d\d(?= )", out, re.MULTILINE)
+    assert len(days) == 12
+    assert (days[0], days[-1]) == ("2001-01-01", "2001-02-19")
+    assert re.search(r"^calibrated shares of income in intervals are [\d.]+ from those intended", out, re.MULTILINE)
+
+
+def test_without_rows_held_out_there_is_no_calibration(run):
+    write("few.csv")
+    assert run("train", "few.csv", "--target", "income", *FAST, "--test-fraction", "0.1")[0] == 0
+    code, out, err = run("inspect", "few.safetensors", "few.csv")
+    assert code == 0
+    assert "calibrated" not in out
+    assert "note: calibration is not shown: an interval that holds 0.9 of the targets needs" in err
+
+
+def test_json_has_everything(run, model):
+    _, out, _ = run(
+        *("inspect", model, "shop.csv", "--json", "--columns", "age", "--columns", "town", "--scoring", "neg_log_loss"),
+        "--no-picture",
+    )
+    found = json.loads(out)
+    assert found["scoring"] == "neg_log_loss"
+    assert found["score"] < 0.0
+    assert [len(found[name]) for name in ("importances", "partial_dependence", "calibration")] == [3, 2, 1]
+    town = found["partial_dependence"]["town"]
+    assert town["values"] == ["Bonn", "Köln", "Ulm"]
+    np.testing.assert_allclose(np.add(town["buys=no"], town["buys=yes"]), 1.0)
+    assert found["calibration"][0]["name"] == "buys=yes"
+    assert sum(found["calibration"][0]["weights"]) == found["scored"] == ROWS
+
+
+def test_hostile_names_are_drawn_and_printed(run, tmp_path):
+    names = {"income": "$\\frac$ {\n", "town": "町\x1b[31m$"}
+    shop().rename(columns=names).to_csv("shop$_$.csv", index=False)
+    assert run("train", "shop$_$.csv", "--target", "buys", *FAST)[0] == 0
+    code, out, err = run("inspect", "shop$_$.safetensors", "shop$_$.csv")
+    assert code == 0
+    assert "\x1b" not in out + err
+    assert (tmp_path / "shop$_$-inspection.png").exists()
+
+
+def test_misuse(run, fails, model):
+    unknown = fails("inspect", model, "shop.csv", "--columns", "incom,age", "--scoring", "acuracy")
+    assert "unknown scoring 'acuracy' (did you mean 'accuracy'" in unknown
+    assert "the model has no column 'incom' (did you mean 'income'?)" in unknown
+    shop().drop(columns="buys").to_csv("none.csv", index=False)
+    assert "there is no target 'buys', which is needed for a score" in fails("inspect", model, "none.csv")
+    assert "--target, --html: a model knows its columns" in fails(
+        "inspect", model, "shop.csv", "--target", "buys", "--html", "a.html"
+    )
+    of_model = "--columns, --repeats, --no-picture: only with a model: gpubp inspect MODEL DATA"
+    assert of_model in fails("inspect", "shop.csv", "--no-picture", "--columns", "age", "--repeats", "2")
+    assert f"{model} is a model: pass a table as well, gpubp inspect {model} DATA" in fails("inspect", model)
+    assert "contradict each other" in fails("inspect", model, "shop.csv", "--no-picture", "--picture", "a.png")
+    assert "its name must end in .png" in fails("inspect", model, "shop.csv", "--picture", "shop.csv")
+    assert "is a folder: a model is inspected on a table in memory" in fails("inspect", model, ".", "--no-picture")
+    assert "shop.csv" in fails("inspect", "shop.csv", "shop.csv", "--no-picture")
