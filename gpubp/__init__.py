@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from gpubp.optim.first_order import lion as lion
     from gpubp.optim.first_order import momentum as momentum
     from gpubp.optim.first_order import nesterov as nesterov
+    from gpubp.optim.first_order import rate_scaled as rate_scaled
     from gpubp.optim.first_order import rmsprop as rmsprop
     from gpubp.optim.schedules import Cosine as Cosine
     from gpubp.optim.schedules import CosineCycles as CosineCycles
@@ -83,7 +84,7 @@ _PUBLIC = {
     "data": ("load_dataset", "one_hot", "read_table"),
     "optim.first_order": (
         *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
-        *("lion", "momentum", "nesterov", "rmsprop", "get_optimizer"),
+        *("lion", "momentum", "nesterov", "rate_scaled", "rmsprop", "get_optimizer"),
     ),
     "estimators": (
         *("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),

@@ -22,6 +22,7 @@ def check_epoch(
     model: ModelState,
     batches: ArrayBatches | PerNetworkBatches,
     checked: Batch | None = None,
+    factors: np.ndarray | None = None,
 ) -> None:
     """Check the parameters, the optimizer's state, the samples and their order before compiled steps.
 
@@ -29,6 +30,8 @@ def check_epoch(
     ----------
     checked : Batch, optional
         Samples that have been checked before.
+    factors : (P,) or (K, P) array, optional
+        Factors of the learning rate.
 
     Raises
     ------
@@ -41,6 +44,9 @@ def check_epoch(
     for part in model.state or ():
         if hasattr(part, "shape") and part.shape != ():
             _check("the optimizer's state", part, theta.shape, dtype)
+    if factors is not None:
+        shape = (network.n_parameters,) if factors.ndim == 1 else theta.shape
+        _check("the factors of the learning rate", factors, shape, dtype)
     if samples is not checked:
         _check_samples(network, dtype, stack, batches)
     if batches.dropout is not None:

@@ -9,13 +9,15 @@ An optimizer is a pair of pure functions of the flat parameter array ``theta`` a
 The caller adds the change to ``theta``. ``values`` holds the current values of the optimizer's settings, each a number
 or a ``(..., 1)`` array with one number for each network. A setting may be a schedule (:mod:`gpubp.optim.schedules`).
 
-:func:`clipped`, :func:`decayed` and :func:`loss_scaled` wrap an optimizer in another.
+:func:`clipped`, :func:`decayed`, :func:`rate_scaled` and :func:`loss_scaled` wrap an optimizer in another.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from gpubp._core.names import ABOVE_0, Range, unknown
 from gpubp._typing import Array, Namespace
@@ -454,6 +456,53 @@ def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
     return Optimizer(f"decayed {optimizer.name}", settings, optimizer.init, partial(_decayed, optimizer.update))
 
 
+RATE_FACTORS = "rate_factors"
+"""The setting of :func:`rate_scaled`: a number for each parameter, the only setting of that kind."""
+
+
+def _rate_scaled(
+    update: Callable[..., tuple[Array, Any]],
+    xp: Namespace,
+    gradient: Array,
+    state: Any,
+    theta: Array,
+    values: SettingValues,
+) -> tuple[Array, Any]:
+    change, state = update(xp, gradient, state, theta, values)
+    return values[RATE_FACTORS] * change, state
+
+
+def rate_scaled(optimizer: Optimizer, rate_factors: Array) -> Optimizer:
+    r"""Apply ``optimizer`` with a learning rate of its own for each parameter: its change is multiplied by a factor.
+
+    The factor multiplies all of the change, so also the weight decay of :func:`adamw`, :func:`lion` and
+    :func:`decayed`. A parameter whose factor is 0 keeps its value.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    rate_factors : (P,) array, or (K, P) array for a stack
+        Not negative; tied weights have equal factors. See :func:`gpubp.nn.initialization.ntk_rate_factors`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> optimizer = rate_scaled(gradient_descent(0.5), [1.0, 0.1])
+    >>> change, _ = optimizer.update(np, np.asarray([2.0, 2.0]), (), np.zeros(2), optimizer.at(0))
+    >>> change
+    array([-1. , -0.1])
+    """
+    if not hasattr(rate_factors, "shape"):
+        rate_factors = np.asarray(rate_factors)
+    if len(rate_factors.shape) not in (1, 2):
+        raise DataError(
+            "rate_factors must be an array with a number for each parameter, (P,) or for a stack (K, P), got "
+            f"{tuple(rate_factors.shape)}"
+        )
+    settings = _more_settings(optimizer, **{RATE_FACTORS: rate_factors})
+    return Optimizer(f"rate-scaled {optimizer.name}", settings, optimizer.init, partial(_rate_scaled, optimizer.update))
+
+
 def unclipped(optimizer: Optimizer) -> Optimizer | None:
     """Return the optimizer inside one that :func:`clipped` made; None for any other."""
     return _inside(optimizer, _clipped, "max_norm")
@@ -462,6 +511,11 @@ def unclipped(optimizer: Optimizer) -> Optimizer | None:
 def undecayed(optimizer: Optimizer) -> Optimizer | None:
     """Return the optimizer inside one that :func:`decayed` made; None for any other."""
     return _inside(optimizer, _decayed, "shrinkage")
+
+
+def unscaled(optimizer: Optimizer) -> Optimizer | None:
+    """Return the optimizer inside one that :func:`rate_scaled` made; None for any other."""
+    return _inside(optimizer, _rate_scaled, RATE_FACTORS)
 
 
 def _inside(optimizer: Optimizer, wrapper: Callable[..., Any], setting: str) -> Optimizer | None:

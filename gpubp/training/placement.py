@@ -19,7 +19,7 @@ from gpubp.engine.argument_checks import (
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Optimizer
+from gpubp.optim.first_order import RATE_FACTORS, Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.training.setup import Setup
 
@@ -70,7 +70,8 @@ def place(setup: Setup) -> Placed:
         held_out = _batch(network, backend, precision, theta, x, targets, weight, prefix="validation ")
     options = setup.options
     check_stack_options(theta, options.optimizer, options.seed, options.stop_when, options.scoring, options.patience)
-    optimizer, l2 = _settings_on_host(options.optimizer, theta), _host_setting("l2", options.l2, theta)
+    optimizer = _settings_on_host(network, options.optimizer, theta)
+    l2 = _host_setting("l2", options.l2, theta)
     return Placed(theta, samples, held_out, optimizer, l2, storage, setup.n_networks)
 
 
@@ -105,11 +106,34 @@ def _batch(
     return Batch(x, targets, sample_weight)
 
 
-def _settings_on_host(optimizer: Optimizer | SecondOrder, theta: Array) -> Optimizer | SecondOrder:
+def _settings_on_host(network: Network, optimizer: Optimizer | SecondOrder, theta: Array) -> Optimizer | SecondOrder:
     if isinstance(optimizer, SecondOrder):
         return optimizer
-    settings = {name: _host_setting(name, value, theta) for name, value in optimizer.settings.items()}
+    settings = {
+        name: _rate_factors(network, value, theta) if name == RATE_FACTORS else _host_setting(name, value, theta)
+        for name, value in optimizer.settings.items()
+    }
     return replace(optimizer, settings=settings)
+
+
+def _rate_factors(network: Network, given: Any, theta: Array) -> np.ndarray:
+    """Return the factors of the learning rate on the host."""
+    factors: np.ndarray = to_numpy(given)
+    if factors.shape not in (tuple(theta.shape[-1:]), tuple(theta.shape)):
+        raise DataError(
+            f"{RATE_FACTORS} must be ({theta.shape[-1]},), a number for each parameter, or for a stack "
+            f"(K, {theta.shape[-1]}), got {factors.shape}"
+        )
+    if factors.dtype.kind not in "fiub":
+        raise DataError(f"{RATE_FACTORS} must hold real numbers, got {factors.dtype}")
+    factors = factors.astype("float64")
+    if wrong := np.argwhere(~((factors >= 0.0) & np.isfinite(factors))).tolist():
+        raise DataError(f"{RATE_FACTORS} must be finite and at least 0, got {factors[tuple(wrong[0])]} at {wrong[0]}")
+    if network.tied is not None:
+        untied = network.tied.present & (factors != network.tied.tie(factors))
+        if places := np.argwhere(untied).tolist():
+            raise DataError(f"{RATE_FACTORS} differ for weights that are tied, at {places[0]}; they must be equal")
+    return factors
 
 
 def _host_setting(name: str, value: Any, theta: Array) -> Any:
@@ -129,7 +153,7 @@ def _select_settings(optimizer: Optimizer | SecondOrder, chosen: np.ndarray) -> 
 
 def _select(number: Any, chosen: np.ndarray) -> Any:
     """Select the numbers of some networks, if each network has its own."""
-    return number[chosen] if np.ndim(number) else number
+    return number[chosen] if np.ndim(number) == 2 else number
 
 
 def _select_samples(backend: Backend, samples: Batch, chosen: np.ndarray) -> Batch:

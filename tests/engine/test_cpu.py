@@ -33,7 +33,7 @@ from gpubp.nn.architectures import with_blocks, with_equal_layers, with_fields, 
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.network import Network, output_layer
-from gpubp.optim.first_order import OPTIMIZERS, adam, clipped, decayed, momentum
+from gpubp.optim.first_order import OPTIMIZERS, adam, adamw, clipped, decayed, momentum, rate_scaled
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
@@ -133,6 +133,14 @@ def dtype(request):
     return request.param
 
 
+def factors_for(network, stack=None):
+    """Factors of very different sizes, some 0; equal where weights are tied."""
+    rng = np.random.default_rng(7)
+    factors = 10.0 ** rng.uniform(-2, 0.5, (*(() if stack is None else (stack,)), network.n_parameters))
+    factors[..., ::5] = 0.0
+    return factors if network.tied is None else network.tied.tie(factors)
+
+
 EQUAL_WEIGHTS = [
     with_sums(with_fields(Network((12, 8, 2), activation="tanh"), 1, (3, 4), (2, 3), n_feature_maps=2), 2, [4, 4]),
     with_equal_layers(Network((3, 3, 3, 3), activation="logistic", output_activation="logistic", bias=False), [1, 3]),
@@ -209,6 +217,55 @@ class TestSteps:
     @pytest.mark.parametrize("network", [Network((3, 7, 4)), EQUAL_WEIGHTS[0]])
     def test_clipped_and_decayed(self, network, wrap):
         assert_equal_runs(run_both(network, wrap(momentum(0.05, 0.9)), n_threads=2))
+
+    @pytest.mark.parametrize("optimizer", OPTIMIZERS)
+    def test_rate_factors(self, optimizer, dtype):
+        network = Network((3, 5, 4), activation="tanh", loss="cross_entropy")
+        assert_equal_runs(run_both(network, rate_scaled(OPTIMIZERS[optimizer](), factors_for(network)), dtype))
+
+    @pytest.mark.parametrize(
+        "wrap",
+        [
+            lambda o, f: rate_scaled(decayed(o, 0.1), f),
+            lambda o, f: rate_scaled(clipped(decayed(o, 0.1), 0.1), f),
+            lambda o, f: clipped(rate_scaled(o, f), 0.1),
+        ],
+    )
+    @pytest.mark.parametrize("network", [Network((3, 7, 4)), EQUAL_WEIGHTS[0]])
+    def test_rate_factors_of_wrapped_optimizers(self, network, wrap):
+        assert_equal_runs(run_both(network, wrap(adamw(), factors_for(network)), n_threads=2))
+
+    @pytest.mark.parametrize("moved", [True, False])
+    @pytest.mark.parametrize("options", [{}, {"l2": 0.1, "parts": 2}, {"dropout": (0.2, 0.3, 0.0)}])
+    def test_rate_factors_of_the_shares_of_threads(self, moved, options):
+        network = Network((3, 7, 6, 2), activation="mish")
+        assert_equal_runs(
+            run_both(network, rate_scaled(adam(), factors_for(network)), n_threads=3, moved=moved, **options)
+        )
+
+    @pytest.mark.parametrize("own_factors", [True, False])
+    def test_rate_factors_of_a_stack(self, own_factors, dtype):
+        network = Network((3, 5, 4), activation="tanh")
+        optimizer = rate_scaled(adam(), factors_for(network, 3 if own_factors else None))
+        runs = run_both(network, optimizer, dtype, n_threads=2, stack=3)
+        assert_equal_runs(runs)
+        first = initial_weights(network, range(3), scheme="uniform", scale=0.5, dtype=dtype)
+        np.testing.assert_array_equal(runs[1][0].theta[:, ::5], first[:, ::5])  # their factor is 0
+        assert not np.any(runs[1][0].theta[:, 1::5] == first[:, 1::5])
+
+    def test_factors_that_the_engine_does_not_have(self):
+        """A decay that the factors do not multiply; so the steps are plain."""
+        network = Network((3, 5, 4))
+        optimizer = decayed(rate_scaled(adam(), factors_for(network)), 0.1)
+        assert engine_epoch_runner(Objective(network), optimizer, "float64", lambda: "plain") == "plain"
+
+    def test_factors_of_another_network_are_refused(self):
+        network, optimizer = Network((3, 5, 4)), rate_scaled(adam(), np.ones(7))
+        theta = initial_weights(network, 0, dtype="float64")
+        runner = engine_epoch_runner(Objective(network), optimizer, "float64", None)
+        batches = ArrayBatches(BACKEND, samples(network, "float64"), SIZE)
+        with pytest.raises(ValueError, match=r"factors of the learning rate must be float64 of shape \(44,\)"):
+            runner(ModelState(theta, optimizer.init(np, theta)), batches)
 
     def test_clipping_of_a_gradient_whose_square_overflows(self, dtype):
         large = 1e160 if dtype == "float64" else 1e30

@@ -16,7 +16,7 @@ from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, AdamState, Optimizer, adam, clipped, decayed, momentum
+from gpubp.optim.first_order import OPTIMIZERS, AdamState, Optimizer, adam, clipped, decayed, momentum, rate_scaled
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from tests.cuda_machines import (
@@ -59,6 +59,15 @@ class TestAgreesWithPlain:
     def test_schedules(self, machine, optimizer):
         rate = PiecewiseConstant({0: 0.1, 0.4: 0.01, 1.5: 0.3})
         assert_same(plain_and_compiled(machine, Network((3, 5, 4)), decayed(optimizer(learning_rate=rate), 0.01)))
+
+    @pytest.mark.parametrize("shape", [(), (3,)], ids=["shared", "own"])
+    @pytest.mark.parametrize("stack", [None, 3])
+    def test_rate_factors(self, machine, dtype, stack, shape):
+        network = Network((3, 5, 4), activation="tanh", loss="cross_entropy")
+        shape = () if stack is None else shape
+        factors = 10.0 ** np.random.default_rng(4).uniform(-2.0, 0.5, (*shape, network.n_parameters))
+        optimizer = rate_scaled(decayed(adam(), 0.01), factors)
+        assert_same(plain_and_compiled(machine, network, optimizer, dtype, stack=stack))
 
     @pytest.mark.parametrize("options", [{"reduction": "sum"}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])
     @pytest.mark.parametrize("weighted", [False, True])

@@ -15,7 +15,7 @@ from gpubp.engine.tracing.optimizers import settings_of_steps, update_code
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, adam, decayed, momentum
+from gpubp.optim.first_order import OPTIMIZERS, adam, adamw, decayed, momentum, rate_scaled
 from gpubp.testing import assert_agree
 from tests.cuda_machines import (
     ACTIVATION_NAMES,
@@ -96,9 +96,11 @@ class TestKernels:
             assert_agree(signals[sample], dE_dx, "elementwise")
 
     @needs_compiler
-    @pytest.mark.parametrize("name", OPTIMIZERS)
+    @pytest.mark.parametrize("name", [*OPTIMIZERS, "rate-scaled adamw"])
     def test_optimizers(self, name, dtype):
-        optimizer, device = OPTIMIZERS[name](), EmulatedDevice()
+        device, factors = EmulatedDevice(), np.random.default_rng(3).uniform(0.0, 3.0, 600).astype(dtype)
+        is_scaled = name.startswith("rate-scaled")
+        optimizer = rate_scaled(adamw(), factors) if is_scaled else OPTIMIZERS[name]()
         update = update_code(optimizer, dtype, state_in_global_memory)
         layers = layer_kernels(Network((1, 1)), dtype, weighted=False)
         kernel = device.kernels(step_source(layers, update, dtype, mean=True))["update"]
@@ -109,7 +111,8 @@ class TestKernels:
         for step in range(3):
             of_step = (np.asarray([step + 1]), settings, settings.shape[1], 0)
             fixed = (*of_step, np.asarray([0.5], dtype), np.dtype(dtype).type(0.0), None)
-            device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, mine, *parts)
+            more = (factors, 0) if is_scaled else ()
+            device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, mine, *parts, *more)
             change, state = optimizer.update(np, gradient * np.dtype(dtype).type(0.5), state, theta, optimizer.at(0))
             theta = theta + change
         assert_agree(mine, theta, "elementwise")
@@ -133,7 +136,7 @@ class TestKernels:
 @pytest.mark.parametrize(("form", "dtype"), [("layer by layer", "float32"), ("small networks", "float64")])
 def test_sources_compile_for_gpus(form, dtype, tmp_path):
     """All kernels, for the oldest and the newest generation of GPUs."""
-    optimizer = decayed(adam(), 0.01)
+    optimizer = rate_scaled(decayed(adam(), 0.01), [1.0])
     if form == "small networks":
         names = (*ACTIVATION_NAMES, "tanh")
         network = Network((3, *[4] * len(names), 2), activation=names, loss="cross_entropy")

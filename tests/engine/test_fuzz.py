@@ -30,7 +30,7 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
+from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed, rate_scaled
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
@@ -192,6 +192,7 @@ def targets_for(loss, rng, shape):
     own=booleans,
     weighted=booleans,
     l2=st.sampled_from([0.0, 0.1]),
+    factors=st.sampled_from([None, "shared", "own"]),
     options=st.fixed_dictionaries(
         {
             "epochs": st.integers(1, 3),
@@ -209,8 +210,8 @@ def targets_for(loss, rng, shape):
     n_threads=st.integers(1, 3),
 )
 def test_train(
-    network, optimizer, n, batch_size, stack, own, weighted, l2, options, validated, x_form, targets_form, theta_form,
-    seed, n_threads,
+    network, optimizer, n, batch_size, stack, own, weighted, l2, factors, options, validated, x_form, targets_form,
+    theta_form, seed, n_threads,
 ):  # fmt: skip
     rng, leading = np.random.default_rng(seed), () if stack is None else (stack,)
     of_samples = leading if own else ()
@@ -220,6 +221,10 @@ def test_train(
     theta = initial_weights(network, 1 if stack is None else range(stack), dtype="float64")
     theta = FORMS[theta_form](theta)
     held_out = (x, targets) if validated else None
+    if factors is not None:
+        shape = (*(leading if factors == "own" else ()), network.n_parameters)
+        factors = rng.uniform(0.0, 2.0, shape)
+        optimizer = rate_scaled(optimizer, factors if network.tied is None else network.tied.tie(factors))
 
     def compute():
         fit = train(

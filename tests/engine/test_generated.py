@@ -18,6 +18,9 @@ DTYPES = ("float32", "float64")
 FOLDER = Path(__file__).parents[2] / "gpubp" / "engine" / "cpu" / "c" / "generated"
 
 
+SCALED = ("rate-scaled ", "rate-scaled decayed ")
+
+
 def committed(dtype):
     return (FOLDER / f"{dtype}.h").read_text(encoding="utf-8")
 
@@ -36,7 +39,7 @@ def test_the_committed_text_is_up_to_date(dtype):
         ("value", [*ACTIVATIONS]),
         ("derivative", [*ACTIVATIONS]),
         ("loss", [*LOSSES, *(name + AT_TOTAL_INPUTS for name in LOSSES if get_loss(name).value_at is not None)]),
-        ("update", [*OPTIMIZERS, *(f"decayed {name}" for name in OPTIMIZERS)]),
+        ("update", [f"{wrapper}{name}" for name in OPTIMIZERS for wrapper in ("", "decayed ", *SCALED)]),
     ],
 )
 def test_every_name_has_a_row(dtype, kind, names):

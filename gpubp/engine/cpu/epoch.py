@@ -133,7 +133,8 @@ class EngineEpochRunner:
         return None
 
     def _run(self, model: ModelState, batches: ArrayBatches | PerNetworkBatches, epochs_before: int = 0) -> EpochResult:
-        check_epoch(self.objective.network, self.dtype, model, batches, self.samples)
+        factors = self.update.factors
+        check_epoch(self.objective.network, self.dtype, model, batches, self.samples, factors)
         stack = model.theta.shape[:-1]
         place = self._workplace(batches, stack)
         n_epochs = epochs_of(batches)
@@ -174,6 +175,8 @@ class EngineEpochRunner:
             start=address(start),
             first=address(first),
             second=address(second),
+            factors=address(factors),
+            factors_apart=0 if factors is None or factors.ndim == 1 else factors.shape[-1],
             n_steps=results.n_steps,
             settings=address(settings),
             n_settings=settings.shape[-1],

@@ -18,7 +18,7 @@ from gpubp.engine.tracing.optimizers import update_code
 from gpubp.engine.tracing.symbols import Inexpressible, Symbol
 from gpubp.nn.activations import ACTIVATIONS, Activation, get_activation
 from gpubp.nn.losses import LOSSES, Loss
-from gpubp.optim.first_order import OPTIMIZERS, Optimizer, decayed
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, decayed, rate_scaled
 
 COMMAND = "python -m gpubp.engine.cpu.generate"
 FOLDER = Path(__file__).parent / "c" / "generated"
@@ -39,7 +39,7 @@ LOSS = (
 )
 UPDATE = (
     "integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real* first, "
-    "real* second, real l2, real scale, const real* settings"
+    "real* second, const real* factors, real l2, real scale, const real* settings"
 )
 CELLS = {
     "x_i": "x[c * stride + i]",
@@ -70,6 +70,7 @@ for (integer row = 0; row < n_rows; ++row) {{
     for (integer i = 0; i < n_columns; ++i) {{
         const real own_theta = thetas[row * stride + i];
         const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+{factor}
 {statements}
         thetas[row * stride + i] = new_theta;
 {stores}
@@ -119,8 +120,9 @@ def _made(entry: Any, dtype: str) -> Any:
 
 def _optimizers() -> Iterator[Optimizer]:
     for make in OPTIMIZERS.values():
-        yield make()
-        yield decayed(make(), 0.0)
+        for optimizer in (make(), decayed(make(), 0.0)):
+            yield optimizer
+            yield rate_scaled(optimizer, [1.0])
 
 
 # --- layers ---
@@ -167,6 +169,7 @@ def _update(name: str, optimizer: Optimizer, dtype: str) -> str:
     stores = [f"{STATE_ARRAYS[k]}[row * stride + i] = new_{k};" for k in range(len(update.parts))]
     body = UPDATE_LOOPS.format(
         settings=", ".join(f"settings[{k}]" for k in range(len(update.settings))),
+        factor=indented("const real own_factor = factors[row * stride + i];" * update.is_rate_scaled, 8),
         statements=indented(update.statements.replace("settings[", "s["), 8),
         stores=indented("\n".join(stores), 8),
     )

@@ -5,9 +5,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp.backends.backend import to_numpy
 from gpubp.engine.tracing.optimizers import UpdateCode, settings_of_steps, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
-from gpubp.optim.first_order import OPTIMIZERS, Optimizer, Setting, decayed, unclipped, undecayed
+from gpubp.optim.first_order import (
+    OPTIMIZERS,
+    RATE_FACTORS,
+    Optimizer,
+    Setting,
+    decayed,
+    rate_scaled,
+    unclipped,
+    undecayed,
+    unscaled,
+)
 
 
 class EngineUpdate(NamedTuple):
@@ -16,20 +27,23 @@ class EngineUpdate(NamedTuple):
     Attributes
     ----------
     optimizer : Optimizer
-        Without clipping, which the engine does itself.
+        Without clipping, which the engine does itself, and without factors.
     code : UpdateCode
     max_norm : float, (K, 1) array, schedule or None
         The largest norm of a gradient.
+    factors : (P,) or (K, P) array, optional
+        What the changes of the parameters are multiplied by.
     """
 
     optimizer: Optimizer
     code: UpdateCode
     max_norm: Setting | None
+    factors: np.ndarray | None
 
     @property
     def name(self) -> str:
         """The name of the engine's function."""
-        return self.optimizer.name
+        return f"rate-scaled {self.optimizer.name}" if self.code.is_rate_scaled else self.optimizer.name
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -62,24 +76,29 @@ class EngineUpdate(NamedTuple):
 
 def engine_update(optimizer: Optimizer, dtype: str) -> EngineUpdate | None:
     """Describe an optimizer for the engine; None if it is not in the library."""
-    shrinkage, max_norm = None, None
-    while (inner := undecayed(optimizer) or unclipped(optimizer)) is not None:
+    shrinkage, max_norm, factors = None, None, None
+    while (inner := undecayed(optimizer) or unclipped(optimizer) or unscaled(optimizer)) is not None:
+        if unscaled(optimizer):
+            if shrinkage is not None:
+                return None  # the library's factors multiply the decay as well
+            factors = np.ascontiguousarray(to_numpy(optimizer.settings[RATE_FACTORS]), dtype)
         shrinkage = optimizer.settings["shrinkage"] if undecayed(optimizer) else shrinkage
         max_norm = optimizer.settings["max_norm"] if unclipped(optimizer) else max_norm
         optimizer = inner
     known = OPTIMIZERS[optimizer.name]() if optimizer.name in OPTIMIZERS else None
     if known is None or (optimizer.update, optimizer.init) != (known.update, known.init):
         return None
-    code = _code(optimizer.name, dtype, is_decayed=shrinkage is not None)
+    code = _code(optimizer.name, dtype, is_decayed=shrinkage is not None, is_rate_scaled=factors is not None)
     if code is None:
         return None
-    return EngineUpdate(optimizer if shrinkage is None else decayed(optimizer, shrinkage), code, max_norm)
+    return EngineUpdate(optimizer if shrinkage is None else decayed(optimizer, shrinkage), code, max_norm, factors)
 
 
 @functools.cache  # tracing takes about as long as many a short fit
-def _code(name: str, dtype: str, *, is_decayed: bool) -> UpdateCode | None:
+def _code(name: str, dtype: str, *, is_decayed: bool, is_rate_scaled: bool) -> UpdateCode | None:
     optimizer = OPTIMIZERS[name]()
+    optimizer = decayed(optimizer, 0.0) if is_decayed else optimizer
     try:
-        return update_code(decayed(optimizer, 0.0) if is_decayed else optimizer, dtype, str)
+        return update_code(rate_scaled(optimizer, [1.0]) if is_rate_scaled else optimizer, dtype, str)
     except Inexpressible:
         return None

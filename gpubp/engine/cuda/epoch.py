@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
+from gpubp.backends.backend import to_numpy
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory
@@ -16,7 +17,7 @@ from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Object
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.engine.tracing.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
-from gpubp.optim.first_order import Optimizer
+from gpubp.optim.first_order import RATE_FACTORS, Optimizer
 
 logger = logging.getLogger("gpubp")
 
@@ -56,8 +57,12 @@ class CudaEpochRunner:
         if np.ndim(objective.l2):
             raise Inexpressible("the networks have different penalties")
         self.device, self.objective, self.optimizer, self.dtype, self.plain = device, objective, optimizer, dtype, plain
-        self.spec = StepSpec(objective, update_code(optimizer, dtype, state_in_global_memory), dtype)
-        self.small_spec = StepSpec(objective, update_code(optimizer, dtype, state_of_one_network), dtype)
+        factors = optimizer.settings.get(RATE_FACTORS)
+        self.factors = None if factors is None else np.ascontiguousarray(to_numpy(factors), dtype)
+        self.spec, self.small_spec = (
+            StepSpec(objective, update_code(optimizer, dtype, place), dtype, self.factors)
+            for place in (state_in_global_memory, state_of_one_network)
+        )
         layer_kernels(objective.network, dtype, weighted=False)  # raises Inexpressible now, not later
         small_network_source(objective, self.small_spec.update, dtype, weighted=False)
         self.cache: dict[int, LayerwiseSteps | SmallNetworkSteps] = {}  # by samples: an epoch's last part may have more
@@ -76,7 +81,7 @@ class CudaEpochRunner:
         in_one_block = not batches.on_host and self._fits_one_block(stack, size)
         if len(stack) > 1 or (stack > (MAX_NETWORKS,) and not in_one_block):
             return self.plain(model, batches)
-        check_epoch(self.objective.network, np.dtype(self.dtype), model, batches, self.samples)
+        check_epoch(self.objective.network, np.dtype(self.dtype), model, batches, self.samples, self.factors)
         with self.device.active():
             return self._run_epoch(self._steps_for(batches, stack), model, batches)
 

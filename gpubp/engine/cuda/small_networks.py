@@ -41,6 +41,7 @@ class SmallNetworkSteps:
         self.n_networks, self.n_parameters = int(np.prod(stack, dtype=int)), network.n_parameters
         self.thetas = device.empty((*stack, self.n_parameters), dtype)
         self.parts = [device.empty((*stack, self.n_parameters), dtype) for _ in update.parts]
+        self.factors = spec.factors_on(device)
         self.order, self.max_steps = device.empty((plan.n_samples,), "int32"), 0
         self.settings: Array
         self.shared_memory = shared_memory(network, plan.size, dtype)
@@ -68,7 +69,8 @@ class SmallNetworkSteps:
         for begin in range(0, n_steps, per_launch):
             end = min(begin + per_launch, n_steps)
             counts = (begin, end, n_steps, plan.size, n_samples, self.order)
-            arguments = (*counts, *chain(*arrays), *settings, l2, self.results, self.thetas, *self.parts)
+            changed = (self.results, self.thetas, *self.parts)
+            arguments = (*counts, *chain(*arrays), *settings, l2, *changed, *self.factors)
             self.device.launch(self.kernel, self.n_networks, THREADS, self.shared_memory, *arguments)
             yield end - begin
 

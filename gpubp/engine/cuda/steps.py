@@ -31,11 +31,22 @@ NDIM = (2, 2, 1)  # of inputs, targets and weights, if all networks share them
 
 
 class StepSpec(NamedTuple):
-    """What steps do: minimize an objective in one precision; ``update`` is the optimizer's update in C."""
+    """What steps do: minimize an objective in one precision; ``update`` is the optimizer's update in C.
+
+    ``factors``, (P,) or (K, P), are those of a rate-scaled optimizer.
+    """
 
     objective: Objective
     update: UpdateCode
     dtype: str
+    factors: np.ndarray | None = None
+
+    def factors_on(self, device: Any) -> tuple[Any, ...]:
+        """Return the arguments of a kernel that are the factors: the array, and its stride; none without factors."""
+        if self.factors is None:
+            return ()
+        factors = device.upload(self.factors)
+        return factors, stride(factors, 1)
 
 
 class BatchPlan(NamedTuple):
@@ -96,6 +107,7 @@ class LayerwiseSteps:
         self.n_counts = min(MAX_PARTIAL_SUMS, _blocks(self.n_parameters))  # for each network
         if spec.objective.l2 and spec.objective.penalty_reported:
             self.squares = empty((self.n_networks * self.n_counts,))
+        self.factors = spec.factors_on(device)
         self.order = device.empty((plan.n_samples,), "int32")
         self.counter = device.empty((self.n_networks,), "int64")
         self.layers = layer_kernels(network, dtype, weighted=samples.sample_weight is not None)
@@ -208,7 +220,8 @@ class LayerwiseSteps:
         n_rows, n_settings = self.settings.shape[1:]
         settings = (self.settings, n_rows * n_settings, n_settings if n_rows > 1 else 0)
         inputs = (self.counter, *settings, self.scale, self.l2, self.is_weight, self.gradients)
-        self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, self.thetas, *self.parts)
+        changed = (self.thetas, *self.parts, *self.factors)
+        self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, *changed)
 
     def _sums(self, b: int, sample_weight: Array | None, weights_stride: int) -> None:
         n_columns = len(self.columns)

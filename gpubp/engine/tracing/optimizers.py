@@ -10,7 +10,7 @@ from gpubp.backends.backend import to_numpy
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import HostNumber, Inexpressible, Symbol
-from gpubp.optim.first_order import Optimizer, Setting
+from gpubp.optim.first_order import RATE_FACTORS, Optimizer, Setting
 
 STATE_PREFIX = "state."  # before the name of a number of the optimizer's state; its settings have no prefix
 
@@ -21,19 +21,23 @@ class UpdateCode(NamedTuple):
     Attributes
     ----------
     statements : str
-        They compute ``new_theta``, ``new_0``, ``new_1`` from ``own_gradient``, ``own_theta`` and the state's arrays.
+        They compute ``new_theta``, ``new_0``, ``new_1`` from ``own_gradient``, ``own_theta``, if ``is_rate_scaled``
+        ``own_factor``, and the state's arrays.
     parts : tuple of str
         The fields of the state that are arrays.
     counters : tuple of str
         The fields that count the updates.
     settings : list of HostNumber
         The values of ``settings[k]`` in C.
+    is_rate_scaled : bool
+        Whether each parameter has a factor of the learning rate.
     """
 
     statements: str
     parts: tuple[str, ...]
     counters: tuple[str, ...]
     settings: list[HostNumber]
+    is_rate_scaled: bool
 
 
 def update_code(
@@ -76,7 +80,10 @@ def _update_code(
     arrays = {name: symbols.variable(f"old_{k}", dtype) for k, name in enumerate(parts)}
     counter_settings = {name: symbols.setting(STATE_PREFIX + name) for name in counters}
     gradient, theta = symbols.variable("gradient", dtype), symbols.variable("theta", dtype)
-    settings = {name: symbols.setting(name) for name in optimizer.settings}
+    settings: dict[str, Any] = {name: symbols.setting(name) for name in optimizer.settings}
+    is_rate_scaled = RATE_FACTORS in settings
+    if is_rate_scaled:
+        settings[RATE_FACTORS] = symbols.variable("factor", dtype)
     change, new_state = optimizer.update(symbols, gradient, _with(example, arrays | counter_settings), theta, settings)
 
     for name in counters:
@@ -85,14 +92,14 @@ def _update_code(
     results = {"new_theta": theta + change} | {f"new_{k}": getattr(new_state, name) for k, name in enumerate(parts)}
     if not all(isinstance(result, Symbol) for result in results.values()):
         raise Inexpressible("its new state is not computed from its state")
-    variables = {"gradient": "own_gradient", "theta": "own_theta"} | {
+    variables = {"gradient": "own_gradient", "theta": "own_theta", "factor": "own_factor"} | {
         f"old_{k}": state_in_c(k) for k in range(len(parts))
     }
     code = Code(dtype, variables, functions)
     statements = code.statements(**results)
     if not code.settings:
         raise Inexpressible("it has no learning rate")
-    return UpdateCode(statements, parts, counters, code.settings)
+    return UpdateCode(statements, parts, counters, code.settings, is_rate_scaled)
 
 
 def state_after(update: UpdateCode, state: Any, arrays: list[Any], n_updates: int) -> Any:
@@ -123,7 +130,7 @@ def settings_of_steps(
     more : mapping, optional
         Settings of other kinds, whose values follow.
     """
-    values = {name: _values(setting, epochs) for name, setting in settings.items()}
+    values = {name: _values(setting, epochs) for name, setting in settings.items() if name != RATE_FACTORS}
     for name in update.counters:
         values[STATE_PREFIX + name] = (getattr(state, name) + np.arange(len(epochs)))[:, None]
     numbers = [number.evaluate(values) for number in update.settings]

@@ -97,7 +97,7 @@ extern "C" __global__ void update(
     const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
 {offsets}
     for (integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (integer)gridDim.x * blockDim.x) {{
-        const real own_theta = thetas[i];
+        const real own_theta = thetas[i];{factor}
         const real own_gradient = (gradients[i] + (is_weight && is_weight[i] ? l2 * own_theta : 0)) * scale[network];
 {statements}
         thetas[i] = new_theta;
@@ -113,6 +113,10 @@ def step_source(layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: b
     n_parts = len(update.parts)
     stores = "\n".join(f"part_{k}[i] = new_{k};" for k in range(n_parts))
     strides = dict.fromkeys(("gradients", "thetas", *(f"part_{k}" for k in range(n_parts))), "n")
+    parameters, factor = "".join(f", real* part_{k}" for k in range(n_parts)), ""
+    if update.is_rate_scaled:
+        parameters += ", const real* factors, integer factors_stride"
+        strides["factors"], factor = "factors_stride", "\n        const real own_factor = factors[i];"
     return "".join(
         [
             head(dtype),
@@ -121,8 +125,9 @@ def step_source(layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: b
             SUMS.replace("SCALE", SCALE_OF_MEAN if mean else "1"),
             OVER_PARAMETERS,
             UPDATE.format(
-                parameters="".join(f", real* part_{k}" for k in range(n_parts)),
+                parameters=parameters,
                 offsets=offsets(strides),
+                factor=factor,
                 statements=indented(update.statements, 8),
                 stores=indented(stores, 8),
             ),

@@ -682,9 +682,10 @@ static double loss_quantile(real parameter, integer b, integer j, integer stride
 }
 
 static void update_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)first;
     (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -703,10 +704,35 @@ static void update_gradient_descent(integer n_rows, integer n_columns, integer s
     }
 }
 
-static void update_decayed_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)first;
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real gradient = own_gradient;
+            const real new_theta = (theta + (factor * (s[0] * gradient)));
+            thetas[row * stride + i] = new_theta;
+        }
+    }
+}
+
+static void update_decayed_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)first;
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -726,9 +752,36 @@ static void update_decayed_gradient_descent(integer n_rows, integer n_columns, i
     }
 }
 
-static void update_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_decayed_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas,
+        const real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real*
+        settings) {
+    (void)first;
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real gradient = own_gradient;
+            const real t3 = (s[0] * gradient);
+            const real new_theta = (theta + (factor * (t3 - (s[1] * (theta + t3)))));
+            thetas[row * stride + i] = new_theta;
+        }
+    }
+}
+
+static void update_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -751,9 +804,37 @@ static void update_momentum(integer n_rows, integer n_columns, integer stride, r
     }
 }
 
-static void update_decayed_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) - (s[1] * gradient));
+            const real new_theta = (theta + (factor * t6));
+            const real new_0 = t6;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -776,9 +857,37 @@ static void update_decayed_momentum(integer n_rows, integer n_columns, integer s
     }
 }
 
-static void update_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_decayed_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) - (s[1] * gradient));
+            const real new_theta = (theta + (factor * (t6 - (s[2] * (theta + t6)))));
+            const real new_0 = t6;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -802,9 +911,38 @@ static void update_nesterov(integer n_rows, integer n_columns, integer stride, r
     }
 }
 
-static void update_decayed_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = (s[0] * gradient);
+            const real t6 = ((s[1] * old_0) - t5);
+            const real new_theta = (theta + (factor * ((s[1] * t6) - t5)));
+            const real new_0 = t6;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -829,8 +967,38 @@ static void update_decayed_nesterov(integer n_rows, integer n_columns, integer s
     }
 }
 
+static void update_rate_scaled_decayed_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = (s[0] * gradient);
+            const real t6 = ((s[1] * old_0) - t5);
+            const real t8 = ((s[1] * t6) - t5);
+            const real new_theta = (theta + (factor * (t8 - (s[2] * (theta + t8)))));
+            const real new_0 = t6;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
 static void update_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, real l2, real scale, const real* settings) {
+        first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -857,8 +1025,39 @@ static void update_adam(integer n_rows, integer n_columns, integer stride, real*
     }
 }
 
+static void update_rate_scaled_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real new_theta = (theta + (factor * ((s[4] * t6) / (real_sqrt(t12) + s[5]))));
+            const real new_0 = t6;
+            const real new_1 = t12;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
 static void update_decayed_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, real l2, real scale, const real* settings) {
+        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -886,8 +1085,40 @@ static void update_decayed_adam(integer n_rows, integer n_columns, integer strid
     }
 }
 
+static void update_rate_scaled_decayed_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real t15 = ((s[4] * t6) / (real_sqrt(t12) + s[5]));
+            const real new_theta = (theta + (factor * (t15 - (s[6] * (theta + t15)))));
+            const real new_0 = t6;
+            const real new_1 = t12;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
 static void update_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, real l2, real scale, const real* settings) {
+        first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -914,8 +1145,39 @@ static void update_adamw(integer n_rows, integer n_columns, integer stride, real
     }
 }
 
+static void update_rate_scaled_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real new_theta = (theta + (factor * (((s[4] * t6) / (real_sqrt(t12) + s[5])) - (s[6] * theta))));
+            const real new_0 = t6;
+            const real new_1 = t12;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
 static void update_decayed_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, real l2, real scale, const real* settings) {
+        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -943,9 +1205,41 @@ static void update_decayed_adamw(integer n_rows, integer n_columns, integer stri
     }
 }
 
+static void update_rate_scaled_decayed_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real t17 = (((s[4] * t6) / (real_sqrt(t12) + s[5])) - (s[6] * theta));
+            const real new_theta = (theta + (factor * (t17 - (s[7] * (theta + t17)))));
+            const real new_0 = t6;
+            const real new_1 = t12;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
 static void update_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, real l2, real scale, const real* settings) {
+        first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -968,9 +1262,37 @@ static void update_rmsprop(integer n_rows, integer n_columns, integer stride, re
     }
 }
 
-static void update_decayed_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real gradient = own_gradient;
+            const real old_0 = first[row * stride + i];
+            const real t8 = ((s[0] * old_0) + (s[1] * (gradient * gradient)));
+            const real new_theta = (theta + (factor * ((s[2] * gradient) / (real_sqrt(t8) + s[3]))));
+            const real new_0 = t8;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -994,9 +1316,38 @@ static void update_decayed_rmsprop(integer n_rows, integer n_columns, integer st
     }
 }
 
-static void update_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_decayed_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real gradient = own_gradient;
+            const real old_0 = first[row * stride + i];
+            const real t8 = ((s[0] * old_0) + (s[1] * (gradient * gradient)));
+            const real t11 = ((s[2] * gradient) / (real_sqrt(t8) + s[3]));
+            const real new_theta = (theta + (factor * (t11 - (s[4] * (theta + t11)))));
+            const real new_0 = t8;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
+        first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1019,9 +1370,37 @@ static void update_adagrad(integer n_rows, integer n_columns, integer stride, re
     }
 }
 
-static void update_decayed_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real gradient = own_gradient;
+            const real old_0 = first[row * stride + i];
+            const real t6 = (old_0 + (gradient * gradient));
+            const real new_theta = (theta + (factor * ((s[0] * gradient) / (real_sqrt(t6) + s[1]))));
+            const real new_0 = t6;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1045,9 +1424,38 @@ static void update_decayed_adagrad(integer n_rows, integer n_columns, integer st
     }
 }
 
-static void update_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_decayed_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real gradient = own_gradient;
+            const real old_0 = first[row * stride + i];
+            const real t6 = (old_0 + (gradient * gradient));
+            const real t9 = ((s[0] * gradient) / (real_sqrt(t6) + s[1]));
+            const real new_theta = (theta + (factor * (t9 - (s[2] * (theta + t9)))));
+            const real new_0 = t6;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
+        first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1070,9 +1478,37 @@ static void update_lion(integer n_rows, integer n_columns, integer stride, real*
     }
 }
 
-static void update_decayed_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, real l2, real scale, const real* settings) {
+static void update_rate_scaled_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
     (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real new_theta = (theta + (factor * ((s[2] * (t6 != t6 ? t6 : (real)((t6 > 0) - (t6 < 0)))) - (s[3] * theta))));
+            const real new_0 = ((s[4] * old_0) + (s[5] * gradient));
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    (void)factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1089,6 +1525,34 @@ static void update_decayed_lion(integer n_rows, integer n_columns, integer strid
             const real t5 = ((s[0] * old_0) + (s[1] * gradient));
             const real t9 = ((s[2] * (t5 != t5 ? t5 : (real)((t5 > 0) - (t5 < 0)))) - (s[3] * theta));
             const real new_theta = (theta + (t9 - (s[4] * (theta + t9))));
+            const real new_0 = ((s[5] * old_0) + (s[6] * gradient));
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_rate_scaled_decayed_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_factor = factors[row * stride + i];
+            const real theta = own_theta;
+            const real factor = own_factor;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real t10 = ((s[2] * (t6 != t6 ? t6 : (real)((t6 > 0) - (t6 < 0)))) - (s[3] * theta));
+            const real new_theta = (theta + (factor * (t10 - (s[4] * (theta + t10)))));
             const real new_0 = ((s[5] * old_0) + (s[6] * gradient));
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -1137,19 +1601,35 @@ static const struct {
     {"loss dead_zone", (void*)loss_dead_zone},
     {"loss quantile", (void*)loss_quantile},
     {"update gradient_descent", (void*)update_gradient_descent},
+    {"update rate-scaled gradient_descent", (void*)update_rate_scaled_gradient_descent},
     {"update decayed gradient_descent", (void*)update_decayed_gradient_descent},
+    {"update rate-scaled decayed gradient_descent", (void*)update_rate_scaled_decayed_gradient_descent},
     {"update momentum", (void*)update_momentum},
+    {"update rate-scaled momentum", (void*)update_rate_scaled_momentum},
     {"update decayed momentum", (void*)update_decayed_momentum},
+    {"update rate-scaled decayed momentum", (void*)update_rate_scaled_decayed_momentum},
     {"update nesterov", (void*)update_nesterov},
+    {"update rate-scaled nesterov", (void*)update_rate_scaled_nesterov},
     {"update decayed nesterov", (void*)update_decayed_nesterov},
+    {"update rate-scaled decayed nesterov", (void*)update_rate_scaled_decayed_nesterov},
     {"update adam", (void*)update_adam},
+    {"update rate-scaled adam", (void*)update_rate_scaled_adam},
     {"update decayed adam", (void*)update_decayed_adam},
+    {"update rate-scaled decayed adam", (void*)update_rate_scaled_decayed_adam},
     {"update adamw", (void*)update_adamw},
+    {"update rate-scaled adamw", (void*)update_rate_scaled_adamw},
     {"update decayed adamw", (void*)update_decayed_adamw},
+    {"update rate-scaled decayed adamw", (void*)update_rate_scaled_decayed_adamw},
     {"update rmsprop", (void*)update_rmsprop},
+    {"update rate-scaled rmsprop", (void*)update_rate_scaled_rmsprop},
     {"update decayed rmsprop", (void*)update_decayed_rmsprop},
+    {"update rate-scaled decayed rmsprop", (void*)update_rate_scaled_decayed_rmsprop},
     {"update adagrad", (void*)update_adagrad},
+    {"update rate-scaled adagrad", (void*)update_rate_scaled_adagrad},
     {"update decayed adagrad", (void*)update_decayed_adagrad},
+    {"update rate-scaled decayed adagrad", (void*)update_rate_scaled_decayed_adagrad},
     {"update lion", (void*)update_lion},
+    {"update rate-scaled lion", (void*)update_rate_scaled_lion},
     {"update decayed lion", (void*)update_decayed_lion},
+    {"update rate-scaled decayed lion", (void*)update_rate_scaled_decayed_lion},
 };
