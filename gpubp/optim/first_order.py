@@ -410,6 +410,11 @@ def _clipped(
 
 
 def _more_settings(optimizer: Optimizer, **more: Setting) -> dict[str, Setting]:
+    if not isinstance(optimizer, Optimizer):
+        raise DataError(
+            "only a first-order optimizer, such as adam(), can be clipped, decayed or rate-scaled; got "
+            f"{getattr(optimizer, 'name', optimizer)}"
+        )
     for name in more:
         if name in optimizer.settings:
             raise DataError(f"{optimizer.name} already has {name}={optimizer.settings[name]!r}")

@@ -161,6 +161,7 @@ def _optimizers(generator: np.random.Generator) -> Iterator[Comparison]:
     network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
     optimizers = [make() for make in first_order.OPTIMIZERS.values()]
     optimizers += [first_order.clipped(first_order.momentum(), 0.1), first_order.decayed(first_order.momentum(), 0.002)]
+    optimizers.append(first_order.rate_scaled(first_order.adam(), np.linspace(0.0, 2.0, network.n_parameters)))
     data = _data(network, generator)
     for optimizer in optimizers:
         yield Comparison(

@@ -127,8 +127,11 @@ EXEMPT = {
     ),
     *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent", "lion", "momentum", "nesterov"),
     *(
+        "rate_scaled",
         "rmsprop",
         "Cosine",
+        "CosineCycles",
+        "FlatCosine",
         "InverseScaling",
         "PiecewiseConstant",
         "WarmUp",

@@ -20,7 +20,7 @@ from gpubp.engine import cpu
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError, DivergenceWarning
 from gpubp.io.json_header import canonical_json, checksum
 from gpubp.nn.initialization import initial_weights
-from gpubp.optim.first_order import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov
+from gpubp.optim.first_order import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov, rate_scaled
 from gpubp.optim.schedules import Cosine, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.training import batched_epochs, checkpointed, checkpoints, run_settings
@@ -133,6 +133,10 @@ def negative_error(targets, y):
     return -float(np.sum((targets - y) ** 2))
 
 
+def factors(*leading):
+    return np.random.default_rng(3).uniform(0.0, 2.0, (*leading, NETWORK.n_parameters))
+
+
 STACK = {"seed": (1, 2, 3, 4), "optimizer": momentum(np.asarray([[0.3], [0.1], [0.05], [0.001]]), 0.8), "epochs": 25}
 TRAININGS = {
     "adam": {},
@@ -141,6 +145,8 @@ TRAININGS = {
     "sums": {"reduction": "sum", "l2": 0.1, "sample_weight": np.linspace(0.0, 1.0, 21), "optimizer": momentum(0.01)},
     "wrapped": {"optimizer": decayed(clipped(adamw(0.01), 0.5), 0.001), "dtype": "float32"},
     "decayed": {"optimizer": decayed(adam(0.01), 0.001)},
+    "rate factors": {"optimizer": rate_scaled(adamw(0.01), factors()), "dtype": "float32"},
+    "rate factors of a stack": {**STACK, "optimizer": rate_scaled(momentum(0.3), factors(4)), "stop_when": close},
     "patience": {"validation_data": samples(9, 1), "patience": 2, "optimizer": momentum(0.15), "epochs": 40},
     "patience without": {"patience": 3, "optimizer": momentum(0.4), "epochs": 40},
     "score": {

@@ -1,0 +1,139 @@
+"""Rate-scaled optimizers: a learning rate of its own for each parameter."""
+
+import numpy as np
+import pytest
+
+from gpubp import Network, adam, adamw, decayed, initial_weights, lbfgs, momentum, rate_scaled, train
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.errors import DataError
+from gpubp.nn.architectures import with_blocks, with_equal_layers
+from gpubp.optim.first_order import clipped, get_optimizer, gradient_descent, unscaled
+from gpubp.testing import assert_agree
+from tests.optim.test_first_order import FORMULAS, START, descend, gradient_at
+
+NETWORK = Network((3, 4, 2), activation="tanh")
+RNG = np.random.default_rng(0)
+X, TARGETS = RNG.normal(size=(20, 3)), RNG.normal(size=(20, 2))
+FACTORS = np.where(np.arange(NETWORK.n_parameters) % 4 == 0, 0.0, 10.0 ** RNG.uniform(-2, 0.5, NETWORK.n_parameters))
+
+
+def fit(optimizer, network=NETWORK, **options):
+    return train(
+        network, X, TARGETS, **{"optimizer": optimizer, "epochs": 3, "batch_size": 8, "dtype": "float64"} | options
+    )
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_a_factor_is_that_of_a_learning_rate(name, device, precision):
+    of_one, settings = FORMULAS[name]
+    factors, theta, states = [1.0, 0.1, 0.0, 3.0, 0.5], START.copy(), [{} for _ in START]
+    own = [settings | {"learning_rate": settings["learning_rate"] * factor} for factor in factors]
+    scaled = rate_scaled(
+        get_optimizer(name, **settings), to_backend(choose_backend(device), np.array(factors), precision)
+    )
+    places = descend(scaled, START, device, precision)
+    for t, place in enumerate(places):
+        slopes = gradient_at(theta, t)
+        each = zip(theta, slopes, states, own, strict=True)
+        theta = np.array([w + of_one(float(g), float(w), s, **of_w) for w, g, s, of_w in each])
+        np.testing.assert_allclose(place, theta, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
+    np.testing.assert_array_equal(places[:, 2], np.asarray(START[2], precision))
+
+
+def test_the_factor_is_of_the_decay_too_unless_that_comes_after():
+    theta, gradient = np.asarray([1.0, 2.0]), np.zeros(2)
+    inside = rate_scaled(decayed(gradient_descent(1.0), 0.1), [0.5, 0.0])
+    outside = decayed(rate_scaled(gradient_descent(1.0), [0.5, 0.0]), 0.1)
+    np.testing.assert_allclose(inside.update(np, gradient, (), theta, inside.at(0))[0], [-0.05, 0.0])
+    np.testing.assert_allclose(outside.update(np, gradient, (), theta, outside.at(0))[0], [-0.1, -0.2])
+
+
+def test_the_optimizer_inside():
+    inner = adamw(0.1)
+    scaled = rate_scaled(inner, np.ones(3))
+    assert scaled.name == "rate-scaled adamw"
+    assert unscaled(scaled) == inner
+    assert unscaled(inner) is None
+    with pytest.raises(DataError, match="rate-scaled adamw already has rate_factors"):
+        rate_scaled(scaled, np.ones(3))
+
+
+@pytest.mark.parametrize("optimizer", [adam(0.05), clipped(momentum(0.1, 0.9), 0.5)], ids=["adam", "clipped"])
+def test_training_on_each_device(optimizer, device, precision):
+    scaled = rate_scaled(optimizer, FACTORS)
+    theta = initial_weights(NETWORK, 0, dtype=precision)
+    result = to_numpy(fit(scaled, theta=theta, device=device, dtype=precision).theta)
+    assert_agree(result, fit(scaled, theta=theta, device="cpu", dtype=precision).theta, "fit")
+    np.testing.assert_array_equal(result[::4], theta[::4])
+    assert not np.any(result[1::4] == theta[1::4])
+
+
+def test_factors_of_1_change_no_bit():
+    for optimizer in (adamw(), momentum()):
+        np.testing.assert_array_equal(fit(rate_scaled(optimizer, np.ones_like(FACTORS))).theta, fit(optimizer).theta)
+
+
+@pytest.mark.usefixtures("double")
+@pytest.mark.parametrize("n_factors", [1, 3])
+def test_a_stack_equals_single_networks(n_factors, device):
+    """With factors for all of its networks, or for each; networks leave the stack as they are done."""
+    factors = FACTORS if n_factors == 1 else np.stack([FACTORS, FACTORS[::-1], 0.5 * FACTORS])
+    epochs_of = iter(range(100))
+
+    def stop_when(targets, outputs):  # the first network after the first epoch, the others never
+        epoch = next(epochs_of)
+        return np.asarray([epoch == 0 and k == 0 for k in range(outputs.shape[0])])
+
+    stack = fit(rate_scaled(adam(0.05), factors), seed=[1, 2, 3], stop_when=stop_when, device=device)
+    for k, epochs in enumerate([1, 3, 3]):
+        theta = initial_weights(NETWORK, k + 1, dtype="float64")
+        own = rate_scaled(adam(0.05), FACTORS if n_factors == 1 else factors[k])
+        batches = {"seed": 1, "theta": theta, "epochs": epochs, "device": device}
+        assert_agree(to_numpy(stack.theta)[k], to_numpy(fit(own, **batches).theta), "fit")
+
+
+def test_float16_products():
+    """Loss scaling skips updates, and keeps the factors."""
+    theta = initial_weights(NETWORK, 0)
+    result = fit(rate_scaled(adam(0.05), FACTORS), theta=theta, dtype="float32", matmul_precision="float16").theta
+    np.testing.assert_array_equal(result[::4], theta[::4])
+    assert not np.any(result[1::4] == theta[1::4])
+
+
+def test_tied_weights_have_equal_factors():
+    tied = with_equal_layers(Network((3, 3, 3, 2)), [1, 2])
+    factors = np.random.default_rng(0).uniform(0.1, 1.0, tied.n_parameters)
+    with pytest.raises(DataError, match="rate_factors differ for weights that are tied, at"):
+        fit(rate_scaled(adam(), factors), tied)
+    theta = fit(rate_scaled(adam(), tied.tied.tie(factors)), tied).theta
+    np.testing.assert_array_equal(theta, tied.tied.tie(theta))
+    missing = with_blocks(Network((3, 4, 2)), 1, [(1, 2), (2, 2)])
+    fit(rate_scaled(adam(), np.ones(missing.n_parameters)), missing)  # where there is no weight, any factor will do
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        (np.ones(7), r"rate_factors must be \(26,\), .* got \(7,\)"),
+        (np.ones((2, 26)), r"rate_factors must be \(26,\), .* got \(2, 26\)"),
+        (np.where(np.arange(26) == 5, -1.0, 1.0), r"at least 0, got -1.0 at \[5\]"),
+        (np.where(np.arange(26) == 6, np.nan, 1.0), r"must be finite and at least 0, got nan at \[6\]"),
+        (np.ones(26, complex), "must hold real numbers, got complex128"),
+        (["a"] * 26, "must hold real numbers, got <U1"),
+    ],
+)
+def test_factors_that_are_refused(factors, message):
+    with pytest.raises(DataError, match=message):
+        fit(rate_scaled(adam(), factors))
+
+
+@pytest.mark.parametrize("factors", [0.5, np.ones((2, 2, 2))])
+def test_factors_are_one_or_two_dimensional(factors):
+    with pytest.raises(DataError, match="an array with a number for each parameter"):
+        rate_scaled(adam(), factors)
+
+
+@pytest.mark.parametrize("wrap", [rate_scaled, clipped, decayed])
+def test_second_order_optimizers_are_not_wrapped(wrap):
+    with pytest.raises(DataError, match=r"only a first-order optimizer, .* got lbfgs"):
+        wrap(lbfgs(), np.ones(26))
