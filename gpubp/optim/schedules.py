@@ -27,7 +27,9 @@ def is_fixed(setting: "float | Array | Schedule") -> bool:
     """Return whether a setting is a number, an array or a schedule of this module: no function that may change."""
     if isinstance(setting, WarmUp):
         return is_fixed(setting.then)
-    return not callable(setting) or isinstance(setting, PiecewiseConstant | InverseScaling | Cosine)
+    return not callable(setting) or isinstance(
+        setting, PiecewiseConstant | InverseScaling | Cosine | FlatCosine | CosineCycles
+    )
 
 
 @dataclass(frozen=True)

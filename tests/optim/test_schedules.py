@@ -20,6 +20,7 @@ from gpubp.optim.schedules import (
     InverseScaling,
     PiecewiseConstant,
     WarmUp,
+    is_fixed,
     value_at,
 )
 from gpubp.training.fit import train
@@ -140,6 +141,7 @@ def test_schedules_are_plain_values(schedule):
     assert pickle.loads(pickle.dumps(schedule)) == schedule == copy.deepcopy(schedule)
     assert eval(repr(schedule)) == schedule
     assert isinstance(schedule(1.5), float)
+    assert is_fixed(schedule)
 
 
 def test_value_of_a_number_is_a_python_float():
