@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -41,6 +41,7 @@ from gpubp.tabular.estimator_tables import (
     add_target,
     read_features,
     read_new_features,
+    refuse_missing_targets,
     target_columns,
 )
 from gpubp.tabular.fit import fit_table, make_optimizer
@@ -96,8 +97,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             allowed. The columns of an array ``(n_samples, n_features)`` are named ``x0``, ``x1``, ...; those of
             numbers are taken as numbers.
         y : array of shape (n_samples,) or (n_samples, n_outputs), or the name of a column of X
-            The targets, several only for regression. Each text of an array is a class. If y is the name of a column of
-            X, or a list of names, rows without a target are left out.
+            The targets, several only for regression. Each text of an array is a class, and for regression a number such
+            as ``"$1,600"``. If y is the name of a column of X, or a list of names, rows without a target are left out.
         sample_weight : array of shape (n_samples,), optional
             The weight of each row in the loss. Only ratios matter, and rows of weight 0 are left out.
         validation_data : (X, y) or (X, y, sample_weight), optional
@@ -136,8 +137,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             seed=seed,
             sample_weight=sample_weight,
             exact_labels=labelled.is_apart,
-            **validation,
+            validation_table=None if validation is None else validation.labelled.table,
+            validation_weight=None if validation is None else validation.weight,
         )
+        for given in [labelled] if validation is None else [labelled, validation.labelled]:
+            refuse_missing_targets(given, prepared.decisions.target)
         result = fit_table(
             self._weighted(prepared),
             hidden_layer_sizes=self._sizes(),
@@ -168,10 +172,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _checked(
         self, features: Features, y: Any, sample_weight: Any, validation_data: Any
-    ) -> tuple[LabelledTable, dict[str, Any]]:
-        """Return the table with its targets and the options of validation; one error says all that is wrong."""
+    ) -> "tuple[LabelledTable, ValidationRows | None]":
+        """Return the table with its targets and the validation rows; one error says all that is wrong."""
         table, problems = features.table, list[Exception]()
-        labelled, validation = LabelledTable(table, (), is_apart=False), dict[str, Any]()
+        labelled, validation = LabelledTable(table, (), is_apart=False), None
         with _noted(problems):
             labelled = self._labelled(table, y)
         with _noted(problems):
@@ -179,7 +183,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         with _noted(problems):
             checked_weights("sample_weight", sample_weight, table.n_rows)
         with _noted(problems):
-            validation = self._validation_options(validation_data, features, labelled)
+            validation = self._validation_rows(validation_data, features, labelled)
         if len(problems) == 1:
             raise problems[0]
         if problems:
@@ -215,10 +219,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             return int(self.random_state)
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _validation_options(self, validation_data: Any, features: Features, training: LabelledTable) -> dict[str, Any]:
-        """Return the arguments of :func:`prepare_table` for given validation rows."""
+    def _validation_rows(
+        self, validation_data: Any, features: Features, training: LabelledTable
+    ) -> "ValidationRows | None":
+        """Return the given validation rows, if there are any."""
         if validation_data is None:
-            return {}
+            return None
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
             length = f" of {len(validation_data)}" if hasattr(validation_data, "__len__") else ""
             raise DataError(
@@ -236,7 +242,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             )
         for name in labelled.target:
             require_column(labelled.table, name)
-        return {"validation_table": labelled.table, "validation_weight": weight}
+        return ValidationRows(labelled, weight)
 
     def _weighted(self, prepared: PreparedTable) -> PreparedTable:
         """Return the table that is trained on, with weights by class if there are any."""
@@ -373,6 +379,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
+
+
+class ValidationRows(NamedTuple):
+    """Given validation rows, and their weights if they have any."""
+
+    labelled: LabelledTable
+    weight: Any
 
 
 @contextmanager

@@ -11,7 +11,15 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from gpubp._core.user_warnings import warn
 from gpubp.backends.inputs import accept_on_host, as_numbers
-from gpubp.data.preprocessing import ColumnType, missing_values
+from gpubp.data.preprocessing import (
+    ColumnType,
+    NumberTarget,
+    ReadColumn,
+    TargetDecision,
+    missing_values,
+    read_numbers,
+    shown_value,
+)
 from gpubp.data.table import Table, table_from_arrays, table_from_mapping
 from gpubp.errors import DataError
 from gpubp.tabular.prepare import as_table
@@ -142,7 +150,7 @@ def _matrix(X: Any, estimator: Any, least_rows: int) -> np.ndarray:
 
 
 def _target_array(y: Any, *, is_classifier: bool) -> np.ndarray:
-    """Return labels, ``(n,)``, or finite numbers, ``(n,)`` or ``(n, j)``."""
+    """Return labels, ``(n,)``, or finite numbers or texts of numbers, ``(n,)`` or ``(n, j)``."""
     array = accept_on_host("y", y)
     has_text = isinstance(array, list | tuple) and any(isinstance(value, str) for value in array)
     array = np.asarray(array, dtype=object if has_text else None)
@@ -150,9 +158,56 @@ def _target_array(y: Any, *, is_classifier: bool) -> np.ndarray:
     if is_classifier or array.ndim != 2 or array.shape[1] == 1:
         labels = column_or_1d(array, warn=True)
     if not is_classifier:
+        if has_texts_of_numbers(labels):
+            return labels.astype(object)
         labels = as_numbers("y", labels)
         assert_all_finite(labels, input_name="y")
     return labels
+
+
+def has_texts_of_numbers(array: np.ndarray) -> bool:
+    """Return whether an array holds texts that NumPy does not convert to numbers, but that may be numbers."""
+    if array.dtype.kind != "O":
+        return array.dtype.kind in "UT"
+    if not any(isinstance(value, str) for value in array.flat):
+        return False
+    try:
+        array.astype(np.float64)
+    except (TypeError, ValueError):
+        return True
+    return False
+
+
+def refuse_missing_targets(labelled: LabelledTable, decision: TargetDecision) -> None:
+    """Raise a DataError if a target that was given apart from X is missing, or is a text that is no number."""
+    if not labelled.is_apart or decision.is_classes:
+        return
+    for name, column in zip(decision.names, decision.read(labelled.table), strict=True):
+        _refuse_unread(column, labelled.table, name)
+
+
+def numbers_of(y: Any, target: NumberTarget) -> Any:
+    """Return targets with their texts read as numbers, as those of the training were; others as they are."""
+    array = np.asarray(accept_on_host("y", y))
+    if not has_texts_of_numbers(array):
+        return y
+    columns_of_y = [array.ravel()] if array.ndim == 1 or len(target.names) == 1 else list(array.T)
+    table = table_from_mapping({name: list(one) for name, one in zip(target.names, columns_of_y, strict=True)})
+    columns = []
+    for name in target.names:
+        column = read_numbers(table, name, target.number_format(name))
+        _refuse_unread(column, table, name)
+        columns.append(column.values)
+    return columns[0] if len(columns) == 1 else np.stack(columns, axis=1)
+
+
+def _refuse_unread(column: ReadColumn, table: Table, name: str) -> None:
+    if (is_missing := missing_values(column.values)).any():
+        row = int(is_missing.argmax())
+        raise DataError(
+            f"y must hold a number for each row, and {shown_value(table, name, row)} in row {row + 1:,} is none; leave "
+            "such rows out, or pass the name of a column of X as y"
+        )
 
 
 def _names_of(y: Any, n: int, table: Table) -> list[str]:

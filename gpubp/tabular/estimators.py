@@ -7,12 +7,13 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import StrOptions
 
-from gpubp.data.preprocessing import ClassTarget, class_values, preprocessing_of
+from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
 from gpubp.data.table import Column
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.tabular.estimator_base import TabularEstimator
 from gpubp.tabular.estimator_parameters import documented, keep_parameters
+from gpubp.tabular.estimator_tables import numbers_of
 from gpubp.tabular.predict import interval_ends
 from gpubp.tabular.prepare import PreparedTable
 
@@ -290,7 +291,10 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         -------
         float
         """
-        return float(super().score(*self._known(X, y, sample_weight)))
+        rows, true, weights = self._known(X, y, sample_weight)
+        target = preprocessing_of(self.model_).target
+        assert isinstance(target, NumberTarget)
+        return float(super().score(rows, numbers_of(true, target), weights))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -213,6 +213,39 @@ def test_a_class_that_training_did_not_see_counts_as_wrong(labels, unseen):
         assert model.score(FRAME.assign(y=mixed), "y", weights) == n_correct / N
 
 
+def texts_of(numbers, how):
+    return [f"${number:,.2f}" if how == "amounts" else f"{number:.2f} EUR" for number in numbers]
+
+
+@pytest.mark.parametrize("how", ["amounts", "units"])
+def test_texts_of_numbers_are_targets_whether_named_or_given_apart(how):
+    numbers = np.round(NUMBERS * 1000.0, 2)
+    texts = texts_of(numbers, how)
+    named = regressor().fit(FRAME.assign(price=texts), "price")
+    for y in (pd.Series(texts, name="price"), texts, np.array(texts), pd.Series(texts, dtype="category")):
+        model = regressor().fit(FRAME, y)
+        np.testing.assert_array_equal(model.model_.theta, named.model_.theta)
+        assert model.score(FRAME, y) == named.score(FRAME.assign(price=texts), "price") == model.score(FRAME, numbers)
+    several = pd.DataFrame({"a": texts, "b": numbers})
+    model = regressor().fit(FRAME, several, validation_data=(FRAME, several))
+    assert model.score(FRAME, several) == model.score(FRAME, np.stack([numbers, numbers], axis=1))
+
+
+def test_a_text_that_is_no_number_is_no_target():
+    texts = texts_of(NUMBERS, "amounts")
+    for odd in ("NA", "perhaps"):
+        mixed = [*texts[:-1], odd]
+        with pytest.raises(DataError, match=rf"y must hold a number for each row, and '{odd}' in row {N} is none"):
+            regressor().fit(FRAME, mixed)
+        model = regressor()
+        with pytest.raises(DataError, match=rf"'{odd}' in row {N} is none"):
+            model.fit(FRAME, texts, validation_data=(FRAME, mixed))
+        with pytest.raises(DataError, match=rf"'{odd}' in row {N} is none"):
+            regressor().fit(FRAME, texts).score(FRAME, mixed)
+    with pytest.raises(DataError, match=r"mostly not numbers, such as 'no'.*TabularClassifier"):
+        regressor().fit(FRAME, np.where(np.arange(N) % 2, "yes", "no"))
+
+
 def test_what_cannot_be_scored_is_refused():
     for model, y in ((classifier(), CLASSES), (regressor(), NUMBERS)):
         named = FRAME.assign(y=y)

@@ -42,7 +42,7 @@ from gpubp.data.preprocessing._records import (
     Preprocessing,
     WordsColumn,
 )
-from gpubp.data.preprocessing._targets import Task
+from gpubp.data.preprocessing._targets import TargetDecision, Task
 from gpubp.data.preprocessing._transform import (
     UNSEEN_CLASS,
     Encoded,
@@ -57,7 +57,15 @@ from gpubp.data.preprocessing._transform import (
     has_target,
     known_classes,
 )
-from gpubp.data.preprocessing._values import as_numbers, missing_values, read_categories, read_dates, read_numbers
+from gpubp.data.preprocessing._values import (
+    ReadColumn,
+    as_numbers,
+    missing_values,
+    read_categories,
+    read_dates,
+    read_numbers,
+    shown_value,
+)
 
 __all__ = [
     "BOOL_WORDS",
@@ -82,8 +90,10 @@ __all__ = [
     "NumberEncoding",
     "NumberTarget",
     "Preprocessing",
+    "ReadColumn",
     "RunningFingerprint",
     "TableDecisions",
+    "TargetDecision",
     "Task",
     "WordsColumn",
     "apply",
@@ -109,6 +119,7 @@ __all__ = [
     "read_number",
     "read_numbers",
     "require_column",
+    "shown_value",
     "to_json",
     "write_number",
 ]

@@ -106,8 +106,8 @@ def decide_target(
         if number_format is None and requested.get(one.name) != "number":
             example = next((text for text in one.counts if read_number(text) is None), "")
             raise DataError(
-                f"the target {one.name!r} is mostly not numbers, such as {example[:60]!r}; correct it, or pass "
-                "task='classification' (--task classification)"
+                f"the target {one.name!r} is mostly not numbers, such as {example[:60]!r}; correct it, or predict "
+                "classes: task='classification', --task classification, or TabularClassifier"
             )
     number_formats = tuple(
         one.number_format if one.is_numeric else found or PLAIN for one, found in zip(facts, formats, strict=True)
