@@ -103,7 +103,7 @@ class InspectedTable:
     def X(self) -> NDArray[Any]:
         """The inputs, ``(n, i)``, in the precision of the model."""
         encoded = encode(self.preprocessing, self.table)
-        warn_of_columns(self.table.source, encoded.issues)
+        warn_of_columns(self.table, encoded.issues)
         X: NDArray[Any] = encoded.X.astype(self.model.theta.dtype)
         return X
 

@@ -19,12 +19,24 @@ from gpubp.data.preprocessing import (
     encode,
     preprocessing_of,
 )
-from gpubp.data.table import Column
+from gpubp.data.table import Column, Table
 from gpubp.engine.prediction import predict
 from gpubp.errors import DataError, TableWarning
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network
 from gpubp.tabular.prepare import AnyTable, as_table
+
+
+PROBLEMS = {
+    "missing": "missing, as none was in training",
+    "unreadable": "not of the column's type, and taken as missing",
+    "unseen": "not among the categories of training",
+    "outside": "outside the range of the training rows",
+}
+"""Problems of values, in words."""
+
+MOST_SHOWN = 6
+"""Problems in a warning."""
 
 
 class TableOutputs(NamedTuple):
@@ -52,7 +64,8 @@ def predict_table(
         ``fit_table(...).model``, or from :func:`gpubp.load_model`.
     table : Table, path, name, dict of columns, data frame or pyarrow table
         With the feature columns that the model was trained on, in any order; others are ignored. A column that is
-        absent is filled as if all of its values were missing, with a warning.
+        absent is filled as if all of its values were missing, with a warning. Another one counts unseen categories,
+        and values that are unreadable, or missing where training had all.
     device : str
         See :func:`gpubp.backends.backend.choose_backend`.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
@@ -92,17 +105,29 @@ def network_outputs(
     """Compute the network's outputs for each row of a table, ``(n, j)``; see :func:`predict_table`."""
     table = as_table(table)
     outputs, issues = table_outputs(model, table, device=device, matmul_precision=matmul_precision)
-    warn_of_columns(table.source, issues)
+    warn_of_columns(table, issues)
     return outputs
 
 
-def warn_of_columns(source: str, issues: Sequence[Issue]) -> None:
-    """Warn if columns are absent, or their numbers seem to be in another unit."""
+def warn_of_columns(table: Table, issues: Sequence[Issue]) -> None:
+    """Warn if columns are absent, their numbers seem to be in another unit, or values do not fit."""
     if absent := [issue for issue in issues if issue.problem == "absent"]:
-        warn(absence_in_words(source, absent), TableWarning)
+        warn(absence_in_words(table.source, absent), TableWarning)
     for issue in issues:
         if issue.problem == "unit":
-            warn(f"{source}: {unit_in_words(issue)}", TableWarning)
+            warn(f"{table.source}: {unit_in_words(issue)}", TableWarning)
+    misfits = [issue for issue in issues if issue.problem in PROBLEMS and issue.problem != "outside"]
+    if misfits:
+        shown = "; ".join(issue_in_words(issue, table.n_rows) for issue in misfits[:MOST_SHOWN])
+        rest = f"; ... ({len(misfits):,} in all)" if len(misfits) > MOST_SHOWN else ""
+        warn(f"{table.source}: {shown}{rest}", TableWarning)
+
+
+def issue_in_words(issue: Issue, n_rows: int) -> str:
+    """Describe the values of a column that have one of `PROBLEMS`."""
+    verb = "is" if issue.n == 1 else "are"
+    share = f"{issue.n:,} of {n_rows:,} values {verb} {PROBLEMS[issue.problem]}"
+    return f"column {excerpt(issue.column, 60)!r}: {share} (first in {issue.example})"
 
 
 def absence_in_words(source: str, absent: Sequence[Issue]) -> str:

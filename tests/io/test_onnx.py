@@ -426,6 +426,7 @@ def check_table(model, columns, target, read=None):
         assert_agree(scaled.astype(model.theta.dtype), expected_scaled.astype(model.theta.dtype), "forward")
 
 
+@pytest.mark.filterwarnings("ignore::gpubp.errors.TableWarning")
 class TestTables:
     @both_precisions
     @pytest.mark.parametrize("target", ["buys", "price", "owns", "rooms"])

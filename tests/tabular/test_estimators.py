@@ -213,6 +213,15 @@ def test_a_class_that_training_did_not_see_counts_as_wrong(labels, unseen):
         assert model.score(FRAME.assign(y=mixed), "y", weights) == n_correct / N
 
 
+def test_unseen_categories_are_counted_in_a_warning_for_each_call():
+    model, new = classifier().fit(FRAME.assign(town=FRAME["town"].fillna("Ulm")), CLASSES), FRAME.assign(town="Rome")
+    for call in (model.predict, model.predict_proba, lambda X: model.score(X, CLASSES)):
+        with pytest.warns(TableWarning, match=rf"column 'town': {N} of {N} values are not among the categ") as caught:
+            call(new)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+
+
 def texts_of(numbers, how):
     return [f"${number:,.2f}" if how == "amounts" else f"{number:.2f} EUR" for number in numbers]
 

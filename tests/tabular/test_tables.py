@@ -13,7 +13,7 @@ from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_m
 from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
 from gpubp.data.metrics import score
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
-from gpubp.errors import DataError, DivergenceWarning, ModelFileError
+from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network
 from gpubp.tabular import network_for, network_outputs, predict_table, prepare_table
@@ -325,7 +325,13 @@ def test_a_model_predicts_what_training_did_not_see():
         "town": ["Paris", None, 3],
         "member": [2, "yes", "?"],
     }
-    predictions = predict_table(model, new, **CPU)
+    with pytest.warns(TableWarning) as caught:
+        predictions = predict_table(model, new, **CPU)
+    (message,) = [str(one.message) for one in caught]
+    assert "column 'town': 2 of 3 values are not among the categories of training (first in row 1: 'Paris')" in message
+    assert "column 'income': 1 of 3 values is not of the column's type, and taken as missing" in message
+    assert "column 'age': 1 of 3 values is missing, as none was in training (first in row 2)" in message
+    assert message.endswith("... (7 in all)")
     assert set(predictions["buys"]) <= {"no", "yes"}
     assert np.isfinite(predictions["buys=yes"]).all()
     for strict in ({"town": ["Paris"]}, {"age": [None]}, {"income": ["5 EUR"]}):

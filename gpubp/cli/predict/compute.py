@@ -30,8 +30,10 @@ from gpubp.data.table import Table
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.tabular.predict import (
+    PROBLEMS,
     TableOutputs,
     absence_in_words,
+    issue_in_words,
     numbers_in,
     table_outputs,
     unit_in_words,
@@ -47,12 +49,6 @@ Decode = Callable[[np.ndarray], Columns]
 FAR = 0.05
 """A note is printed if more than this share of a column lies outside the range of the training rows."""
 
-_PROBLEMS = {
-    "missing": "missing, as none was in training",
-    "unreadable": "not of the column's type, and taken as missing",
-    "unseen": "not among the categories of training",
-    "outside": "outside the range of the training rows",
-}
 
 
 class Predicted(NamedTuple):
@@ -205,10 +201,8 @@ def print_issues(predicted: Predicted, *, as_table: bool) -> None:
         print_table(["column", "problem", "values", "share", "first"], rows, left=2, output=notes)
         return
     for issue in predicted.issues:
-        if issue.problem in _PROBLEMS and (issue.problem != "outside" or issue.n > FAR * predicted.n_rows):
-            verb = "is" if issue.n == 1 else "are"
-            share = f"{issue.n:,} of {predicted.n_rows:,} values {verb} {_PROBLEMS[issue.problem]}"
-            print_note(f"column {excerpt(issue.column, 60)!r}: {share} (first in {issue.example})")
+        if issue.problem in PROBLEMS and (issue.problem != "outside" or issue.n > FAR * predicted.n_rows):
+            print_note(issue_in_words(issue, predicted.n_rows))
 
 
 class _Issues:
