@@ -36,7 +36,7 @@ class DivergenceWarning(UserWarning):
 
 
 class TableWarning(UserWarning):
-    """A table lacks columns that the model was trained on, or has values that do not fit them; all rows are predicted."""
+    """A table lacks columns that a model was trained on, or holds what training did not see; all rows are predicted."""
 
 
 class CheckpointWarning(UserWarning):

@@ -26,7 +26,6 @@ from gpubp.io.model_file import Model
 from gpubp.nn.network import Network
 from gpubp.tabular.prepare import AnyTable, as_table
 
-
 PROBLEMS = {
     "missing": "missing, as none was in training",
     "unreadable": "not of the column's type, and taken as missing",

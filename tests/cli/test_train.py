@@ -58,6 +58,7 @@ def test_notes_go_to_stderr_and_scores_to_stdout(run):
         assert text in err
         assert text not in out
     assert "cpu (as requested)" in err
+    assert "values and outliers of the 42 training rows; missing and distinct of all rows" in err
     assert re.search(r"^town +category +Bonn, Köln, Ulm +3 *$", err, re.MULTILINE)
     assert out.splitlines()[0].split() == ["train", "validation", "test", "baseline"]
     assert [line.split("  ")[0] for line in out.splitlines()[1:7]] == [

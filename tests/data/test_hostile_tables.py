@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import random
+import re
 import zipfile
 
 import numpy as np
@@ -14,8 +15,11 @@ import pytest
 
 from gpubp.data import _limits, read_table, table_from_arrays, table_from_mapping
 from gpubp.data._limits import MAX_LINE_BYTES
+from gpubp.data.readers import _sheet_extent
+from gpubp.data.readers._header import choose_names
 from gpubp.errors import DataError
 from gpubp.tabular import prepare_table
+from tests.data import spreadsheets
 
 
 @pytest.fixture
@@ -181,13 +185,16 @@ def test_a_file_that_unpacks_to_too_much_is_refused(write, small_limits):
 
 @pytest.mark.slow
 def test_a_hundred_thousand_columns(write):
-    """Counting each name among all others would take hours."""
-    n = 100_000
-    names = ",".join(f"c{k}" for k in range(n))
-    table = read_table(write("a.csv", f"{names}\n{','.join(['1'] * n)}\n"))
-    assert len(table.columns) == n
+    """Counting each name among all others would take hours; of a whole file it would show with fewer columns."""
+    n, n_in_file = 100_000, 4_000
+    names = [f"c{k}" for k in range(n)]
+    assert choose_names(names, [["1"] * n], n).names == tuple(names)
+    renamed = choose_names([*names[: n // 2] * 2, ""], [["1"] * (n + 1)], n + 1).names
+    assert len(set(renamed)) == n + 1
     with pytest.raises(DataError, match=r"names repeat: .c0., .c1., .c10., .* \(50,000 in all\)"):
-        table_from_arrays(np.ones((1, n)), names=names.split(",")[: n // 2] * 2)
+        table_from_arrays(np.ones((1, n)), names=names[: n // 2] * 2)
+    table = read_table(write("a.csv", f"{','.join(names[:n_in_file])}\n{','.join(['1'] * n_in_file)}\n"))
+    assert len(table.columns) == n_in_file
 
 
 # --- other formats ---
@@ -322,6 +329,50 @@ def test_an_archive_without_arrays(tmp_path, name, words):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr(name, b"abc")
     assert words in refusal(tmp_path / "a.npz")
+
+
+def sheet(*rows):
+    return f"<worksheet><sheetData>{''.join(rows)}</sheetData></worksheet>"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ['<row r="1"><c r="A1"><v>1</v></c></row>', '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'],
+        ["<x:row><x:c t='n' r = 'xfd1048576'><x:v>1</x:v></x:c></x:row>"],
+        ['<row r="1048576">', *["<c><v>1</v></c>"] * 50, "</row>"],
+        ['<row r="9000">', '<c s="1"/>' * 9000, "<c><v>1</v></c></row>"],
+        ['<row><c spans=">" r="XFD1048576"><v>1</v></c></row>'],
+    ],
+    ids=["far", "prefix", "no names", "no values", "quoted"],
+)
+def test_a_cell_that_no_memory_reaches_is_refused_before_it_is_read(tmp_path, rows):
+    pytest.importorskip("python_calamine")
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", sheet(*rows))
+    assert re.search(r"sheet1\.xml hold something, spread over [\d,]+ cells up to .*CSV", refusal(tmp_path / "a.xlsx"))
+
+
+def test_a_far_cell_of_a_binary_workbook_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("python_calamine")
+    monkeypatch.setattr(_sheet_extent, "MAX_CELLS", 1000)
+    rows = [["a", "b"], *[[1, 2]] * 3]
+    spreadsheets.write_xlsb(tmp_path / "a.xlsb", [*rows, *[[]] * 600, [None, 3]])
+    assert "9 cells of xl/worksheets/sheet1.bin hold something, spread over 1,210 cells up to B605" in refusal(
+        tmp_path / "a.xlsb"
+    )
+    spreadsheets.write_xlsb(tmp_path / "a.xlsb", [["a", "b"], *[[1, 2]] * 600])  # large, not far
+    assert read_table(tmp_path / "a.xlsb").n_rows == 600
+
+
+def test_sheets_that_only_look_far_are_read():
+    far = '<row r="1048576"><c r="XFD1048576" s="1"/></row>'
+    dense = "".join(f'<row r="{row}"><c r="A{row}"><v>1</v></c></row>' for row in range(1, 2000))
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", sheet(dense, far))
+        archive.writestr("xl/worksheets/sheet2.xml", sheet(f"{dense}\n" * 40))
+        _sheet_extent.refuse_far_cells(archive, "a.xlsx")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has none of these")

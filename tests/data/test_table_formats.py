@@ -229,6 +229,17 @@ def test_json_without_a_table(tmp_path, text):
     assert len(str(caught.value)) < 500
 
 
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+def test_keys_that_repeat_in_an_object_are_noted(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    records = ['{"a": 1, "b": 3, "a": 2}', '{"a": 4, "b": {"c": 5, "c": 6}}', '{"a": 1, "b": 1, "a": 1, "a": 7}']
+    path.write_text("\n".join(records) if suffix == "jsonl" else f"[{', '.join(records)}]")
+    table = read_table(path)
+    assert table.columns["a"].tolist() == [2, 4, 7]
+    noted = "keys that an object has more than once: 'a' (in 2 objects), 'c' (in 1 object); the last value is read"
+    assert table.notes[0] == noted
+
+
 def test_records_by_line_in_a_json_file(tmp_path):
     (tmp_path / "a.json").write_text('{"a": 1}\n\n{"a": 2}\n')
     assert columns_of(read_table(tmp_path / "a.json")) == {"a": [1, 2]}

@@ -50,7 +50,6 @@ FAR = 0.05
 """A note is printed if more than this share of a column lies outside the range of the training rows."""
 
 
-
 class Predicted(NamedTuple):
     """The predictions for a table."""
 

@@ -58,7 +58,7 @@ def print_job(job: TrainingJob) -> None:
     if job.replaced is not None:
         facts.append(("replaces", job.replaced))
     print_facts(facts, notes)
-    print_facts([("", "")], notes)
+    print_facts([("", ""), *_scope_of_table(job.prepared)], notes)
     print_columns(job.prepared.preprocessing, notes, ranges=job.prepared.ranges)
     print_note(TYPE_ADVICE)
     for suspicion in suspicions(job.prepared) if isinstance(job.prepared, PreparedTable) else ():
@@ -136,6 +136,14 @@ def _facts_of_data(job: TrainingJob) -> Facts:
         ("task", prepared.task + reason),
         ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in prepared.rows.items()) + _left_out(prepared)),
     ]
+
+
+def _scope_of_table(prepared: PreparedTable | PreparedStream) -> Facts:
+    """Say which rows the table of columns describes, if some are held out."""
+    n_training = prepared.rows["train"]
+    if n_training == sum(prepared.rows.values()):
+        return []
+    return [("table", f"values and outliers of the {n_training:,} training rows; missing and distinct of all rows")]
 
 
 def _left_out(prepared: PreparedTable | PreparedStream) -> str:

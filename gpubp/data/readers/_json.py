@@ -1,10 +1,11 @@
 """JSON: an array of records, columns, or one record in each line."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gpubp._core.text import excerpt
+from gpubp._core.text import counted, excerpt, shortened
 from gpubp.data.readers._arrow_files import note_left_out
 from gpubp.data.readers._encoding import decode_start, find_encoding
 from gpubp.data.readers._header import unique_names
@@ -21,15 +22,38 @@ _SHAPES = (
 )
 
 
+class _Objects:
+    """Makes a dict of each JSON object, and counts the keys that stand in one object more than once."""
+
+    def __init__(self) -> None:
+        self.repeated: Counter[str] = Counter()
+
+    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            self.repeated.update({key for key, n in Counter(key for key, _ in pairs).items() if n > 1})
+        return record
+
+    def notes(self) -> tuple[str, ...]:
+        keys = [f"{excerpt(repr(key), 60)} (in {counted(n, 'object')})" for key, n in self.repeated.items()]
+        what = f"keys that an object has more than once: {shortened(keys, 6)}"
+        return (f"{what}; the last value is read",) if keys else ()
+
+
 def read_json(source: InputFile) -> RawTable:
     """Read a JSON file."""
-    text = _text(source)
+    objects, text = _Objects(), _text(source)
     try:
-        value = json.loads(text)
+        value = json.JSONDecoder(object_pairs_hook=objects).decode(text)
     except json.JSONDecodeError as error:
         if "Extra data" in error.msg:  # after the first record come more
             return _from_lines(text, source)
         raise DataError(f"{source.name} is not JSON: {error.msg} in line {error.lineno:,}; write it again") from None
+    raw = _from_value(value, source)
+    return raw._replace(notes=(*objects.notes(), *raw.notes))
+
+
+def _from_value(value: Any, source: InputFile) -> RawTable:
     if isinstance(value, dict) and not _columns(value):
         inside = [key for key, item in value.items() if isinstance(item, list) and _is_records(item)]
         if "columns" in value and isinstance(value.get("data"), list):  # pandas: orient="split"
@@ -67,18 +91,20 @@ def _text(source: InputFile) -> str:
 
 
 def _from_lines(text: str, source: InputFile) -> RawTable:
-    records = []
+    records, objects = [], _Objects()
+    decoder = json.JSONDecoder(object_pairs_hook=objects)
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                records.append(json.loads(line))
+                records.append(decoder.decode(line))
             except json.JSONDecodeError as error:
                 raise DataError(
                     f"{source.name}: line {number:,} is not JSON: {error.msg}; each line must be a record"
                 ) from None
     if not _is_records(records):
         raise DataError(f"{source.name} holds no table: {_SHAPES}")
-    return _from_records(records, source)
+    raw = _from_records(records, source)
+    return raw._replace(notes=(*objects.notes(), *raw.notes))
 
 
 def _is_records(items: list[Any]) -> bool:

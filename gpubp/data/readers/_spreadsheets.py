@@ -9,6 +9,7 @@ from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt, shortened
 from gpubp.data.readers._header import choose_names, has_header, is_title
 from gpubp.data.readers._input_file import InputFile
+from gpubp.data.readers._sheet_extent import refuse_far_cells
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
@@ -26,6 +27,7 @@ def read_spreadsheet(source: InputFile, *, header: bool | None = None, skip_rows
         if file.read(2) == b"PK":
             with zipfile.ZipFile(file) as archive:
                 source.check_size(sum(info.file_size for info in archive.infolist()), "write it again as CSV")
+                refuse_far_cells(archive, source.name)
         file.seek(0)
         workbook = python_calamine.CalamineWorkbook.from_filelike(file)
         names = workbook.sheet_names
