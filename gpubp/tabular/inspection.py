@@ -45,7 +45,7 @@ LEAST_ROWS = 2
 Progress = Callable[[int, int], object]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class InspectedTable:
     """A model, and the rows of a table that it is inspected on; with `needs_target`, those whose target is known.
 
@@ -81,8 +81,8 @@ class InspectedTable:
                 problems.append(f"{used.sum()} of {table.n_rows:,} rows have {what}; at least {LEAST_ROWS} are needed")
         if problems:
             raise DataError(f"{table.source}: {'; '.join(problems)}")
-        object.__setattr__(self, "table", table if used.all() else table.select(used))
-        object.__setattr__(self, "sample_weight", None if weights is None else weights[used])
+        self.table = table if used.all() else table.select(used)
+        self.sample_weight = None if weights is None else weights[used]
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -40,15 +40,15 @@ def regressor():
     return TabularRegressor(**FAST, types={"note": "words"}, n_networks=2).fit(X, pd.Series(PRICE, name="price"))
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
 @pytest.mark.parametrize(
-    ("name", "scoring"),
+    ("name", "scoring", "weights"),
     [
-        ("classifier", None),
-        ("classifier", "neg_log_loss"),
-        ("regressor", None),
-        ("regressor", "neg_mean_absolute_error"),
+        ("classifier", None, None),
+        ("classifier", "neg_log_loss", WEIGHTS),
+        ("regressor", None, WEIGHTS),
+        ("regressor", "neg_mean_absolute_error", None),
     ],
+    ids=["accuracy", "log loss, weighted", "R squared, weighted", "absolute error"],
 )
 def test_importance_is_that_of_scikit_learn(request, name, scoring, weights):
     model, y = request.getfixturevalue(name), LABELS if name == "classifier" else PRICE
@@ -65,8 +65,7 @@ def test_importance_is_that_of_scikit_learn(request, name, scoring, weights):
     assert np.abs(ours.importances).max() > 0.01
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unweighted", "weighted"])
-@pytest.mark.parametrize("name", ["classifier", "regressor"])
+@pytest.mark.parametrize(("name", "weights"), [("classifier", WEIGHTS), ("regressor", None)], ids=["weighted", "plain"])
 def test_partial_dependence_is_that_of_scikit_learn(request, name, weights):
     model = request.getfixturevalue(name)
     ours = gpubp.partial_dependence(model, X, ("rooms", "town"), individual=True, sample_weight=weights, **CPU)
