@@ -84,7 +84,7 @@ class InspectedTable:
         self.table = table if used.all() else table.select(used)
         self.sample_weight = None if weights is None else weights[used]
 
-    @property
+    @cached_property
     def preprocessing(self) -> Preprocessing:
         """The preprocessing of the model."""
         return preprocessing_of(self.model)
@@ -96,7 +96,7 @@ class InspectedTable:
         return target.classes if isinstance(target, ClassTarget) else ()
 
     def has_grid(self, column: str) -> bool:
-        """Whether the dependence on a column can be computed: it is there, and is no free text."""
+        """Whether the dependence on a column can be computed: it is there, has values, and is no free text."""
         return _problem_of(column, self.preprocessing, self.table) is None
 
     @cached_property
@@ -407,4 +407,7 @@ def _problem_of(name: str, preprocessing: Preprocessing, table: Table) -> str | 
         return f"the model has no column {shown}{why}"
     if isinstance(columns[name], WordsColumn):
         return f"column {shown} is free text; partial dependence is on numbers, dates and categories"
-    return None if name in table.columns else f"there is no column {shown}"
+    if name not in table.columns:
+        return f"there is no column {shown}"
+    is_empty = not len(grid_of(table, columns[name], preprocessing.missing).values)
+    return f"column {shown} has no value in these rows" if is_empty else None

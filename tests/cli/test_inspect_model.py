@@ -70,6 +70,14 @@ def test_without_rows_held_out_there_is_no_calibration(run):
     assert "note: calibration is not shown: an interval that holds 0.9 of the targets needs" in err
 
 
+def test_a_column_without_values_is_not_drawn_unless_it_is_named(run, fails, model):
+    write("new.csv", age=[None] * ROWS)
+    code, out, _ = run("inspect", model, "new.csv", "--json", "--picture", "a.svg")
+    assert code == 0
+    assert set(json.loads(out)["partial_dependence"]) == {"income", "town"}
+    assert "column 'age' has no value in these rows" in fails("inspect", model, "new.csv", "--columns", "age")
+
+
 def test_json_has_everything(run, model):
     _, out, _ = run(
         *("inspect", model, "shop.csv", "--json", "--columns", "age", "--columns", "town", "--scoring", "neg_log_loss"),
