@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gpubp.model_selection import BatchedSearchCV as BatchedSearchCV
     from gpubp.nn.gradient_check import check_gradient as check_gradient
     from gpubp.nn.initialization import initial_weights as initial_weights
+    from gpubp.nn.initialization import ntk_rate_factors as ntk_rate_factors
     from gpubp.nn.network import Network as Network
     from gpubp.optim.first_order import adagrad as adagrad
     from gpubp.optim.first_order import adam as adam
@@ -92,7 +93,7 @@ _PUBLIC = {
     ),
     "io.onnx": ("to_onnx",),
     "nn.gradient_check": ("check_gradient",),
-    "nn.initialization": ("initial_weights",),
+    "nn.initialization": ("initial_weights", "ntk_rate_factors"),
     "nn.network": ("Network",),
     "io.model_file": ("load_model", "save_model"),
     "model_selection": ("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"),

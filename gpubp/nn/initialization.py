@@ -11,7 +11,7 @@ from gpubp.errors import DataError
 from gpubp.nn.network import Network, views
 
 Seed = int | np.random.Generator
-SCHEMES = ("glorot", "he", "uniform")
+SCHEMES = ("glorot", "he", "uniform", "ntk")
 
 
 @np.errstate(all="ignore")
@@ -30,11 +30,12 @@ def initial_weights(
     network : Network
     seed : int, Generator, or a sequence of them
         One seed gives ``(P,)``. A sequence of K seeds gives ``(K, P)``; each row is what its seed gives alone.
-    scheme : {"glorot", "he", "uniform"}
+    scheme : {"glorot", "he", "uniform", "ntk"}
         ``"glorot"``: uniform in :math:`\pm\sqrt{6 / (n_{in} + n_{out})}` (Glorot & Bengio 2010); ``"he"``: uniform in
         :math:`\pm\sqrt{6 / n_{in}}` (He et al. 2015), for relu and similar activations; both with biases of 0.
         ``"uniform"``: weights and biases uniform in ``-scale`` to ``scale``, as in Rumelhart, Hinton & Williams (1986)
-        with 0.3.
+        with 0.3. ``"ntk"``: weights normal with standard deviation :math:`1 / \sqrt{n_{in}}`, biases with 1, as in the
+        neural tangent kernel's parametrization (Jacot et al. 2018); see :func:`ntk_rate_factors`.
     scale : float
         The range of ``"uniform"``.
     dtype : {"float32", "float64"}
@@ -96,7 +97,46 @@ def _draw(network: Network, seed: Seed, scheme: str, scale: float) -> np.ndarray
         n_in, n_out = block.shape[0] - network.bias, block.shape[1]
         if scheme == "uniform":
             block[...] = generator.uniform(-scale, scale, block.shape)
+        elif scheme == "ntk":
+            block[...] = generator.normal(size=block.shape)
+            block[:n_in] /= math.sqrt(n_in)
         else:
             bound = math.sqrt(6.0 / (n_in + n_out if scheme == "glorot" else n_in))
             block[:n_in] = generator.uniform(-bound, bound, (n_in, n_out))
     return theta if network.tied is None else network.tied.tie(theta)
+
+
+def ntk_rate_factors(network: Network, *, bias: float = 1.0) -> np.ndarray:
+    r"""Return the factors of the learning rate with which a network trains in the parametrization of the NTK.
+
+    In it a layer computes :math:`W x / \sqrt{n_{in}} + b`, and the elements of :math:`W` are learned (Jacot et al.
+    2018). A network whose weights are :math:`W / \sqrt{n_{in}}` computes the same. With an optimizer whose steps do not
+    depend on the scale of the gradient, such as Adam, it also learns the same if the learning rate of its weights is
+    multiplied by :math:`1 / \sqrt{n_{in}}`; with gradient descent, by the square of it. A penalty on the weights, or
+    their decay, has another strength.
+
+    Parameters
+    ----------
+    network : Network
+    bias : float
+        The factor of the biases; 0.1 in RealMLP (Holzmüller et al. 2024).
+
+    Returns
+    -------
+    (P,) NumPy array
+        For :func:`gpubp.rate_scaled`.
+
+    Examples
+    --------
+    >>> from gpubp import adam, rate_scaled
+    >>> ntk_rate_factors(Network((4, 1)), bias=0.1)
+    array([0.5, 0.5, 0.5, 0.5, 0.1])
+    >>> optimizer = rate_scaled(adam(0.04), ntk_rate_factors(Network((4, 1)), bias=0.1))
+    """
+    if not (isinstance(bias, int | float | np.floating) and math.isfinite(bias) and bias >= 0.0):
+        raise DataError(f"bias must be a finite number, 0 or more, got {bias!r}")
+    factors = np.full(network.n_parameters, float(bias))
+    for block in views(np, network, factors):
+        n_in = block.shape[0] - network.bias
+        block[:n_in] = 1.0 / math.sqrt(n_in)
+    return factors

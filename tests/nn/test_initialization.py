@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from gpubp import Network
 from gpubp.errors import DataError
-from gpubp.nn.initialization import initial_weights
+from gpubp.nn.initialization import initial_weights, ntk_rate_factors
 from gpubp.nn.network import views
 
-SCHEMES = ["glorot", "he", "uniform"]
+SCHEMES = ["glorot", "he", "uniform", "ntk"]
 NETWORK = Network((40, 30, 20))
 
 
@@ -67,6 +67,34 @@ def test_each_layer_has_its_range(scheme, bounds, bias):
         assert 0.95 * bound < np.max(np.abs(block[:n_in])) <= np.float32(bound)
         assert abs(np.mean(block[:n_in])) < 0.1 * bound
         np.testing.assert_array_equal(block[n_in:], 0.0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_ntk_is_normal_with_the_deviation_of_each_layer(bias):
+    network = Network((50, 80, 60), bias=bias)
+    theta = initial_weights(network, scheme="ntk", dtype="float64")
+    for block, n_in in zip(views(np, network, theta), network.sizes[:-1], strict=True):
+        standard = block[:n_in] * math.sqrt(n_in)
+        np.testing.assert_allclose([np.mean(standard), np.std(standard)], [0.0, 1.0], atol=0.05)
+        np.testing.assert_allclose(np.mean(standard**4), 3.0, atol=0.4)
+        assert block.shape[0] == n_in + bias
+        if bias:
+            np.testing.assert_allclose(np.std(block[n_in]), 1.0, atol=0.25)
+
+
+def test_ntk_rate_factors_of_each_layer():
+    """Also with connections that skip a layer: all that a unit receives counts."""
+    network = Network((4, 5, 2), skips=[(0, 2)])
+    first, last = views(np, network, ntk_rate_factors(network, bias=0.1))
+    np.testing.assert_array_equal(first, np.concatenate([np.full((4, 5), 0.5), np.full((1, 5), 0.1)]))
+    np.testing.assert_array_equal(last, np.concatenate([np.full((9, 2), 1 / 3), np.full((1, 2), 0.1)]))
+    assert ntk_rate_factors(Network((9, 2), bias=False)).tolist() == [1 / 3] * 18
+
+
+@pytest.mark.parametrize("bias", [-0.1, np.nan, "a"])
+def test_ntk_factor_of_the_biases_is_checked(bias):
+    with pytest.raises(DataError, match="bias must be a finite number, 0 or more, got"):
+        ntk_rate_factors(NETWORK, bias=bias)
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.05])

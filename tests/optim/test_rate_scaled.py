@@ -7,6 +7,7 @@ from gpubp import Network, adam, adamw, decayed, initial_weights, lbfgs, momentu
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.architectures import with_blocks, with_equal_layers
+from gpubp.nn.initialization import ntk_rate_factors
 from gpubp.optim.first_order import clipped, get_optimizer, gradient_descent, unscaled
 from gpubp.testing import assert_agree
 from tests.optim.test_first_order import FORMULAS, START, descend, gradient_at
@@ -90,6 +91,39 @@ def test_a_stack_equals_single_networks(n_factors, device):
         own = rate_scaled(adam(0.05), FACTORS if n_factors == 1 else factors[k])
         batches = {"seed": 1, "theta": theta, "epochs": epochs, "device": device}
         assert_agree(to_numpy(stack.theta)[k], to_numpy(fit(own, **batches).theta), "fit")
+
+
+def ntk_steps(start, sizes, X, targets, rate, bias_factor, epochs):
+    """Train ``y = tanh(x W_1 / sqrt(n) + b_1) W_2 / sqrt(m) + b_2`` by Adam on W and b, with its formulas."""
+    n, m, j = sizes
+    ends = np.cumsum([n * m, m, m * j, j])
+    parts = [part.copy() for part in np.split(start, ends[:-1])]
+    parts[0], parts[2] = parts[0].reshape(n, m) * np.sqrt(n), parts[2].reshape(m, j) * np.sqrt(m)
+    rates = [rate, bias_factor * rate, rate, bias_factor * rate]
+    first, second = [0.0] * 4, [0.0] * 4
+    for t in range(1, epochs + 1):
+        W_1, b_1, W_2, b_2 = parts
+        hidden = np.tanh(X @ W_1 / np.sqrt(n) + b_1)
+        dE = (hidden @ W_2 / np.sqrt(m) + b_2 - targets) / len(X)
+        dE_below = dE @ W_2.T / np.sqrt(m) * (1 - hidden**2)
+        gradient = [X.T @ dE_below / np.sqrt(n), dE_below.sum(0), hidden.T @ dE / np.sqrt(m), dE.sum(0)]
+        first = [0.9 * m_t + 0.1 * g for m_t, g in zip(first, gradient, strict=True)]
+        second = [0.95 * v_t + 0.05 * g * g for v_t, g in zip(second, gradient, strict=True)]
+        for k in range(4):
+            change = first[k] / (1 - 0.9**t) / np.sqrt(second[k] / (1 - 0.95**t))
+            parts[k] = parts[k] - rates[k] * change
+    parts[0], parts[2] = parts[0] / np.sqrt(n), parts[2] / np.sqrt(m)
+    return np.concatenate([part.ravel() for part in parts])
+
+
+@pytest.mark.usefixtures("double")
+def test_ntk_factors_train_as_a_network_in_that_parametrization(device):
+    theta = initial_weights(NETWORK, 3, scheme="ntk", dtype="float64")
+    optimizer = rate_scaled(adam(0.07, beta_2=0.95, epsilon=0.0), ntk_rate_factors(NETWORK, bias=0.1))
+    result = fit(optimizer, theta=theta, epochs=8, batch_size="full", device=device).theta
+    expected = ntk_steps(theta, NETWORK.sizes, X, TARGETS, 0.07, 0.1, 8)
+    np.testing.assert_allclose(to_numpy(result), expected, rtol=1e-10, atol=1e-12)
+    assert np.max(np.abs(expected - theta)) > 0.1
 
 
 def test_float16_products():

@@ -121,6 +121,7 @@ EXEMPT = {
         "get_optimizer",
         "load_dataset",
         "load_model",
+        "ntk_rate_factors",
         "one_hot",
         "read_table",
         "save_model",
