@@ -22,6 +22,7 @@ from gpubp.io.onnx.predictions import (
     class_of_each_column,
     class_of_largest,
 )
+from gpubp.nn.losses import smoothed_labels
 
 MARKS = "multilabel-indicator"  # the value of scikit-learn's type_of_target for columns that mark labels
 OF_ALL_CLASSES = ("neg_log_loss", "d2_log_loss_score", "neg_brier_score", "d2_brier_score", "top_k_accuracy")
@@ -219,14 +220,12 @@ class ClassTargets:
         """Do nothing: zeros and ones can be learned in any precision."""
 
     def to_learn(self, targets: np.ndarray) -> np.ndarray:
-        """Smooth the labels (Szegedy et al. 2016): spread a part of each over the classes of its group."""
-        if not self.label_smoothing:
-            return targets
+        """Smooth the labels, each over the classes of its group."""
         if isinstance(self.labels, LabelColumns):
             n_classes = np.repeat(self.labels.sizes, self.labels.sizes)
         else:
             n_classes = np.asarray(targets.shape[1] if self.labels.y_type_ == "multiclass" else 2)
-        smooth: np.ndarray = (1.0 - self.label_smoothing) * targets + self.label_smoothing / n_classes
+        smooth: np.ndarray = smoothed_labels(targets, self.label_smoothing, n_classes)
         return smooth
 
     def predictions(self, outputs: np.ndarray) -> np.ndarray:

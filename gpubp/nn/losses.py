@@ -323,3 +323,26 @@ def output_loss(
         sample_losses = sample_losses * sample_weight
         dE_dx = dE_dx * sample_weight[..., None]
     return xp.sum(sample_losses, axis=-1), dE_dx
+
+
+def smoothed_labels(targets: Array, label_smoothing: float, n_classes: Array | int) -> Array:
+    """Spread a part of each one-hot target evenly over the classes (Szegedy et al. 2016).
+
+    Parameters
+    ----------
+    targets : (..., j) array
+        Zeros and ones; returned unchanged if there is no smoothing.
+    label_smoothing : float
+        The part, from 0 to below 1.
+    n_classes : int or (j,) array
+        The number of classes, or for each output the number of classes of its group.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> smoothed_labels(np.asarray([[0.0, 1.0]]), 0.1, 2)
+    array([[0.05, 0.95]])
+    """
+    if not label_smoothing:
+        return targets
+    return (1.0 - label_smoothing) * targets + label_smoothing / n_classes

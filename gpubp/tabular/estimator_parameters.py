@@ -18,6 +18,9 @@ from gpubp.io.model_file import Model
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 
+TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "label_smoothing")
+"""The parameters that stand under their names in what a model file says of the training."""
+
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [str],
@@ -159,7 +162,7 @@ def parameters_in(kind: Any, model: Model) -> dict[str, Any]:
         **_optimizer_in(mapping(about.get("optimizer"))),
         "random_state": training.get("seed"),
         **({"activation": network.activations[0]} if len(network.sizes) > 2 else {}),
-        **{name: training.get(name) for name in ("batch_size", "l2", "dtype", "matmul_precision", "n_networks")},
+        **{name: training.get(name) for name in TRAINING_FACTS},
         **saved,
     }
     constraints = kind._parameter_constraints

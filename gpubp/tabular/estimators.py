@@ -1,11 +1,12 @@
 """scikit-learn's interface to tables: a classifier and a regressor that take frames and files with any columns."""
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_class_weight
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
 from gpubp.data.table import Column
@@ -14,6 +15,7 @@ from gpubp.io.model_file import Model
 from gpubp.tabular.estimator_base import TabularEstimator
 from gpubp.tabular.estimator_parameters import documented, keep_parameters
 from gpubp.tabular.estimator_tables import numbers_of
+from gpubp.tabular.fit import with_label_smoothing
 from gpubp.tabular.predict import interval_ends
 from gpubp.tabular.prepare import PreparedTable
 
@@ -30,6 +32,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     class_weight : dict, "balanced" or None, default=None
         The weight of each class, also in the loss of the validation rows; "balanced" gives all classes the same total
         weight.
+    label_smoothing : float, default=0.0
+        The part of each label that is spread evenly over all classes, not for the validation rows: see
+        :func:`gpubp.fit_table`.
 
     Attributes
     ----------
@@ -50,6 +55,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **TabularEstimator._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 
     def __init__(
@@ -83,10 +89,12 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         matmul_precision: Any = "float32",
         callbacks: Any = None,
         class_weight: Any = None,
+        label_smoothing: Any = 0.0,
     ) -> None:
         keep_parameters(self, locals())
 
     def _weighted(self, prepared: PreparedTable) -> PreparedTable:
+        prepared = with_label_smoothing(prepared, self.label_smoothing)
         if self.class_weight is None:
             return prepared
         target = prepared.preprocessing.target

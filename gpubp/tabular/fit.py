@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,8 @@ from gpubp.training.state import median_loss
 
 MAX_ERRORS = 1000
 """Held-out errors that a model remembers for intervals."""
+
+Prepared = TypeVar("Prepared", bound=PreparedTable | PreparedStream)
 
 SMALL_BATCH = 32
 BATCHES_IN_EPOCH = 50
@@ -80,6 +82,7 @@ def fit_table(
     epochs: int = 200,
     batch_size: int | Literal["auto", "full"] = "auto",
     l2: float = 0.1,
+    label_smoothing: float = 0.0,
     patience: int | None = 10,
     tolerance: float = 1e-4,
     seed: int = 0,
@@ -116,6 +119,9 @@ def fit_table(
         The maximum number of epochs.
     batch_size : int, "auto" or "full"
         "auto" makes about 50 batches an epoch, of 32 to 200 rows.
+    label_smoothing : float
+        For classification: the part of each label of the training rows that is spread evenly over all classes
+        (Szegedy et al. 2016). Other rows, and so the validation loss and all scores, keep their labels.
     seed : int
         Seed of the initial weights and of the order of the rows.
     patience : int, optional
@@ -156,7 +162,7 @@ def fit_table(
     ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
     """
     network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
-    prepared = scaled_for(network.loss, prepared)
+    prepared = with_label_smoothing(scaled_for(network.loss, prepared), label_smoothing)
     X, targets, sample_weight = prepared.training()
     optimizer = adam() if optimizer is None else optimizer
     seeds = seeds_of(seed, n_networks, optimizer)
@@ -246,6 +252,7 @@ def scored_fit(
         },
         "training": {
             **settings,
+            **({"label_smoothing": prepared.label_smoothing} if prepared.label_smoothing else {}),
             "epochs": len(fit.history.loss),
             "best_epoch": fit.best_epoch,
             "stop_reason": fit.stop_reason,
@@ -253,6 +260,17 @@ def scored_fit(
         },
     }
     return TableFit(Model(fit.network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows, baseline)
+
+
+def with_label_smoothing(prepared: Prepared, label_smoothing: Any) -> Prepared:
+    """Return a prepared table whose training rows have smoothed labels; 0 changes nothing."""
+    if not (isinstance(label_smoothing, int | float | np.floating) and 0.0 <= label_smoothing < 1.0):
+        raise DataError(f"label_smoothing (--label-smoothing) must be from 0 to below 1, got {label_smoothing!r}")
+    if not label_smoothing:
+        return prepared
+    if prepared.task != "classification":
+        raise DataError("label_smoothing (--label-smoothing) is for classes, and the target holds numbers; omit it")
+    return replace(prepared, label_smoothing=float(label_smoothing))
 
 
 def auto_batch_size(n_rows: int) -> int:

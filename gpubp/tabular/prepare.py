@@ -31,6 +31,7 @@ from gpubp.data.readers import read_table
 from gpubp.data.streaming.split import SPLITS, validate_fractions
 from gpubp.data.table import Table, table_from_mapping
 from gpubp.errors import DataError
+from gpubp.nn.losses import smoothed_labels
 
 AnyTable = Any
 """A :class:`~gpubp.data.Table`, the path of a file, the name of a built-in data set, a dict of columns, a data frame,
@@ -73,6 +74,8 @@ class PreparedTable:
         Equal for tables with the same values in the columns that are used; models remember it.
     validation_table, given_validation : Table and EncodedRows, optional
         Validation rows that are not rows of the table.
+    label_smoothing : float
+        The part of each class label that :meth:`training` spreads over all classes.
     """
 
     table: Table
@@ -84,6 +87,7 @@ class PreparedTable:
     fingerprint: str = ""
     validation_table: Table | None = None
     given_validation: EncodedRows | None = None
+    label_smoothing: float = 0.0
 
     @property
     def X(self) -> np.ndarray:
@@ -152,8 +156,9 @@ class PreparedTable:
         return replace(self, encoded=_normalized(encoded, self.parts["train"]), given_validation=given)
 
     def training(self) -> EncodedRows:
-        """Return the training rows."""
-        return self.encoded.select(self.parts["train"])
+        """Return the training rows, with smoothed labels if they are requested."""
+        rows = self.encoded.select(self.parts["train"])
+        return rows._replace(targets=smoothed_labels(rows.targets, self.label_smoothing, self.n_outputs))
 
     def validation(self) -> EncodedRows | None:
         """Return the validation rows, or None if there are none."""

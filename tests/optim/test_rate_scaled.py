@@ -103,10 +103,10 @@ def ntk_steps(start, sizes, X, targets, rate, bias_factor, epochs):
     first, second = [0.0] * 4, [0.0] * 4
     for t in range(1, epochs + 1):
         W_1, b_1, W_2, b_2 = parts
-        hidden = np.tanh(X @ W_1 / np.sqrt(n) + b_1)
-        dE = (hidden @ W_2 / np.sqrt(m) + b_2 - targets) / len(X)
-        dE_below = dE @ W_2.T / np.sqrt(m) * (1 - hidden**2)
-        gradient = [X.T @ dE_below / np.sqrt(n), dE_below.sum(0), hidden.T @ dE / np.sqrt(m), dE.sum(0)]
+        outputs = np.tanh(X @ W_1 / np.sqrt(n) + b_1)
+        dE = (outputs @ W_2 / np.sqrt(m) + b_2 - targets) / len(X)
+        dE_below = dE @ W_2.T / np.sqrt(m) * (1 - outputs**2)
+        gradient = [X.T @ dE_below / np.sqrt(n), dE_below.sum(0), outputs.T @ dE / np.sqrt(m), dE.sum(0)]
         first = [0.9 * m_t + 0.1 * g for m_t, g in zip(first, gradient, strict=True)]
         second = [0.95 * v_t + 0.05 * g * g for v_t, g in zip(second, gradient, strict=True)]
         for k in range(4):

@@ -40,6 +40,7 @@ def fit(job: TrainingJob) -> FitOutcome:
                 epochs=options.epochs,
                 batch_size=job.batch_size,
                 l2=options.l2,
+                label_smoothing=options.label_smoothing,
                 patience=options.patience or None,
                 tolerance=TOLERANCE,
                 seed=options.seed,

@@ -93,6 +93,12 @@ class TrainOptions(TableOptions):
         _training(metavar="N|auto|full", help="Number of rows in a batch; full uses all training rows."),
     ] = "auto"
     l2: Annotated[float, _training(metavar="NUMBER", min=0, help="L2 penalty on the weights.")] = 0.1
+    label_smoothing: Annotated[
+        float,
+        _training(
+            metavar="FRACTION", min=0, help="Part of each class label in training that is spread over all classes."
+        ),
+    ] = 0.0
     patience: Annotated[
         int,
         _training(metavar="N", min=0, help="Stop after N epochs without improvement; 0 trains for all epochs."),

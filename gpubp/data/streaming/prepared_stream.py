@@ -30,6 +30,7 @@ from gpubp.data.streaming.table_files import open_tables
 from gpubp.data.streaming.table_source import Piece, TableSource, in_file
 from gpubp.data.table import Table
 from gpubp.errors import DataError
+from gpubp.nn.losses import smoothed_labels
 
 TRAIN, VALIDATION, NONE = 0, 1, 3
 
@@ -45,6 +46,7 @@ class PreparedSource:
     preprocessing: Preprocessing
     splits: Callable[[int, int], NDArray[np.int8]]
     counts: np.ndarray
+    label_smoothing: float = 0.0
 
     dtype = "float32"
 
@@ -73,7 +75,9 @@ class PreparedSource:
         """Read blocks."""
         for piece in self.tables.pieces(blocks):
             training = self.splits(piece.number, piece.table.n_rows) == TRAIN
-            yield Rows(*encode_piece(self.preprocessing, piece, training), piece.origin, piece.first)
+            x, targets = encode_piece(self.preprocessing, piece, training)
+            targets = smoothed_labels(targets, self.label_smoothing, self.n_outputs)
+            yield Rows(x, targets, piece.origin, piece.first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,8 @@ class PreparedStream:
         See :func:`gpubp.open_stream`.
     fingerprint : str
         See :class:`gpubp.tabular.PreparedTable`.
+    label_smoothing : float
+        See :class:`gpubp.tabular.PreparedTable`.
     """
 
     tables: TableSource
@@ -110,6 +116,7 @@ class PreparedStream:
     counts: np.ndarray
     memory: int
     fingerprint: str = ""
+    label_smoothing: float = 0.0
 
     @property
     def task(self) -> str:
@@ -142,7 +149,7 @@ class PreparedStream:
 
     def training(self) -> tuple[Stream, None, None]:
         """Return X, targets and weights for :func:`gpubp.train`: a stream of the training rows, and None twice."""
-        source = PreparedSource(self.tables, self.preprocessing, self.splits, self.counts)
+        source = PreparedSource(self.tables, self.preprocessing, self.splits, self.counts, self.label_smoothing)
         return Stream(source, self.memory, None, self.rows["train"]), None, None
 
     def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
