@@ -8,6 +8,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from gpubp._core.text import excerpt, shortened
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
 from gpubp.data.table import Column
 from gpubp.errors import DataError
@@ -106,7 +107,15 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         else:
             present = np.unique(labels)
             by_class = np.ones(len(classes))
-            by_class[present] = compute_class_weight(self.class_weight, classes=classes[present], y=classes[labels])
+            try:
+                weights = compute_class_weight(self.class_weight, classes=classes[present], y=classes[labels])
+                by_class[present] = weights
+            except (TypeError, ValueError) as error:
+                shown = shortened([*map(repr, classes[present].tolist())])
+                raise DataError(
+                    f"class_weight must have a number for each class of the training rows ({shown}), got "
+                    f"{excerpt(repr(self.class_weight), 200)}"
+                ) from error
         of_training = by_class[labels[prepared.parts["train"]]]
         if not (np.isfinite(by_class).all() and (by_class >= 0.0).all() and of_training.any()):
             raise DataError(

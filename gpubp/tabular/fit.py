@@ -75,7 +75,7 @@ class TableFit:
 def fit_table(
     prepared: PreparedTable | PreparedStream,
     *,
-    hidden_layer_sizes: Sequence[int] = (100,),
+    hidden_layer_sizes: int | Sequence[int] = (100,),
     activation: str = "relu",
     loss: str | None = None,
     optimizer: Optimizer | SecondOrder | None = None,
@@ -107,7 +107,7 @@ def fit_table(
     ----------
     prepared : PreparedTable or PreparedStream
         From :func:`prepare_table`, or from :func:`gpubp.prepare_stream` for a table larger than memory.
-    hidden_layer_sizes : sequence of int
+    hidden_layer_sizes : int or sequence of int
         Number of units in each hidden layer.
     activation : str
         Activation of the hidden layers.
@@ -329,14 +329,15 @@ def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, option
 def network_for(
     prepared: PreparedTable | PreparedStream,
     *,
-    hidden_layer_sizes: Sequence[int] = (100,),
+    hidden_layer_sizes: int | Sequence[int] = (100,),
     activation: str = "relu",
     loss: str | None = None,
 ) -> Network:
     """Build the network for a prepared table; for classification its outputs are softmax, with any loss."""
     is_classification = prepared.task == "classification"
+    sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
     return Network(
-        (prepared.n_inputs, *hidden_layer_sizes, prepared.n_outputs),
+        (prepared.n_inputs, *sizes, prepared.n_outputs),
         activation=activation,
         output_activation="softmax" if is_classification else None,
         loss=loss or ("cross_entropy" if is_classification else "squared"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -183,7 +184,7 @@ class Ends(NamedTuple):
     high: Column
 
 
-def interval_ends(model: Model, predictions: dict[str, Column], share: float) -> dict[str, Ends]:
+def interval_ends(model: Model, predictions: dict[str, Column], share: Any) -> dict[str, Ends]:
     """Return for each target the ends of intervals around predicted numbers that hold a share of the targets.
 
     Raises
@@ -191,8 +192,8 @@ def interval_ends(model: Model, predictions: dict[str, Column], share: float) ->
     DataError
         If the share is not between 0 and 1, the target is not numeric, or too few rows were held out in training.
     """
-    if not 0.0 < share < 1.0:
-        raise DataError(f"an interval must hold a share of the targets between 0 and 1, such as 0.9, got {share}")
+    if not isinstance(share, Real) or not 0.0 < share < 1.0:
+        raise DataError(f"an interval must hold a share of the targets between 0 and 1, such as 0.9, got {share!r}")
     if isinstance(preprocessing_of(model).target, ClassTarget):
         raise DataError("intervals are for numbers; this model predicts classes, whose probabilities are in its output")
     errors = model.about.get("held_out_errors")

@@ -289,11 +289,14 @@ def prepare_table(
         validation_fraction = 0.0
     validate_fractions(test_fraction, validation_fraction, seed)
     table, weights = _weighted_rows(as_table(table), "sample_weight", sample_weight)
-    if group is not None:
-        drop = [*([drop] if isinstance(drop, str) else drop), group]
+    for option, name in (("group", group), ("time", time)):
+        if name is not None and not isinstance(name, str):
+            raise DataError(f"{option} must be the name of a column, got {name!r}")
     options = ColumnOptions(
         target, task, types, categorical, drop, missing, max_categories, strict, exact_labels, numbers
     )
+    if group is not None:
+        options = replace(options, drop=(*options.drop, group))
     decisions = decide_table([table], options)
     present = decisions.target.present(table)
     all_rows = np.flatnonzero(present)

@@ -415,6 +415,12 @@ def test_weights_of_classes_are_finite_and_not_all_zero(weights):
         classifier(class_weight=dict(zip(("no", "yes"), weights, strict=True))).fit(FRAME, CLASSES)
 
 
+@pytest.mark.parametrize("weights", [{"no": "a"}, {"no": "a", "yes": 1.0}, {"n": 1.0}, {"no": [1.0], "yes": 1.0}])
+def test_weights_that_are_no_numbers_or_of_no_class_are_refused(weights):
+    with pytest.raises(DataError, match=r"a number for each class of the training rows \('no', 'yes'\), got \{'n"):
+        classifier(class_weight=weights).fit(FRAME, CLASSES)
+
+
 def test_rows_of_weight_0_are_left_out():
     weights = np.where(np.arange(N) % 4, 1.0, 0.0)
     kept = FRAME[weights > 0].reset_index(drop=True)

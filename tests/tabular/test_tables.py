@@ -340,6 +340,29 @@ def test_a_model_predicts_what_training_did_not_see():
             predict_table(model, row, strict=True, **CPU)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"group": "town", "drop": None}, "drop must be a sequence of names of columns, got None"),
+        ({"group": "town", "drop": 5}, "drop must be a sequence of names of columns, got 5"),
+        ({"group": ["town"]}, r"group must be the name of a column, got \['town'\]"),
+        ({"time": 5}, "time must be the name of a column, got 5"),
+        ({"test_fraction": "0.2"}, "must be fractions that leave rows to train on, got '0.2' and 0.1"),
+        ({"validation_fraction": None}, "must be fractions that leave rows to train on, got 0.2 and None"),
+    ],
+)
+def test_options_of_wrong_types_are_named(options, message):
+    with pytest.raises(DataError, match=message):
+        prepare_table(shop(), **options)
+
+
+def test_one_hidden_layer_may_be_a_number_and_an_interval_is_one():
+    result = fit_table("iris", hidden_layer_sizes=7, epochs=1, **CPU)
+    assert result.model.network.sizes[1:-1] == (7,)
+    with pytest.raises(DataError, match=r"share of the targets between 0 and 1, such as 0\.9, got '0\.9'"):
+        predict_table(result.model, "iris", interval="0.9", **CPU)
+
+
 def test_counts_are_not_centred_for_the_poisson_loss():
     random = np.random.default_rng(0)
     x = random.normal(size=300)

@@ -209,7 +209,7 @@ def choose_targets(table: Table, target: str | Sequence[str] | None) -> tuple[st
     """Choose the target columns: `target`, else those the source marks, else one of `TARGET_NAMES`, else the last."""
     if target is not None:
         names = (target,) if isinstance(target, str) else tuple(target) if isinstance(target, Sequence) else ()
-        if not names or len(set(names)) < len(names):
+        if not names or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
             raise DataError(f"targets must be named, each once, got {target!r}")
         return names
     if table.targets:

@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gpubp._core.counts import is_count
 from gpubp._core.text import counted, shortened
 from gpubp.data._running_statistics import RunningMoments, RunningSample
 from gpubp.data._text_values import write_number
@@ -193,8 +194,8 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
     validate_task(options.task)
     if options.numbers not in get_args(NumberEncoding):
         raise DataError(f"numbers must be 'piecewise' or 'linear', got {options.numbers!r}")
-    if options.max_categories < 1:
-        raise DataError(f"max_categories must be at least 1, got {options.max_categories}")
+    if not is_count(options.max_categories):
+        raise DataError(f"max_categories must be a whole number of at least 1, got {options.max_categories!r}")
     facts: dict[str, ColumnFacts] = {}
     targets: tuple[str, ...] = ()
     requested: dict[str, ColumnType] = {}

@@ -4,10 +4,12 @@ One pass over the files needs no stored draws, and rows can be read in any order
 """
 
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp._core.counts import is_count
 from gpubp.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -16,12 +18,18 @@ SPLITS = ("train", "validation", "test")
 
 def validate_fractions(test_fraction: float, validation_fraction: float, seed: int) -> None:
     """Raise a DataError if the fractions or the seed of a split are out of range."""
-    if not (isinstance(seed, int) and 0 <= seed < 2**32):
+    if not (is_count(seed, least=0) and seed < 2**32):
         raise DataError(f"seed must be a whole number from 0 to 2**32 - 1, got {seed!r}")
-    if not (0 <= test_fraction < 1 and 0 <= validation_fraction < 1 and test_fraction + validation_fraction < 1):
+    are_numbers = all(isinstance(fraction, Real) for fraction in (test_fraction, validation_fraction))
+    if not (
+        are_numbers
+        and 0 <= test_fraction < 1
+        and 0 <= validation_fraction < 1
+        and test_fraction + validation_fraction < 1
+    ):
         raise DataError(
             "test_fraction and validation_fraction must be fractions that leave rows to train on, "
-            f"got {test_fraction} and {validation_fraction}"
+            f"got {test_fraction!r} and {validation_fraction!r}"
         )
 
 
