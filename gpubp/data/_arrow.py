@@ -36,13 +36,24 @@ def is_arrow(values: Any) -> bool:
 def arrow_to_numpy(column: Any) -> NDArray[Any]:
     """Return a pyarrow column as a NumPy array; dictionary columns become object arrays that share their values."""
     if not hasattr(column.type, "index_type"):
-        return np.asarray(column)
-    # Index -1, the appended None, is a missing value.
-    chunks = [
-        np.asarray([*chunk.dictionary.to_pylist(), None], dtype=object)[chunk.indices.fill_null(-1).to_numpy()]
-        for chunk in getattr(column, "chunks", [column])
-    ]
+        return _of_pandas(column) if _is_of_pandas(column.type) else np.asarray(column)
+    chunks = []
+    for chunk in getattr(column, "chunks", [column]):
+        values = chunk.dictionary
+        distinct = _of_pandas(values).tolist() if _is_of_pandas(values.type) else values.to_pylist()
+        # Index -1, the appended None, is a missing value.
+        chunks.append(np.asarray([*distinct, None], dtype=object)[chunk.indices.fill_null(-1).to_numpy()])
     return np.concatenate(chunks) if chunks else np.empty(0, dtype=object)
+
+
+def _is_of_pandas(kind: Any) -> bool:
+    """Return whether a type of pyarrow is one that pandas added, such as intervals and periods."""
+    return str(getattr(kind, "extension_name", "")).startswith("pandas.")
+
+
+def _of_pandas(column: Any) -> NDArray[np.object_]:
+    """Return a column of a type of pandas as the objects that pandas' own columns hold."""
+    return np.asarray(column.to_pandas(), dtype=object)
 
 
 def texts_to_numpy(texts: Any) -> NDArray[np.object_]:

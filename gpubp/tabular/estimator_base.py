@@ -340,7 +340,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         TabularClassifier or TabularRegressor
-            With the parameters that the file has, such as sizes and seed; others have their default.
+            With the parameters that the file has, such as sizes and seed; others have their default. A warning
+            describes an optimizer that a file cannot hold, such as one with a schedule of your own.
 
         Raises
         ------
@@ -352,7 +353,13 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if task != cls._task:
             other = "TabularClassifier" if task == "classification" else "TabularRegressor"
             raise ModelFileError(f"{path} is a model for {task}; load it with {other}.load")
-        estimator = cls(**parameters_in(cls, model))
+        parameters, lost = parameters_in(cls, model)
+        estimator = cls(**parameters)
+        if lost:
+            warn(
+                f"{path} was trained with an optimizer that a model file cannot hold ({lost}); predictions are the "
+                f"same, but fit would use {estimator.optimizer!r}: pass the other one with set_params(optimizer=...)"
+            )
         estimator._keep(model)
         return estimator
 

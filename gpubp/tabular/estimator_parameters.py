@@ -1,7 +1,6 @@
 """The parameters of the estimators for tables: constraints, docstrings, and what a model file says of them."""
 
 import json
-from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, get_args
 
@@ -17,6 +16,7 @@ from gpubp.data.preprocessing import NumberEncoding, preprocessing_of
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.tabular.saved_optimizer import optimizer_in
 
 TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "label_smoothing")
 """The parameters that stand under their names in what a model file says of the training."""
@@ -144,14 +144,19 @@ def problem_of(kind: type, name: str, constraints: Any, value: Any) -> str:
     return ""
 
 
-def parameters_in(kind: Any, model: Model) -> dict[str, Any]:
-    """Return the parameters that a model file has; it may be forged, and others than valid ones are left out."""
+def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
+    """Return the parameters that a model file has, and a description of its optimizer if it cannot hold that.
+
+    The file may be forged, and others than valid parameters are left out.
+    """
 
     def mapping(value: Any) -> dict[str, Any]:
         return value if isinstance(value, dict) else {}
 
     about, network, preprocessing = model.about, model.network, preprocessing_of(model)
     training, saved = mapping(about.get("training")), mapping(mapping(about.get("estimator")).get("parameters"))
+    optimizer = optimizer_in(mapping(about.get("optimizer")))
+    lost = "" if "optimizer" in saved else optimizer.lost
     if "optimizer" not in saved:  # an object, which JSON cannot hold: its settings are apart
         saved = {name: value for name, value in saved.items() if name != "learning_rate"}
     found = {
@@ -159,7 +164,7 @@ def parameters_in(kind: Any, model: Model) -> dict[str, Any]:
         "loss": network.loss,
         "missing": preprocessing.missing,
         "numbers": preprocessing.number_encoding,
-        **_optimizer_in(mapping(about.get("optimizer"))),
+        **optimizer.parameters,
         "random_state": training.get("seed"),
         **({"activation": network.activations[0]} if len(network.sizes) > 2 else {}),
         **{name: training.get(name) for name in TRAINING_FACTS},
@@ -167,29 +172,12 @@ def parameters_in(kind: Any, model: Model) -> dict[str, Any]:
     }
     constraints = kind._parameter_constraints
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-    return {
+    valid = {
         name: value
         for name, value in values.items()
         if name in constraints and not problem_of(kind, name, constraints[name], value)
     }
-
-
-def _optimizer_in(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the optimizer of a model file: its name and learning rate, or with other settings of its own, itself."""
-    settings = dict(facts)
-    name = settings.pop("name", None)
-    kinds: dict[str, Callable[..., Optimizer | SecondOrder]] = {**OPTIMIZERS, **METHODS}
-    kind = kinds.get(name) if isinstance(name, str) else None
-    if kind is None or not all(type(value) in (int, float) for value in settings.values()):
-        return {"optimizer": name}
-    try:
-        optimizer, default = kind(**settings), kind()
-    except (TypeError, ValueError):
-        return {"optimizer": name}
-    rate = settings.get("learning_rate")
-    if {**optimizer.settings, "learning_rate": rate} == {**default.settings, "learning_rate": rate}:
-        return {"optimizer": name, "learning_rate": rate}
-    return {"optimizer": optimizer}
+    return valid, lost
 
 
 def plain_parameters(estimator: Any) -> dict[str, Any]:

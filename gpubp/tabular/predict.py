@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -192,7 +191,7 @@ def interval_ends(model: Model, predictions: dict[str, Column], share: Any) -> d
     DataError
         If the share is not between 0 and 1, the target is not numeric, or too few rows were held out in training.
     """
-    if not isinstance(share, Real) or not 0.0 < share < 1.0:
+    if not isinstance(share, int | float | np.floating) or not 0.0 < share < 1.0:
         raise DataError(f"an interval must hold a share of the targets between 0 and 1, such as 0.9, got {share!r}")
     if isinstance(preprocessing_of(model).target, ClassTarget):
         raise DataError("intervals are for numbers; this model predicts classes, whose probabilities are in its output")

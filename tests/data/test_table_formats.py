@@ -229,6 +229,27 @@ def test_json_without_a_table(tmp_path, text):
     assert len(str(caught.value)) < 500
 
 
+def test_intervals_and_periods_of_pandas_are_the_same_in_arrow_and_parquet(tmp_path):
+    numbers = pd.Series([1.5, None, 25.0, 12.0] * 5)
+    frame = pd.DataFrame(
+        {
+            "cut": pd.cut(numbers, [0, 10, 20, 30]),
+            "interval": pd.arrays.IntervalArray.from_arrays(np.arange(20) % 3, np.arange(20) % 3 + 1.5, closed="left"),
+            "month": pd.period_range("2020-01", periods=20, freq="M"),
+        }
+    )
+    expected = columns_of(table_from_mapping(frame))
+    assert expected["cut"][:3] == ["(0, 10]", None, "(20, 30]"]
+    assert expected["interval"][:2] == ["[0.0, 1.5)", "[1.0, 2.5)"]
+    assert expected["month"][:2] == ["2020-01", "2020-02"]
+    arrow = pa.Table.from_pandas(frame)
+    assert columns_of(table_from_mapping(arrow)) == expected
+    pq.write_table(arrow.drop_columns("cut"), tmp_path / "a.parquet")  # which cannot be written
+    assert columns_of(read_table(tmp_path / "a.parquet")) == {name: expected[name] for name in ("interval", "month")}
+    summaries = fit_preprocessing(table_from_mapping(frame.assign(y=numbers.fillna(0.0))), "y").summaries
+    assert [one.type for one in summaries] == ["category", "category", "date", "target"]
+
+
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 def test_keys_that_repeat_in_an_object_are_noted(tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"

@@ -21,6 +21,8 @@ from gpubp import TabularClassifier, TabularRegressor, fit_table, predict_table,
 from gpubp.data import table_from_mapping
 from gpubp.errors import DataError, ModelFileError, TableWarning
 from gpubp.io.model_file import Model
+from gpubp.optim.first_order import Optimizer
+from gpubp.tabular.saved_optimizer import optimizer_in
 
 QUICK = {"device": "cpu", "epochs": 5}
 N = 120
@@ -606,6 +608,11 @@ def test_a_file_of_fit_table_is_loaded(tmp_path):
     assert loaded.feature_names_in_.tolist() == ["income", "town", "day"]
 
 
+COMPOSED = {"learning_rate": 0.2, "momentum": 0.9, "shrinkage": 0.01, "max_norm": 0.5}
+COSINE = gpubp.WarmUp(2, then=gpubp.Cosine(0.1, epochs=7))
+STEPS = gpubp.PiecewiseConstant({0: 0.5, 1: 0.9})
+
+
 @pytest.mark.parametrize(
     ("optimizer", "expected"),
     [
@@ -614,8 +621,11 @@ def test_a_file_of_fit_table_is_loaded(tmp_path):
         (gpubp.lbfgs(), ("lbfgs", {}, None)),
         (gpubp.lbfgs(memory=3), ("lbfgs", {"memory": 3}, None)),
         ("adam", ("adam", {}, None)),
+        (gpubp.clipped(gpubp.decayed(gpubp.momentum(0.2), 0.01), 0.5), ("clipped decayed momentum", COMPOSED, None)),
+        (gpubp.adam(COSINE, beta_1=0.5), ("adam", {"learning_rate": COSINE, "beta_1": 0.5}, None)),
+        (gpubp.clipped(gpubp.momentum(0.1, STEPS), 1.0), ("clipped momentum", {"momentum": STEPS}, None)),
     ],
-    ids=["adamw", "weight decay", "lbfgs", "memory", "name"],
+    ids=["adamw", "weight decay", "lbfgs", "memory", "name", "composed", "scheduled", "composed, scheduled"],
 )
 def test_an_optimizer_is_loaded_with_its_settings(optimizer, expected, tmp_path):
     model = regressor(optimizer=optimizer, epochs=2).fit(FRAME, NUMBERS)
@@ -626,6 +636,36 @@ def test_an_optimizer_is_loaded_with_its_settings(optimizer, expected, tmp_path)
     assert getattr(loaded.optimizer, "settings", {}).items() >= settings.items()
     again = loaded.set_params(device="cpu").fit(FRAME, NUMBERS)
     np.testing.assert_array_equal(again.model_.theta, model.model_.theta)
+
+
+def test_an_optimizer_that_a_file_cannot_hold_is_described_in_a_warning(tmp_path):
+    path = tmp_path / "model.safetensors"
+    regressor(optimizer=gpubp.momentum(lambda epoch: 0.1 / (1 + epoch))).fit(FRAME, NUMBERS).save(path)
+    expected = r"an optimizer that a model file cannot hold \(momentum, .*<function .*fit would use 'momentum'"
+    with pytest.warns(UserWarning, match=expected):
+        TabularRegressor.load(path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"name": "clipped adam"},
+        {"name": "clipped clipped adam", "max_norm": 1.0},
+        {"name": "odd adam"},
+        {"name": "adam", "learning_rate": "Cosine(start='x', epochs=1)"},
+        {"name": "adam", "learning_rate": "Cosine(start=[1], epochs=1)"},
+        {"name": "adam", "learning_rate": "PiecewiseConstant(values=5)"},
+        {"name": "adam", "learning_rate": "__import__('os').getcwd()"},
+        {"name": "adam", "learning_rate": "WarmUp(epochs=1,then=" * 400 + "1" + ")" * 400},
+        {"name": "adam", "learning_rate": "(" * 9000},
+        {"name": "adam", "learning_rate": "\0"},
+        {"name": "adam", "odd": 1},
+    ],
+    ids=range(11),
+)
+def test_forged_optimizers_are_lost(facts):
+    assert optimizer_in(facts).lost
+    assert not isinstance(optimizer_in(facts).parameters.get("optimizer"), Optimizer)
 
 
 @pytest.mark.parametrize("numbers", ["linear", "piecewise"])
