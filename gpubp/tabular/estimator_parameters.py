@@ -25,7 +25,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [str],
     "loss": [str, None],
-    "optimizer": [StrOptions({*OPTIMIZERS, *METHODS}), Optimizer, SecondOrder],
+    "optimizer": [StrOptions({*OPTIMIZERS, *METHODS}), Optimizer, SecondOrder, callable],
     "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
     "epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [StrOptions({"auto", "full"}), Interval(Integral, 1, None, closed="left")],
@@ -58,8 +58,8 @@ _PARAMETERS = """
         The activation of the hidden layers.
     loss : str, optional
         The default is %(loss)s.
-    optimizer : str, Optimizer or SecondOrder, default="adam"
-        A name, or an optimizer such as ``gpubp.adamw(0.01)``.
+    optimizer : str, Optimizer, SecondOrder or callable, default="adam"
+        A name, an optimizer such as ``gpubp.adamw(0.01)``, or a function of the network that returns one.
     learning_rate : float, optional
         The learning rate of an optimizer that is given by name; each has its own default.
     epochs : int, default=200

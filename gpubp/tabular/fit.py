@@ -1,7 +1,7 @@
 """Train a network on a prepared table, and score it on held-out rows."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike
@@ -12,6 +12,7 @@ import numpy as np
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
+from gpubp.backends.backend import to_numpy
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
@@ -78,7 +79,7 @@ def fit_table(
     hidden_layer_sizes: int | Sequence[int] = (100,),
     activation: str = "relu",
     loss: str | None = None,
-    optimizer: Optimizer | SecondOrder | None = None,
+    optimizer: Optimizer | SecondOrder | Callable[[Network], Optimizer | SecondOrder] | None = None,
     epochs: int = 200,
     batch_size: int | Literal["auto", "full"] = "auto",
     l2: float = 0.1,
@@ -113,8 +114,9 @@ def fit_table(
         Activation of the hidden layers.
     loss : str, optional
         The default is ``"cross_entropy"`` for classification and ``"squared"`` for regression.
-    optimizer : Optimizer or SecondOrder, optional
-        The default is Adam.
+    optimizer : Optimizer or SecondOrder, or a function of the network that returns one, optional
+        The default is Adam. A function is called for each network that is trained, whose parameters it may count, as
+        for :func:`gpubp.rate_scaled`.
     epochs : int
         The maximum number of epochs.
     batch_size : int, "auto" or "full"
@@ -164,12 +166,12 @@ def fit_table(
     network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
     prepared = with_label_smoothing(scaled_for(network.loss, prepared), label_smoothing)
     X, targets, sample_weight = prepared.training()
-    optimizer = adam() if optimizer is None else optimizer
-    seeds = seeds_of(seed, n_networks, optimizer)
-    if batch_size == "auto" and isinstance(optimizer, Optimizer):
+    of_network = _optimizer_for(optimizer, network)
+    seeds = seeds_of(seed, n_networks, of_network)
+    if batch_size == "auto" and isinstance(of_network, Optimizer):
         batch_size = auto_batch_size(prepared.rows["train"])
     options: dict[str, Any] = {
-        "optimizer": optimizer,
+        "optimizer": of_network,
         "batch_size": batch_size,
         "seed": seeds,
         "l2": l2,
@@ -204,13 +206,14 @@ def fit_table(
     settings = {"batch_size": batch_size, "l2": l2, "seed": seed, "n_networks": n_networks, "dtype": dtype}
     settings["matmul_precision"] = matmul_precision
     fit = without_diverged(fit)
-    result = scored_fit(prepared, fit, optimizer, settings)
+    result = scored_fit(prepared, fit, of_network, settings)
     if checkpoint_error is not None:
         checkpoint_error.fit = result
         raise checkpoint_error
     is_complete = fit.stop_reason not in ("interrupted", "diverged") and fit.best_epoch > 0
     if refit and is_complete and prepared.holds_out_rows:
-        result = _refitted(prepared, result, options | {"epochs": fit.best_epoch, "callbacks": refit_callbacks})
+        options |= {"epochs": fit.best_epoch, "callbacks": refit_callbacks, "optimizer": optimizer}
+        result = _refitted(prepared, result, options)
     return result
 
 
@@ -314,6 +317,7 @@ def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, option
     )
     everything = scaled_for(network.loss, everything)
     X, targets, sample_weight = everything.training()
+    options = {**options, "optimizer": _optimizer_for(options["optimizer"], network)}
     fit = without_diverged(train(network, X, targets, sample_weight=sample_weight, **options))
     if fit.stop_reason in ("interrupted", "diverged"):
         return result
@@ -342,6 +346,16 @@ def network_for(
         output_activation="softmax" if is_classification else None,
         loss=loss or ("cross_entropy" if is_classification else "squared"),
     )
+
+
+def _optimizer_for(optimizer: Any, network: Network) -> Optimizer | SecondOrder:
+    """Return the optimizer that is given, that a given function makes for the network, or Adam."""
+    made: Optimizer | SecondOrder = (
+        adam() if optimizer is None else optimizer(network) if callable(optimizer) else optimizer
+    )
+    if not isinstance(made, Optimizer | SecondOrder):
+        raise DataError(f"optimizer must be one of gpubp's, or a function of a network that returns one, got {made!r}")
+    return made
 
 
 def make_optimizer(name: str, learning_rate: float | None = None) -> Optimizer | SecondOrder:
@@ -407,5 +421,8 @@ def scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedT
 
 
 def _json_setting(setting: Any) -> Any:
-    """Convert an optimizer's setting to JSON: a number, or the repr of a schedule."""
+    """Convert an optimizer's setting to JSON: a number, the repr of a schedule, or what an array holds."""
+    if getattr(setting, "shape", ()):
+        numbers = to_numpy(setting)
+        return f"{numbers.size} numbers from {numbers.min():g} to {numbers.max():g}"
     return setting if isinstance(setting, int | float) else repr(setting)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -17,7 +18,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import gpubp
-from gpubp import TabularClassifier, TabularRegressor, fit_table, predict_table, prepare_table, save_model
+from gpubp import (
+    TabularClassifier,
+    TabularRegressor,
+    adam,
+    fit_table,
+    ntk_rate_factors,
+    predict_table,
+    prepare_table,
+    rate_scaled,
+    save_model,
+)
 from gpubp.data import table_from_mapping
 from gpubp.errors import DataError, ModelFileError, TableWarning
 from gpubp.io.model_file import Model
@@ -586,6 +597,38 @@ def test_a_model_of_an_array_is_loaded_without_names(tmp_path):
     loaded = TabularRegressor.load(tmp_path / "model.safetensors")
     assert not hasattr(loaded, "feature_names_in_")
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+
+
+def ntk(network):
+    return rate_scaled(adam(0.01), ntk_rate_factors(network, bias=0.1))
+
+
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_an_optimizer_that_is_made_for_the_network(n_networks, tmp_path):
+    """Trained on all rows, another network has other inputs, and so more parameters."""
+    frame = FRAME.assign(code=[f"c{row % 40}" for row in range(N)])  # too rare for an input, without rows held out
+    sizes = list[int]()
+
+    def make(network):
+        sizes.append(network.sizes[0])
+        return ntk(network)
+
+    model = classifier(n_networks=n_networks, optimizer=make).fit(frame, CLASSES)
+    assert [model.model_.network.sizes[0]] == sizes[1:]
+    assert sizes[0] != sizes[1]
+    facts = model.model_.about["optimizer"]
+    assert facts["name"] == "rate-scaled adam"
+    assert re.fullmatch(r"\d+ numbers from 0.1 to 0.\d+", facts["rate_factors"])
+    model.save(tmp_path / "model.safetensors")
+    loaded = TabularClassifier.load(tmp_path / "model.safetensors")
+    assert loaded.optimizer == "adam"  # the file has no array of factors
+    plain = classifier(n_networks=n_networks, optimizer=adam(0.01)).fit(frame, CLASSES)
+    assert not np.allclose(model.predict_proba(frame), plain.predict_proba(frame))
+
+
+def test_a_function_that_makes_no_optimizer_is_named():
+    with pytest.raises(DataError, match=r"a function of a network that returns one, got 'adam'"):
+        classifier(optimizer=lambda network: "adam").fit(FRAME, CLASSES)
 
 
 def test_a_file_of_fit_table_is_loaded(tmp_path):
