@@ -65,7 +65,7 @@ def predict(
     array([[11.5]])
     """
     if _was_checked(network, theta, device, dtype, matmul_precision) and _is_ready(network, theta, X):
-        computed = _on_numpy(network, theta, X)
+        computed = outputs_on_numpy(network, theta, X)
         if computed is not None:
             return computed
     given, X, theta = theta, host_array("X", X), host_theta(theta)
@@ -105,7 +105,7 @@ def _is_ready(network: Network, theta: np.ndarray, X: Array) -> bool:
     )
 
 
-def _on_numpy(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray | None:
+def outputs_on_numpy(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray | None:
     """Compute the outputs in the compiled engine; None if it cannot be used, or lacks an activation."""
     if not cpu.is_wanted():
         return None
@@ -121,7 +121,7 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     """
     check_prediction(network, theta, x)
     if backend.is_numpy and backend.matmul_precision == "float32" and isinstance(x, np.ndarray):
-        computed = _on_numpy(network, theta, x) if x.ndim == 2 and theta.ndim == 1 else None
+        computed = outputs_on_numpy(network, theta, x) if x.ndim == 2 and theta.ndim == 1 else None
         if computed is not None:
             return computed
     n_networks = theta.shape[0] if theta.ndim == 2 else 1

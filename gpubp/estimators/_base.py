@@ -22,6 +22,7 @@ from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.plain.dropout import dropout_rates
 from gpubp.errors import DeviceError
 from gpubp.estimators._arrays import outputs_in_parts
+from gpubp.estimators._few_samples import outputs_of_few, remember
 from gpubp.estimators._fit import rejoined, sizes_of, theta_of
 from gpubp.estimators._fit_state import FitState
 from gpubp.estimators._initial_weights import draw_initial_weights
@@ -273,6 +274,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
         """Compute the outputs of the network; they stay on the device."""
+        if (computed := outputs_of_few(self, X)) is not None:
+            return computed
         check_is_fitted(self)
         x = validate_new_samples(self, X, method)
         network, theta = self._network(), self._theta()
@@ -282,7 +285,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         backend = with_matmul(backend, self.matmul_precision, precision)
         workload = Workload(network, precision, 1, x.shape[0])
         with translate_gpu_errors(backend, workload), backend.active():
-            return backend, outputs_in_parts(backend, precision, network, theta, x)
+            computed = backend, outputs_in_parts(backend, precision, network, theta, x)
+        if theta.dtype == precision:
+            remember(self, X, backend, network, theta)
+        return computed
 
     @staticmethod
     def _own_precision(x: Any) -> str:

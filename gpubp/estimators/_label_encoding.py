@@ -229,8 +229,15 @@ class ClassTargets:
         return smooth
 
     def predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the class of each sample."""
-        predicted: np.ndarray = self.labels.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
+        """Return the class of each sample, as scikit-learn's ``LabelBinarizer`` does, but without its checks."""
+        predicted: np.ndarray
+        kind, classes = self.labels.y_type_, self.labels.classes_
+        if kind == "multiclass":
+            predicted = classes[np.argmax(outputs, axis=1)]
+        elif kind == "binary" and len(classes) == 2:
+            predicted = classes[(outputs[:, 0] > 0.5).astype(np.intp)]
+        else:
+            predicted = self.labels.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
         return predicted
 
     def probabilities(self, backend: Backend, outputs: Array, X: Any, complement: Array | None = None) -> Any:

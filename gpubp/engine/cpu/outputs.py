@@ -27,14 +27,27 @@ AT_ONCE = 128 * PART
 """Samples that are done before Python looks whether Ctrl-C was pressed."""
 
 _ALONE = new_mailbox(1)
+_ALONE_AT = address(_ALONE)
 
 
 class Prepared(NamedTuple):
-    """A plan for the outputs of a network, without memory for them."""
+    """A plan for the outputs of a network, without memory for them, and places to compute those of one sample."""
 
     plan: Plan
     functions: Functions
     bytes_per_sample: int
+    places: "list[Place]"
+
+
+class Place:
+    """A plan with memory for ``n_threads`` threads, which pass ``batch`` samples each forward at a time."""
+
+    def __init__(self, prepared: Prepared, n_threads: int, batch: int) -> None:
+        self.samples, self.plan = Samples(), Plan.from_buffer_copy(prepared.plan)
+        self.plan.batch = batch
+        self.memory, self.plan.room = new_memory(n_threads * (batch * prepared.bytes_per_sample + 128))
+        addresses = ctypes.addressof(self.plan), ctypes.addressof(self.samples)
+        self.work = partial(prepared.functions.outputs, *addresses)
 
 
 def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray | None:
@@ -46,25 +59,33 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     prepared = (_prepare if network.ties is None else _prepare.__wrapped__)(network, theta.dtype)
     if prepared is None:
         return None
-    functions, n_samples = prepared.functions, len(x)
-    theta, samples, plan = in_rows(theta), Samples(), Plan.from_buffer_copy(prepared.plan)
-    n_threads = max(1, min(threads_allowed(), -(-n_samples // PART))) if n_samples > 1 else 1
-    plan.batch = min(n_samples, PART)
-    plan.kept_room, plan.room = new_memory(n_threads * (plan.batch * prepared.bytes_per_sample + 128))
-    work = partial(functions.outputs, ctypes.addressof(plan), ctypes.addressof(samples))
+    theta, n_samples = in_rows(theta), len(x)
     outputs = np.empty((n_samples, network.sizes[-1]), theta.dtype)
-    samples.theta = address(theta)
-    if n_samples == 1:  # no product is left to BLAS, whose threads need no limit then
-        x = in_rows(x)
-        samples.n, samples.x, samples.outputs = 1, address(x), address(outputs)
-        work(_ALONE.ctypes.data, 0)
+    if n_samples == 1:
+        _outputs_of_one(prepared, theta, in_rows(x), outputs)
         return outputs
-    crew = Crew(n_threads, work, functions.ask)
+    n_threads = max(1, min(threads_allowed(), -(-n_samples // PART)))
+    place = Place(prepared, n_threads, min(n_samples, PART))
+    samples, crew = place.samples, Crew(n_threads, place.work, prepared.functions.ask)
+    samples.theta = address(theta)
     for start in range(0, n_samples, AT_ONCE):
         rows = in_rows(x[start : start + AT_ONCE])
         samples.n, samples.x, samples.outputs = len(rows), address(rows), address(outputs[start:])
         crew.run()
     return outputs
+
+
+def _outputs_of_one(prepared: Prepared, theta: np.ndarray, x: np.ndarray, outputs: np.ndarray) -> None:
+    """Compute the outputs of one sample: no product is left to BLAS, whose threads need no limit then."""
+    try:
+        place = prepared.places.pop()  # several threads may ask at the same time
+    except IndexError:
+        place = Place(prepared, 1, 1)
+        place.samples.n = 1
+    samples = place.samples
+    samples.theta, samples.x, samples.outputs = address(theta), address(x), address(outputs)
+    place.work(_ALONE_AT, 0)
+    prepared.places.append(place)
 
 
 @lru_cache(maxsize=64)
@@ -73,4 +94,4 @@ def _prepare(network: Network, dtype: np.dtype) -> Prepared | None:
     plan = network_plan(network, functions, library.gemm(dtype.name))
     if plan is None:
         return None
-    return Prepared(plan, functions, sum(network.sizes[1:-1]) * dtype.itemsize)
+    return Prepared(plan, functions, sum(network.sizes[1:-1]) * dtype.itemsize, [])
