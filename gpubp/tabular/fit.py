@@ -62,6 +62,8 @@ class TableFit:
         The number of rows in each part.
     baseline : dict of str to float
         The scores of the held-out rows if every prediction were the same: the shares of the classes, or the mean.
+    trials : tuple of Trial
+        What :func:`gpubp.tabular.search_table` tried.
     """
 
     model: Model
@@ -70,6 +72,7 @@ class TableFit:
     rows: dict[str, int]
     baseline: Scores
     refit: Fit | None = None
+    trials: tuple[Any, ...] = ()
 
 
 @np.errstate(all="ignore")

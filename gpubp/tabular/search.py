@@ -1,0 +1,293 @@
+"""Search for the best networks for a table: each candidate is trained once, on every fold, until the time is used."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp._core.counts import is_count
+from gpubp.data.preprocessing import NumberEncoding, to_json
+from gpubp.errors import DataError
+from gpubp.io.model_file import Model
+from gpubp.optim.first_order import adam
+from gpubp.tabular.fit import TableFit, auto_batch_size, network_for, scaled_for, scored_fit, seeds_of, without_diverged
+from gpubp.tabular.predict import mean_outputs
+from gpubp.tabular.prepare import PreparedTable
+from gpubp.training.callbacks import Callback, Progress
+from gpubp.training.fit import train
+from gpubp.training.result import Fit
+
+N_FOLDS = 5
+
+SHARE_OF_TRIALS = 0.5
+"""The part of the time in which candidates are tried; the rest is for training on all rows."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An encoding of numbers, a network and its training, which a search tries."""
+
+    numbers: NumberEncoding = "piecewise"
+    hidden_layer_sizes: tuple[int, ...] = (100,)
+    l2: float = 0.1
+    learning_rate: float = 0.001
+
+
+CANDIDATES = (
+    Candidate(),
+    Candidate("linear"),
+    Candidate("piecewise", (128, 128)),
+    Candidate("linear", (128, 128)),
+    Candidate("piecewise", (24,), 0.1, 0.005),
+    Candidate("linear", (24,), 0.1, 0.005),
+    Candidate("piecewise", (128, 128), 1.0),
+    Candidate("linear", (128, 128), 1.0),
+    Candidate("piecewise", (64, 64, 64), 0.2, 0.002),
+    Candidate("linear", (64, 64, 64), 0.2, 0.002),
+    Candidate("piecewise", (100,), 0.02, 0.003),
+    Candidate("linear", (100,), 0.02, 0.003),
+)
+"""What is tried, in this order."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate that was tried.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    loss : float
+        The mean loss of each network on rows that it was not trained on; infinite if one diverged.
+    epochs : int
+        The epoch of this loss, the best.
+    seconds : float
+        How long its training took.
+    """
+
+    candidate: Candidate
+    loss: float
+    epochs: int
+    seconds: float
+
+
+@np.errstate(all="ignore")
+def search_table(
+    prepared: PreparedTable,
+    *,
+    time_budget: float = 60.0,
+    candidates: Sequence[Candidate] = CANDIDATES,
+    n_networks: int = N_FOLDS,
+    activation: str = "relu",
+    loss: str | None = None,
+    epochs: int = 200,
+    patience: int | None = 10,
+    tolerance: float = 1e-4,
+    seed: int = 0,
+    device: str = "auto",
+    dtype: str = "float32",
+    matmul_precision: str = "float32",
+    refit: bool = True,
+    callback: Callable[[int, Progress], None] | None = None,
+) -> TableFit:
+    """Try candidates on folds of the rows, and keep the networks of the best.
+
+    The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
+    trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
+    are averaged, as in bagging (Breiman 1996). In the end the best candidate is trained on the folds of all rows. If
+    the table was split by groups or time, or has validation rows of its own, these take the place of the folds.
+
+    Parameters
+    ----------
+    prepared : PreparedTable
+        From :func:`prepare_table`. Its encoding of numbers is that of the candidates.
+    time_budget : float
+        Seconds. Half of them are for trying candidates, in their order, and the other half is for the training on all
+        rows. Where the time ends a training, the same seed may give another model.
+    candidates : sequence of Candidate
+    n_networks : int
+        The number of networks of each candidate.
+    activation, loss, epochs, patience, tolerance, seed, device, dtype, matmul_precision, refit
+        See :func:`fit_table`. The networks stop as one, by the median of their losses.
+    callback : callable, optional
+        ``callback(number, progress)`` is called after each epoch with the number of the candidate, from 0;
+        ``len(candidates)`` for the training on all rows.
+
+    Returns
+    -------
+    TableFit
+        With `trials`. The scores of ``"validation"`` are those of all rows for training, each by the networks that
+        were not trained on it.
+
+    Raises
+    ------
+    DataError
+        If an option is not valid, or every candidate diverged.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import prepare_table
+    >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[:2], epochs=20, device="cpu")
+    >>> [trial.candidate.numbers for trial in result.trials]
+    ['piecewise', 'linear']
+    """
+    if not time_budget > 0.0:
+        raise DataError(f"time_budget must be a number of seconds above 0, got {time_budget!r}")
+    if not candidates:
+        raise DataError("candidates must name at least one candidate, got none")
+    if not is_count(n_networks, least=2):
+        raise DataError(f"n_networks must be a whole number of at least 2, got {n_networks!r}")
+    if not _has_folds(prepared) and prepared.validation() is None:
+        raise DataError("a search needs validation rows; pass a validation_fraction above 0")
+    begin = time.monotonic()
+    options: dict[str, Any] = {"activation": activation, "loss": loss, "patience": patience, "tolerance": tolerance}
+    options |= {"seed": seeds_of(seed, n_networks, adam()), "device": device, "dtype": dtype}
+    options |= {"matmul_precision": matmul_precision}
+    rows = prepared.parts["train"]
+    if _has_folds(prepared):
+        rows = np.sort(np.concatenate([rows, prepared.parts["validation"]]))
+    end_of_trials = begin + SHARE_OF_TRIALS * time_budget
+    encoded: dict[str, PreparedTable] = {}
+    tried: list[tuple[Trial, _Networks]] = []
+    for number, candidate in enumerate(candidates):
+        if tried and time.monotonic() >= end_of_trials:
+            break
+        start = time.monotonic()
+        if candidate.numbers not in encoded:
+            encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
+        watch = _watch(number, callback, end_of_trials)
+        networks = _train(encoded[candidate.numbers], candidate, watch, epochs, options)
+        trial = Trial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
+        tried.append((trial, networks))
+        if networks.fit.stop_reason == "interrupted":
+            break
+    trials = tuple(trial for trial, _ in tried)
+    chosen, best = min(tried, key=lambda one: one[0].loss)
+    settings = {"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials)), "seed": seed}
+    settings |= {"n_networks": n_networks, "dtype": dtype, "matmul_precision": matmul_precision}
+    settings |= {"batch_size": auto_batch_size(len(rows)), "l2": chosen.candidate.l2}
+    optimizer = adam(chosen.candidate.learning_rate)
+    result = replace(scored_fit(best.prepared, best.fit, optimizer, settings, best.out_of_fold), trials=trials)
+    was_interrupted = tried[-1][1].fit.stop_reason == "interrupted"
+    if was_interrupted or best.loss == np.inf or not (refit and prepared.holds_out_rows):
+        return result
+    everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
+    watch = _watch(len(candidates), callback, begin + time_budget)
+    final = _train(everything, chosen.candidate, watch, epochs if _has_folds(prepared) else chosen.epochs, options)
+    if final.fit.stop_reason in ("interrupted", "diverged"):
+        return result
+    about = {**result.model.about, "fingerprint": everything.fingerprint}
+    about["refit"] = {"rows": everything.rows["train"], "epochs": len(final.fit.history.loss)}
+    model = Model(final.fit.network, final.fit.theta, to_json(final.prepared.preprocessing), about)
+    return replace(result, model=model, refit=final.fit)
+
+
+class _Networks(NamedTuple):
+    """The networks of a candidate, and the targets and outputs of rows that they were not trained on."""
+
+    prepared: PreparedTable
+    fit: Fit
+    loss: float
+    out_of_fold: tuple[np.ndarray, np.ndarray] | None
+
+
+def _watch(number: int, callback: Callable[[int, Progress], None] | None, end: float) -> Callback:
+    """Return a callback that ends the training of a candidate when the time is used."""
+
+    def watch(progress: Progress) -> bool:
+        if callback is not None:
+            callback(number, progress)
+        return time.monotonic() >= end
+
+    return watch
+
+
+def _has_folds(prepared: PreparedTable) -> bool:
+    return not prepared.split_by and prepared.given_validation is None
+
+
+def _train(
+    prepared: PreparedTable, candidate: Candidate, watch: Callback, epochs: int, options: dict[str, Any]
+) -> _Networks:
+    options = dict(options)
+    activation, loss, seeds = options.pop("activation"), options.pop("loss"), options["seed"]
+    network = network_for(prepared, hidden_layer_sizes=candidate.hidden_layer_sizes, activation=activation, loss=loss)
+    scaled = scaled_for(network.loss, prepared)
+    assert isinstance(scaled, PreparedTable)
+    prepared = scaled
+    X, targets, weights = prepared.training()
+    validation_data: tuple[Any, ...] | None = prepared.validation()
+    folds = None
+    if _has_folds(prepared):
+        folds = _folds(targets, seeds[0], is_classes=prepared.task == "classification")
+        n_folds = int(folds.max()) + 1
+        of_network = np.arange(len(seeds)) % n_folds
+        given = np.ones(len(X)) if weights is None else weights
+        weights = given * (folds != of_network[:, None])  # (K, n)
+        rows, is_row = _rows_of_folds(folds, n_folds)
+        rows, is_row = rows[of_network], is_row[of_network]
+        validation_data = X[rows], targets[rows], given[rows] * is_row
+    fit = train(
+        network,
+        X,
+        targets,
+        sample_weight=weights,
+        validation_data=validation_data,
+        epochs=epochs,
+        batch_size=auto_batch_size(len(X)),
+        l2=candidate.l2,
+        optimizer=adam(candidate.learning_rate),
+        callbacks=[watch],
+        **options if validation_data else {**options, "patience": None},
+    )
+    loss_of_best = math.inf
+    if validation_data and fit.best_epoch and not np.any(fit.diverged):
+        loss_of_best = float(np.mean(fit.history.validation_loss[fit.best_epoch - 1]))
+    outputs = None
+    if folds is not None and np.isfinite(fit.theta).all():
+        outputs = targets, _out_of_fold(fit, X, folds, options["matmul_precision"])
+    return _Networks(prepared, without_diverged(fit), loss_of_best, outputs)
+
+
+def _folds(targets: np.ndarray, seed: int, *, is_classes: bool) -> np.ndarray:
+    """Return the number of each row's fold, ``(n,)``; the rows of each class are divided evenly."""
+    order = np.random.default_rng(seed).permutation(len(targets))
+    if is_classes:
+        order = order[np.argsort(targets[order].argmax(axis=1), kind="stable")]
+    folds = np.empty(len(targets), np.int64)
+    folds[order] = np.arange(len(targets)) % min(N_FOLDS, len(targets))
+    return folds
+
+
+def _rows_of_folds(folds: np.ndarray, n_folds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of each fold, ``(n_folds, m)``, and which are: small folds repeat a row to be as long as others.
+
+    Examples
+    --------
+    >>> _rows_of_folds(np.array([0, 1, 0]), 2)
+    (array([[0, 2],
+           [1, 1]]), array([[ True,  True],
+           [ True, False]]))
+    """
+    each = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
+    longest = max(map(len, each))
+    rows = np.stack([np.resize(rows, longest) for rows in each])
+    return rows, np.arange(longest) < np.array(list(map(len, each)))[:, None]
+
+
+def _out_of_fold(fit: Fit, X: np.ndarray, folds: np.ndarray, matmul_precision: str) -> np.ndarray:
+    """Return the mean outputs ``(n, j)`` of the networks that were trained without the fold of a row."""
+    outputs = np.zeros((len(X), fit.network.sizes[-1]))
+    n_folds = int(folds.max()) + 1
+    for fold in range(n_folds):
+        theta, rows = fit.theta[fold::n_folds], folds == fold
+        outputs[rows] = mean_outputs(fit.network, theta, X[rows], device=fit.device, matmul_precision=matmul_precision)
+    return outputs
+
+
+def _as_json(trial: Trial) -> dict[str, Any]:
+    facts = asdict(trial)
+    return {**facts.pop("candidate"), **facts, "loss": trial.loss if math.isfinite(trial.loss) else None}
