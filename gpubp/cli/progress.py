@@ -20,7 +20,9 @@ SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes 1 to 2 ms, as long as a short e
 
 
 @contextmanager
-def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = "score") -> Iterator[Callback]:
+def progress_bar(
+    epochs: int, *, enabled: bool | None = None, score_name: str = "score", n_trainings: int = 1
+) -> Iterator[Callback]:
     """Show the progress of training on stderr.
 
     Parameters
@@ -31,6 +33,8 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
         Whether to show the bar. By default, it is shown if stderr is a terminal.
     score_name : str
         The name of the validation score: "accuracy", ...
+    n_trainings : int
+        How many trainings follow each other, at most, before one on all rows.
 
     Yields
     ------
@@ -52,7 +56,7 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
         yield ignore_progress
         return
     bar = _TwoLines(
-        TextColumn("epoch {task.completed}/{task.total}"),
+        TextColumn("{task.fields[training]}epoch {task.completed}/{task.total}"),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[duration]}"),
         console=console,
@@ -60,7 +64,9 @@ def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = 
         redirect_stdout=sys.stdout.isatty(),  # otherwise rich prints piped stdout to stderr
         expand=True,
     )
-    callback = _BarCallback(bar, bar.add_task("", total=epochs, duration="", figures="..."), score_name)
+    callback = _BarCallback(
+        bar, bar.add_task("", total=epochs, training="", duration="", figures="..."), score_name, n_trainings
+    )
     with bar:
         try:
             yield callback
@@ -106,8 +112,9 @@ class _TwoLines(Bar):
 class _BarCallback:
     """A callback that redraws the bar with the last epoch and the best value so far."""
 
-    def __init__(self, bar: Bar, task: TaskID, score_name: str) -> None:
+    def __init__(self, bar: Bar, task: TaskID, score_name: str, n_trainings: int) -> None:
         self.bar, self.task, self.score_name = bar, task, score_name
+        self.training, self.n_trainings = 1, n_trainings
         self.last: Progress | None = None
         self.epochs_before = 0  # done before training resumed
         self.best: float | None = None
@@ -118,6 +125,7 @@ class _BarCallback:
         if self.last is None:
             self.epochs_before = progress.epoch - 1
         elif progress.epoch <= self.last.epoch:  # another training
+            self.training += 1
             self.epochs_before, self.best, self.start = progress.epoch - 1, None, time.monotonic()
         self.last = progress
         score, loss = progress.validation_score, progress.validation_loss
@@ -139,7 +147,13 @@ class _BarCallback:
                 else f"{_duration_text(seconds / (epoch - self.epochs_before) * (epochs - epoch))} left"
             )
             figures = _figures(self.last, self.best, self.score_name)
-            self.bar.update(self.task, completed=epoch, total=epochs, duration=duration, figures=figures)
+            training = ""
+            if self.n_trainings > 1:
+                is_last = self.training > self.n_trainings
+                training = "all rows, " if is_last else f"{self.training}/{self.n_trainings}, "
+            self.bar.update(
+                self.task, completed=epoch, total=epochs, training=training, duration=duration, figures=figures
+            )
         self.bar.refresh()
 
 

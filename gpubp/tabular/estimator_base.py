@@ -47,6 +47,7 @@ from gpubp.tabular.estimator_tables import (
 from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
+from gpubp.tabular.search import search_table
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -82,6 +83,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             with _noted(of_optimizer := list[Exception]()):
                 self._optimizer()
             problems = list(map(str, of_optimizer))
+        if self.preset == "best" and self.callbacks is not None:
+            problems.append('callbacks are for preset="fast", got preset="best"; leave them out')
         if problems:
             raise InvalidParameterError("\n".join(problems))
 
@@ -142,32 +145,31 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         )
         for given in [labelled] if validation is None else [labelled, validation.labelled]:
             refuse_missing_targets(given, prepared.decisions.target)
-        result = fit_table(
-            self._weighted(prepared),
-            hidden_layer_sizes=self._sizes(),
-            activation=self.activation,
-            loss=self.loss,
-            optimizer=self._optimizer(),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            l2=self.l2,
-            patience=self.patience,
-            tolerance=self.tolerance,
-            seed=seed,
-            device=self.device,
-            dtype=self.dtype,
-            matmul_precision=self.matmul_precision,
-            callbacks=() if self.callbacks is None else self.callbacks,
-            refit=self.refit,
-            n_networks=self.n_networks,
-        )
+        options: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("activation", "loss", "epochs", "patience", "tolerance", "device", "dtype", "refit")
+        }
+        options |= {"seed": seed, "matmul_precision": self.matmul_precision}
+        if self.preset == "best":
+            result = search_table(self._weighted(prepared), time_budget=self.time_budget, **options)
+        else:
+            result = fit_table(
+                self._weighted(prepared),
+                hidden_layer_sizes=self._sizes(),
+                optimizer=self._optimizer(),
+                batch_size=self.batch_size,
+                l2=self.l2,
+                callbacks=() if self.callbacks is None else self.callbacks,
+                n_networks=self.n_networks,
+                **options,
+            )
         if result.fit.best_epoch == 0 and result.fit.stop_reason == "diverged":
             raise DataError("the weights became infinite or NaN in the first epoch; choose a smaller learning_rate")
         facts = {"parameters": plain_parameters(self), "has_feature_names": features.has_names}
         model = result.model
         self._keep(Model(model.network, model.theta, model.preprocessing, {**model.about, "estimator": facts}))
         self.history_, self.stop_reason_ = result.fit.history, result.fit.stop_reason
-        self.best_epoch_ = result.fit.best_epoch
+        self.best_epoch_, self.trials_ = result.fit.best_epoch, result.trials
         return self
 
     def _checked(

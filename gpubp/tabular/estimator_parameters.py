@@ -22,6 +22,8 @@ TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks",
 """The parameters that stand under their names in what a model file says of the training."""
 
 CONSTRAINTS: dict[str, list[Any]] = {
+    "preset": [StrOptions({"fast", "best"})],
+    "time_budget": [Interval(Real, 0, None, closed="neither")],
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [str],
     "loss": [str, None],
@@ -52,6 +54,13 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 _PARAMETERS = """
+    preset : {"fast", "best"}, default="fast"
+        "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
+        learning rates and penalties on folds of the rows, and keeps five networks of the best:
+        :func:`gpubp.tabular.search_table`. It chooses `numbers`, `hidden_layer_sizes`, `optimizer`, `learning_rate`,
+        `batch_size`, `l2`, `n_networks` and `validation_fraction`, whatever they are.
+    time_budget : float, default=60.0
+        About how many seconds "best" may take.
     hidden_layer_sizes : int or sequence of int, default=(100,)
         The number of units of each hidden layer; ``()`` for none.
     activation : str, default="relu"
@@ -116,7 +125,9 @@ _ATTRIBUTES = """
     history_ : History
         The figures of each epoch of the first training; not after :meth:`load`.
     best_epoch_, stop_reason_ : int and str
-        The best epoch of this training, and why it ended; not after :meth:`load`."""
+        The best epoch of this training, and why it ended; not after :meth:`load`.
+    trials_ : tuple of Trial
+        What ``preset="best"`` tried; not after :meth:`load`."""
 
 
 def documented(kind: Any) -> Any:

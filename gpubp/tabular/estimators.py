@@ -61,6 +61,8 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     def __init__(
         self,
+        preset: Any = "fast",
+        time_budget: Any = 60.0,
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
@@ -212,6 +214,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
+        preset: Any = "fast",
+        time_budget: Any = 60.0,
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -79,7 +79,7 @@ def search_table(
     prepared: PreparedTable,
     *,
     time_budget: float = 60.0,
-    candidates: Sequence[Candidate] = CANDIDATES,
+    candidates: Sequence[Candidate] | None = None,
     n_networks: int = N_FOLDS,
     activation: str = "relu",
     loss: str | None = None,
@@ -91,7 +91,7 @@ def search_table(
     dtype: str = "float32",
     matmul_precision: str = "float32",
     refit: bool = True,
-    callback: Callable[[int, Progress], None] | None = None,
+    callback: Callback | None = None,
 ) -> TableFit:
     """Try candidates on folds of the rows, and keep the networks of the best.
 
@@ -107,14 +107,15 @@ def search_table(
     time_budget : float
         Seconds. Half of them are for trying candidates, in their order, and the other half is for the training on all
         rows. Where the time ends a training, the same seed may give another model.
-    candidates : sequence of Candidate
+    candidates : sequence of Candidate, optional
+        By default :data:`CANDIDATES`.
     n_networks : int
         The number of networks of each candidate.
     activation, loss, epochs, patience, tolerance, seed, device, dtype, matmul_precision, refit
         See :func:`fit_table`. The networks stop as one, by the median of their losses.
     callback : callable, optional
-        ``callback(number, progress)`` is called after each epoch with the number of the candidate, from 0;
-        ``len(candidates)`` for the training on all rows.
+        Called with a :class:`~gpubp.Progress` after each epoch of each candidate; the losses are arrays. Returning True
+        ends the training of this candidate.
 
     Returns
     -------
@@ -136,6 +137,7 @@ def search_table(
     """
     if not time_budget > 0.0:
         raise DataError(f"time_budget must be a number of seconds above 0, got {time_budget!r}")
+    candidates = CANDIDATES if candidates is None else candidates
     if not candidates:
         raise DataError("candidates must name at least one candidate, got none")
     if not is_count(n_networks, least=2):
@@ -152,13 +154,13 @@ def search_table(
     end_of_trials = begin + SHARE_OF_TRIALS * time_budget
     encoded: dict[str, PreparedTable] = {}
     tried: list[tuple[Trial, _Networks]] = []
-    for number, candidate in enumerate(candidates):
+    for candidate in candidates:
         if tried and time.monotonic() >= end_of_trials:
             break
         start = time.monotonic()
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
-        watch = _watch(number, callback, end_of_trials)
+        watch = _watch(callback, end_of_trials)
         networks = _train(encoded[candidate.numbers], candidate, watch, epochs, options)
         trial = Trial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
@@ -175,12 +177,12 @@ def search_table(
     if was_interrupted or best.loss == np.inf or not (refit and prepared.holds_out_rows):
         return result
     everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
-    watch = _watch(len(candidates), callback, begin + time_budget)
+    watch = _watch(callback, begin + time_budget)
     final = _train(everything, chosen.candidate, watch, epochs if _has_folds(prepared) else chosen.epochs, options)
     if final.fit.stop_reason in ("interrupted", "diverged"):
         return result
     about = {**result.model.about, "fingerprint": everything.fingerprint}
-    about["refit"] = {"rows": everything.rows["train"], "epochs": len(final.fit.history.loss)}
+    about["refit"] = {"rows": everything.rows["train"], "epochs": int(final.fit.best_epoch)}
     model = Model(final.fit.network, final.fit.theta, to_json(final.prepared.preprocessing), about)
     return replace(result, model=model, refit=final.fit)
 
@@ -194,13 +196,12 @@ class _Networks(NamedTuple):
     out_of_fold: tuple[np.ndarray, np.ndarray] | None
 
 
-def _watch(number: int, callback: Callable[[int, Progress], None] | None, end: float) -> Callback:
+def _watch(callback: Callback | None, end: float) -> Callback:
     """Return a callback that ends the training of a candidate when the time is used."""
 
     def watch(progress: Progress) -> bool:
-        if callback is not None:
-            callback(number, progress)
-        return time.monotonic() >= end
+        stops = callback(progress) if callback is not None else False
+        return bool(stops) or time.monotonic() >= end
 
     return watch
 

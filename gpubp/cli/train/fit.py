@@ -3,11 +3,11 @@
 from typing import NamedTuple, cast
 
 from gpubp.cli.progress import progress_bar
-from gpubp.cli.train.options import TOLERANCE
+from gpubp.cli.train.options import TIME_BUDGET, TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.rescue import sigterm_as_interrupt, warnings_as_notes
 from gpubp.errors import CheckpointError
-from gpubp.tabular import TableFit, fit_table
+from gpubp.tabular import CANDIDATES, PreparedTable, TableFit, fit_table, search_table
 from gpubp.training.checkpoints import Checkpoints
 
 
@@ -26,6 +26,8 @@ class FitOutcome(NamedTuple):
 
 def fit(job: TrainingJob) -> FitOutcome:
     """Train, and return what was learned even after Ctrl-C, SIGTERM or a failed last checkpoint."""
+    if job.searches:
+        return _search(job)
     options = job.options
     bar = progress_bar(options.epochs, enabled=False if job.quiet else None, score_name=job.score_name)
     checkpoint_error = None
@@ -60,3 +62,26 @@ def fit(job: TrainingJob) -> FitOutcome:
                 raise
             result, checkpoint_error = cast(TableFit, error.fit), error
     return FitOutcome(result, checkpoint_error, 143 if signals else 130)
+
+
+def _search(job: TrainingJob) -> FitOutcome:
+    """Try candidates for the time of ``--time-budget``."""
+    options = job.options
+    assert isinstance(job.prepared, PreparedTable)
+    bar = progress_bar(options.epochs, enabled=False if job.quiet else None, n_trainings=len(CANDIDATES))
+
+    with bar as show_progress, sigterm_as_interrupt() as signals, warnings_as_notes():
+        result = search_table(
+            job.prepared,
+            time_budget=options.time_budget or TIME_BUDGET,
+            activation=options.activation,
+            loss=options.loss,
+            tolerance=TOLERANCE,
+            seed=options.seed,
+            device=options.device,
+            dtype=options.dtype,
+            matmul_precision=options.matmul_precision,
+            refit=not options.no_refit,
+            callback=show_progress,
+        )
+    return FitOutcome(result, None, 143 if signals else 130)

@@ -14,6 +14,12 @@ from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.optim.second_order import METHODS
 from gpubp.training.callbacks import CALLBACKS
 
+PRESETS = ("auto", "best", "fast")
+TIME_BUDGET = 30.0
+NOT_WITH_BEST = (
+    *("numbers", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "epochs", "batch_size", "l2"),
+    *("patience", "callback", "checkpoint", "resume"),
+)
 MAX_LAYER_SIZE = 1_000_000
 TOLERANCE = 1e-4  # smaller changes of the loss are no improvement for --patience
 PICTURES = (".png", ".pdf", ".svg")
@@ -47,6 +53,23 @@ class TrainOptions(TableOptions):
     time: Annotated[
         str | None,
         _data(metavar="NAME", help="Hold out the latest rows, by this column of dates or numbers.", show_default=False),
+    ] = None
+    preset: Annotated[
+        str,
+        _network(
+            metavar="NAME",
+            help="best tries encodings, networks and penalties on folds of the rows, and averages the networks of the "
+            "best; fast trains one network by the options. The default, auto, is best unless an option is given that "
+            "best chooses.",
+        ),
+    ] = "auto"
+    time_budget: Annotated[
+        float | None,
+        _network(
+            metavar="SECONDS",
+            help=f"How long best may take, about; by default {TIME_BUDGET:g}.",
+            show_default=False,
+        ),
     ] = None
     numbers: Annotated[
         str,
@@ -173,6 +196,17 @@ class TrainOptions(TableOptions):
     no_picture: Annotated[bool, _output("--no-picture", help="Draw no learning curve.")] = False
     as_json: Annotated[bool, _output("--json", help=JSON_HELP)] = False
     quiet: Annotated[bool, _output("--quiet", "-q", help="Print only the result.")] = False
+    context: typer.Context = None  # type: ignore[assignment]  # not an option: typer passes it
+
+    @property
+    def holds_out_by_column(self) -> bool:
+        """Whether rows are held out by groups or time."""
+        return self.group is not None or self.time is not None
+
+    def given(self, *names: str) -> list[str]:
+        """Return those of some options that stand in the command, as they are written there."""
+        source = self.context.get_parameter_source
+        return [f"--{name.replace('_', '-')}" for name in names if (of := source(name)) and of.name == "COMMANDLINE"]
 
 
 def parse_hidden_layer_sizes(text: str) -> tuple[int, ...]:

@@ -15,7 +15,9 @@ from gpubp.cli.device import device_and_reason
 from gpubp.cli.output import print_note, print_reading, silence
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
+    NOT_WITH_BEST,
     PICTURES,
+    PRESETS,
     TrainOptions,
     parse_batch_size,
     parse_hidden_layer_sizes,
@@ -47,6 +49,8 @@ class TrainingJob:
     options : TrainOptions
     processes : ProcessGroup
         The processes that train the network together; the first of them prints and writes.
+    searches : bool
+        Whether networks are tried, the preset ``best``; then `network` is the first of them.
     device : str
         The device, and the reason for choosing it.
     stream_reason : str, optional
@@ -61,6 +65,7 @@ class TrainingJob:
     options: TrainOptions
     processes: ProcessGroup
     prepared: PreparedTable | PreparedStream
+    searches: bool
     network: Network
     hidden_layer_sizes: tuple[int, ...]
     optimizer: Optimizer | SecondOrder
@@ -129,11 +134,13 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     backend = choose_backend(options.device)
     with_matmul(backend, options.matmul_precision, choose_precision(backend, options.dtype))
     stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))
-    prepared = _prepare_data(options, in_parts=stream_reason is not None)
+    searches = _searches(options, processes, in_parts=stream_reason is not None)
+    prepared = _prepare_data(options, searches=searches, in_parts=stream_reason is not None)
     return TrainingJob(
         options,
         processes,
         prepared,
+        searches,
         network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=options.activation, loss=options.loss),
         hidden_layer_sizes,
         optimizer,
@@ -145,6 +152,24 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
         picture_path,
         replaced,
     )
+
+
+def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool) -> bool:
+    """Return whether the preset is ``best``."""
+    if options.preset not in PRESETS:
+        raise DataError(unknown("--preset", options.preset, PRESETS))
+    reasons = options.given(*NOT_WITH_BEST, *(() if options.holds_out_by_column else ("validation_fraction",)))
+    if in_parts:
+        reasons.append("DATA that is read in parts")
+    if processes.world_size > 1:
+        reasons.append("several processes")
+    if options.preset == "best" and reasons:
+        raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit them, or --preset")
+    searches = options.preset == "best" or (options.preset == "auto" and not reasons)
+    if options.time_budget is not None and not searches:
+        because = f"{', '.join(reasons)} needs" if reasons else "--preset fast is"
+        raise DataError(f"--time-budget is for --preset best, and {because} the preset fast; omit one of them")
+    return searches
 
 
 def _callbacks(options: TrainOptions, outputs: Sequence[Path]) -> tuple[Callback, ...]:
@@ -159,7 +184,7 @@ def _callbacks(options: TrainOptions, outputs: Sequence[Path]) -> tuple[Callback
     return callbacks
 
 
-def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | PreparedStream:
+def _prepare_data(options: TrainOptions, *, searches: bool, in_parts: bool) -> PreparedTable | PreparedStream:
     reading = TextOptions.parse(options.read or (), options.separator)
     tables = open_tables(Path(options.data), reading) if in_parts else None
     table = None if tables else read_table_with(options.data, reading)
@@ -168,14 +193,14 @@ def _prepare_data(options: TrainOptions, *, in_parts: bool) -> PreparedTable | P
         **options.of_columns(names),
         "numbers": options.numbers,
         "test_fraction": options.test_fraction,
-        "validation_fraction": options.validation_fraction,
+        "validation_fraction": 0.0 if searches and not options.holds_out_by_column else options.validation_fraction,
         "seed": options.seed,
     }
     if table and not options.quiet:
         print_reading(table.notes)
     if not tables:
         return prepare_table(table, group=options.group, time=options.time, **preparation)
-    if options.group is not None or options.time is not None:
+    if options.holds_out_by_column:
         raise DataError("--group and --time need the table in memory, and DATA is read in parts")
     prepared = prepare_stream(tables, **preparation)
     if not options.quiet:

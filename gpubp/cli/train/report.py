@@ -10,9 +10,9 @@ import typer
 from gpubp._core.text import counted, shortened
 from gpubp.cli.columns import TYPE_ADVICE, print_columns
 from gpubp.cli.formatting import number
-from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores
+from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores, print_table
 from gpubp.cli.train.fit import FitOutcome
-from gpubp.cli.train.options import TOLERANCE
+from gpubp.cli.train.options import TIME_BUDGET, TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import ClassTarget
@@ -21,6 +21,7 @@ from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.checks import suspicions
+from gpubp.tabular.search import CANDIDATES, N_FOLDS
 from gpubp.training.checkpoints import checkpoints_in
 
 Facts = list[tuple[str, str]]
@@ -48,7 +49,7 @@ def print_job(job: TrainingJob) -> None:
     if job.quiet:
         return
     facts = _facts_of_data(job)
-    facts += [("network", _network_text(job.network, job.options.networks)), ("device", job.device)]
+    facts += [("network", _networks_text(job)), ("device", job.device)]
     if job.processes.world_size > 1:
         facts.append(("processes", f"{job.processes.world_size:,} train together"))
     if job.options.checkpoint is not None:
@@ -74,12 +75,32 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
     if notes.is_terminal and not job.quiet:
         notes.print()  # below the progress bar
     if saved.model is not None and outcome.result.scores:
+        if outcome.result.trials:
+            _print_trials(outcome.result)
+            console.print()
         print_scores(outcome.result.scores, outcome.result.rows, outcome.result.baseline)
         console.print()
     files = [(name, str(path)) for name, path in (("model", saved.model), ("picture", saved.picture)) if path]
     print_facts([("training", _course_text(outcome.result, job.options.patience)), *files], console)
     if saved.model is not None and not job.quiet:
         print_facts([("next", f"gpubp predict {saved.model} DATA")], notes)
+
+
+def _print_trials(result: TableFit) -> None:
+    """Print what was tried, the best first."""
+    rows = [
+        [
+            trial.candidate.numbers,
+            "-".join(map(str, trial.candidate.hidden_layer_sizes)),
+            number(trial.candidate.l2),
+            number(trial.candidate.learning_rate),
+            number(trial.loss),
+            f"{trial.epochs:,}",
+            f"{trial.seconds:.1f}",
+        ]
+        for trial in sorted(result.trials, key=lambda trial: trial.loss)
+    ]
+    print_table(["numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds"], rows, output=console)
 
 
 def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
@@ -125,7 +146,10 @@ def _facts_of_data(job: TrainingJob) -> Facts:
             f"{name}: mean {number(mean)}, standard deviation {number(scale)}"
             for name, mean, scale in zip(target.names, target.means, target.scales, strict=True)
         )
-    purposes = {"train": "for training", "validation": "for early stopping", "test": "for the test scores"}
+    by_folds = job.searches and not job.options.holds_out_by_column
+    training = f"for training, in {N_FOLDS} folds" if by_folds else "for training"
+    purposes = {"train": training, "validation": "for early stopping", "test": "for the test scores"}
+    counts = {part: rows for part, rows in prepared.rows.items() if rows or part != "validation" or not by_folds}
     facts = [("data", f"{prepared.source}: {counted(sum(prepared.rows.values()), 'row')}")]
     if job.stream_reason:
         facts.append(("reading", f"in parts ({job.stream_reason}), again in each epoch"))
@@ -134,7 +158,7 @@ def _facts_of_data(job: TrainingJob) -> Facts:
         ("columns", f"{columns}: {counted(prepared.n_inputs, 'input')}"),
         ("target", target_text),
         ("task", prepared.task + reason),
-        ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in prepared.rows.items()) + _left_out(prepared)),
+        ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in counts.items()) + _left_out(prepared)),
     ]
 
 
@@ -154,6 +178,16 @@ def _left_out(prepared: PreparedTable | PreparedStream) -> str:
     return text + (f"; held out by {split_by}" if split_by else "")
 
 
+def _networks_text(job: TrainingJob) -> str:
+    if not job.searches:
+        return _network_text(job.network, job.options.networks)
+    budget = number(job.options.time_budget or TIME_BUDGET)
+    return (
+        f"the best of up to {len(CANDIDATES)} kinds that are tried in about {budget} s (--time-budget), {N_FOLDS} "
+        "networks each"
+    )
+
+
 def _network_text(network: Network, n_networks: int) -> str:
     sizes = "-".join(map(str, network.sizes))
     several = f"{n_networks:,} networks, each " if n_networks > 1 else ""
@@ -171,6 +205,12 @@ def _course_text(result: TableFit, patience: int) -> str:
         return f"{reason} in the first epoch"
     best = f"; epoch {fit.best_epoch}, the best of all, is kept" if 0 < fit.best_epoch < n_epochs else ""
     again = ""
+    if result.trials:
+        seconds = sum(trial.seconds for trial in result.trials)
+        tried = f"{counted(len(result.trials), 'kind')} of network tried in {seconds:.1f} s"
+        if result.refit is None:
+            return tried
+        return f"{tried}; the best was trained again on all rows, for {counted(result.refit.best_epoch, 'epoch')}"
     if result.refit is not None:
         again = f"; then trained on all rows for {counted(len(result.refit.history.loss), 'epoch')}"
     return f"{counted(n_epochs, 'epoch')} in {fit.history.seconds[-1]:.1f} s, {reason}{best}{again}"
@@ -196,6 +236,7 @@ def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str,
             "parameters": network.n_parameters,
         },
         "device": job.device,
+        "trials": result.model.about["training"].get("trials", []),
         "history": {
             name: list(map(float, getattr(history, name)))
             for name in ("loss", "validation_loss", "validation_score", "seconds")

@@ -1,0 +1,210 @@
+"""The search for the best networks of a table, and the preset ``best``."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from gpubp import TabularClassifier, TabularRegressor, load_model, predict_table, prepare_table, save_model
+from gpubp.errors import DataError
+from gpubp.tabular import CANDIDATES, Candidate, search_table
+from gpubp.tabular.search import _folds, _rows_of_folds
+
+CPU = {"device": "cpu", "epochs": 8}
+TWO = (Candidate(), Candidate("linear", (8,), 0.01, 0.01))
+
+
+def bent(n=300, seed=0):
+    """A table whose target bends in one column; and groups and days."""
+    random = np.random.default_rng(seed)
+    x = random.uniform(-1.0, 1.0, n)
+    return {
+        "x": x,
+        "kind": random.choice(["a", "b"], n),
+        "house": np.array([f"h{k % 30}" for k in range(n)]),
+        "day": np.arange(n),
+        "y": np.abs(x) + 0.1 * random.normal(size=n),
+    }
+
+
+@pytest.fixture(scope="module")
+def searched():
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    return prepared, search_table(prepared, candidates=TWO, **CPU)
+
+
+def test_the_candidate_with_the_least_loss_is_kept(searched):
+    prepared, result = searched
+    assert [trial.candidate for trial in result.trials] == list(TWO)
+    best = min(result.trials, key=lambda trial: trial.loss)
+    assert result.model.network.sizes[1:-1] == best.candidate.hidden_layer_sizes
+    assert result.model.about["training"]["l2"] == best.candidate.l2
+    assert result.model.theta.shape[0] == 5
+    assert result.fit.best_epoch == best.epochs
+    assert result.fit.history.validation_loss[best.epochs - 1] == pytest.approx(best.loss, rel=0.5)
+    json.dumps(result.model.about)
+    for other in (TWO[0], TWO[1]):
+        alone = search_table(prepared, candidates=[other], refit=False, **CPU)
+        (trial,) = alone.trials
+        assert trial.loss == {one.candidate: one.loss for one in result.trials}[other]
+
+
+def test_scores_out_of_fold_are_of_networks_that_did_not_see_the_row():
+    """With targets that are noise, networks that learn them by heart do no better on the rows of their fold."""
+    random = np.random.default_rng(1)
+    table = {**{f"x{k}": random.normal(size=60) for k in range(20)}, "y": random.normal(size=60)}
+    prepared = prepare_table(table, target="y", test_fraction=0.0)
+    candidate = Candidate("linear", (200,), 0.0, 0.01)
+    result = search_table(prepared, candidates=[candidate], epochs=60, patience=None, device="cpu")
+    assert result.scores["train"]["r2"] > 0.5
+    assert result.scores["validation"]["r2"] < 0.2
+    assert result.rows["validation"] == 60
+    assert result.baseline["rmse"] == pytest.approx(np.std(table["y"]), rel=0.2)
+    assert len(result.model.about["held_out_errors"]["y"]) == 60
+
+
+def test_test_rows_decide_nothing(searched):
+    """The search is the same whatever the targets of the test rows are, and they are learned only in the end."""
+    prepared, result = searched
+    table = bent()
+    table["y"][prepared.parts["test"]] += 5.0
+    other = search_table(prepare_table(table, target="y", drop=["house", "day"]), candidates=TWO, refit=False, **CPU)
+    assert [trial.loss for trial in other.trials] == [trial.loss for trial in result.trials]
+    assert other.scores["test"]["rmse"] > 4.0 > result.scores["test"]["rmse"]
+    assert result.model.about["refit"]["rows"] == 300
+
+
+def test_the_same_seed_gives_the_same_model(searched):
+    prepared, result = searched
+    again = search_table(prepared, candidates=TWO, **CPU)
+    np.testing.assert_array_equal(again.model.theta, result.model.theta)
+    assert not np.array_equal(search_table(prepared, candidates=TWO, seed=1, **CPU).model.theta, result.model.theta)
+
+
+def test_files_hold_the_search(searched, tmp_path):
+    _, result = searched
+    model = result.model
+    save_model(
+        tmp_path / "m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about
+    )
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert [one["numbers"] for one in loaded.about["training"]["trials"]] == ["piecewise", "linear"]
+    new = {"x": [0.5, -0.5], "kind": ["a", "c"]}
+    np.testing.assert_array_equal(predict_table(loaded, new)["y"], predict_table(model, new)["y"])
+
+
+@pytest.mark.parametrize("by", ["group", "time"])
+def test_groups_and_times_are_held_out_instead_of_folds(by):
+    prepared = prepare_table(bent(), target="y", **{"group": "house"} if by == "group" else {"time": "day"})
+    result = search_table(prepared, candidates=TWO, **CPU)
+    assert result.rows == prepared.rows
+    assert result.model.about["refit"]["epochs"] == result.fit.best_epoch
+    without = prepare_table(bent(), target="y", time="day", validation_fraction=0.0)
+    with pytest.raises(DataError, match="a search needs validation rows"):
+        search_table(without, candidates=TWO, **CPU)
+
+
+def test_given_validation_rows_are_used():
+    table, seen = bent(), []
+    prepared = prepare_table(table, target="y", validation_table=bent(50, 1), test_fraction=0.0)
+    result = search_table(prepared, candidates=TWO, callback=lambda progress: seen.append(progress.epoch), **CPU)
+    assert result.rows == {"train": 300, "validation": 50, "test": 0}
+    assert result.refit is None
+    assert len(seen) == sum(1 for epoch in seen if epoch <= 8) >= 2
+
+
+def test_time_ends_trials_and_the_training_in_the_end():
+    prepared, start = prepare_table(bent(), target="y", drop=["house", "day"]), time.monotonic()
+    long = [Candidate("linear", (8,), 0.0, 1e-6) for _ in range(1000)]
+    result = search_table(prepared, candidates=long, time_budget=0.2, epochs=1_000_000, patience=None, device="cpu")
+    assert time.monotonic() - start < 20.0  # of hours
+    assert 1 <= len(result.trials) < 1000
+    assert result.refit is not None
+
+
+def test_ctrl_c_ends_the_search_with_what_was_learned():
+    prepared, calls = prepare_table(bent(), target="y", drop=["house", "day"]), []
+
+    def interrupt(_):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    result = search_table(prepared, candidates=TWO, callback=interrupt, **CPU)
+    assert len(result.trials) == 1
+    assert result.refit is None
+    assert np.isfinite(result.model.theta).all()
+
+
+def test_candidates_that_diverge_lose():
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    with pytest.warns(UserWarning, match="diverged"):
+        result = search_table(prepared, candidates=[Candidate("linear", (8,), 0.0, 1e30), TWO[1]], **CPU)
+    assert result.trials[0].loss == np.inf
+    assert result.model.about["training"]["trials"][0]["loss"] is None
+    assert result.model.network.sizes[1:-1] == (8,)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time_budget": 0.0}, "time_budget must be a number of seconds above 0, got 0.0"),
+        ({"time_budget": float("nan")}, "time_budget must be a number of seconds above 0, got nan"),
+        ({"n_networks": 1}, "n_networks must be a whole number of at least 2, got 1"),
+        ({"candidates": ()}, "candidates must name at least one"),
+    ],
+    ids=["time 0", "time nan", "one network", "no candidate"],
+)
+def test_options_that_are_not_valid(searched, options, message):
+    with pytest.raises(DataError, match=message):
+        search_table(searched[0], **options)
+
+
+# --- folds ---
+
+
+@pytest.mark.parametrize("counts", [(10, 10), (1, 19), (3, 3, 1), (2,), (1, 1)], ids=str)
+def test_folds_divide_each_class_evenly(counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    folds = _folds(np.eye(len(counts))[labels], 0, is_classes=True)
+    assert set(folds) == set(range(min(5, len(labels))))
+    for label, n in enumerate(counts):
+        of_class = np.bincount(folds[labels == label], minlength=folds.max() + 1)
+        assert of_class.max() - of_class.min() <= 1
+        assert of_class.sum() == n
+
+
+def test_each_row_stands_once_among_the_rows_of_folds():
+    folds = _folds(np.zeros((23, 1)), 3, is_classes=False)
+    rows, is_row = _rows_of_folds(folds, 5)
+    assert sorted(rows[is_row].tolist()) == list(range(23))
+    assert all((folds[row] == k).all() for k, row in enumerate(rows))
+
+
+# --- estimators ---
+
+
+def test_estimators_search(monkeypatch):
+    monkeypatch.setattr("gpubp.tabular.search.CANDIDATES", TWO)
+    frame = bent()
+    y = frame.pop("y")
+    model = TabularRegressor(preset="best", epochs=8, device="cpu").fit(frame, y)
+    assert [trial.candidate for trial in model.trials_] == list(TWO)
+    assert model.scores_["validation"]["rmse"] < model.model_.about["baseline"]["rmse"]
+    assert model.predict(frame).shape == (300,)
+    classes = TabularClassifier(preset="best", epochs=8, device="cpu", class_weight="balanced").fit(frame, y > 0.5)
+    assert classes.score(frame, y > 0.5) > 0.6
+    with pytest.raises(ValueError, match='callbacks are for preset="fast"'):
+        TabularRegressor(preset="best", callbacks=[print]).fit(frame, y)
+
+
+def test_what_is_tried_first_is_the_default_of_one_network():
+    default = TabularRegressor()
+    first = CANDIDATES[0]
+    assert (first.numbers, first.hidden_layer_sizes, first.l2) == (
+        default.numbers,
+        default.hidden_layer_sizes,
+        default.l2,
+    )
+    assert len(set(CANDIDATES)) == len(CANDIDATES)
