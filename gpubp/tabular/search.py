@@ -38,17 +38,17 @@ class Candidate:
 
 CANDIDATES = (
     Candidate(),
-    Candidate("linear"),
-    Candidate("piecewise", (128, 128)),
-    Candidate("linear", (128, 128)),
-    Candidate("piecewise", (24,), 0.1, 0.005),
+    Candidate("piecewise", (100,), 0.02, 0.003),
+    Candidate("linear", (), 1.0, 0.01),
     Candidate("linear", (24,), 0.1, 0.005),
-    Candidate("piecewise", (128, 128), 1.0),
-    Candidate("linear", (128, 128), 1.0),
+    Candidate("linear", (100,), 0.02, 0.003),
+    Candidate("piecewise", (24,), 0.1, 0.005),
+    Candidate("piecewise", (128, 128), 0.02, 0.002),
+    Candidate("linear", (128, 128), 0.02, 0.002),
     Candidate("piecewise", (64, 64, 64), 0.2, 0.002),
     Candidate("linear", (64, 64, 64), 0.2, 0.002),
-    Candidate("piecewise", (100,), 0.02, 0.003),
-    Candidate("linear", (100,), 0.02, 0.003),
+    Candidate("piecewise", (256,), 0.005, 0.003),
+    Candidate("linear", (256,), 0.005, 0.003),
 )
 """What is tried, in this order."""
 
