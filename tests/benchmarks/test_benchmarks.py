@@ -307,7 +307,7 @@ def test_public_tables_are_trained_and_what_fails_is_listed(tmp_path, monkeypatc
     }
     monkeypatch.setattr(public_tables, "TABLES", tmp_path / "tables.json")
     (tmp_path / "tables.json").write_text(json.dumps({"those": named}))
-    public_tables.main([str(tmp_path), "--output", str(tmp_path / "result.json")])
+    public_tables.main([str(tmp_path), "--preset", "fast", "--output", str(tmp_path / "result.json")])
     printed = capsys.readouterr().out
     found = json.loads((tmp_path / "result.json").read_text())["sets"]["those"]
     spend = found["spend"]

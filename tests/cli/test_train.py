@@ -14,13 +14,13 @@ from gpubp import load_model, save_model
 from gpubp.data import read_table
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.tabular import fit_table, predict_table, prepare_table
+from gpubp.tabular import Candidate, fit_table, predict_table, prepare_table
 from gpubp.training.callbacks import CALLBACKS
 from tests.shop import FAST, ROWS, rows_of, shop, write
 
 
 def test_digits_end_to_end(run):
-    code, out, err = run("train", "digits", "--device", "cpu")
+    code, out, err = run("train", "digits", "--device", "cpu", "--preset", "fast")
     assert code == 0
     [(accuracy, baseline)] = re.findall(r"^accuracy .* (\S+) +(\S+)$", out, re.MULTILINE)
     assert float(baseline) < 0.2
@@ -352,3 +352,65 @@ def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypat
     assert "picture" not in out
     assert 'pip install "gpubp[cli]"' in err
     assert "matplotlib" in fails("train", "iris", "--picture", "p.png")
+
+
+# --- the preset best ---
+
+
+@pytest.fixture
+def two_candidates(monkeypatch):
+    for module in ("gpubp.tabular.search", "gpubp.cli.train.report", "gpubp.cli.train.fit"):
+        monkeypatch.setattr(f"{module}.CANDIDATES", (Candidate(), Candidate("linear", (8,), 0.02, 0.003)))
+
+
+@pytest.mark.usefixtures("two_candidates")
+def test_without_options_the_best_of_several_networks_is_searched(run):
+    code, out, err = run("train", write(), "--no-picture", "--device", "cpu")
+    assert code == 0
+    assert "the best of up to 2 kinds that are tried in about 30 s (--time-budget), 5 networks each" in err
+    assert "48 for training, in 5 folds, 12 for the test scores" in err
+    assert out.splitlines()[0].split("  ")[0] == "numbers"
+    assert sorted(line.split()[0] for line in out.splitlines()[1:3]) == ["linear", "piecewise"]
+    losses = [float(line.split()[4]) for line in out.splitlines()[1:3]]
+    assert losses == sorted(losses)
+    assert re.search(r"^training +2 kinds of network tried in .* s; the best was trained again on all rows", out, re.M)
+    about = load_model("shop.safetensors").about
+    assert about["training"]["preset"] == "best"
+    assert run("predict", "shop.safetensors", "shop.csv")[0] == 0
+    assert run("show", "shop.safetensors")[0] == 0
+    code, out, _ = run("train", write(), "--no-picture", "--device", "cpu", "--json", "--no-refit")
+    assert [trial["numbers"] for trial in json.loads(out)["trials"]] == ["piecewise", "linear"]
+
+
+@pytest.mark.usefixtures("two_candidates")
+def test_a_time_budget_is_shown_and_kept(run):
+    code, out, err = run("train", write(), "--no-picture", "--device", "cpu", "--time-budget", "0.001", "--quiet")
+    assert (code, err) == (0, "")
+    assert "1 kind of network tried" in out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--preset", "best", "--epochs", "5", "--l2", "1"), "--preset best cannot be combined with --epochs, --l2"),
+        (("--time-budget", "5", "--networks", "2"), "is for --preset best, not with --networks;"),
+        (("--time-budget", "5", "--preset", "fast"), "--time-budget is for --preset best, not with --preset fast"),
+        (
+            (
+                "--time-budget",
+                "0",
+            ),
+            "--time-budget must be above 0, got 0",
+        ),
+        (
+            (
+                "--preset",
+                "quick",
+            ),
+            "unknown --preset 'quick'",
+        ),
+    ],
+    ids=["best", "budget", "fast", "zero", "unknown"],
+)
+def test_presets_and_options_that_contradict_each_other(fails, options, words):
+    assert words in fails("train", write(), *options)

@@ -167,8 +167,10 @@ def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool)
         raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit them, or --preset")
     searches = options.preset == "best" or (options.preset == "auto" and not reasons)
     if options.time_budget is not None and not searches:
-        because = f"{', '.join(reasons)} needs" if reasons else "--preset fast is"
-        raise DataError(f"--time-budget is for --preset best, and {because} the preset fast; omit one of them")
+        because = f"not with {', '.join(reasons)}" if reasons else "not with --preset fast"
+        raise DataError(f"--time-budget is for --preset best, {because}; omit one of them")
+    if options.time_budget is not None and not options.time_budget > 0.0:
+        raise DataError(f"--time-budget must be above 0, got {options.time_budget:g}")
     return searches
 
 

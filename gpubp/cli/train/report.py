@@ -181,7 +181,7 @@ def _left_out(prepared: PreparedTable | PreparedStream) -> str:
 def _networks_text(job: TrainingJob) -> str:
     if not job.searches:
         return _network_text(job.network, job.options.networks)
-    budget = number(job.options.time_budget or TIME_BUDGET)
+    budget = f"{job.options.time_budget or TIME_BUDGET:g}"
     return (
         f"the best of up to {len(CANDIDATES)} kinds that are tried in about {budget} s (--time-budget), {N_FOLDS} "
         "networks each"
