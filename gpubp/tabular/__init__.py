@@ -4,15 +4,15 @@ from gpubp.data.preprocessing import Task
 from gpubp.tabular.fit import TableFit, fit_table, make_optimizer, network_for
 from gpubp.tabular.predict import decode_outputs, network_outputs, predict_table
 from gpubp.tabular.prepare import PreparedTable, as_table, prepare_table
-from gpubp.tabular.search import CANDIDATES, Candidate, Trial, search_table
+from gpubp.tabular.search import CANDIDATES, Candidate, TableTrial, search_table
 
 __all__ = [
     "CANDIDATES",
     "Candidate",
     "PreparedTable",
     "TableFit",
+    "TableTrial",
     "Task",
-    "Trial",
     "as_table",
     "decode_outputs",
     "fit_table",

@@ -126,7 +126,7 @@ _ATTRIBUTES = """
         The figures of each epoch of the first training; not after :meth:`load`.
     best_epoch_, stop_reason_ : int and str
         The best epoch of this training, and why it ended; not after :meth:`load`.
-    trials_ : tuple of Trial
+    trials_ : tuple of TableTrial
         What ``preset="best"`` tried; not after :meth:`load`."""
 
 

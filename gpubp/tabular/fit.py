@@ -62,7 +62,7 @@ class TableFit:
         The number of rows in each part.
     baseline : dict of str to float
         The scores of the held-out rows if every prediction were the same: the shares of the classes, or the mean.
-    trials : tuple of Trial
+    trials : tuple of TableTrial
         What :func:`gpubp.tabular.search_table` tried.
     """
 

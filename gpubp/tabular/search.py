@@ -54,7 +54,7 @@ CANDIDATES = (
 
 
 @dataclass(frozen=True)
-class Trial:
+class TableTrial:
     """A candidate that was tried.
 
     Attributes
@@ -131,7 +131,7 @@ def search_table(
     Examples
     --------
     >>> from gpubp.tabular import prepare_table
-    >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[:2], epochs=20, device="cpu")
+    >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[1:3], epochs=20, device="cpu")
     >>> [trial.candidate.numbers for trial in result.trials]
     ['piecewise', 'linear']
     """
@@ -153,16 +153,16 @@ def search_table(
         rows = np.sort(np.concatenate([rows, prepared.parts["validation"]]))
     end_of_trials = begin + SHARE_OF_TRIALS * time_budget
     encoded: dict[str, PreparedTable] = {}
-    tried: list[tuple[Trial, _Networks]] = []
+    tried: list[tuple[TableTrial, _Networks]] = []
     for candidate in candidates:
         if tried and time.monotonic() >= end_of_trials:
             break
         start = time.monotonic()
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
-        watch = _watch(callback, end_of_trials)
-        networks = _train(encoded[candidate.numbers], candidate, watch, epochs, options)
-        trial = Trial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
+        until = _until(callback, end_of_trials)
+        networks = _train(encoded[candidate.numbers], candidate, until, epochs, options)
+        trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
             break
@@ -177,8 +177,8 @@ def search_table(
     if was_interrupted or best.loss == np.inf or not (refit and prepared.holds_out_rows):
         return result
     everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
-    watch = _watch(callback, begin + time_budget)
-    final = _train(everything, chosen.candidate, watch, epochs if _has_folds(prepared) else chosen.epochs, options)
+    until = _until(callback, begin + time_budget)
+    final = _train(everything, chosen.candidate, until, epochs if _has_folds(prepared) else chosen.epochs, options)
     if final.fit.stop_reason in ("interrupted", "diverged"):
         return result
     about = {**result.model.about, "fingerprint": everything.fingerprint}
@@ -196,14 +196,14 @@ class _Networks(NamedTuple):
     out_of_fold: tuple[np.ndarray, np.ndarray] | None
 
 
-def _watch(callback: Callback | None, end: float) -> Callback:
+def _until(callback: Callback | None, end: float) -> Callback:
     """Return a callback that ends the training of a candidate when the time is used."""
 
-    def watch(progress: Progress) -> bool:
+    def until(progress: Progress) -> bool:
         stops = callback(progress) if callback is not None else False
         return bool(stops) or time.monotonic() >= end
 
-    return watch
+    return until
 
 
 def _has_folds(prepared: PreparedTable) -> bool:
@@ -211,7 +211,7 @@ def _has_folds(prepared: PreparedTable) -> bool:
 
 
 def _train(
-    prepared: PreparedTable, candidate: Candidate, watch: Callback, epochs: int, options: dict[str, Any]
+    prepared: PreparedTable, candidate: Candidate, until: Callback, epochs: int, options: dict[str, Any]
 ) -> _Networks:
     options = dict(options)
     activation, loss, seeds = options.pop("activation"), options.pop("loss"), options["seed"]
@@ -241,7 +241,7 @@ def _train(
         batch_size=auto_batch_size(len(X)),
         l2=candidate.l2,
         optimizer=adam(candidate.learning_rate),
-        callbacks=[watch],
+        callbacks=[until],
         **options if validation_data else {**options, "patience": None},
     )
     loss_of_best = math.inf
@@ -289,6 +289,6 @@ def _out_of_fold(fit: Fit, X: np.ndarray, folds: np.ndarray, matmul_precision: s
     return outputs
 
 
-def _as_json(trial: Trial) -> dict[str, Any]:
+def _as_json(trial: TableTrial) -> dict[str, Any]:
     facts = asdict(trial)
     return {**facts.pop("candidate"), **facts, "loss": trial.loss if math.isfinite(trial.loss) else None}
