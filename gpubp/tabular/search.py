@@ -160,8 +160,8 @@ def search_table(
         start = time.monotonic()
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
-        until = _until(callback, end_of_trials)
-        networks = _train(encoded[candidate.numbers], candidate, until, epochs, options)
+        ending = _ending_at(callback, end_of_trials)
+        networks = _train(encoded[candidate.numbers], candidate, ending, epochs, options)
         trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
@@ -177,8 +177,8 @@ def search_table(
     if was_interrupted or best.loss == np.inf or not (refit and prepared.holds_out_rows):
         return result
     everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
-    until = _until(callback, begin + time_budget)
-    final = _train(everything, chosen.candidate, until, epochs if _has_folds(prepared) else chosen.epochs, options)
+    ending = _ending_at(callback, begin + time_budget)
+    final = _train(everything, chosen.candidate, ending, epochs if _has_folds(prepared) else chosen.epochs, options)
     if final.fit.stop_reason in ("interrupted", "diverged"):
         return result
     about = {**result.model.about, "fingerprint": everything.fingerprint}
@@ -196,14 +196,14 @@ class _Networks(NamedTuple):
     out_of_fold: tuple[np.ndarray, np.ndarray] | None
 
 
-def _until(callback: Callback | None, end: float) -> Callback:
+def _ending_at(callback: Callback | None, end: float) -> Callback:
     """Return a callback that ends the training of a candidate when the time is used."""
 
-    def until(progress: Progress) -> bool:
+    def ending(progress: Progress) -> bool:
         stops = callback(progress) if callback is not None else False
         return bool(stops) or time.monotonic() >= end
 
-    return until
+    return ending
 
 
 def _has_folds(prepared: PreparedTable) -> bool:
@@ -211,7 +211,7 @@ def _has_folds(prepared: PreparedTable) -> bool:
 
 
 def _train(
-    prepared: PreparedTable, candidate: Candidate, until: Callback, epochs: int, options: dict[str, Any]
+    prepared: PreparedTable, candidate: Candidate, ending: Callback, epochs: int, options: dict[str, Any]
 ) -> _Networks:
     options = dict(options)
     activation, loss, seeds = options.pop("activation"), options.pop("loss"), options["seed"]
@@ -241,7 +241,7 @@ def _train(
         batch_size=auto_batch_size(len(X)),
         l2=candidate.l2,
         optimizer=adam(candidate.learning_rate),
-        callbacks=[until],
+        callbacks=[ending],
         **options if validation_data else {**options, "patience": None},
     )
     loss_of_best = math.inf
