@@ -22,6 +22,9 @@ from gpubp.training.result import Fit
 
 N_FOLDS = 5
 
+LEAST_GAIN = 0.01
+"""By what part of its loss a candidate must be better than the best of those before it: less may be chance."""
+
 SHARE_OF_TRIALS = 0.5
 """The part of the time in which candidates are tried; the rest is for training on all rows."""
 
@@ -45,10 +48,8 @@ CANDIDATES = (
     Candidate("piecewise", (24,), 0.1, 0.005),
     Candidate("piecewise", (128, 128), 0.02, 0.002),
     Candidate("linear", (128, 128), 0.02, 0.002),
-    Candidate("piecewise", (64, 64, 64), 0.2, 0.002),
-    Candidate("linear", (64, 64, 64), 0.2, 0.002),
-    Candidate("piecewise", (256,), 0.005, 0.003),
-    Candidate("linear", (256,), 0.005, 0.003),
+    Candidate("linear"),
+    Candidate("piecewise", (), 1.0, 0.01),
 )
 """What is tried, in this order."""
 
@@ -66,12 +67,15 @@ class TableTrial:
         The epoch of this loss, the best.
     seconds : float
         How long its training took.
+    is_kept : bool
+        Whether the model is this one.
     """
 
     candidate: Candidate
     loss: float
     epochs: int
     seconds: float
+    is_kept: bool = False
 
 
 @np.errstate(all="ignore")
@@ -97,8 +101,9 @@ def search_table(
 
     The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
-    are averaged, as in bagging (Breiman 1996). In the end the best candidate is trained on the folds of all rows. If
-    the table was split by groups or time, or has validation rows of its own, these take the place of the folds.
+    are averaged, as in bagging (Breiman 1996). A later candidate must be better by one hundredth, since less may be
+    chance. In the end the best candidate is trained on the folds of all rows. If the table was split by groups or time,
+    or has validation rows of its own, these take the place of the folds.
 
     Parameters
     ----------
@@ -166,8 +171,11 @@ def search_table(
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
             break
-    trials = tuple(trial for trial, _ in tried)
-    chosen, best = min(tried, key=lambda one: one[0].loss)
+    chosen, best = tried[0]
+    for trial, networks in tried[1:]:
+        if trial.loss < chosen.loss - LEAST_GAIN * abs(chosen.loss) or chosen.loss == math.inf:
+            chosen, best = trial, networks
+    trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
     settings = {"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials)), "seed": seed}
     settings |= {"n_networks": n_networks, "dtype": dtype, "matmul_precision": matmul_precision}
     settings |= {"batch_size": auto_batch_size(len(rows)), "l2": chosen.candidate.l2}

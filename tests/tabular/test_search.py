@@ -37,7 +37,8 @@ def searched():
 def test_the_candidate_with_the_least_loss_is_kept(searched):
     prepared, result = searched
     assert [trial.candidate for trial in result.trials] == list(TWO)
-    best = min(result.trials, key=lambda trial: trial.loss)
+    (best,) = (trial for trial in result.trials if trial.is_kept)
+    assert best.loss == min(trial.loss for trial in result.trials)
     assert result.model.network.sizes[1:-1] == best.candidate.hidden_layer_sizes
     assert result.model.about["training"]["l2"] == best.candidate.l2
     assert result.model.theta.shape[0] == 5
@@ -48,6 +49,15 @@ def test_the_candidate_with_the_least_loss_is_kept(searched):
         alone = search_table(prepared, candidates=[other], refit=False, **CPU)
         (trial,) = alone.trials
         assert trial.loss == {one.candidate: one.loss for one in result.trials}[other]
+
+
+def test_a_gain_that_may_be_chance_changes_nothing():
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    alike = [Candidate("linear", (8,), 0.1, rate) for rate in (0.01, 0.01001)]
+    for candidates in (alike, alike[::-1]):
+        result = search_table(prepared, candidates=candidates, refit=False, **CPU)
+        assert abs(result.trials[0].loss / result.trials[1].loss - 1.0) < 0.01
+        assert result.trials[0].is_kept
 
 
 def test_scores_out_of_fold_are_of_networks_that_did_not_see_the_row():

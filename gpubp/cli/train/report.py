@@ -97,10 +97,11 @@ def _print_trials(result: TableFit) -> None:
             number(trial.loss),
             f"{trial.epochs:,}",
             f"{trial.seconds:.1f}",
+            "kept" if trial.is_kept else "",
         ]
         for trial in sorted(result.trials, key=lambda trial: trial.loss)
     ]
-    print_table(["numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds"], rows, output=console)
+    print_table(["numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds", ""], rows, output=console)
 
 
 def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
