@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gpubp.optim.first_order import adam as adam
     from gpubp.optim.first_order import adamw as adamw
     from gpubp.optim.first_order import clipped as clipped
+    from gpubp.optim.first_order import decay_scaled as decay_scaled
     from gpubp.optim.first_order import decayed as decayed
     from gpubp.optim.first_order import get_optimizer as get_optimizer
     from gpubp.optim.first_order import gradient_descent as gradient_descent
@@ -84,7 +85,7 @@ _PUBLIC = {
     "tabular.inspection": ("calibration_curve", "partial_dependence", "permutation_importance"),
     "data": ("load_dataset", "one_hot", "read_table"),
     "optim.first_order": (
-        *("adagrad", "adam", "adamw", "clipped", "decayed", "gradient_descent"),
+        *("adagrad", "adam", "adamw", "clipped", "decay_scaled", "decayed", "gradient_descent"),
         *("lion", "momentum", "nesterov", "rate_scaled", "rmsprop", "get_optimizer"),
     ),
     "estimators": (

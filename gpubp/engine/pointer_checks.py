@@ -5,6 +5,7 @@ since then: fitted attributes, a model read by another program, an estimator tha
 compare shapes and types, but no strides: callers copy what is not contiguous.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ def check_epoch(
     model: ModelState,
     batches: ArrayBatches | PerNetworkBatches,
     checked: Batch | None = None,
-    factors: np.ndarray | None = None,
+    factors: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Check the parameters, the optimizer's state, the samples and their order before compiled steps.
 
@@ -30,8 +31,8 @@ def check_epoch(
     ----------
     checked : Batch, optional
         Samples that have been checked before.
-    factors : (P,) or (K, P) array, optional
-        Factors of the learning rate.
+    factors : dict of str to (P,) or (K, P) array, optional
+        Settings of the optimizer that have a number for each parameter.
 
     Raises
     ------
@@ -44,9 +45,8 @@ def check_epoch(
     for part in model.state or ():
         if hasattr(part, "shape") and part.shape != ():
             _check("the optimizer's state", part, theta.shape, dtype)
-    if factors is not None:
-        shape = (network.n_parameters,) if factors.ndim == 1 else theta.shape
-        _check("the factors of the learning rate", factors, shape, dtype)
+    for name, array in (factors or {}).items():
+        _check(name, array, (network.n_parameters,) if array.ndim == 1 else theta.shape, dtype)
     if samples is not checked:
         _check_samples(network, dtype, stack, batches)
     if batches.dropout is not None:

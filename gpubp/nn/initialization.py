@@ -112,8 +112,8 @@ def ntk_rate_factors(network: Network, *, bias: float = 1.0) -> np.ndarray:
     In it a layer computes :math:`W x / \sqrt{n_{in}} + b`, and the elements of :math:`W` are learned (Jacot et al.
     2018). A network whose weights are :math:`W / \sqrt{n_{in}}` computes the same. With an optimizer whose steps do not
     depend on the scale of the gradient, such as Adam, it also learns the same if the learning rate of its weights is
-    multiplied by :math:`1 / \sqrt{n_{in}}`; with gradient descent, by the square of it. A penalty on the weights, or
-    their decay, has another strength.
+    multiplied by :math:`1 / \sqrt{n_{in}}`; with gradient descent, by the square of it. A penalty on the weights has
+    another strength, and so has their decay, unless :func:`gpubp.decay_scaled` divides it by the same factor.
 
     Parameters
     ----------
@@ -128,10 +128,15 @@ def ntk_rate_factors(network: Network, *, bias: float = 1.0) -> np.ndarray:
 
     Examples
     --------
-    >>> from gpubp import adam, rate_scaled
-    >>> ntk_rate_factors(Network((4, 1)), bias=0.1)
+    >>> from gpubp import adamw, decay_scaled, rate_scaled
+    >>> network = Network((4, 1))
+    >>> factors = ntk_rate_factors(network, bias=0.1)
+    >>> factors
     array([0.5, 0.5, 0.5, 0.5, 0.1])
-    >>> optimizer = rate_scaled(adam(0.04), ntk_rate_factors(Network((4, 1)), bias=0.1))
+
+    The same with a decay of :math:`W`, and none of the biases:
+
+    >>> optimizer = rate_scaled(decay_scaled(adamw(0.04), network.weight_mask() / factors), factors)
     """
     if not (isinstance(bias, int | float | np.floating) and math.isfinite(bias) and bias >= 0.0):
         raise DataError(f"bias must be a finite number, 0 or more, got {bias!r}")

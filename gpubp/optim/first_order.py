@@ -9,7 +9,8 @@ An optimizer is a pair of pure functions of the flat parameter array ``theta`` a
 The caller adds the change to ``theta``. ``values`` holds the current values of the optimizer's settings, each a number
 or a ``(..., 1)`` array with one number for each network. A setting may be a schedule (:mod:`gpubp.optim.schedules`).
 
-:func:`clipped`, :func:`decayed`, :func:`rate_scaled` and :func:`loss_scaled` wrap an optimizer in another.
+:func:`clipped`, :func:`decayed`, :func:`rate_scaled`, :func:`decay_scaled` and :func:`loss_scaled` wrap an optimizer in
+another.
 """
 
 from collections.abc import Callable, Mapping
@@ -412,7 +413,7 @@ def _clipped(
 def _more_settings(optimizer: Optimizer, **more: Setting) -> dict[str, Setting]:
     if not isinstance(optimizer, Optimizer):
         raise DataError(
-            "only a first-order optimizer, such as adam(), can be clipped, decayed or rate-scaled; got "
+            "only a first-order optimizer, such as adam(), can be clipped, decayed or scaled; got "
             f"{getattr(optimizer, 'name', optimizer)}"
         )
     for name in more:
@@ -461,8 +462,18 @@ def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
     return Optimizer(f"decayed {optimizer.name}", settings, optimizer.init, partial(_decayed, optimizer.update))
 
 
-RATE_FACTORS = "rate_factors"
-"""The setting of :func:`rate_scaled`: a number for each parameter, the only setting of that kind."""
+RATE_FACTORS, DECAY_FACTORS = FACTORS = ("rate_factors", "decay_factors")
+"""The settings of :func:`rate_scaled` and :func:`decay_scaled`: numbers for each parameter, as no other setting has."""
+
+
+def _checked_factors(name: str, factors: Array) -> Array:
+    factors = factors if hasattr(factors, "shape") else np.asarray(factors)
+    if len(factors.shape) not in (1, 2):
+        raise DataError(
+            f"{name} must be an array with a number for each parameter, (P,) or for a stack (K, P), got "
+            f"{tuple(factors.shape)}"
+        )
+    return factors
 
 
 def _rate_scaled(
@@ -481,13 +492,13 @@ def rate_scaled(optimizer: Optimizer, rate_factors: Array) -> Optimizer:
     r"""Apply ``optimizer`` with a learning rate of its own for each parameter: its change is multiplied by a factor.
 
     The factor multiplies all of the change, so also the weight decay of :func:`adamw`, :func:`lion` and
-    :func:`decayed`. A parameter whose factor is 0 keeps its value.
+    :func:`decayed`; :func:`decay_scaled` changes that. A parameter whose factor is 0 keeps its value.
 
     Parameters
     ----------
     optimizer : Optimizer
     rate_factors : (P,) array, or (K, P) array for a stack
-        Not negative; tied weights have equal factors. See :func:`gpubp.nn.initialization.ntk_rate_factors`.
+        Not negative; tied weights have equal factors. See :func:`gpubp.ntk_rate_factors`.
 
     Examples
     --------
@@ -497,15 +508,43 @@ def rate_scaled(optimizer: Optimizer, rate_factors: Array) -> Optimizer:
     >>> change
     array([-1. , -0.1])
     """
-    if not hasattr(rate_factors, "shape"):
-        rate_factors = np.asarray(rate_factors)
-    if len(rate_factors.shape) not in (1, 2):
-        raise DataError(
-            "rate_factors must be an array with a number for each parameter, (P,) or for a stack (K, P), got "
-            f"{tuple(rate_factors.shape)}"
-        )
-    settings = _more_settings(optimizer, **{RATE_FACTORS: rate_factors})
+    settings = _more_settings(optimizer, **{RATE_FACTORS: _checked_factors(RATE_FACTORS, rate_factors)})
     return Optimizer(f"rate-scaled {optimizer.name}", settings, optimizer.init, partial(_rate_scaled, optimizer.update))
+
+
+def _decay_scaled(
+    update: Callable[..., tuple[Array, Any]],
+    xp: Namespace,
+    gradient: Array,
+    state: Any,
+    theta: Array,
+    values: SettingValues,
+) -> tuple[Array, Any]:
+    scaled = {**values, "weight_decay": values["weight_decay"] * values[DECAY_FACTORS]}
+    return update(xp, gradient, state, theta, scaled)
+
+
+def decay_scaled(optimizer: Optimizer, decay_factors: Array) -> Optimizer:
+    r"""Apply :func:`adamw` or :func:`lion` with a weight decay of its own for each parameter, such as 0 for biases.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    decay_factors : (P,) array, or (K, P) array for a stack
+        They multiply ``weight_decay``. Not negative; tied weights have equal factors.
+
+    Examples
+    --------
+    >>> from gpubp import Network, decay_scaled
+    >>> optimizer = decay_scaled(adamw(), Network((3, 1)).weight_mask())
+    >>> optimizer.settings["decay_factors"]
+    array([1., 1., 1., 0.])
+    """
+    if "weight_decay" not in getattr(optimizer, "settings", {}):
+        raise DataError(f"decay_scaled needs an optimizer with weight_decay, such as adamw(), got {optimizer.name}")
+    settings = _more_settings(optimizer, **{DECAY_FACTORS: _checked_factors(DECAY_FACTORS, decay_factors)})
+    update = partial(_decay_scaled, optimizer.update)
+    return Optimizer(f"decay-scaled {optimizer.name}", settings, optimizer.init, update)
 
 
 def unclipped(optimizer: Optimizer) -> Optimizer | None:
@@ -518,9 +557,14 @@ def undecayed(optimizer: Optimizer) -> Optimizer | None:
     return _inside(optimizer, _decayed, "shrinkage")
 
 
-def unscaled(optimizer: Optimizer) -> Optimizer | None:
+def without_rate_factors(optimizer: Optimizer) -> Optimizer | None:
     """Return the optimizer inside one that :func:`rate_scaled` made; None for any other."""
     return _inside(optimizer, _rate_scaled, RATE_FACTORS)
+
+
+def without_decay_factors(optimizer: Optimizer) -> Optimizer | None:
+    """Return the optimizer inside one that :func:`decay_scaled` made; None for any other."""
+    return _inside(optimizer, _decay_scaled, DECAY_FACTORS)
 
 
 def _inside(optimizer: Optimizer, wrapper: Callable[..., Any], setting: str) -> Optimizer | None:

@@ -19,7 +19,7 @@ from gpubp.engine.argument_checks import (
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import RATE_FACTORS, Optimizer
+from gpubp.optim.first_order import FACTORS, Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.training.setup import Setup
 
@@ -110,29 +110,29 @@ def _settings_on_host(network: Network, optimizer: Optimizer | SecondOrder, thet
     if isinstance(optimizer, SecondOrder):
         return optimizer
     settings = {
-        name: _rate_factors(network, value, theta) if name == RATE_FACTORS else _host_setting(name, value, theta)
+        name: _factors(name, network, value, theta) if name in FACTORS else _host_setting(name, value, theta)
         for name, value in optimizer.settings.items()
     }
     return replace(optimizer, settings=settings)
 
 
-def _rate_factors(network: Network, given: Any, theta: Array) -> np.ndarray:
-    """Return the factors of the learning rate on the host."""
+def _factors(name: str, network: Network, given: Any, theta: Array) -> np.ndarray:
+    """Return factors of each parameter on the host."""
     factors: np.ndarray = to_numpy(given)
     if factors.shape not in (tuple(theta.shape[-1:]), tuple(theta.shape)):
         raise DataError(
-            f"{RATE_FACTORS} must be ({theta.shape[-1]},), a number for each parameter, or for a stack "
-            f"(K, {theta.shape[-1]}), got {factors.shape}"
+            f"{name} must be ({theta.shape[-1]},), a number for each parameter, or for a stack (K, {theta.shape[-1]}), "
+            f"got {factors.shape}"
         )
     if factors.dtype.kind not in "fiub":
-        raise DataError(f"{RATE_FACTORS} must hold real numbers, got {factors.dtype}")
+        raise DataError(f"{name} must hold real numbers, got {factors.dtype}")
     factors = factors.astype("float64")
     if wrong := np.argwhere(~((factors >= 0.0) & np.isfinite(factors))).tolist():
-        raise DataError(f"{RATE_FACTORS} must be finite and at least 0, got {factors[tuple(wrong[0])]} at {wrong[0]}")
+        raise DataError(f"{name} must be finite and at least 0, got {factors[tuple(wrong[0])]} at {wrong[0]}")
     if network.tied is not None:
         untied = network.tied.present & (factors != network.tied.tie(factors))
         if places := np.argwhere(untied).tolist():
-            raise DataError(f"{RATE_FACTORS} differ for weights that are tied, at {places[0]}; they must be equal")
+            raise DataError(f"{name} differ for weights that are tied, at {places[0]}; they must be equal")
     return factors
 
 

@@ -33,7 +33,17 @@ from gpubp.nn.architectures import with_blocks, with_equal_layers, with_fields, 
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.network import Network, output_layer
-from gpubp.optim.first_order import OPTIMIZERS, adam, adamw, clipped, decayed, momentum, rate_scaled
+from gpubp.optim.first_order import (
+    OPTIMIZERS,
+    adam,
+    adamw,
+    clipped,
+    decay_scaled,
+    decayed,
+    lion,
+    momentum,
+    rate_scaled,
+)
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
@@ -229,24 +239,29 @@ class TestSteps:
             lambda o, f: rate_scaled(decayed(o, 0.1), f),
             lambda o, f: rate_scaled(clipped(decayed(o, 0.1), 0.1), f),
             lambda o, f: clipped(rate_scaled(o, f), 0.1),
+            lambda o, f: decay_scaled(o, f),
+            lambda o, f: decayed(decay_scaled(o, f), 0.1),
+            lambda o, f: decay_scaled(clipped(rate_scaled(decayed(o, 0.1), f), 0.1), 3 * f),
         ],
     )
     @pytest.mark.parametrize("network", [Network((3, 7, 4)), EQUAL_WEIGHTS[0]])
     def test_rate_factors_of_wrapped_optimizers(self, network, wrap):
-        assert_equal_runs(run_both(network, wrap(adamw(), factors_for(network)), n_threads=2))
+        for optimizer in (adamw(0.01, weight_decay=0.5), lion(0.01, weight_decay=0.5)):
+            assert_equal_runs(run_both(network, wrap(optimizer, factors_for(network)), n_threads=2))
 
     @pytest.mark.parametrize("moved", [True, False])
     @pytest.mark.parametrize("options", [{}, {"l2": 0.1, "parts": 2}, {"dropout": (0.2, 0.3, 0.0)}])
     def test_rate_factors_of_the_shares_of_threads(self, moved, options):
         network = Network((3, 7, 6, 2), activation="mish")
-        assert_equal_runs(
-            run_both(network, rate_scaled(adam(), factors_for(network)), n_threads=3, moved=moved, **options)
-        )
+        factors = factors_for(network)
+        optimizer = decay_scaled(rate_scaled(adamw(weight_decay=0.5), factors), factors[::-1])
+        assert_equal_runs(run_both(network, optimizer, n_threads=3, moved=moved, **options))
 
     @pytest.mark.parametrize("own_factors", [True, False])
     def test_rate_factors_of_a_stack(self, own_factors, dtype):
         network = Network((3, 5, 4), activation="tanh")
-        optimizer = rate_scaled(adam(), factors_for(network, 3 if own_factors else None))
+        factors = factors_for(network, 3 if own_factors else None)
+        optimizer = rate_scaled(decay_scaled(adamw(weight_decay=0.5), factors[..., ::-1]), factors)
         runs = run_both(network, optimizer, dtype, n_threads=2, stack=3)
         assert_equal_runs(runs)
         first = initial_weights(network, range(3), scheme="uniform", scale=0.5, dtype=dtype)
@@ -264,7 +279,7 @@ class TestSteps:
         theta = initial_weights(network, 0, dtype="float64")
         runner = engine_epoch_runner(Objective(network), optimizer, "float64", None)
         batches = ArrayBatches(BACKEND, samples(network, "float64"), SIZE)
-        with pytest.raises(ValueError, match=r"factors of the learning rate must be float64 of shape \(44,\)"):
+        with pytest.raises(ValueError, match=r"rate_factors must be float64 of shape \(44,\)"):
             runner(ModelState(theta, optimizer.init(np, theta)), batches)
 
     def test_clipping_of_a_gradient_whose_square_overflows(self, dtype):

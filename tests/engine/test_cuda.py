@@ -16,7 +16,18 @@ from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, AdamState, Optimizer, adam, clipped, decayed, momentum, rate_scaled
+from gpubp.optim.first_order import (
+    OPTIMIZERS,
+    AdamState,
+    Optimizer,
+    adam,
+    adamw,
+    clipped,
+    decay_scaled,
+    decayed,
+    momentum,
+    rate_scaled,
+)
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from tests.cuda_machines import (
@@ -64,7 +75,7 @@ class TestAgreesWithPlain:
     def test_rate_factors(self, machine, dtype, stack, leading):
         network = Network((3, 5, 4), activation="tanh", loss="cross_entropy")
         factors = 10.0 ** np.random.default_rng(4).uniform(-2.0, 0.5, (*leading, network.n_parameters))
-        optimizer = rate_scaled(decayed(adam(), 0.01), factors)
+        optimizer = decay_scaled(rate_scaled(decayed(adamw(weight_decay=0.5), 0.01), factors), factors[..., ::-1])
         assert_same(plain_and_compiled(machine, network, optimizer, dtype, stack=stack))
 
     @pytest.mark.parametrize("options", [{"reduction": "sum"}, {"l2": 0.3}, {"l2": 0.3, "penalty_reported": False}])

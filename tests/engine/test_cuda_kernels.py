@@ -15,7 +15,7 @@ from gpubp.engine.tracing.optimizers import settings_of_steps, update_code
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, adam, adamw, decayed, momentum, rate_scaled
+from gpubp.optim.first_order import OPTIMIZERS, adam, adamw, decay_scaled, decayed, momentum, rate_scaled
 from gpubp.testing import assert_agree
 from tests.cuda_machines import (
     ACTIVATION_NAMES,
@@ -96,11 +96,13 @@ class TestKernels:
             assert_agree(signals[sample], dE_dx, "elementwise")
 
     @needs_compiler
-    @pytest.mark.parametrize("name", [*OPTIMIZERS, "rate-scaled adamw"])
+    @pytest.mark.parametrize("name", [*OPTIMIZERS, "rate-scaled decay-scaled adamw"])
     def test_optimizers(self, name, dtype):
         device, factors = EmulatedDevice(), np.random.default_rng(3).uniform(0.0, 3.0, 600).astype(dtype)
         is_scaled = name.startswith("rate-scaled")
-        optimizer = rate_scaled(adamw(), factors) if is_scaled else OPTIMIZERS[name]()
+        optimizer = (
+            rate_scaled(decay_scaled(adamw(), factors[::-1].copy()), factors) if is_scaled else OPTIMIZERS[name]()
+        )
         update = update_code(optimizer, dtype, state_in_global_memory)
         layers = layer_kernels(Network((1, 1)), dtype, weighted=False)
         kernel = device.kernels(step_source(layers, update, dtype, mean=True))["update"]
@@ -111,7 +113,7 @@ class TestKernels:
         for step in range(3):
             of_step = (np.asarray([step + 1]), settings, settings.shape[1], 0)
             fixed = (*of_step, np.asarray([0.5], dtype), np.dtype(dtype).type(0.0), None)
-            more = (factors, 0) if is_scaled else ()
+            more = (factors, 0, factors[::-1].copy(), 0) if is_scaled else ()
             device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, mine, *parts, *more)
             change, state = optimizer.update(np, gradient * np.dtype(dtype).type(0.5), state, theta, optimizer.at(0))
             theta = theta + change
@@ -136,7 +138,7 @@ class TestKernels:
 @pytest.mark.parametrize(("form", "dtype"), [("layer by layer", "float32"), ("small networks", "float64")])
 def test_sources_compile_for_gpus(form, dtype, tmp_path):
     """All kernels, for the oldest and the newest generation of GPUs."""
-    optimizer = rate_scaled(decayed(adam(), 0.01), [1.0])
+    optimizer = decay_scaled(rate_scaled(decayed(adamw(), 0.01), [1.0]), [1.0])
     if form == "small networks":
         names = (*ACTIVATION_NAMES, "tanh")
         network = Network((3, *[4] * len(names), 2), activation=names, loss="cross_entropy")

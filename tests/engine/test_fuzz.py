@@ -30,7 +30,7 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed, rate_scaled
+from gpubp.optim.first_order import OPTIMIZERS, clipped, decay_scaled, decayed, rate_scaled
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
@@ -224,7 +224,10 @@ def test_train(
     if factors is not None:
         shape = (*(leading if factors == "own" else ()), network.n_parameters)
         factors = rng.uniform(0.0, 2.0, shape)
-        optimizer = rate_scaled(optimizer, factors if network.tied is None else network.tied.tie(factors))
+        factors = factors if network.tied is None else network.tied.tie(factors)
+        if "weight_decay" in optimizer.settings and rng.random() < 0.5:
+            optimizer = decay_scaled(optimizer, factors)
+        optimizer = rate_scaled(optimizer, factors)
 
     def compute():
         fit = train(

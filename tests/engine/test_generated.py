@@ -18,7 +18,13 @@ DTYPES = ("float32", "float64")
 FOLDER = Path(__file__).parents[2] / "gpubp" / "engine" / "cpu" / "c" / "generated"
 
 
-SCALED = ("rate-scaled ", "rate-scaled decayed ")
+WRAPPERS = ("", "decayed ", "rate-scaled ", "rate-scaled decayed ")
+
+
+def of_decay(name):
+    if "weight_decay" not in OPTIMIZERS[name]().settings:
+        return ()
+    return tuple(f"{scaled}decay-scaled {wrapper}" for scaled in ("", "rate-scaled ") for wrapper in ("", "decayed "))
 
 
 def committed(dtype):
@@ -39,7 +45,7 @@ def test_the_committed_text_is_up_to_date(dtype):
         ("value", [*ACTIVATIONS]),
         ("derivative", [*ACTIVATIONS]),
         ("loss", [*LOSSES, *(name + AT_TOTAL_INPUTS for name in LOSSES if get_loss(name).value_at is not None)]),
-        ("update", [f"{wrapper}{name}" for name in OPTIMIZERS for wrapper in ("", "decayed ", *SCALED)]),
+        ("update", [f"{wrapper}{name}" for name in OPTIMIZERS for wrapper in (*WRAPPERS, *of_decay(name))]),
     ],
 )
 def test_every_name_has_a_row(dtype, kind, names):

@@ -20,7 +20,17 @@ from gpubp.engine import cpu
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError, DivergenceWarning
 from gpubp.io.json_header import canonical_json, checksum
 from gpubp.nn.initialization import initial_weights
-from gpubp.optim.first_order import adam, adamw, clipped, decayed, gradient_descent, momentum, nesterov, rate_scaled
+from gpubp.optim.first_order import (
+    adam,
+    adamw,
+    clipped,
+    decay_scaled,
+    decayed,
+    gradient_descent,
+    momentum,
+    nesterov,
+    rate_scaled,
+)
 from gpubp.optim.schedules import Cosine, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.training import batched_epochs, checkpointed, checkpoints, run_settings
@@ -145,7 +155,7 @@ TRAININGS = {
     "sums": {"reduction": "sum", "l2": 0.1, "sample_weight": np.linspace(0.0, 1.0, 21), "optimizer": momentum(0.01)},
     "wrapped": {"optimizer": decayed(clipped(adamw(0.01), 0.5), 0.001), "dtype": "float32"},
     "decayed": {"optimizer": decayed(adam(0.01), 0.001)},
-    "rate factors": {"optimizer": rate_scaled(adamw(0.01), factors()), "dtype": "float32"},
+    "rate factors": {"optimizer": rate_scaled(decay_scaled(adamw(0.01), factors()), factors()), "dtype": "float32"},
     "rate factors of a stack": {**STACK, "optimizer": rate_scaled(momentum(0.3), factors(4)), "stop_when": close},
     "patience": {"validation_data": samples(9, 1), "patience": 2, "optimizer": momentum(0.15), "epochs": 40},
     "patience without": {"patience": 3, "optimizer": momentum(0.4), "epochs": 40},

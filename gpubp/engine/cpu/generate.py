@@ -12,13 +12,14 @@ from typing import Any
 
 from gpubp._core.names import Parametric
 from gpubp.engine.cpu.loops_in_c import LoopCode, indented
+from gpubp.engine.cpu.settings import FACTORS_OF_ENGINE, with_factors
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import FUNCTIONS
 from gpubp.engine.tracing.optimizers import update_code
 from gpubp.engine.tracing.symbols import Inexpressible, Symbol
 from gpubp.nn.activations import ACTIVATIONS, Activation, get_activation
 from gpubp.nn.losses import LOSSES, Loss
-from gpubp.optim.first_order import OPTIMIZERS, Optimizer, decayed, rate_scaled
+from gpubp.optim.first_order import DECAY_FACTORS, OPTIMIZERS, Optimizer, decayed
 
 COMMAND = "python -m gpubp.engine.cpu.generate"
 FOLDER = Path(__file__).parent / "c" / "generated"
@@ -39,7 +40,7 @@ LOSS = (
 )
 UPDATE = (
     "integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real* first, "
-    "real* second, const real* factors, real l2, real scale, const real* settings"
+    "real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real* settings"
 )
 CELLS = {
     "x_i": "x[c * stride + i]",
@@ -70,7 +71,7 @@ for (integer row = 0; row < n_rows; ++row) {{
     for (integer i = 0; i < n_columns; ++i) {{
         const real own_theta = thetas[row * stride + i];
         const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-{factor}
+{factors}
 {statements}
         thetas[row * stride + i] = new_theta;
 {stores}
@@ -121,8 +122,9 @@ def _made(entry: Any, dtype: str) -> Any:
 def _optimizers() -> Iterator[Optimizer]:
     for make in OPTIMIZERS.values():
         for optimizer in (make(), decayed(make(), 0.0)):
-            yield optimizer
-            yield rate_scaled(optimizer, [1.0])
+            for factors in FACTORS_OF_ENGINE:
+                if DECAY_FACTORS not in factors or "weight_decay" in optimizer.settings:
+                    yield with_factors(optimizer, factors)
 
 
 # --- layers ---
@@ -167,9 +169,10 @@ def _update(name: str, optimizer: Optimizer, dtype: str) -> str:
     functions = {function: f"real_{function}" for function in FUNCTIONS}
     update = update_code(optimizer, dtype, lambda k: f"{STATE_ARRAYS[k]}[row * stride + i]", functions)
     stores = [f"{STATE_ARRAYS[k]}[row * stride + i] = new_{k};" for k in range(len(update.parts))]
+    factors = [f"const real own_{name} = {name}[row * stride + i];" for name in update.factors]
     body = UPDATE_LOOPS.format(
         settings=", ".join(f"settings[{k}]" for k in range(len(update.settings))),
-        factor=indented("const real own_factor = factors[row * stride + i];" * update.is_rate_scaled, 8),
+        factors=indented("\n".join(factors), 8),
         statements=indented(update.statements.replace("settings[", "s["), 8),
         stores=indented("\n".join(stores), 8),
     )

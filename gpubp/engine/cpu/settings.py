@@ -9,15 +9,18 @@ from gpubp.backends.backend import to_numpy
 from gpubp.engine.tracing.optimizers import UpdateCode, settings_of_steps, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.optim.first_order import (
+    DECAY_FACTORS,
     OPTIMIZERS,
     RATE_FACTORS,
     Optimizer,
     Setting,
+    decay_scaled,
     decayed,
     rate_scaled,
     unclipped,
     undecayed,
-    unscaled,
+    without_decay_factors,
+    without_rate_factors,
 )
 
 
@@ -31,19 +34,19 @@ class EngineUpdate(NamedTuple):
     code : UpdateCode
     max_norm : float, (K, 1) array, schedule or None
         The largest norm of a gradient.
-    factors : (P,) or (K, P) array, optional
-        What the changes of the parameters are multiplied by.
+    factors : dict of str to (P,) or (K, P) array
+        The settings that have a number for each parameter.
     """
 
     optimizer: Optimizer
     code: UpdateCode
     max_norm: Setting | None
-    factors: np.ndarray | None
+    factors: dict[str, np.ndarray]
 
     @property
     def name(self) -> str:
         """The name of the engine's function."""
-        return f"rate-scaled {self.optimizer.name}" if self.code.is_rate_scaled else self.optimizer.name
+        return with_factors(self.optimizer, self.code.factors).name
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -74,31 +77,48 @@ class EngineUpdate(NamedTuple):
         return state._replace(**counts) if counts else state
 
 
+FACTORS_OF_ENGINE = ((), (RATE_FACTORS,), (DECAY_FACTORS,), (RATE_FACTORS, DECAY_FACTORS))
+"""The factors for which the library has functions; those of the decay only for optimizers with a weight decay."""
+
+
+def with_factors(optimizer: Optimizer, names: tuple[str, ...]) -> Optimizer:
+    """Wrap an optimizer as its function in the library is named, with example factors."""
+    if DECAY_FACTORS in names:
+        optimizer = decay_scaled(optimizer, [1.0])
+    return rate_scaled(optimizer, [1.0]) if RATE_FACTORS in names else optimizer
+
+
 def engine_update(optimizer: Optimizer, dtype: str) -> EngineUpdate | None:
     """Describe an optimizer for the engine; None if it is not in the library."""
-    shrinkage, max_norm, factors = None, None, None
-    while (inner := undecayed(optimizer) or unclipped(optimizer) or unscaled(optimizer)) is not None:
-        if unscaled(optimizer):
-            if shrinkage is not None:
-                return None  # the library's factors multiply the decay as well
-            factors = np.ascontiguousarray(to_numpy(optimizer.settings[RATE_FACTORS]), dtype)
-        shrinkage = optimizer.settings["shrinkage"] if undecayed(optimizer) else shrinkage
-        max_norm = optimizer.settings["max_norm"] if unclipped(optimizer) else max_norm
-        optimizer = inner
+    settings, names = optimizer.settings, (RATE_FACTORS, DECAY_FACTORS)
+    factors = {name: np.ascontiguousarray(to_numpy(settings[name]), dtype) for name in names if name in settings}
+    inside: Optimizer | None = optimizer
+    is_decayed = False
+    while inside is not None:
+        optimizer = inside
+        if is_decayed and without_rate_factors(optimizer):
+            return None  # the library's factors multiply this decay as well
+        is_decayed = is_decayed or undecayed(optimizer) is not None
+        unwrapped = (wrapped(optimizer) for wrapped in _WRAPPED)
+        inside = next((one for one in unwrapped if one is not None), None)
     known = OPTIMIZERS[optimizer.name]() if optimizer.name in OPTIMIZERS else None
     if known is None or (optimizer.update, optimizer.init) != (known.update, known.init):
         return None
-    code = _code(optimizer.name, dtype, is_decayed=shrinkage is not None, is_rate_scaled=factors is not None)
+    code = _code(optimizer.name, dtype, is_decayed=is_decayed, factors=tuple(factors))
     if code is None:
         return None
-    return EngineUpdate(optimizer if shrinkage is None else decayed(optimizer, shrinkage), code, max_norm, factors)
+    optimizer = decayed(optimizer, settings["shrinkage"]) if is_decayed else optimizer
+    return EngineUpdate(optimizer, code, settings.get("max_norm"), factors)
+
+
+_WRAPPED = (undecayed, unclipped, without_rate_factors, without_decay_factors)
 
 
 @functools.cache  # tracing takes about as long as many a short fit
-def _code(name: str, dtype: str, *, is_decayed: bool, is_rate_scaled: bool) -> UpdateCode | None:
+def _code(name: str, dtype: str, *, is_decayed: bool, factors: tuple[str, ...]) -> UpdateCode | None:
     optimizer = OPTIMIZERS[name]()
     optimizer = decayed(optimizer, 0.0) if is_decayed else optimizer
     try:
-        return update_code(rate_scaled(optimizer, [1.0]) if is_rate_scaled else optimizer, dtype, str)
+        return update_code(with_factors(optimizer, factors), dtype, str)
     except Inexpressible:
         return None

@@ -17,7 +17,7 @@ from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Object
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.engine.tracing.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
-from gpubp.optim.first_order import RATE_FACTORS, Optimizer
+from gpubp.optim.first_order import FACTORS, Optimizer
 
 logger = logging.getLogger("gpubp")
 
@@ -57,10 +57,10 @@ class CudaEpochRunner:
         if np.ndim(objective.l2):
             raise Inexpressible("the networks have different penalties")
         self.device, self.objective, self.optimizer, self.dtype, self.plain = device, objective, optimizer, dtype, plain
-        factors = optimizer.settings.get(RATE_FACTORS)
-        self.factors = None if factors is None else np.ascontiguousarray(to_numpy(factors), dtype)
+        given = {name: optimizer.settings[name] for name in FACTORS if name in optimizer.settings}
+        self.factors = {name: np.ascontiguousarray(to_numpy(array), dtype) for name, array in given.items()}
         self.spec, self.small_spec = (
-            StepSpec(objective, update_code(optimizer, dtype, place), dtype, self.factors)
+            StepSpec(objective, update_code(optimizer, dtype, place), dtype, tuple(self.factors.values()))
             for place in (state_in_global_memory, state_of_one_network)
         )
         layer_kernels(objective.network, dtype, weighted=False)  # raises Inexpressible now, not later

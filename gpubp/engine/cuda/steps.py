@@ -33,20 +33,18 @@ NDIM = (2, 2, 1)  # of inputs, targets and weights, if all networks share them
 class StepSpec(NamedTuple):
     """What steps do: minimize an objective in one precision; ``update`` is the optimizer's update in C.
 
-    ``factors``, (P,) or (K, P), are those of a rate-scaled optimizer.
+    ``factors``, (P,) or (K, P) each, are its settings that have a number for each parameter.
     """
 
     objective: Objective
     update: UpdateCode
     dtype: str
-    factors: np.ndarray | None = None
+    factors: tuple[np.ndarray, ...] = ()
 
-    def factors_on(self, device: Any) -> tuple[Any, ...]:
-        """Return the arguments of a kernel that are the factors: the array, and its stride; none without factors."""
-        if self.factors is None:
-            return ()
-        factors = device.upload(self.factors)
-        return factors, stride(factors, 1)
+    def factors_on(self, device: Any) -> list[Any]:
+        """Return the arguments of a kernel that are the factors: each array, and its stride."""
+        arrays = map(device.upload, self.factors)
+        return [argument for array in arrays for argument in (array, stride(array, 1))]
 
 
 class BatchPlan(NamedTuple):

@@ -10,7 +10,7 @@ from gpubp.backends.backend import to_numpy
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import HostNumber, Inexpressible, Symbol
-from gpubp.optim.first_order import RATE_FACTORS, Optimizer, Setting
+from gpubp.optim.first_order import FACTORS, Optimizer, Setting
 
 STATE_PREFIX = "state."  # before the name of a number of the optimizer's state; its settings have no prefix
 
@@ -21,23 +21,23 @@ class UpdateCode(NamedTuple):
     Attributes
     ----------
     statements : str
-        They compute ``new_theta``, ``new_0``, ``new_1`` from ``own_gradient``, ``own_theta``, if ``is_rate_scaled``
-        ``own_factor``, and the state's arrays.
+        They compute ``new_theta``, ``new_0``, ``new_1`` from ``own_gradient``, ``own_theta``, the state's arrays, and
+        for each of ``factors`` one such as ``own_rate_factors``.
     parts : tuple of str
         The fields of the state that are arrays.
     counters : tuple of str
         The fields that count the updates.
     settings : list of HostNumber
         The values of ``settings[k]`` in C.
-    is_rate_scaled : bool
-        Whether each parameter has a factor of the learning rate.
+    factors : tuple of str
+        The settings that have a number for each parameter.
     """
 
     statements: str
     parts: tuple[str, ...]
     counters: tuple[str, ...]
     settings: list[HostNumber]
-    is_rate_scaled: bool
+    factors: tuple[str, ...]
 
 
 def update_code(
@@ -81,9 +81,8 @@ def _update_code(
     counter_settings = {name: symbols.setting(STATE_PREFIX + name) for name in counters}
     gradient, theta = symbols.variable("gradient", dtype), symbols.variable("theta", dtype)
     settings: dict[str, Any] = {name: symbols.setting(name) for name in optimizer.settings}
-    is_rate_scaled = RATE_FACTORS in settings
-    if is_rate_scaled:
-        settings[RATE_FACTORS] = symbols.variable("factor", dtype)
+    factors = tuple(name for name in FACTORS if name in settings)
+    settings |= {name: symbols.variable(name, dtype) for name in factors}
     change, new_state = optimizer.update(symbols, gradient, _with(example, arrays | counter_settings), theta, settings)
 
     for name in counters:
@@ -92,14 +91,14 @@ def _update_code(
     results = {"new_theta": theta + change} | {f"new_{k}": getattr(new_state, name) for k, name in enumerate(parts)}
     if not all(isinstance(result, Symbol) for result in results.values()):
         raise Inexpressible("its new state is not computed from its state")
-    variables = {"gradient": "own_gradient", "theta": "own_theta", "factor": "own_factor"} | {
+    variables = {name: f"own_{name}" for name in ("gradient", "theta", *factors)} | {
         f"old_{k}": state_in_c(k) for k in range(len(parts))
     }
     code = Code(dtype, variables, functions)
     statements = code.statements(**results)
     if not code.settings:
         raise Inexpressible("it has no learning rate")
-    return UpdateCode(statements, parts, counters, code.settings, is_rate_scaled)
+    return UpdateCode(statements, parts, counters, code.settings, factors)
 
 
 def state_after(update: UpdateCode, state: Any, arrays: list[Any], n_updates: int) -> Any:
@@ -130,7 +129,7 @@ def settings_of_steps(
     more : mapping, optional
         Settings of other kinds, whose values follow.
     """
-    values = {name: _values(setting, epochs) for name, setting in settings.items() if name != RATE_FACTORS}
+    values = {name: _values(setting, epochs) for name, setting in settings.items() if name not in FACTORS}
     for name in update.counters:
         values[STATE_PREFIX + name] = (getattr(state, name) + np.arange(len(epochs)))[:, None]
     numbers = [number.evaluate(values) for number in update.settings]

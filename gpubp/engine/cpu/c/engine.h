@@ -78,8 +78,9 @@ struct request {
     integer window;                 /* steps for which samples are gathered for networks with the same order; or 0 */
     integer batch;
     void *theta, *first, *second;   /* parameters and the arrays of the optimizer's state */
-    const void* factors;            /* n_parameters reals that multiply the changes of the parameters; or NULL */
-    integer factors_apart;
+    const void* rate_factors;       /* n_parameters reals that multiply the changes of the parameters; or NULL */
+    const void* decay_factors;      /* n_parameters reals that multiply their weight decay; or NULL */
+    integer rate_factors_apart, decay_factors_apart;
     const void* start;              /* parameters that are copied to theta before the first step; NULL if they are there */
     integer n_steps;                /* of all epochs of the request */
     const void* settings;           /* (n_steps, n_settings) reals: the optimizer's, [max_norm], the penalty's strength */

@@ -103,7 +103,7 @@ static void lay_out(const struct plan* plan, struct layout* at) {
     at->own_signals = place(&end, batch * own_first);
     at->gradient = place(&end, at->gradient_size);
     at->sparse_gradient = place(&end, at->sparse_size); /* 0 between steps */
-    at->first = place(&end, 4 * at->first_size);
+    at->first = place(&end, 5 * at->first_size);
     at->loss = place(&end, at->samples_of_share * n_outputs);
     at->notes = end;
     end = lines(end + 4 * sizeof(double));

@@ -33,10 +33,11 @@ typedef double loss_function(real parameter, integer b, integer j, integer strid
                              const real* targets, const real* weights, real* dE, real* room);
 
 /* Take a step with g = (gradient + l2 * theta) * scale. Rows of theta, first and second are `stride` apart, those of the
- * gradient have no gaps. first and second are the arrays of the optimizer's state, NULL where it has fewer; factors
- * multiply the changes of parameters, NULL unless the optimizer is rate-scaled. */
+ * gradient have no gaps. first and second are the arrays of the optimizer's state, NULL where it has fewer; the
+ * factors are of each parameter's change and of its weight decay, NULL unless the optimizer has them. */
 typedef void update_function(integer n_rows, integer n_columns, integer stride, real* theta, const real* gradient,
-                             real* first, real* second, const real* factors, real l2, real scale, const real* settings);
+                             real* first, real* second, const real* rate_factors, const real* decay_factors, real l2,
+                             real scale, const real* settings);
 
 /* NaN if any is. */
 static inline real largest_of(integer n, const real* a) {

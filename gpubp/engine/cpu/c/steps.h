@@ -136,7 +136,7 @@ static struct range units_of(const struct team* team, integer layer, integer sha
 
 /* Where a share's weights of a layer begin: their rows from `row` on in common rows, or its columns of the first. */
 struct weights {
-    real *theta, *first, *second, *factors;
+    real *theta, *first, *second, *rate_factors, *decay_factors;
     integer stride;
 };
 
@@ -145,7 +145,7 @@ static real* moved(void* reals, integer n) { return reals ? (real*)reals + n : N
 static struct weights weights_from(const struct request* asked, integer start, integer stride) {
     return (struct weights){
         moved(asked->theta, start), moved(asked->first, start), moved(asked->second, start),
-        moved((void*)asked->factors, start), stride};
+        moved((void*)asked->rate_factors, start), moved((void*)asked->decay_factors, start), stride};
 }
 
 static struct weights weights_of(const struct team* team, const struct request* asked, integer k, integer share) {
@@ -155,8 +155,9 @@ static struct weights weights_of(const struct team* team, const struct request* 
         if (team->plan->apart) {
             const integer length = (team->at->rows[0] + (team->plan->bias ? 1 : 0)) * own.n;
             real* const place = of_share(team, share, team->at->first, 0);
-            real* const factors = asked->factors ? place + 3 * length : NULL;
-            return (struct weights){place, place + length, place + 2 * length, factors, own.n};
+            real* const rate_factors = asked->rate_factors ? place + 3 * length : NULL;
+            real* const decay_factors = asked->decay_factors ? place + 4 * length : NULL;
+            return (struct weights){place, place + length, place + 2 * length, rate_factors, decay_factors, own.n};
         }
         return weights_from(asked, start + own.low, n);
     }
@@ -168,9 +169,9 @@ static void move_first_layer(const struct team* team, const struct request* aske
     const integer n = team->plan->sizes[1], rows = team->at->rows[0] + (team->plan->bias ? 1 : 0);
     const struct range own = units_of(team, 0, share);
     const struct weights apart = weights_of(team, asked, 0, share);
-    void* const all[] = {asked->theta, asked->first, asked->second, (void*)asked->factors};
-    real* const places[] = {apart.theta, apart.first, apart.second, apart.factors};
-    for (int k = 0; k < (back ? 3 : 4); ++k) {
+    const void* const all[] = {asked->theta, asked->first, asked->second, asked->rate_factors, asked->decay_factors};
+    real* const places[] = {apart.theta, apart.first, apart.second, apart.rate_factors, apart.decay_factors};
+    for (int k = 0; k < (back ? 3 : 5); ++k) { /* the factors do not change */
         if (!all[k]) continue;
         real* const common = (real*)all[k] + own.low;
         if (back) copy_rows(common, n, places[k], own.n, rows, own.n);
@@ -415,14 +416,15 @@ static void change(
     const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
     const real l2 = penalised ? settings[asked->n_settings - 1] : 0;
     ((update_function*)team->plan->update)(
-        n_rows, n, w.stride, w.theta, gradient, w.first, w.second, w.factors, l2, scale, settings
+        n_rows, n, w.stride, w.theta, gradient, w.first, w.second, w.rate_factors, w.decay_factors, l2, scale, settings
     );
     if (team->step == asked->end - 1 && !all_finite(w.theta, n_rows, n, w.stride)) asked->finite[share] = 0;
 }
 
 static struct weights from_row(struct weights w, integer offset) {
     return (struct weights){
-        w.theta + offset, moved(w.first, offset), moved(w.second, offset), moved(w.factors, offset), w.stride};
+        w.theta + offset, moved(w.first, offset), moved(w.second, offset), moved(w.rate_factors, offset),
+        moved(w.decay_factors, offset), w.stride};
 }
 
 /* Where a gradient is that is computed as a whole, before any parameter is changed. */
@@ -770,7 +772,8 @@ static struct request for_network(const struct plan* plan, const struct request*
     one.start = moved((void*)asked->start, parameters);
     one.first = moved((void*)asked->first, parameters);
     one.second = moved((void*)asked->second, parameters);
-    one.factors = moved((void*)asked->factors, network * asked->factors_apart);
+    one.rate_factors = moved((void*)asked->rate_factors, network * asked->rate_factors_apart);
+    one.decay_factors = moved((void*)asked->decay_factors, network * asked->decay_factors_apart);
     one.gradient = moved(asked->gradient, parameters);
     one.thetas = moved(asked->thetas, parameters);
     one.settings = moved((void*)asked->settings, network * asked->settings_apart);

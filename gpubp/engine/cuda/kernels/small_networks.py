@@ -99,7 +99,7 @@ __syncthreads();"""
 
 UPDATE = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
     const int i = at / {j}, j = at % {j}, index = {start} + at;
-    const real own_theta = thetas[index];{factor}
+    const real own_theta = thetas[index];{factors}
     real sum = 0;
     if (i < {i}) {{
         for (int c = 0; c < b; ++c) sum += outputs_{k}[c * {i} + i] * totals_{k}[c * {j} + j];
@@ -135,11 +135,9 @@ def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *
     forward, backward, changes, squares = [], [], [], []
     parameters = "".join(f", real* all_part_{k}" for k in range(n_parts))
     state_pointers = [f"real* part_{k} = all_part_{k} + network * {network.n_parameters};" for k in range(n_parts)]
-    factor = ""
-    if update.is_rate_scaled:
-        parameters += ", const real* all_factors, integer factors_stride"
-        state_pointers.append("const real* factors = all_factors + network * factors_stride;")
-        factor = "\n    const real own_factor = factors[index];"
+    parameters += "".join(f", const real* all_{name}, integer {name}_stride" for name in update.factors)
+    state_pointers += [f"const real* {name} = all_{name} + network * {name}_stride;" for name in update.factors]
+    factors = "".join(f"\n    const real own_{name} = {name}[index];" for name in update.factors)
     for layer, name in zip(layers, network.activations, strict=True):
         is_last = layer["k"] == n_layers - 1
         forward += _forward(layer, None if is_last else name, dtype, bias=bias)
@@ -149,7 +147,7 @@ def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *
     for layer in layers:
         stores = "\n".join(f"{state_of_one_network(k)} = new_{k};" for k in range(n_parts))
         statements = indented(update.statements, 4)
-        changes.append(UPDATE.format(**layer, factor=factor, statements=statements, stores=indented(stores, 4)))
+        changes.append(UPDATE.format(**layer, factors=factors, statements=statements, stores=indented(stores, 4)))
         squares.append(SQUARES.format(n=layer["i"] * layer["j"], start=layer["start"]))
     arrays = [f"real* outputs_0 = next_free;\nnext_free += size * {sizes[0]};"]
     for k, n in enumerate(sizes[1:]):

@@ -97,7 +97,7 @@ extern "C" __global__ void update(
     const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
 {offsets}
     for (integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (integer)gridDim.x * blockDim.x) {{
-        const real own_theta = thetas[i];{factor}
+        const real own_theta = thetas[i];{factors}
         const real own_gradient = (gradients[i] + (is_weight && is_weight[i] ? l2 * own_theta : 0)) * scale[network];
 {statements}
         thetas[i] = new_theta;
@@ -113,10 +113,9 @@ def step_source(layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: b
     n_parts = len(update.parts)
     stores = "\n".join(f"part_{k}[i] = new_{k};" for k in range(n_parts))
     strides = dict.fromkeys(("gradients", "thetas", *(f"part_{k}" for k in range(n_parts))), "n")
-    parameters, factor = "".join(f", real* part_{k}" for k in range(n_parts)), ""
-    if update.is_rate_scaled:
-        parameters += ", const real* factors, integer factors_stride"
-        strides["factors"], factor = "factors_stride", "\n        const real own_factor = factors[i];"
+    parameters = "".join(f", real* part_{k}" for k in range(n_parts))
+    parameters += "".join(f", const real* {name}, integer {name}_stride" for name in update.factors)
+    strides |= {name: f"{name}_stride" for name in update.factors}
     return "".join(
         [
             head(dtype),
@@ -127,7 +126,7 @@ def step_source(layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: b
             UPDATE.format(
                 parameters=parameters,
                 offsets=offsets(strides),
-                factor=factor,
+                factors="".join(f"\n        const real own_{name} = {name}[i];" for name in update.factors),
                 statements=indented(update.statements, 8),
                 stores=indented(stores, 8),
             ),

@@ -682,10 +682,12 @@ static double loss_quantile(real parameter, integer b, integer j, integer stride
 }
 
 static void update_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)first;
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -705,9 +707,11 @@ static void update_gradient_descent(integer n_rows, integer n_columns, integer s
 }
 
 static void update_rate_scaled_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const
-        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
     (void)first;
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -718,21 +722,23 @@ static void update_rate_scaled_gradient_descent(integer n_rows, integer n_column
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real gradient = own_gradient;
-            const real new_theta = (theta + (factor * (s[0] * gradient)));
+            const real new_theta = (theta + (rate_factors * (s[0] * gradient)));
             thetas[row * stride + i] = new_theta;
         }
     }
 }
 
 static void update_decayed_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)first;
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -753,10 +759,11 @@ static void update_decayed_gradient_descent(integer n_rows, integer n_columns, i
 }
 
 static void update_rate_scaled_decayed_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas,
-        const real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real*
-        settings) {
+        const real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2,
+        real scale, const real* settings) {
     (void)first;
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -767,21 +774,23 @@ static void update_rate_scaled_decayed_gradient_descent(integer n_rows, integer 
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real gradient = own_gradient;
             const real t3 = (s[0] * gradient);
-            const real new_theta = (theta + (factor * (t3 - (s[1] * (theta + t3)))));
+            const real new_theta = (theta + (rate_factors * (t3 - (s[1] * (theta + t3)))));
             thetas[row * stride + i] = new_theta;
         }
     }
 }
 
 static void update_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -805,8 +814,10 @@ static void update_momentum(integer n_rows, integer n_columns, integer stride, r
 }
 
 static void update_rate_scaled_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -817,13 +828,13 @@ static void update_rate_scaled_momentum(integer n_rows, integer n_columns, integ
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t6 = ((s[0] * old_0) - (s[1] * gradient));
-            const real new_theta = (theta + (factor * t6));
+            const real new_theta = (theta + (rate_factors * t6));
             const real new_0 = t6;
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -832,9 +843,11 @@ static void update_rate_scaled_momentum(integer n_rows, integer n_columns, integ
 }
 
 static void update_decayed_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -858,8 +871,10 @@ static void update_decayed_momentum(integer n_rows, integer n_columns, integer s
 }
 
 static void update_rate_scaled_decayed_momentum(integer n_rows, integer n_columns, integer stride, real* thetas, const
-        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -870,13 +885,13 @@ static void update_rate_scaled_decayed_momentum(integer n_rows, integer n_column
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t6 = ((s[0] * old_0) - (s[1] * gradient));
-            const real new_theta = (theta + (factor * (t6 - (s[2] * (theta + t6)))));
+            const real new_theta = (theta + (rate_factors * (t6 - (s[2] * (theta + t6)))));
             const real new_0 = t6;
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -885,9 +900,11 @@ static void update_rate_scaled_decayed_momentum(integer n_rows, integer n_column
 }
 
 static void update_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -912,8 +929,10 @@ static void update_nesterov(integer n_rows, integer n_columns, integer stride, r
 }
 
 static void update_rate_scaled_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -924,14 +943,14 @@ static void update_rate_scaled_nesterov(integer n_rows, integer n_columns, integ
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t5 = (s[0] * gradient);
             const real t6 = ((s[1] * old_0) - t5);
-            const real new_theta = (theta + (factor * ((s[1] * t6) - t5)));
+            const real new_theta = (theta + (rate_factors * ((s[1] * t6) - t5)));
             const real new_0 = t6;
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -940,9 +959,11 @@ static void update_rate_scaled_nesterov(integer n_rows, integer n_columns, integ
 }
 
 static void update_decayed_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -968,8 +989,10 @@ static void update_decayed_nesterov(integer n_rows, integer n_columns, integer s
 }
 
 static void update_rate_scaled_decayed_nesterov(integer n_rows, integer n_columns, integer stride, real* thetas, const
-        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -980,15 +1003,15 @@ static void update_rate_scaled_decayed_nesterov(integer n_rows, integer n_column
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t5 = (s[0] * gradient);
             const real t6 = ((s[1] * old_0) - t5);
             const real t8 = ((s[1] * t6) - t5);
-            const real new_theta = (theta + (factor * (t8 - (s[2] * (theta + t8)))));
+            const real new_theta = (theta + (rate_factors * (t8 - (s[2] * (theta + t8)))));
             const real new_0 = t6;
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -997,8 +1020,10 @@ static void update_rate_scaled_decayed_nesterov(integer n_rows, integer n_column
 }
 
 static void update_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, const real* factors, real l2, real scale, const real* settings) {
-    (void)factors;
+        first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1026,7 +1051,9 @@ static void update_adam(integer n_rows, integer n_columns, integer stride, real*
 }
 
 static void update_rate_scaled_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1037,15 +1064,15 @@ static void update_rate_scaled_adam(integer n_rows, integer n_columns, integer s
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t6 = ((s[0] * old_0) + (s[1] * gradient));
             const real old_1 = second[row * stride + i];
             const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
-            const real new_theta = (theta + (factor * ((s[4] * t6) / (real_sqrt(t12) + s[5]))));
+            const real new_theta = (theta + (rate_factors * ((s[4] * t6) / (real_sqrt(t12) + s[5]))));
             const real new_0 = t6;
             const real new_1 = t12;
             thetas[row * stride + i] = new_theta;
@@ -1056,8 +1083,10 @@ static void update_rate_scaled_adam(integer n_rows, integer n_columns, integer s
 }
 
 static void update_decayed_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
-    (void)factors;
+        real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1086,7 +1115,9 @@ static void update_decayed_adam(integer n_rows, integer n_columns, integer strid
 }
 
 static void update_rate_scaled_decayed_adam(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1097,16 +1128,16 @@ static void update_rate_scaled_decayed_adam(integer n_rows, integer n_columns, i
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t6 = ((s[0] * old_0) + (s[1] * gradient));
             const real old_1 = second[row * stride + i];
             const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
             const real t15 = ((s[4] * t6) / (real_sqrt(t12) + s[5]));
-            const real new_theta = (theta + (factor * (t15 - (s[6] * (theta + t15)))));
+            const real new_theta = (theta + (rate_factors * (t15 - (s[6] * (theta + t15)))));
             const real new_0 = t6;
             const real new_1 = t12;
             thetas[row * stride + i] = new_theta;
@@ -1117,8 +1148,10 @@ static void update_rate_scaled_decayed_adam(integer n_rows, integer n_columns, i
 }
 
 static void update_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, const real* factors, real l2, real scale, const real* settings) {
-    (void)factors;
+        first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1146,7 +1179,9 @@ static void update_adamw(integer n_rows, integer n_columns, integer stride, real
 }
 
 static void update_rate_scaled_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1157,15 +1192,80 @@ static void update_rate_scaled_adamw(integer n_rows, integer n_columns, integer 
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t6 = ((s[0] * old_0) + (s[1] * gradient));
             const real old_1 = second[row * stride + i];
             const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
-            const real new_theta = (theta + (factor * (((s[4] * t6) / (real_sqrt(t12) + s[5])) - (s[6] * theta))));
+            const real new_theta = (theta + (rate_factors * (((s[4] * t6) / (real_sqrt(t12) + s[5])) - (s[6] * theta))));
+            const real new_0 = t6;
+            const real new_1 = t12;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
+static void update_decay_scaled_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
+    (void)rate_factors;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_decay_factors = decay_factors[row * stride + i];
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t11 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real decay_factors = own_decay_factors;
+            const real new_theta = (theta + (((s[4] * t5) / (real_sqrt(t11) + s[5])) - ((s[6] * (s[7] * decay_factors)) * theta)));
+            const real new_0 = t5;
+            const real new_1 = t11;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
+static void update_rate_scaled_decay_scaled_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_rate_factors = rate_factors[row * stride + i];
+            const real own_decay_factors = decay_factors[row * stride + i];
+            const real theta = own_theta;
+            const real rate_factors = own_rate_factors;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real decay_factors = own_decay_factors;
+            const real new_theta = (theta + (rate_factors * (((s[4] * t6) / (real_sqrt(t12) + s[5])) - ((s[6] * (s[7] * decay_factors)) * theta))));
             const real new_0 = t6;
             const real new_1 = t12;
             thetas[row * stride + i] = new_theta;
@@ -1176,8 +1276,10 @@ static void update_rate_scaled_adamw(integer n_rows, integer n_columns, integer 
 }
 
 static void update_decayed_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
-    (void)factors;
+        real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1206,7 +1308,9 @@ static void update_decayed_adamw(integer n_rows, integer n_columns, integer stri
 }
 
 static void update_rate_scaled_decayed_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const
-        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1217,16 +1321,83 @@ static void update_rate_scaled_decayed_adamw(integer n_rows, integer n_columns, 
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t6 = ((s[0] * old_0) + (s[1] * gradient));
             const real old_1 = second[row * stride + i];
             const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
             const real t17 = (((s[4] * t6) / (real_sqrt(t12) + s[5])) - (s[6] * theta));
-            const real new_theta = (theta + (factor * (t17 - (s[7] * (theta + t17)))));
+            const real new_theta = (theta + (rate_factors * (t17 - (s[7] * (theta + t17)))));
+            const real new_0 = t6;
+            const real new_1 = t12;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
+static void update_decay_scaled_decayed_adamw(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
+    (void)rate_factors;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7], settings[8]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_decay_factors = decay_factors[row * stride + i];
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t11 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real decay_factors = own_decay_factors;
+            const real t19 = (((s[4] * t5) / (real_sqrt(t11) + s[5])) - ((s[6] * (s[7] * decay_factors)) * theta));
+            const real new_theta = (theta + (t19 - (s[8] * (theta + t19))));
+            const real new_0 = t5;
+            const real new_1 = t11;
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+            second[row * stride + i] = new_1;
+        }
+    }
+}
+
+static void update_rate_scaled_decay_scaled_decayed_adamw(integer n_rows, integer n_columns, integer stride, real*
+        thetas, const real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors,
+        real l2, real scale, const real* settings) {
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7], settings[8]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_rate_factors = rate_factors[row * stride + i];
+            const real own_decay_factors = decay_factors[row * stride + i];
+            const real theta = own_theta;
+            const real rate_factors = own_rate_factors;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real old_1 = second[row * stride + i];
+            const real t12 = ((s[2] * old_1) + (s[3] * (gradient * gradient)));
+            const real decay_factors = own_decay_factors;
+            const real t20 = (((s[4] * t6) / (real_sqrt(t12) + s[5])) - ((s[6] * (s[7] * decay_factors)) * theta));
+            const real new_theta = (theta + (rate_factors * (t20 - (s[8] * (theta + t20)))));
             const real new_0 = t6;
             const real new_1 = t12;
             thetas[row * stride + i] = new_theta;
@@ -1237,9 +1408,11 @@ static void update_rate_scaled_decayed_adamw(integer n_rows, integer n_columns, 
 }
 
 static void update_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1263,8 +1436,10 @@ static void update_rmsprop(integer n_rows, integer n_columns, integer stride, re
 }
 
 static void update_rate_scaled_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1275,13 +1450,13 @@ static void update_rate_scaled_rmsprop(integer n_rows, integer n_columns, intege
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real gradient = own_gradient;
             const real old_0 = first[row * stride + i];
             const real t8 = ((s[0] * old_0) + (s[1] * (gradient * gradient)));
-            const real new_theta = (theta + (factor * ((s[2] * gradient) / (real_sqrt(t8) + s[3]))));
+            const real new_theta = (theta + (rate_factors * ((s[2] * gradient) / (real_sqrt(t8) + s[3]))));
             const real new_0 = t8;
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -1290,9 +1465,11 @@ static void update_rate_scaled_rmsprop(integer n_rows, integer n_columns, intege
 }
 
 static void update_decayed_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1317,8 +1494,10 @@ static void update_decayed_rmsprop(integer n_rows, integer n_columns, integer st
 }
 
 static void update_rate_scaled_decayed_rmsprop(integer n_rows, integer n_columns, integer stride, real* thetas, const
-        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1329,14 +1508,14 @@ static void update_rate_scaled_decayed_rmsprop(integer n_rows, integer n_columns
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real gradient = own_gradient;
             const real old_0 = first[row * stride + i];
             const real t8 = ((s[0] * old_0) + (s[1] * (gradient * gradient)));
             const real t11 = ((s[2] * gradient) / (real_sqrt(t8) + s[3]));
-            const real new_theta = (theta + (factor * (t11 - (s[4] * (theta + t11)))));
+            const real new_theta = (theta + (rate_factors * (t11 - (s[4] * (theta + t11)))));
             const real new_0 = t8;
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -1345,9 +1524,11 @@ static void update_rate_scaled_decayed_rmsprop(integer n_rows, integer n_columns
 }
 
 static void update_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1371,8 +1552,10 @@ static void update_adagrad(integer n_rows, integer n_columns, integer stride, re
 }
 
 static void update_rate_scaled_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1383,13 +1566,13 @@ static void update_rate_scaled_adagrad(integer n_rows, integer n_columns, intege
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real gradient = own_gradient;
             const real old_0 = first[row * stride + i];
             const real t6 = (old_0 + (gradient * gradient));
-            const real new_theta = (theta + (factor * ((s[0] * gradient) / (real_sqrt(t6) + s[1]))));
+            const real new_theta = (theta + (rate_factors * ((s[0] * gradient) / (real_sqrt(t6) + s[1]))));
             const real new_0 = t6;
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -1398,9 +1581,11 @@ static void update_rate_scaled_adagrad(integer n_rows, integer n_columns, intege
 }
 
 static void update_decayed_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1425,8 +1610,10 @@ static void update_decayed_adagrad(integer n_rows, integer n_columns, integer st
 }
 
 static void update_rate_scaled_decayed_adagrad(integer n_rows, integer n_columns, integer stride, real* thetas, const
-        real* gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1437,14 +1624,14 @@ static void update_rate_scaled_decayed_adagrad(integer n_rows, integer n_columns
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real gradient = own_gradient;
             const real old_0 = first[row * stride + i];
             const real t6 = (old_0 + (gradient * gradient));
             const real t9 = ((s[0] * gradient) / (real_sqrt(t6) + s[1]));
-            const real new_theta = (theta + (factor * (t9 - (s[2] * (theta + t9)))));
+            const real new_theta = (theta + (rate_factors * (t9 - (s[2] * (theta + t9)))));
             const real new_0 = t6;
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -1453,9 +1640,11 @@ static void update_rate_scaled_decayed_adagrad(integer n_rows, integer n_columns
 }
 
 static void update_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real*
-        first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1479,8 +1668,10 @@ static void update_lion(integer n_rows, integer n_columns, integer stride, real*
 }
 
 static void update_rate_scaled_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1491,13 +1682,13 @@ static void update_rate_scaled_lion(integer n_rows, integer n_columns, integer s
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t6 = ((s[0] * old_0) + (s[1] * gradient));
-            const real new_theta = (theta + (factor * ((s[2] * (t6 != t6 ? t6 : (real)((t6 > 0) - (t6 < 0)))) - (s[3] * theta))));
+            const real new_theta = (theta + (rate_factors * ((s[2] * (t6 != t6 ? t6 : (real)((t6 > 0) - (t6 < 0)))) - (s[3] * theta))));
             const real new_0 = ((s[4] * old_0) + (s[5] * gradient));
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
@@ -1505,10 +1696,71 @@ static void update_rate_scaled_lion(integer n_rows, integer n_columns, integer s
     }
 }
 
-static void update_decayed_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
-        real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+static void update_decay_scaled_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
-    (void)factors;
+    (void)rate_factors;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_decay_factors = decay_factors[row * stride + i];
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real decay_factors = own_decay_factors;
+            const real new_theta = (theta + ((s[2] * (t5 != t5 ? t5 : (real)((t5 > 0) - (t5 < 0)))) - ((s[3] * (s[4] * decay_factors)) * theta)));
+            const real new_0 = ((s[5] * old_0) + (s[6] * gradient));
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_rate_scaled_decay_scaled_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_rate_factors = rate_factors[row * stride + i];
+            const real own_decay_factors = decay_factors[row * stride + i];
+            const real theta = own_theta;
+            const real rate_factors = own_rate_factors;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real decay_factors = own_decay_factors;
+            const real new_theta = (theta + (rate_factors * ((s[2] * (t6 != t6 ? t6 : (real)((t6 > 0) - (t6 < 0)))) - ((s[3] * (s[4] * decay_factors)) * theta))));
+            const real new_0 = ((s[5] * old_0) + (s[6] * gradient));
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decayed_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients,
+        real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale, const real*
+        settings) {
+    (void)second;
+    (void)rate_factors;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1533,8 +1785,10 @@ static void update_decayed_lion(integer n_rows, integer n_columns, integer strid
 }
 
 static void update_rate_scaled_decayed_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
-        gradients, real* first, real* second, const real* factors, real l2, real scale, const real* settings) {
+        gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real scale,
+        const real* settings) {
     (void)second;
+    (void)decay_factors;
     if (stride == n_columns) {
         n_columns *= n_rows;
         n_rows = 1;
@@ -1545,15 +1799,76 @@ static void update_rate_scaled_decayed_lion(integer n_rows, integer n_columns, i
         for (integer i = 0; i < n_columns; ++i) {
             const real own_theta = thetas[row * stride + i];
             const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
-            const real own_factor = factors[row * stride + i];
+            const real own_rate_factors = rate_factors[row * stride + i];
             const real theta = own_theta;
-            const real factor = own_factor;
+            const real rate_factors = own_rate_factors;
             const real old_0 = first[row * stride + i];
             const real gradient = own_gradient;
             const real t6 = ((s[0] * old_0) + (s[1] * gradient));
             const real t10 = ((s[2] * (t6 != t6 ? t6 : (real)((t6 > 0) - (t6 < 0)))) - (s[3] * theta));
-            const real new_theta = (theta + (factor * (t10 - (s[4] * (theta + t10)))));
+            const real new_theta = (theta + (rate_factors * (t10 - (s[4] * (theta + t10)))));
             const real new_0 = ((s[5] * old_0) + (s[6] * gradient));
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_decay_scaled_decayed_lion(integer n_rows, integer n_columns, integer stride, real* thetas, const
+        real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors, real l2, real
+        scale, const real* settings) {
+    (void)second;
+    (void)rate_factors;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_decay_factors = decay_factors[row * stride + i];
+            const real theta = own_theta;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t5 = ((s[0] * old_0) + (s[1] * gradient));
+            const real decay_factors = own_decay_factors;
+            const real t12 = ((s[2] * (t5 != t5 ? t5 : (real)((t5 > 0) - (t5 < 0)))) - ((s[3] * (s[4] * decay_factors)) * theta));
+            const real new_theta = (theta + (t12 - (s[5] * (theta + t12))));
+            const real new_0 = ((s[6] * old_0) + (s[7] * gradient));
+            thetas[row * stride + i] = new_theta;
+            first[row * stride + i] = new_0;
+        }
+    }
+}
+
+static void update_rate_scaled_decay_scaled_decayed_lion(integer n_rows, integer n_columns, integer stride, real*
+        thetas, const real* gradients, real* first, real* second, const real* rate_factors, const real* decay_factors,
+        real l2, real scale, const real* settings) {
+    (void)second;
+    if (stride == n_columns) {
+        n_columns *= n_rows;
+        n_rows = 1;
+    }
+    const real s[] = {settings[0], settings[1], settings[2], settings[3], settings[4], settings[5], settings[6], settings[7]};
+    for (integer row = 0; row < n_rows; ++row) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < n_columns; ++i) {
+            const real own_theta = thetas[row * stride + i];
+            const real own_gradient = (gradients[row * n_columns + i] + l2 * own_theta) * scale;
+            const real own_rate_factors = rate_factors[row * stride + i];
+            const real own_decay_factors = decay_factors[row * stride + i];
+            const real theta = own_theta;
+            const real rate_factors = own_rate_factors;
+            const real old_0 = first[row * stride + i];
+            const real gradient = own_gradient;
+            const real t6 = ((s[0] * old_0) + (s[1] * gradient));
+            const real decay_factors = own_decay_factors;
+            const real t13 = ((s[2] * (t6 != t6 ? t6 : (real)((t6 > 0) - (t6 < 0)))) - ((s[3] * (s[4] * decay_factors)) * theta));
+            const real new_theta = (theta + (rate_factors * (t13 - (s[5] * (theta + t13)))));
+            const real new_0 = ((s[6] * old_0) + (s[7] * gradient));
             thetas[row * stride + i] = new_theta;
             first[row * stride + i] = new_0;
         }
@@ -1618,8 +1933,12 @@ static const struct {
     {"update rate-scaled decayed adam", (void*)update_rate_scaled_decayed_adam},
     {"update adamw", (void*)update_adamw},
     {"update rate-scaled adamw", (void*)update_rate_scaled_adamw},
+    {"update decay-scaled adamw", (void*)update_decay_scaled_adamw},
+    {"update rate-scaled decay-scaled adamw", (void*)update_rate_scaled_decay_scaled_adamw},
     {"update decayed adamw", (void*)update_decayed_adamw},
     {"update rate-scaled decayed adamw", (void*)update_rate_scaled_decayed_adamw},
+    {"update decay-scaled decayed adamw", (void*)update_decay_scaled_decayed_adamw},
+    {"update rate-scaled decay-scaled decayed adamw", (void*)update_rate_scaled_decay_scaled_decayed_adamw},
     {"update rmsprop", (void*)update_rmsprop},
     {"update rate-scaled rmsprop", (void*)update_rate_scaled_rmsprop},
     {"update decayed rmsprop", (void*)update_decayed_rmsprop},
@@ -1630,6 +1949,10 @@ static const struct {
     {"update rate-scaled decayed adagrad", (void*)update_rate_scaled_decayed_adagrad},
     {"update lion", (void*)update_lion},
     {"update rate-scaled lion", (void*)update_rate_scaled_lion},
+    {"update decay-scaled lion", (void*)update_decay_scaled_lion},
+    {"update rate-scaled decay-scaled lion", (void*)update_rate_scaled_decay_scaled_lion},
     {"update decayed lion", (void*)update_decayed_lion},
     {"update rate-scaled decayed lion", (void*)update_rate_scaled_decayed_lion},
+    {"update decay-scaled decayed lion", (void*)update_decay_scaled_decayed_lion},
+    {"update rate-scaled decay-scaled decayed lion", (void*)update_rate_scaled_decay_scaled_decayed_lion},
 };

@@ -1,4 +1,4 @@
-"""Rate-scaled optimizers: a learning rate of its own for each parameter."""
+"""A learning rate, and a weight decay, of its own for each parameter."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.architectures import with_blocks, with_equal_layers
 from gpubp.nn.initialization import ntk_rate_factors
-from gpubp.optim.first_order import clipped, get_optimizer, gradient_descent, unscaled
+from gpubp.optim.first_order import clipped, decay_scaled, get_optimizer, gradient_descent, lion, without_rate_factors
 from gpubp.testing import assert_agree
 from tests.optim.test_first_order import FORMULAS, START, descend, gradient_at
 
@@ -49,12 +49,55 @@ def test_the_factor_is_of_the_decay_too_unless_that_comes_after():
     np.testing.assert_allclose(outside.update(np, gradient, (), theta, outside.at(0))[0], [-0.1, -0.2])
 
 
+@pytest.mark.parametrize("name", ["adamw", "lion"])
+@pytest.mark.parametrize("has_rates", [True, False])
+def test_a_factor_of_the_decay(name, has_rates, device, precision):
+    """As if each parameter had a weight decay of its own, beside its own learning rate."""
+    of_one, settings = FORMULAS[name]
+    decays, rates = [1.0, 0.0, 7.0, 0.1, 0.5], [1.0, 0.1, 0.0, 3.0, 0.5] if has_rates else [1.0] * 5
+    backend, theta, states = choose_backend(device), START.copy(), [{} for _ in START]
+    optimizer = decay_scaled(get_optimizer(name, **settings), to_backend(backend, np.array(decays), precision))
+    if has_rates:
+        optimizer = rate_scaled(optimizer, to_backend(backend, np.array(rates), precision))
+    own = [
+        settings | {"learning_rate": settings["learning_rate"] * rate, "weight_decay": settings["weight_decay"] * decay}
+        for rate, decay in zip(rates, decays, strict=True)
+    ]
+    for t, place in enumerate(descend(optimizer, START, device, precision)):
+        each = zip(theta, gradient_at(theta, t), states, own, strict=True)
+        theta = np.array([w + of_one(float(g), float(w), s, **of_w) for w, g, s, of_w in each])
+        np.testing.assert_allclose(place, theta, rtol=0, atol=1e-13 if precision == "float64" else 1e-5)
+
+
+def test_the_order_of_both_kinds_of_factors_makes_no_difference():
+    one = fit(decay_scaled(rate_scaled(adamw(0.1, weight_decay=0.5), FACTORS), FACTORS[::-1]))
+    other = fit(rate_scaled(decay_scaled(adamw(0.1, weight_decay=0.5), FACTORS[::-1]), FACTORS))
+    np.testing.assert_array_equal(one.theta, other.theta)
+
+
+def test_biases_without_decay():
+    theta = initial_weights(NETWORK, 0, scheme="uniform", dtype="float64")
+    options = {"theta": theta, "epochs": 1, "batch_size": "full"}
+    decays = [adamw(0.1, weight_decay=decay) for decay in (0.0, 0.5)]
+    without, partly = (fit(decay_scaled(decay, NETWORK.weight_mask()), **options).theta for decay in decays)
+    np.testing.assert_allclose(partly - without, -0.1 * 0.5 * theta * NETWORK.weight_mask(), rtol=0, atol=1e-15)
+
+
+def test_factors_of_the_decay_need_one():
+    with pytest.raises(DataError, match=r"needs an optimizer with weight_decay, such as adamw\(\), got adam"):
+        decay_scaled(adam(), np.ones(3))
+    with pytest.raises(DataError, match="decay-scaled lion already has decay_factors"):
+        decay_scaled(decay_scaled(lion(), np.ones(3)), np.ones(3))
+    with pytest.raises(DataError, match=r"decay_factors must be \(26,\), .* got \(7,\)"):
+        fit(decay_scaled(adamw(), np.ones(7)))
+
+
 def test_the_optimizer_inside():
     inner = adamw(0.1)
     scaled = rate_scaled(inner, np.ones(3))
     assert scaled.name == "rate-scaled adamw"
-    assert unscaled(scaled) == inner
-    assert unscaled(inner) is None
+    assert without_rate_factors(scaled) == inner
+    assert without_rate_factors(inner) is None
     with pytest.raises(DataError, match="rate-scaled adamw already has rate_factors"):
         rate_scaled(scaled, np.ones(3))
 
@@ -93,8 +136,8 @@ def test_a_stack_equals_single_networks(n_factors, device):
         assert_agree(to_numpy(stack.theta)[k], to_numpy(fit(own, **batches).theta), "fit")
 
 
-def ntk_steps(start, sizes, X, targets, rate, bias_factor, epochs):
-    """Train ``y = tanh(x W_1 / sqrt(n) + b_1) W_2 / sqrt(m) + b_2`` by Adam on W and b, with its formulas."""
+def ntk_steps(start, sizes, X, targets, rate, bias_factor, epochs, decay=0.0):
+    """Train ``y = tanh(x W_1 / sqrt(n) + b_1) W_2 / sqrt(m) + b_2`` by Adam on W and b; W decays."""
     n, m, j = sizes
     ends = np.cumsum([n * m, m, m * j, j])
     parts = [part.copy() for part in np.split(start, ends[:-1])]
@@ -111,7 +154,7 @@ def ntk_steps(start, sizes, X, targets, rate, bias_factor, epochs):
         second = [0.95 * v_t + 0.05 * g * g for v_t, g in zip(second, gradient, strict=True)]
         for k in range(4):
             change = first[k] / (1 - 0.9**t) / np.sqrt(second[k] / (1 - 0.95**t))
-            parts[k] = parts[k] - rates[k] * change
+            parts[k] = parts[k] - rates[k] * (change + (decay if k in (0, 2) else 0.0) * parts[k])
     parts[0], parts[2] = parts[0] / np.sqrt(n), parts[2] / np.sqrt(m)
     return np.concatenate([part.ravel() for part in parts])
 
@@ -124,6 +167,14 @@ def test_ntk_factors_train_as_a_network_in_that_parametrization(device):
     expected = ntk_steps(theta, NETWORK.sizes, X, TARGETS, 0.07, 0.1, 8)
     np.testing.assert_allclose(to_numpy(result), expected, rtol=1e-10, atol=1e-12)
     assert np.max(np.abs(expected - theta)) > 0.1
+    rate_factors = ntk_rate_factors(NETWORK, bias=0.1)
+    decayed_weights = decay_scaled(
+        adamw(0.07, beta_2=0.95, epsilon=0.0, weight_decay=0.5), NETWORK.weight_mask() / rate_factors
+    )
+    options = {"theta": theta, "epochs": 8, "batch_size": "full", "device": device}
+    result = to_numpy(fit(rate_scaled(decayed_weights, rate_factors), **options).theta)
+    expected = ntk_steps(theta, NETWORK.sizes, X, TARGETS, 0.07, 0.1, 8, decay=0.5)
+    np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_float16_products():
