@@ -26,7 +26,7 @@ LEAST_GAIN = 0.01
 """By what part of its loss a candidate must be better than the best of those before it: less may be chance."""
 
 SHARE_OF_TRIALS = 0.5
-"""The part of the time in which candidates are tried; the rest is for training on all rows."""
+"""The part of the time in which further candidates are tried; the rest is for training on all rows."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,9 @@ def search_table(
     prepared : PreparedTable
         From :func:`prepare_table`. Its encoding of numbers is that of the candidates.
     time_budget : float
-        Seconds. Half of them are for trying candidates, in their order, and the other half is for the training on all
-        rows. Where the time ends a training, the same seed may give another model.
+        Seconds. Half of them are for trying candidates, in their order, but the first may take all; the other half is
+        for the training on all rows, which is left out if too little is left. Where the time ends a training, the same
+        seed may give another model.
     candidates : sequence of Candidate, optional
         By default :data:`CANDIDATES`.
     n_networks : int
@@ -156,16 +157,16 @@ def search_table(
     rows = prepared.parts["train"]
     if _has_folds(prepared):
         rows = np.sort(np.concatenate([rows, prepared.parts["validation"]]))
-    end_of_trials = begin + SHARE_OF_TRIALS * time_budget
+    ending = _ending_at(callback, begin + time_budget)
     encoded: dict[str, PreparedTable] = {}
     tried: list[tuple[TableTrial, _Networks]] = []
     for candidate in candidates:
-        if tried and time.monotonic() >= end_of_trials:
-            break
         start = time.monotonic()
+        longest = max((trial.seconds for trial, _ in tried), default=0.0)
+        if tried and start + longest > begin + SHARE_OF_TRIALS * time_budget:
+            break
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
-        ending = _ending_at(callback, end_of_trials)
         networks = _train(encoded[candidate.numbers], candidate, ending, epochs, options)
         trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
@@ -182,10 +183,10 @@ def search_table(
     optimizer = adam(chosen.candidate.learning_rate)
     result = replace(scored_fit(best.prepared, best.fit, optimizer, settings, best.out_of_fold), trials=trials)
     was_interrupted = tried[-1][1].fit.stop_reason == "interrupted"
-    if was_interrupted or best.loss == np.inf or not (refit and prepared.holds_out_rows):
+    has_time = time.monotonic() + chosen.seconds < begin + time_budget
+    if was_interrupted or best.loss == math.inf or not (refit and prepared.holds_out_rows and has_time):
         return result
     everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
-    ending = _ending_at(callback, begin + time_budget)
     final = _train(everything, chosen.candidate, ending, epochs if _has_folds(prepared) else chosen.epochs, options)
     if final.fit.stop_reason in ("interrupted", "diverged"):
         return result

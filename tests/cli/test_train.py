@@ -367,7 +367,7 @@ def two_candidates(monkeypatch):
 def test_without_options_the_best_of_several_networks_is_searched(run):
     code, out, err = run("train", write(), "--no-picture", "--device", "cpu")
     assert code == 0
-    assert "the best of up to 2 kinds that are tried in about 30 s (--time-budget), 5 networks each" in err
+    assert "the best of up to 2 kinds that are tried in about 60 s (--time-budget), 5 networks each" in err
     assert "48 for training, in 5 folds, 12 for the test scores" in err
     assert out.splitlines()[0].split("  ")[0] == "numbers"
     assert sorted(line.split()[0] for line in out.splitlines()[1:3]) == ["linear", "piecewise"]

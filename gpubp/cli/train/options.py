@@ -15,7 +15,7 @@ from gpubp.optim.second_order import METHODS
 from gpubp.training.callbacks import CALLBACKS
 
 PRESETS = ("auto", "best", "fast")
-TIME_BUDGET = 30.0
+TIME_BUDGET = 60.0
 NOT_WITH_BEST = (
     *("numbers", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "epochs", "batch_size", "l2"),
     *("patience", "callback", "checkpoint", "resume"),
