@@ -13,7 +13,16 @@ from gpubp.data.preprocessing import NumberEncoding, to_json
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import adam
-from gpubp.tabular.fit import TableFit, auto_batch_size, network_for, scaled_for, scored_fit, seeds_of, without_diverged
+from gpubp.tabular.fit import (
+    TableFit,
+    auto_batch_size,
+    network_for,
+    scaled_for,
+    scored_fit,
+    seeds_of,
+    with_label_smoothing,
+    without_diverged,
+)
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
 from gpubp.training.callbacks import Callback, Progress
@@ -90,6 +99,7 @@ def search_table(
     epochs: int = 200,
     patience: int | None = 10,
     tolerance: float = 1e-4,
+    label_smoothing: float = 0.0,
     seed: int = 0,
     device: str = "auto",
     dtype: str = "float32",
@@ -117,7 +127,7 @@ def search_table(
         By default :data:`CANDIDATES`.
     n_networks : int
         The number of networks of each candidate.
-    activation, loss, epochs, patience, tolerance, seed, device, dtype, matmul_precision, refit
+    activation, loss, epochs, patience, tolerance, label_smoothing, seed, device, dtype, matmul_precision, refit
         See :func:`fit_table`. The networks stop as one, by the median of their losses.
     callback : callable, optional
         Called with a :class:`~gpubp.Progress` after each epoch of each candidate; the losses are arrays. Returning True
@@ -150,6 +160,7 @@ def search_table(
         raise DataError(f"n_networks must be a whole number of at least 2, got {n_networks!r}")
     if not _has_folds(prepared) and prepared.validation() is None:
         raise DataError("a search needs validation rows; pass a validation_fraction above 0")
+    prepared = with_label_smoothing(prepared, label_smoothing or prepared.label_smoothing)
     begin = time.monotonic()
     options: dict[str, Any] = {"activation": activation, "loss": loss, "patience": patience, "tolerance": tolerance}
     options |= {"seed": seeds_of(seed, n_networks, adam()), "device": device, "dtype": dtype}
@@ -229,17 +240,18 @@ def _train(
     assert isinstance(scaled, PreparedTable)
     prepared = scaled
     X, targets, weights = prepared.training()
+    labels = prepared.targets[prepared.parts["train"]]  # not smoothed
     validation_data: tuple[Any, ...] | None = prepared.validation()
     folds = None
     if _has_folds(prepared):
-        folds = _folds(targets, seeds[0], is_classes=prepared.task == "classification")
+        folds = _folds(labels, seeds[0], is_classes=prepared.task == "classification")
         n_folds = int(folds.max()) + 1
         of_network = np.arange(len(seeds)) % n_folds
         given = np.ones(len(X)) if weights is None else weights
         weights = given * (folds != of_network[:, None])  # (K, n)
         rows, is_row = _rows_of_folds(folds, n_folds)
         rows, is_row = rows[of_network], is_row[of_network]
-        validation_data = X[rows], targets[rows], given[rows] * is_row
+        validation_data = X[rows], labels[rows], given[rows] * is_row
     fit = train(
         network,
         X,
@@ -258,7 +270,7 @@ def _train(
         loss_of_best = float(np.mean(fit.history.validation_loss[fit.best_epoch - 1]))
     outputs = None
     if folds is not None and np.isfinite(fit.theta).all():
-        outputs = targets, _out_of_fold(fit, X, folds, options["matmul_precision"])
+        outputs = labels, _out_of_fold(fit, X, folds, options["matmul_precision"])
     return _Networks(prepared, without_diverged(fit), loss_of_best, outputs)
 
 

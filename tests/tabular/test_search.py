@@ -174,6 +174,18 @@ def test_options_that_are_not_valid(searched, options, message):
         search_table(searched[0], **options)
 
 
+def test_smoothed_labels_are_learned_but_not_scored():
+    table = bent()
+    prepared = prepare_table({**table, "y": table["y"] > 0.5}, target="y", drop=["house", "day"])
+    plain, smoothed = (
+        search_table(prepared, candidates=TWO[1:], label_smoothing=share, refit=False, device="cpu")
+        for share in (0.0, 0.4)
+    )
+    assert smoothed.scores["validation"]["accuracy"] == pytest.approx(plain.scores["validation"]["accuracy"], abs=0.1)
+    assert smoothed.scores["validation"]["log_loss"] > 1.2 * plain.scores["validation"]["log_loss"]
+    assert smoothed.trials[0].loss == pytest.approx(smoothed.scores["validation"]["log_loss"], rel=0.1)
+
+
 # --- folds ---
 
 

@@ -77,6 +77,7 @@ def _search(job: TrainingJob) -> FitOutcome:
             activation=options.activation,
             loss=options.loss,
             tolerance=TOLERANCE,
+            label_smoothing=options.label_smoothing,
             seed=options.seed,
             device=options.device,
             dtype=options.dtype,
