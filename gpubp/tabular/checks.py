@@ -15,6 +15,9 @@ MOST_ROWS = 10_000
 MOST_COLUMNS = 200
 """Columns that are looked at alone; a tree for each takes a second or two."""
 
+ROWS_AT_ONCE = 1000
+"""Rows that are copied together."""
+
 LEAST_HELD_OUT = 20
 """With fewer held-out rows nothing is said."""
 
@@ -73,8 +76,7 @@ def _leaks(prepared: PreparedTable) -> list[str]:
     models, name = ([tree], "accuracy") if is_classes else ([tree, LinearRegression()], "R²")
     sentences = []
     for column, inputs in _inputs(prepared)[:MOST_COLUMNS]:
-        X = prepared.X[:, inputs]
-        x, x_held_out = X[train], X[held_out]
+        x, x_held_out = (prepared.X[rows, inputs].astype(np.float64) for rows in (train, held_out))
         with warnings.catch_warnings(action="ignore"):  # of many classes
             score = max(model.fit(x, targets[train]).score(x_held_out, targets[held_out]) for model in models)
         if score >= LEAK:
@@ -83,8 +85,9 @@ def _leaks(prepared: PreparedTable) -> list[str]:
                 "rows): if it is not known when predictions are made, drop it"
             )
     if not sentences and not is_classes:
-        X = prepared.X[:, [place for _, inputs in _inputs(prepared) for place in range(inputs.start, inputs.stop)]]
-        score = LinearRegression().fit(X[train], targets[train]).score(X[held_out], targets[held_out])
+        places = [place for _, inputs in _inputs(prepared) for place in range(inputs.start, inputs.stop)]
+        x, x_held_out = (prepared.X[rows][:, places].astype(np.float64) for rows in (train, held_out))
+        score = LinearRegression().fit(x, targets[train]).score(x_held_out, targets[held_out])
         if score >= EXACT:
             sentences.append(
                 f"the target is a weighted sum of the columns (R² {score:.6f} on held-out rows): drop those that are "
@@ -103,18 +106,27 @@ def _inputs(prepared: PreparedTable) -> list[tuple[FeatureColumn, slice]]:
 
 
 def _repeated_rows(prepared: PreparedTable) -> list[str]:
-    rows = np.ascontiguousarray(np.concatenate([prepared.X, prepared.targets], axis=1))
-    as_bytes = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
-    train, held_out = as_bytes[prepared.parts["train"]], as_bytes[prepared.parts["test"]]
+    train, held_out = prepared.parts["train"], prepared.parts["test"]
     if len(held_out) < LEAST_HELD_OUT:
         return []
-    n = int(np.isin(held_out, train).sum())
+    n = int(np.isin(_digests(prepared, held_out), _digests(prepared, train)).sum())
     if n <= REPEATED * len(held_out):
         return []
     return [
         f"{n:,} of {len(held_out):,} test rows {'is' if n == 1 else 'are'} equal to training rows, features and "
         "target: their scores flatter if new rows will be new"
     ]
+
+
+def _digests(prepared: PreparedTable, rows: np.ndarray) -> np.ndarray:
+    """Return a number for each row of features and target, ``(n,)``: equal ones for equal rows, 64 bits long."""
+    digests = np.empty(len(rows), dtype=np.int64)
+    for begin in range(0, len(rows), ROWS_AT_ONCE):
+        some = rows[begin : begin + ROWS_AT_ONCE]
+        X, targets = np.ascontiguousarray(prepared.X[some]), np.ascontiguousarray(prepared.targets[some])
+        as_bytes = [part.view(np.dtype((np.void, part.strides[0]))).ravel().tolist() for part in (X, targets)]
+        digests[begin : begin + len(some)] = [hash(pair) for pair in zip(*as_bytes, strict=True)]
+    return digests
 
 
 def _groups(prepared: PreparedTable) -> list[str]:

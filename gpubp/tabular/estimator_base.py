@@ -138,6 +138,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             group=self.group,
             time=self.time,
             seed=seed,
+            dtype=self.dtype,
             sample_weight=sample_weight,
             exact_labels=labelled.is_apart,
             validation_table=None if validation is None else validation.labelled.table,

@@ -166,6 +166,8 @@ def fit_table(
     >>> list(predict_table(result.model, "iris", device="cpu"))
     ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
     """
+    if isinstance(prepared, PreparedTable) and dtype == "float64" and prepared.X.dtype == np.float32:
+        raise DataError("the table was prepared in float32: pass dtype='float64' to prepare_table as well")
     network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
     prepared = with_label_smoothing(scaled_for(network.loss, prepared), label_smoothing)
     X, targets, sample_weight = prepared.training()
@@ -206,6 +208,7 @@ def fit_table(
         if error.fit is None:
             raise
         fit, checkpoint_error = error.fit, error
+    del X, targets, sample_weight, validation_data  # copies of the rows: scores and the second training make others
     settings = {"batch_size": batch_size, "l2": l2, "seed": seed, "n_networks": n_networks, "dtype": dtype}
     settings["matmul_precision"] = matmul_precision
     fit = without_diverged(fit)

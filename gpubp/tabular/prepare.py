@@ -6,6 +6,7 @@ from os import PathLike, fspath
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gpubp._core.text import counted, shortened
 from gpubp.backends.inputs import accept_on_host, as_numbers
@@ -184,8 +185,9 @@ class PreparedTable:
         fitted = fit_columns(decisions, [(self.table, is_training)])
         preprocessing, weights, given = fitted.preprocessing, self.encoded.sample_weight, self.given_validation
         if given is not None and self.validation_table is not None:
-            given = EncodedRows(*_inputs_and_targets(preprocessing, self.validation_table), given.sample_weight)
-        encoded = EncodedRows(*_inputs_and_targets(preprocessing, self.table), weights)
+            rows_and_targets = _inputs_and_targets(preprocessing, self.validation_table, self.X.dtype)
+            given = EncodedRows(*rows_and_targets, given.sample_weight)
+        encoded = EncodedRows(*_inputs_and_targets(preprocessing, self.table, self.X.dtype), weights)
         others = {part: self.parts[part][~is_training[self.parts[part]]] for part in SPLITS[1:]}
         return replace(
             self,
@@ -242,6 +244,7 @@ def prepare_table(
     validation_table: AnyTable | None = None,
     validation_weight: Any = None,
     exact_labels: bool = False,
+    dtype: str = "float64",
 ) -> PreparedTable:
     """Read a table, find its target and task, split its rows into parts, and encode them as matrices.
 
@@ -270,6 +273,9 @@ def prepare_table(
     exact_labels : bool
         Whether each text of the target is a class, also those that usually mean a missing value, such as NA, and
         `missing` is of the features alone.
+    dtype : {"float64", "float32"}
+        The type of the inputs. "float32" takes half of the memory, and gives :func:`fit_table` the same numbers if it
+        trains in float32, which is its default.
 
     Returns
     -------
@@ -292,6 +298,8 @@ def prepare_table(
     for option, name in (("group", group), ("time", time)):
         if name is not None and not isinstance(name, str):
             raise DataError(f"{option} must be the name of a column, got {name!r}")
+    if dtype not in ("float64", "float32"):
+        raise DataError(f"dtype must be 'float64' or 'float32', got {dtype!r}")
     options = ColumnOptions(
         target, task, types, categorical, drop, missing, max_categories, strict, exact_labels, numbers
     )
@@ -323,7 +331,7 @@ def prepare_table(
     is_training[all_rows[training]] = True
     fitted = fit_columns(decisions, [(table, is_training)])
     preprocessing = fitted.preprocessing
-    encoded, table = _encode(preprocessing, table, weights, present)
+    encoded, table = _encode(preprocessing, table, weights, present, dtype)
     given, given_table = None, None
     if validation_table is not None:
         rows = _weighted_rows(as_table(validation_table), "the weights of validation_data", validation_weight)
@@ -334,7 +342,7 @@ def prepare_table(
             raise DataError(
                 f"validation_data: no row has the target {shortened([*map(repr, preprocessing.target_names)])}"
             )
-        given, given_table = _encode(preprocessing, *rows, has_target)
+        given, given_table = _encode(preprocessing, *rows, has_target, dtype)
     return PreparedTable(
         table,
         preprocessing,
@@ -379,16 +387,16 @@ def _weighted_rows(table: Table, name: str, sample_weight: Any) -> tuple[Table, 
 
 
 def _encode(
-    preprocessing: Preprocessing, table: Table, weights: np.ndarray | None, present: np.ndarray
+    preprocessing: Preprocessing, table: Table, weights: np.ndarray | None, present: np.ndarray, dtype: DTypeLike
 ) -> tuple[EncodedRows, Table]:
     """Encode the rows that have a target."""
     if not present.all():
         table, weights = table.select(present), None if weights is None else weights[present]
-    return EncodedRows(*_inputs_and_targets(preprocessing, table), weights), table
+    return EncodedRows(*_inputs_and_targets(preprocessing, table, dtype), weights), table
 
 
-def _inputs_and_targets(preprocessing: Preprocessing, table: Table) -> tuple[np.ndarray, np.ndarray]:
-    return apply(preprocessing, table), encode_target(preprocessing, table)
+def _inputs_and_targets(preprocessing: Preprocessing, table: Table, dtype: DTypeLike) -> tuple[np.ndarray, np.ndarray]:
+    return apply(preprocessing, table, dtype=dtype), encode_target(preprocessing, table)
 
 
 def _reweighted(encoded: EncodedRows, factors: Callable[[np.ndarray], np.ndarray]) -> EncodedRows:

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from gpubp.tabular import prepare_table
-from gpubp.tabular.checks import suspicions
+from gpubp.tabular.checks import _repeated_rows, suspicions
+from tests.traced_memory import peak_of
 
 N = 400
 
@@ -51,6 +52,13 @@ def test_rows_that_occur_twice_are_counted():
     frame = classes()
     [sentence] = found(pd.concat([frame, frame[:100]], ignore_index=True))
     assert "test rows are equal to training rows" in sentence
+
+
+def test_rows_are_compared_without_a_copy_of_the_table():
+    random = np.random.default_rng(0)
+    columns = {name: random.integers(0, 90, 20_000) for name in "abc"}
+    prepared = prepare_table(columns | {"y": random.normal(size=20_000)}, target="y", categorical=["a", "b", "c"])
+    assert peak_of(lambda: _repeated_rows(prepared)) < prepared.X.nbytes / 2
 
 
 def test_groups_and_an_order_in_time_are_suggested_unless_they_are_used():

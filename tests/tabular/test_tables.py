@@ -9,24 +9,29 @@ import pyarrow
 import pytest
 from sklearn import metrics
 
-from gpubp import gradient_descent, lbfgs, load_model, momentum, predict, save_model, tabular
+from gpubp import TabularClassifier, gradient_descent, lbfgs, load_model, momentum, predict, save_model, tabular
+from gpubp.cli.train import prepare as train_prepare
+from gpubp.cli.train.options import TrainOptions
+from gpubp.cli.train.prepare import find_processes
 from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
 from gpubp.data.metrics import score
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network
-from gpubp.tabular import network_for, network_outputs, predict_table, prepare_table
+from gpubp.tabular import estimator_base, network_for, network_outputs, predict_table, prepare_table
+from gpubp.tabular.checks import suspicions
 from gpubp.training.fit import train
 
 CPU = {"device": "cpu"}
 OF_PREPARATION = set(inspect.signature(prepare_table).parameters)
+OF_BOTH = ("seed", "dtype")
 
 
 def fit_table(table, **options):
-    """Prepare and fit in one call, each with its own options; both have the seed. The scored network is the result."""
+    """Prepare and fit in one call, each with its own options and those of both. The scored network is the result."""
     preparation = {name: value for name, value in options.items() if name in OF_PREPARATION}
-    fitting = {name: value for name, value in options.items() if name not in OF_PREPARATION or name == "seed"}
+    fitting = {name: value for name, value in options.items() if name not in OF_PREPARATION or name in OF_BOTH}
     return tabular.fit_table(prepare_table(table, **preparation), **{"refit": False} | fitting)
 
 
@@ -338,6 +343,39 @@ def test_a_model_predicts_what_training_did_not_see():
         row = {name: [values[0]] for name, values in shop().items()} | strict
         with pytest.raises(DataError, match=f"in column '{next(iter(strict))}', first row 1"):
             predict_table(model, row, strict=True, **CPU)
+
+
+@pytest.mark.parametrize("target", ["buys", "income"])
+def test_a_table_prepared_in_float32_trains_the_same_network(target):
+    options = {"target": target, "seed": 3}
+    wide, narrow = (prepare_table(shop(), dtype=dtype, **options) for dtype in ("float64", "float32"))
+    assert (narrow.X.dtype, narrow.on_all_rows().X.dtype) == (np.float32, np.float32)
+    np.testing.assert_array_equal(narrow.X, wide.X.astype(np.float32))
+    of_wide, of_narrow = (tabular.fit_table(prepared, epochs=5, **CPU) for prepared in (wide, narrow))
+    np.testing.assert_array_equal(of_narrow.model.theta, of_wide.model.theta)
+    assert (of_narrow.scores, of_narrow.model.about) == (of_wide.scores, of_wide.model.about)
+    assert suspicions(narrow) == suspicions(wide)
+    with pytest.raises(DataError, match="pass dtype='float64' to prepare_table as well"):
+        tabular.fit_table(narrow, dtype="float64", **CPU)
+    with pytest.raises(DataError, match="dtype must be 'float64' or 'float32', got 'float16'"):
+        prepare_table(shop(), dtype="float16")
+
+
+def test_the_estimators_and_the_command_encode_in_the_precision_of_the_training(monkeypatch):
+    dtypes = []
+
+    def prepare(*arguments, **options):
+        dtypes.append(prepare_table(*arguments, **options).X.dtype.name)
+        raise DataError("stop")
+
+    monkeypatch.setattr(estimator_base, "prepare_table", prepare)
+    monkeypatch.setattr(train_prepare, "prepare_table", prepare)
+    for dtype in ("float32", "float64"):
+        with pytest.raises(DataError, match="stop"):
+            TabularClassifier(dtype=dtype, device="cpu").fit("iris", "target")
+        with pytest.raises(DataError, match="stop"):
+            train_prepare.prepare(TrainOptions(data="iris", dtype=dtype, device="cpu"), find_processes("none"))
+    assert dtypes == ["float32", "float32", "float64", "float64"]
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def _prepare_data(options: TrainOptions, *, searches: bool, in_parts: bool) -> P
     if table and not options.quiet:
         print_reading(table.notes)
     if not tables:
-        return prepare_table(table, group=options.group, time=options.time, **preparation)
+        return prepare_table(table, group=options.group, time=options.time, dtype=options.dtype, **preparation)
     if options.holds_out_by_column:
         raise DataError("--group and --time need the table in memory, and DATA is read in parts")
     prepared = prepare_stream(tables, **preparation)

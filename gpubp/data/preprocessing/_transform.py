@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gpubp._core.names import near_miss
 from gpubp.data._dates import date_parts
@@ -40,7 +40,7 @@ ROWS_AT_ONCE = 1024
 class Encoded(NamedTuple):
     """Inputs of shape ``(n, i)``, and what did not fit: how many values of each column, and the first of them."""
 
-    X: NDArray[np.float64]
+    X: NDArray[np.floating]
     issues: "tuple[Issue, ...]"
 
 
@@ -62,7 +62,9 @@ class Issue(NamedTuple):
     example: str
 
 
-def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -> NDArray[np.float64]:
+def apply(
+    preprocessing: Preprocessing, table: Table, *, strict: bool = False, dtype: DTypeLike = np.float64
+) -> NDArray[np.floating]:
     """Convert the feature columns of a table, matched by name, to a matrix.
 
     Values are read by the types in the preprocessing alone (see ``_values.py`` for the rules). Missing and unreadable
@@ -77,11 +79,13 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
     strict : bool
         Raise if a value is unreadable, is an unseen category, or is missing in a column without missing values in
         training.
+    dtype : dtype
+        The type of the matrix. Values are computed in float64, and rounded to it.
 
     Returns
     -------
     numpy.ndarray
-        float64 of shape ``(n, i)``.
+        Of shape ``(n, i)``.
 
     Raises
     ------
@@ -100,7 +104,7 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
     """
     if absent := _absent(preprocessing, table):
         raise _absent_error(preprocessing, table, absent)
-    X, issues = encode(preprocessing, table)
+    X, issues = encode(preprocessing, table, dtype)
     issues = tuple(issue for issue in issues if issue.problem not in ("outside", "other", "unit"))
     if strict and issues:
         shown = "; ".join(
@@ -112,7 +116,7 @@ def apply(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -
     return X
 
 
-def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
+def encode(preprocessing: Preprocessing, table: Table, dtype: DTypeLike = np.float64) -> Encoded:
     """Convert the feature columns of a table to a matrix, and count what did not fit; see :func:`apply`.
 
     A column that is absent is filled as if all of its values were missing; a table with none of the columns is an
@@ -153,7 +157,7 @@ def encode(preprocessing: Preprocessing, table: Table) -> Encoded:
         issues += _issues(table, column.name, "unreadable", read.unreadable)
         if not expects_missing and column.name not in absent:
             issues += _issues(table, column.name, "missing", missing_values(read.values) & ~read.unreadable)
-    X = np.empty((table.n_rows, len(preprocessing.feature_names)))
+    X: NDArray[np.floating] = np.empty((table.n_rows, len(preprocessing.feature_names)), dtype)
     for begin in range(0, table.n_rows, ROWS_AT_ONCE):
         rows = slice(begin, begin + ROWS_AT_ONCE)
         np.concatenate([encode_part(values[rows]) for encode_part, values in parts], axis=1, out=X[rows])
