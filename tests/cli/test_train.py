@@ -11,7 +11,9 @@ import pytest
 
 import gpubp
 from gpubp import load_model, save_model
+from gpubp.cli.train import prepare
 from gpubp.data import read_table
+from gpubp.errors import DataError
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.tabular import Candidate, fit_table, predict_table, prepare_table
@@ -49,6 +51,19 @@ def test_digits_end_to_end(run):
     assert np.mean(read_table("digits").columns["target"].astype(str) == predicted) >= 0.97
     assert re.search(r"^accuracy +(1.0|0\.9)", err, re.MULTILINE)
     assert "was trained on" in err
+
+
+def test_rows_are_encoded_in_the_precision_of_the_training(fails, monkeypatch):
+    dtypes = []
+
+    def prepared(*arguments, **options):
+        dtypes.append(prepare_table(*arguments, **options).X.dtype.name)
+        raise DataError("stop")
+
+    monkeypatch.setattr(prepare, "prepare_table", prepared)
+    for dtype in ("float32", "float64"):
+        assert "stop" in fails("train", write(), "--dtype", dtype, *FAST)
+    assert dtypes == ["float32", "float64"]
 
 
 def test_notes_go_to_stderr_and_scores_to_stdout(run):

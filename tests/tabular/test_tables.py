@@ -10,9 +10,6 @@ import pytest
 from sklearn import metrics
 
 from gpubp import TabularClassifier, gradient_descent, lbfgs, load_model, momentum, predict, save_model, tabular
-from gpubp.cli.train import prepare as train_prepare
-from gpubp.cli.train.options import TrainOptions
-from gpubp.cli.train.prepare import find_processes
 from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
 from gpubp.data.metrics import score
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
@@ -361,7 +358,7 @@ def test_a_table_prepared_in_float32_trains_the_same_network(target):
         prepare_table(shop(), dtype="float16")
 
 
-def test_the_estimators_and_the_command_encode_in_the_precision_of_the_training(monkeypatch):
+def test_the_estimators_encode_in_the_precision_of_the_training(monkeypatch):
     dtypes = []
 
     def prepare(*arguments, **options):
@@ -369,13 +366,10 @@ def test_the_estimators_and_the_command_encode_in_the_precision_of_the_training(
         raise DataError("stop")
 
     monkeypatch.setattr(estimator_base, "prepare_table", prepare)
-    monkeypatch.setattr(train_prepare, "prepare_table", prepare)
     for dtype in ("float32", "float64"):
         with pytest.raises(DataError, match="stop"):
             TabularClassifier(dtype=dtype, device="cpu").fit("iris", "target")
-        with pytest.raises(DataError, match="stop"):
-            train_prepare.prepare(TrainOptions(data="iris", dtype=dtype, device="cpu"), find_processes("none"))
-    assert dtypes == ["float32", "float32", "float64", "float64"]
+    assert dtypes == ["float32", "float64"]
 
 
 @pytest.mark.parametrize(
