@@ -103,11 +103,15 @@ class FitMonitor:
         progress = progress._replace(loss=state.loss, validation_loss=validation_loss, validation_score=score)
         return self._should_stop(progress, stuck)
 
-    def epochs_before_end(self) -> float:
-        """Return the number of epochs in which nothing is evaluated, and only callbacks or the time can end the fit."""
-        if self.evaluate is not None or self.task.context is not None or self.rate is None or self.rate.follows_samples:
-            return 0
-        return self.fit.options.n_iter_no_change - self.fit.state.no_improvement_count
+    def foresee(self) -> tuple[float, float]:
+        """Return in how many epochs only callbacks or the time can end the fit, and in how many the rate is the same.
+
+        The latter is 0 if the parameters are looked at after each epoch.
+        """
+        rate, before_end = self.rate, self.fit.options.n_iter_no_change - self.fit.state.no_improvement_count
+        if self.evaluate is not None or self.task.context is not None or rate is None or rate.follows_samples:
+            return before_end, 0
+        return before_end, before_end if rate.schedule == "adaptive" else math.inf
 
     @property
     def can_go_ahead(self) -> bool:

@@ -65,7 +65,7 @@ def fit_stochastic(
         callbacks=(monitor,),
         observers=monitor.callbacks,
         can_go_ahead=monitor.can_go_ahead,
-        epochs_before_end=monitor.epochs_before_end,
+        foresee=monitor.foresee,
         learning_rate=partial(learning_rate_after, optimizer) if monitor.callbacks else None,
         is_distributed=samples.processes.world_size > 1,
         draws=in_order,

@@ -19,6 +19,7 @@ from gpubp.training.plan import Plan
 from gpubp.training.state import map_arrays
 
 SECONDS_PER_CALL = 0.05  # approximate training time of one call, which Ctrl-C discards
+SECONDS_AT_RISK = 2e-3  # of training in one call, though patience may end it at the first of the epochs
 MIN_EPOCHS_PER_CALL = 8  # fewer epochs are not worth copying the optimizer's state
 BYTES_OF_THETAS = 1 << 22  # for the parameters after each epoch of one call, which callbacks may look at
 
@@ -127,11 +128,11 @@ class BatchedEpochs:
         """Choose a number of epochs, and whether callbacks look at their parameters afterwards."""
         if not self.enabled or (batches.order is not None and not getattr(plan.run_epoch, "takes_orders", False)):
             return 0, False
-        limit: float = plan.epochs - model.epoch - 1  # the last one is observed
+        before_end, before_change = (math.inf, math.inf) if plan.foresee is None else plan.foresee()
         if plan.patience is not None:
-            limit = min(limit, plan.patience - epochs_without_improvement - 1)  # patience cannot end training earlier
-        if plan.epochs_before_end is not None:
-            limit = min(limit, plan.epochs_before_end())
+            before_end = min(before_end, plan.patience - epochs_without_improvement - 1)
+        before_end = max(before_end, SECONDS_AT_RISK / self.seconds)
+        limit = min(before_end, before_change, plan.epochs - model.epoch - 1)  # the last one is observed
         limit = min(limit, SECONDS_PER_CALL / (self.seconds + self.seconds_to_record))
         before_due = min(limit, epochs_before_due(plan.observers, model.epoch))
         if before_due < limit and plan.can_go_ahead and getattr(plan.run_epoch, "keeps_thetas", False):

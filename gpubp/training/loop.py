@@ -53,11 +53,10 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
         while stop_reason is None:
             batches = plan.batches()
             if (together := batched.train(plan, model, batches, state.best.epochs_without_improvement)) is not None:
-                if _record_together(plan, state, batched, together, start_time):
-                    state.last_good, stop_reason = model.theta, "callback"
-                    save_now()
-                    break
-                together, batches = None, plan.batches()
+                stop_reason = _record_together(plan, state, batched, together, start_time)
+                state.last_good, together = model.theta, None
+                save_now()
+                continue
             if not model.parts_done:
                 state.last_good = model.theta
             epoch_began = time.perf_counter()
@@ -92,7 +91,7 @@ def reason_to_stop(plan: Plan, state: TrainingState) -> StopReason | None:
         return "solved"
     if getattr(state.model.state, "converged", False):
         return "converged"
-    if plan.patience is not None and state.best.epochs_without_improvement >= plan.patience:
+    if _is_exhausted(plan, state):
         return "patience"
     return "epochs" if state.model.epoch >= plan.epochs else None
 
@@ -105,12 +104,12 @@ def _save(plan: Plan, state: TrainingState, start_time: float, save: Save | None
 
 def _record_together(
     plan: Plan, state: TrainingState, batched: BatchedEpochs, together: EpochsOfCall, start_time: float
-) -> bool:
-    """Record epochs trained in one call, in order; return whether a callback ends the training.
+) -> StopReason | None:
+    """Record epochs trained in one call, in order; return why the run stops after one of them, if it does.
 
     After the last epoch that is recorded, be it for an error or Ctrl-C, everything is as if no other had been trained.
     """
-    began, n_recorded, stops = time.perf_counter(), 0, False
+    began, n_recorded = time.perf_counter(), 0
     try:
         for loss, theta, ended in zip(together.losses, together.thetas, together.ended, strict=True):
             epoch, n_recorded = together.first + n_recorded, n_recorded + 1
@@ -122,13 +121,20 @@ def _record_together(
                 learning_rate = None if plan.learning_rate is None else plan.learning_rate(epoch - 1)
                 speed = together.samples_per_second
                 progress = Progress(epoch, plan.epochs, loss, None, None, speed, theta, learning_rate)
-                if stops := call_due(plan.callbacks, progress):
-                    break
+                if call_due(plan.callbacks, progress):
+                    return "callback"
+            if _is_exhausted(plan, state):
+                return "patience"
     finally:
         if n_recorded < len(together.losses):
             together.go_back(n_recorded)
     batched.seconds_to_record = (time.perf_counter() - began) / n_recorded
-    return stops
+    return None
+
+
+def _is_exhausted(plan: Plan, state: TrainingState) -> bool:
+    """Return whether patience ends the run."""
+    return plan.patience is not None and state.best.epochs_without_improvement >= plan.patience
 
 
 def _undo_diverged(plan: Plan, state: TrainingState, epoch: EpochSummary) -> np.ndarray | None:

@@ -64,9 +64,9 @@ class Plan:
     can_go_ahead : bool
         Whether epochs may be trained before the callbacks of those before are called, since nothing that the steps use
         is the user's to change: neither a schedule nor the generator of random numbers.
-    epochs_before_end : callable, optional
-        Returns the number of further epochs in which only an observer, or the time, can end the training, and nothing
-        that the steps use changes.
+    foresee : callable, optional
+        Returns two numbers of further epochs: in which only an observer or the time can end the training, and in which
+        nothing that the steps use changes, nor is anything but observers called that looks at the parameters.
     learning_rate : callable, optional
         Returns the learning rate after a number of epochs, for callbacks.
     stop_when : callable, optional
@@ -94,7 +94,7 @@ class Plan:
     callbacks: tuple[Callback, ...] = ()
     observers: tuple[Callback, ...] = ()
     can_go_ahead: bool = False
-    epochs_before_end: Callable[[], float] | None = None
+    foresee: Callable[[], tuple[float, float]] | None = None
     learning_rate: Callable[[int], Any] | None = None
     stop_when: Callable[[Progress, Array | None], Array] | None = None
     plan_for_subset: "Callable[[np.ndarray], Plan] | None" = None

@@ -53,6 +53,9 @@ def epochs_per_call(monkeypatch):
 
     monkeypatch.setattr(epoch_module, "train_on_batches", counted)
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, _: setattr(self, "seconds", 1e-6))
+    monkeypatch.setattr(batched_epochs, "SECONDS_AT_RISK", 0.0)
+    no_time = property(lambda self: 0.0, lambda self, seconds: None)
+    monkeypatch.setattr(batched_epochs.BatchedEpochs, "seconds_to_record", no_time, raising=False)
     return epochs_per_call
 
 
@@ -97,7 +100,7 @@ class TestTogether:
     )
     def test_results_are_the_same(self, monkeypatch, epochs_per_call, options, seed):
         assert_same(*with_and_without_batching(monkeypatch, seed=seed, **options))
-        assert epochs_per_call[:5] == [1, 128, 1, 16, 1]  # the last one is observed
+        assert epochs_per_call[:5] == [1, 128, 16, 1, 1]  # the last one is observed
         assert sum(epochs_per_call) == 2 * 150
         assert epochs_per_call[-150:] == [1] * 150
 
@@ -119,6 +122,14 @@ class TestTogether:
         assert_same(one, other)
         assert one.stop_reason == "patience"
         assert max(epochs_per_call) == (8 if patience == 10 else 32)
+
+    @pytest.mark.parametrize("patience", [1, 10, 40])
+    def test_patience_ends_training_within_a_call(self, monkeypatch, epochs_per_call, patience):
+        monkeypatch.setattr(batched_epochs, "SECONDS_AT_RISK", 1.0)
+        one, other = with_and_without_batching(monkeypatch, epochs=3000, patience=patience, tolerance=1e-4)
+        assert_same(one, other)
+        assert one.stop_reason == "patience"
+        assert max(epochs_per_call) == 2048  # of which most are not wanted
 
     def test_divergence_goes_back_and_continues_singly(self, monkeypatch, epochs_per_call):
         with pytest.warns(DivergenceWarning):
@@ -219,6 +230,7 @@ class TestWatched:
         assert max(epochs_per_call) == 32
 
     def test_callbacks_that_take_long_are_not_kept_waiting(self, monkeypatch, epochs_per_call):
+        monkeypatch.delattr(batched_epochs.BatchedEpochs, "seconds_to_record")
         times = itertools.count(0.0, batched_epochs.SECONDS_PER_CALL / 20)
         monkeypatch.setattr(loop.time, "perf_counter", lambda: next(times))
         with_and_without_batching(monkeypatch, callbacks=[lambda progress: next(times) and None])
@@ -251,7 +263,7 @@ class TestSeparateOrders:
     )
     def test_results_are_the_same(self, monkeypatch, epochs_per_call, options, seed):
         assert_same(*with_and_without_batching(monkeypatch, batch_size=4, seed=seed, **options))
-        assert epochs_per_call[:5] == [1, 128, 1, 16, 1]
+        assert epochs_per_call[:5] == [1, 128, 16, 1, 1]
 
     def test_divergence_continues_with_the_same_orders(self, monkeypatch, epochs_per_call):
         with pytest.warns(DivergenceWarning):
@@ -288,19 +300,22 @@ class TestSeparateOrders:
     def test_of_estimators(self, monkeypatch, epochs_per_call, options, together):
         rng = np.random.default_rng(0)
         X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
-        fits = []
-        for seconds in (batched_epochs.SECONDS_PER_CALL, 0.0):
+        fits, most = [], []
+        for seconds, at_risk in ((0.05, 1.0), (0.05, 0.0), (0.0, 0.0)):
             monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", seconds)
+            monkeypatch.setattr(batched_epochs, "SECONDS_AT_RISK", at_risk)
             epochs_per_call.clear()
             arguments = {"max_iter": 400, "batch_size": 16, "random_state": 0, "tol": 1e-3, "n_iter_no_change": 15}
             fits.append(MLPClassifier((5,), device="cpu", **copy.deepcopy(arguments | options)).fit(X, y))
-            assert (max(epochs_per_call) > 1) == bool(together and seconds)
-        one, other = fits
-        assert (one.n_iter_, one.t_, one.stop_reason_) == (other.n_iter_, other.t_, other.stop_reason_)
-        assert one.loss_curve_ == other.loss_curve_
-        parts = [(*fit.coefs_, *fit.intercepts_, *fit._optimizer.state) for fit in fits]
-        for part, other_part in zip(*parts, strict=True):
-            np.testing.assert_array_equal(part, other_part)
+            most.append(max(epochs_per_call))
+        assert [n > 1 for n in most] == [together, together, False]
+        *others, one = fits
+        for other in others:
+            assert (one.n_iter_, one.t_, one.stop_reason_) == (other.n_iter_, other.t_, other.stop_reason_)
+            assert one.loss_curve_ == other.loss_curve_
+            parts = [(*fit.coefs_, *fit.intercepts_, *fit._optimizer.state) for fit in (one, other)]
+            for part, other_part in zip(*parts, strict=True):
+                np.testing.assert_array_equal(part, other_part)
 
 
 def test_separate_orders_are_run_singly_on_the_plain_path(monkeypatch, epochs_per_call):
