@@ -27,6 +27,9 @@ _YES_OR_NO = {"False": "no", "True": "yes"}
 
 _PLAIN_REASONS = ("numbers", "text", "classes")  # that say no more than the type
 
+OF_TRAINING_ROWS, OF_ALL_ROWS = "values and outliers of", "missing and distinct of all rows"
+"""Which rows the table of columns describes, where some are held out."""
+
 TYPE_ADVICE = "to take a column for something else: --type NAME=number, category, date, words or drop"
 
 

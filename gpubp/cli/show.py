@@ -8,7 +8,7 @@ import typer
 
 from gpubp._core.text import shortened
 from gpubp.cli import options
-from gpubp.cli.columns import print_columns
+from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, print_columns
 from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, preprocessing_of
 from gpubp.io.model_file import Model, format_of, load_model
@@ -48,6 +48,8 @@ def show(
     print_table(["layer", "activation", "units", "weights", "parameters"], _layers(network), left=2, total=True)
     if preprocessing is not None:
         console.print()
+        if not isinstance(again, dict) and isinstance(about.get("training"), dict):
+            print_facts([("table", f"{OF_TRAINING_ROWS} the training rows; {OF_ALL_ROWS}")], console)
         print_columns(preprocessing, console)
     if about.get("scores") and _are_scores(about["scores"]):
         console.print()

@@ -24,7 +24,7 @@ def test_columns_are_listed_by_importance_and_drawn(run, model, tmp_path):
     write("new.csv", buys=[None] * 5)
     code, out, err = run("inspect", model, "new.csv", "--repeats", "3", "--seed", "2")
     assert code == 0
-    assert re.search(rf"^data +new.csv: {ROWS} rows, {ROWS - 5} with a target$", out, re.MULTILINE)
+    assert re.search(rf"^data +new.csv: {ROWS} rows, {ROWS - 5} with a target that the model knows$", out, re.MULTILINE)
     expected = gpubp.permutation_importance(gpubp.load_model(model), shop()[5:], n_repeats=3, seed=2)
     assert f"score      accuracy {expected.score:.4f}; " in out
     lines = out.splitlines()

@@ -11,7 +11,7 @@ import gpubp
 from gpubp import load_model, save_model
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from tests.shop import FAST
+from tests.shop import FAST, write
 
 
 def test_show(run, model):
@@ -26,6 +26,13 @@ def test_show(run, model):
     assert "buys, one of no, yes" in out
     assert re.search(r"^rows +42 +6 +12 *$", out, re.MULTILINE)
     assert "adam" in out
+
+
+def test_the_rows_that_the_table_of_columns_describes_are_named_unless_they_are_all(run):
+    table = "values and outliers of the training rows; missing and distinct of all rows"
+    for options, is_said in ((["--no-refit"], True), ([], False)):
+        assert run("train", write(), *(one for one in FAST if one != "--no-refit"), *options)[0] == 0
+        assert (table in run("show", "shop.safetensors")[1]) == is_said
 
 
 def test_show_as_json(run, model):

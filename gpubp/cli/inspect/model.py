@@ -109,7 +109,7 @@ def _drawn_by_default(inspected: InspectedTable, importance: PermutationImportan
 
 def _print(found: ModelFindings, picture: Path | None, *, with_dependence: bool) -> None:
     importance, rows = found.importance, found.inspected.table.n_rows
-    scored = "" if rows == found.n_rows else f", {rows:,} with a target"
+    scored = "" if rows == found.n_rows else f", {rows:,} with a target that the model knows"
     score, repeats = f"{metric_name(importance.scoring)} {number(importance.score)}", importance.importances.shape[1]
     meaning = f"importance is how much less it is with a column shuffled, the mean of {counted(repeats, 'time')}"
     facts = [("data", f"{found.source}: {counted(found.n_rows, 'row')}{scored}"), ("score", f"{score}; {meaning}")]

@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from gpubp._core.text import counted, shortened
-from gpubp.cli.columns import TYPE_ADVICE, print_columns
+from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, TYPE_ADVICE, print_columns
 from gpubp.cli.formatting import number
 from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores, print_table
 from gpubp.cli.train.fit import FitOutcome
@@ -168,7 +168,7 @@ def _scope_of_table(prepared: PreparedTable | PreparedStream) -> Facts:
     n_training = prepared.rows["train"]
     if n_training == sum(prepared.rows.values()):
         return []
-    return [("table", f"values and outliers of the {n_training:,} training rows; missing and distinct of all rows")]
+    return [("table", f"{OF_TRAINING_ROWS} the {n_training:,} training rows; {OF_ALL_ROWS}")]
 
 
 def _left_out(prepared: PreparedTable | PreparedStream) -> str:
