@@ -260,7 +260,7 @@ def scored_fit(
             **{name: _json_setting(value) for name, value in optimizer.settings.items()},
         },
         "training": {
-            **settings,
+            **{name: _json_setting(value) for name, value in settings.items()},
             **({"label_smoothing": prepared.label_smoothing} if prepared.label_smoothing else {}),
             "epochs": len(fit.history.loss),
             "best_epoch": fit.best_epoch,
@@ -427,8 +427,9 @@ def scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedT
 
 
 def _json_setting(setting: Any) -> Any:
-    """Convert an optimizer's setting to JSON: a number, the repr of a schedule, or what an array holds."""
+    """Convert a setting to JSON: a number, also of NumPy, a text, the repr of a schedule, or what an array holds."""
     if getattr(setting, "shape", ()):
         numbers = to_numpy(setting)
         return f"{numbers.size} numbers from {numbers.min():g} to {numbers.max():g}"
-    return setting if isinstance(setting, int | float) else repr(setting)
+    plain = setting.item() if isinstance(setting, np.generic) else setting
+    return plain if isinstance(plain, int | float | str) else repr(plain)

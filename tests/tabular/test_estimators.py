@@ -681,6 +681,18 @@ def test_an_optimizer_is_loaded_with_its_settings(optimizer, expected, tmp_path)
     np.testing.assert_array_equal(again.model_.theta, model.model_.theta)
 
 
+def test_numbers_of_numpy_are_saved_as_parameters(tmp_path):
+    parameters = {"batch_size": np.int64(20), "l2": np.float32(0.25), "n_networks": np.int32(2)}
+    optimizer = gpubp.momentum(np.float32(0.125), np.float64(0.5))
+    model = regressor(random_state=np.int64(3), optimizer=optimizer, **parameters).fit(FRAME, NUMBERS)
+    model.save(tmp_path / "model.safetensors")
+    loaded = TabularRegressor.load(tmp_path / "model.safetensors").get_params()
+    assert {name: loaded[name] for name in parameters} == parameters
+    assert (loaded["random_state"], loaded["optimizer"].settings) == (3, {"learning_rate": 0.125, "momentum": 0.5})
+    result = fit_table(prepare_table("iris", seed=np.int64(1)), seed=np.int64(1), **parameters | QUICK).model
+    save_model(tmp_path / "model.safetensors", result.network, result.theta, about=result.about)
+
+
 def test_an_optimizer_that_a_file_cannot_hold_is_described_in_a_warning(tmp_path):
     path = tmp_path / "model.safetensors"
     regressor(optimizer=gpubp.momentum(lambda epoch: 0.1 / (1 + epoch))).fit(FRAME, NUMBERS).save(path)
