@@ -260,7 +260,7 @@ def scored_fit(
             **{name: _json_setting(value) for name, value in optimizer.settings.items()},
         },
         "training": {
-            **{name: _json_setting(value) for name, value in settings.items()},
+            **{name: _plain(value) for name, value in settings.items()},
             **({"label_smoothing": prepared.label_smoothing} if prepared.label_smoothing else {}),
             "epochs": len(fit.history.loss),
             "best_epoch": fit.best_epoch,
@@ -427,9 +427,14 @@ def scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedT
 
 
 def _json_setting(setting: Any) -> Any:
-    """Convert a setting to JSON: a number, also of NumPy, a text, the repr of a schedule, or what an array holds."""
+    """Convert an optimizer's setting to JSON: a number, the repr of a schedule, or what an array holds."""
     if getattr(setting, "shape", ()):
         numbers = to_numpy(setting)
         return f"{numbers.size} numbers from {numbers.min():g} to {numbers.max():g}"
-    plain = setting.item() if isinstance(setting, np.generic) else setting
-    return plain if isinstance(plain, int | float | str) else repr(plain)
+    plain = _plain(setting)
+    return plain if isinstance(plain, int | float) else repr(plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as Python's, which JSON can hold; other values as they are."""
+    return value.item() if isinstance(value, np.generic) else value
