@@ -365,6 +365,34 @@ def test_a_far_cell_of_a_binary_workbook_is_refused(tmp_path, monkeypatch):
     assert read_table(tmp_path / "a.xlsb").n_rows == 600
 
 
+CELL = '<table:table-cell office:value-type="float" office:value="1"/>'
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ['<table:table-row table:number-rows-repeated="1000000">', "<table:table-cell/>", "</table:table-row>"],
+        ['<table:table-row table:number-rows-repeated="1000000">', CELL, "</table:table-row>"],
+    ],
+    ids=["empty", "repeated"],
+)
+def test_a_far_cell_of_an_open_document_is_refused(tmp_path, rows):
+    pytest.importorskip("python_calamine")
+    far = f'<table:table-row><table:table-cell table:number-columns-repeated="99"/>{CELL}</table:table-row>'
+    written = tmp_path / "a.ods"
+    spreadsheets.write_ods(written, [["a", "b"], [1, 2]])
+    with zipfile.ZipFile(written) as archive:
+        members = {name: archive.read(name).decode() for name in archive.namelist()}
+    for tail in ('<table:table-row table:number-rows-repeated="1048574"><table:table-cell/></table:table-row>', ""):
+        end = tail or "".join(rows) + far
+        with zipfile.ZipFile(written, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content.replace("</table:table>", f"{end}</table:table>"))
+        if tail:
+            assert read_table(written).n_rows == 1
+    assert "spread over 100,000,300 cells up to CV1000003" in refusal(written)
+
+
 def test_sheets_that_only_look_far_are_read():
     far = '<row r="1048576"><c r="XFD1048576" s="1"/></row>'
     dense = "".join(f'<row r="{row}"><c r="A{row}"><v>1</v></c></row>' for row in range(1, 2000))

@@ -1,4 +1,4 @@
-"""Find a cell far from all others in a workbook of Excel before it is read: calamine stores all cells up to it."""
+"""Find a cell far from all others in a spreadsheet before it is read: calamine stores all cells up to it."""
 
 import re
 import struct
@@ -17,29 +17,31 @@ _CELL_STARTS = tuple(start + end for start in (b"<c", b":c") for end in (b" ", b
 _NAMED = re.compile(rb"""\sr\s*=\s*["']\s*([A-Za-z]{1,3})(\d{1,7})""")
 _TAG = re.compile(rb"""<(?:\w+:)?(row|c)(?=[\s/>])((?:[^>"']++|"[^"]{0,999}"|'[^']{0,999}')*+)>""")
 _ROW_OR_CELL = re.compile(rb"""\sr\s*=\s*["']\s*([A-Za-z]{0,3})(\d{1,7})""")
+_TABLE_TAG = re.compile(
+    rb"""<(?:[\w-]+:)?(table|table-row|table-cell|covered-table-cell)(?=[\s/>])((?:[^>"']++|"[^"]{0,999}"|'[^']{0,999}')*+)>"""
+)
+_REPEATED = re.compile(rb"""\bnumber-(?:rows|columns)-repeated\s*=\s*["']\s*(\d{1,9})""")
 _ROW_RECORD, _CELL_RECORDS = 0, range(2, 12)  # of cells that are not blank
 
 
 def refuse_far_cells(archive: zipfile.ZipFile, source: str) -> None:
-    """Raise a DataError if a sheet of a workbook (.xlsx or .xlsb) has a cell so far that memory would not suffice."""
+    """Raise a DataError if a sheet (.xlsx, .xlsb or .ods) has a cell so far that memory might not suffice."""
     for info in archive.infolist():
         name = info.filename.lower()
-        if "sheet" not in name or not name.endswith((".xml", ".bin")):
+        is_open_document = name == "content.xml"
+        if not is_open_document and ("sheet" not in name or not name.endswith((".xml", ".bin"))):
             continue
+        extents = [_Extent()]
         with archive.open(info) as file:
-            extent = _Extent()
-            if name.endswith(".bin"):
-                _add_records(extent, file.read())
+            if is_open_document:
+                extents = list(_extents_of_tables(_blocks(file)))
+            elif name.endswith(".bin"):
+                _add_records(extents[0], file.read())
             elif _may_be_far(file):
                 file.seek(0)
-                _add_tags(extent, _blocks(file))
-        n_cells = (extent.last_row + 1) * (extent.last_column + 1)
-        if n_cells > MAX_CELLS and n_cells > _MOST_EMPTY * extent.n:
-            far = f"{_letters(extent.last_column)}{extent.last_row + 1}"
-            raise DataError(
-                f"{source}: {extent.n:,} cells of {info.filename} hold something, spread over {n_cells:,} cells up to "
-                f"{far}; delete those far from the table, or save the sheet as CSV"
-            )
+                _add_tags(extents[0], _blocks(file))
+        for extent in extents:
+            extent.check(source, info.filename)
 
 
 class _Extent:
@@ -48,9 +50,18 @@ class _Extent:
     def __init__(self) -> None:
         self.n, self.last_row, self.last_column = 0, -1, -1
 
-    def add(self, row: int, column: int) -> None:
-        self.n += 1
+    def add(self, row: int, column: int, n: int = 1) -> None:
+        self.n += n
         self.last_row, self.last_column = max(self.last_row, row), max(self.last_column, column)
+
+    def check(self, source: str, part: str) -> None:
+        n_cells = (self.last_row + 1) * (self.last_column + 1)
+        if n_cells > MAX_CELLS and (n_cells > _MOST_EMPTY * self.n or n_cells > _MOST_EMPTY * MAX_CELLS):
+            raise DataError(
+                f"{source}: {self.n:,} cells of {part} hold something, spread over {n_cells:,} cells up to "
+                f"{_letters(self.last_column)}{self.last_row + 1}; delete those far from the table, or save the sheet "
+                "as CSV"
+            )
 
 
 def _blocks(file: IO[bytes]) -> Iterator[bytes]:
@@ -98,6 +109,26 @@ def _add_tags(extent: _Extent, blocks: Iterable[bytes]) -> None:
             if not attributes.endswith(b"/"):
                 extent.add(row, column)
             column += 1
+
+
+def _extents_of_tables(blocks: Iterable[bytes]) -> Iterator[_Extent]:
+    """Return the extent of each sheet of a file of OpenDocument, whose rows and cells may be repeated."""
+    extent, row, n_rows, column = _Extent(), 0, 0, 0
+    for text in blocks:
+        for tag in _TABLE_TAG.finditer(text):
+            kind, attributes = tag.groups()
+            found = _REPEATED.search(attributes)
+            n = 1 if found is None else int(found[1])
+            if kind == b"table":
+                yield extent
+                extent, row, n_rows = _Extent(), 0, 0
+            elif kind == b"table-row":
+                row, n_rows, column = row + n_rows, n, 0
+            else:
+                if b"value" in attributes or not attributes.endswith(b"/"):
+                    extent.add(row + n_rows - 1, column + n - 1, n * n_rows)
+                column += n
+    yield extent
 
 
 def _add_records(extent: _Extent, records: bytes) -> None:
