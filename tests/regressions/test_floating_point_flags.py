@@ -48,6 +48,10 @@ def table():
     return {"a": 50 * X[:, 0], "b": TINY[:, 1], "c": np.where(y, "p", "q")}
 
 
+def table_model():
+    return gpubp.fit_table(gpubp.prepare_table(table(), target="c"), epochs=5, device="cpu")
+
+
 ENTRY_POINTS = {
     "MLPClassifier": lambda: classifier().predict_proba(1e3 * X),
     "MLPClassifier, log": lambda: classifier().predict_log_proba(1e3 * X),
@@ -79,6 +83,17 @@ ENTRY_POINTS = {
     "fit_table, prepare_table and predict_table": lambda: gpubp.predict_table(
         gpubp.fit_table(gpubp.prepare_table(table(), target="c"), epochs=5, device="cpu").model, table()
     )["c=p"],
+    "permutation_importance and importance_bars": lambda: (
+        gpubp.plotting.importance_bars(importance := gpubp.permutation_importance(table_model(), table())).get_xlim(),
+        importance.importances.ravel(),
+    )[1],
+    "partial_dependence and partial_dependence_curve": lambda: (
+        gpubp.plotting.partial_dependence_curve(one := gpubp.partial_dependence(table_model(), table(), ["a"])["a"]),
+        one.average.ravel(),
+    )[1],
+    "calibration_curve and reliability_diagram": lambda: gpubp.plotting.reliability_diagram(
+        gpubp.calibration_curve(table_model(), table())
+    ).get_xlim(),
     "TabularClassifier": lambda: (
         gpubp.TabularClassifier(epochs=5, device="cpu").fit(table(), "c").predict_proba(table())
     ),
