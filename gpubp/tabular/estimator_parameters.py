@@ -56,7 +56,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
 _PARAMETERS = """
     preset : {"fast", "best"}, default="fast"
         "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
-        learning rates and penalties on folds of the rows, and keeps five networks of the best:
+        learning rates and penalties on folds of the rows, and keeps several networks of the best:
         :func:`gpubp.tabular.search_table`. It chooses `numbers`, `hidden_layer_sizes`, `optimizer`, `learning_rate`,
         `batch_size`, `l2`, `n_networks` and `validation_fraction`, whatever they are.
     time_budget : float, default=60.0

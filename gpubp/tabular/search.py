@@ -31,6 +31,12 @@ from gpubp.training.result import Fit
 
 N_FOLDS = 5
 
+N_NETWORKS = 20
+"""How many networks of the best candidate are trained, if there is time: one for each fold, four times."""
+
+SPARE = 2.0
+"""How many trainings of these must have time, besides that on all rows."""
+
 LEAST_GAIN = 0.01
 """By what part of its loss a candidate must be better than the best of those before it: less may be chance."""
 
@@ -93,7 +99,7 @@ def search_table(
     *,
     time_budget: float = 60.0,
     candidates: Sequence[Candidate] | None = None,
-    n_networks: int = N_FOLDS,
+    n_networks: int = N_NETWORKS,
     activation: str = "relu",
     loss: str | None = None,
     epochs: int = 200,
@@ -112,8 +118,8 @@ def search_table(
     The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
     are averaged, as in bagging (Breiman 1996). A later candidate must be better by one hundredth, since less may be
-    chance. In the end the best candidate is trained on the folds of all rows. If the table was split by groups or time,
-    or has validation rows of its own, these take the place of the folds.
+    chance. Of the best candidate `n_networks` are trained and scored, and then as many on the folds of all rows. If the
+    table was split by groups or time, or has validation rows of its own, these take the place of the folds.
 
     Parameters
     ----------
@@ -126,7 +132,8 @@ def search_table(
     candidates : sequence of Candidate, optional
         By default :data:`CANDIDATES`.
     n_networks : int
-        The number of networks of each candidate.
+        The number of networks of the model, if there is time. Candidates are tried with five at most, and without much
+        time these stay.
     activation, loss, epochs, patience, tolerance, label_smoothing, seed, device, dtype, matmul_precision, refit
         See :func:`fit_table`. The networks stop as one, by the median of their losses.
     callback : callable, optional
@@ -161,50 +168,66 @@ def search_table(
     if not _has_folds(prepared) and prepared.validation() is None:
         raise DataError("a search needs validation rows; pass a validation_fraction above 0")
     prepared = with_label_smoothing(prepared, label_smoothing or prepared.label_smoothing)
-    begin = time.monotonic()
+    end = time.monotonic() + time_budget
     options: dict[str, Any] = {"activation": activation, "loss": loss, "patience": patience, "tolerance": tolerance}
-    options |= {"seed": seeds_of(seed, n_networks, adam()), "device": device, "dtype": dtype}
+    options |= {"callbacks": [_ending_at(callback, end)], "device": device, "dtype": dtype}
     options |= {"matmul_precision": matmul_precision}
-    rows = prepared.parts["train"]
-    if _has_folds(prepared):
-        rows = np.sort(np.concatenate([rows, prepared.parts["validation"]]))
-    ending = _ending_at(callback, begin + time_budget)
-    encoded: dict[str, PreparedTable] = {}
-    tried: list[tuple[TableTrial, _Networks]] = []
-    for candidate in candidates:
-        start = time.monotonic()
-        longest = max((trial.seconds for trial, _ in tried), default=0.0)
-        if tried and start + longest > begin + SHARE_OF_TRIALS * time_budget:
-            break
-        if candidate.numbers not in encoded:
-            encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
-        networks = _train(encoded[candidate.numbers], candidate, ending, epochs, options)
-        trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
-        tried.append((trial, networks))
-        if networks.fit.stop_reason == "interrupted":
-            break
-    chosen, best = tried[0]
-    for trial, networks in tried[1:]:
+    many = seeds_of(seed, n_networks, adam())
+    assert isinstance(many, list)
+    some = many[:N_FOLDS]
+    tried = _try(prepared, candidates, epochs, end - (1.0 - SHARE_OF_TRIALS) * time_budget, {**options, "seed": some})
+    chosen, networks = tried[0]
+    for trial, others in tried[1:]:
         if trial.loss < chosen.loss - LEAST_GAIN * abs(chosen.loss) or chosen.loss == math.inf:
-            chosen, best = trial, networks
+            chosen, networks = trial, others
+    candidate, goes_on = chosen.candidate, tried[-1][1].fit.stop_reason != "interrupted" and chosen.loss < math.inf
+    refit, options["seed"] = refit and prepared.holds_out_rows, some
+    seconds = chosen.seconds * n_networks / len(some)  # of a training of all networks
+    if goes_on and len(many) > len(some) and time.monotonic() + (SPARE + refit) * seconds < end:
+        more = _train(networks.prepared, candidate, epochs, {**options, "seed": many})
+        goes_on = more.fit.stop_reason != "interrupted"
+        if goes_on and more.loss < math.inf:
+            networks, options["seed"] = more, many
+    n_networks = len(options["seed"])
     trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
     settings = {"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials)), "seed": seed}
     settings |= {"n_networks": n_networks, "dtype": dtype, "matmul_precision": matmul_precision}
-    settings |= {"batch_size": auto_batch_size(len(rows)), "l2": chosen.candidate.l2}
-    optimizer = adam(chosen.candidate.learning_rate)
-    result = replace(scored_fit(best.prepared, best.fit, optimizer, settings, best.out_of_fold), trials=trials)
-    was_interrupted = tried[-1][1].fit.stop_reason == "interrupted"
-    has_time = time.monotonic() + chosen.seconds < begin + time_budget
-    if was_interrupted or best.loss == math.inf or not (refit and prepared.holds_out_rows and has_time):
+    settings |= {"batch_size": auto_batch_size(networks.prepared.rows["train"]), "l2": candidate.l2}
+    result = scored_fit(networks.prepared, networks.fit, adam(candidate.learning_rate), settings, networks.out_of_fold)
+    result = replace(result, trials=trials)
+    if not (goes_on and refit and time.monotonic() + chosen.seconds * n_networks / len(some) < end):
         return result
-    everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
-    final = _train(everything, chosen.candidate, ending, epochs if _has_folds(prepared) else chosen.epochs, options)
+    everything = prepared.trained_on(np.arange(prepared.table.n_rows), candidate.numbers)
+    final = _train(everything, candidate, epochs if _has_folds(prepared) else networks.fit.best_epoch, options)
     if final.fit.stop_reason in ("interrupted", "diverged"):
         return result
     about = {**result.model.about, "fingerprint": everything.fingerprint}
     about["refit"] = {"rows": everything.rows["train"], "epochs": int(final.fit.best_epoch)}
     model = Model(final.fit.network, final.fit.theta, to_json(final.prepared.preprocessing), about)
     return replace(result, model=model, refit=final.fit)
+
+
+def _try(
+    prepared: PreparedTable, candidates: Sequence[Candidate], epochs: int, end: float, options: dict[str, Any]
+) -> "list[tuple[TableTrial, _Networks]]":
+    """Train candidates on folds, as long as another is likely to be done before `end`."""
+    rows = prepared.parts["train"]
+    if _has_folds(prepared):
+        rows = np.sort(np.concatenate([rows, prepared.parts["validation"]]))
+    encoded: dict[str, PreparedTable] = {}
+    tried: list[tuple[TableTrial, _Networks]] = []
+    for candidate in candidates:
+        start = time.monotonic()
+        if tried and start + max(trial.seconds for trial, _ in tried) > end:
+            break
+        if candidate.numbers not in encoded:
+            encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
+        networks = _train(encoded[candidate.numbers], candidate, epochs, options)
+        trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
+        tried.append((trial, networks))
+        if networks.fit.stop_reason == "interrupted":
+            break
+    return tried
 
 
 class _Networks(NamedTuple):
@@ -230,9 +253,7 @@ def _has_folds(prepared: PreparedTable) -> bool:
     return not prepared.split_by and prepared.given_validation is None
 
 
-def _train(
-    prepared: PreparedTable, candidate: Candidate, ending: Callback, epochs: int, options: dict[str, Any]
-) -> _Networks:
+def _train(prepared: PreparedTable, candidate: Candidate, epochs: int, options: dict[str, Any]) -> _Networks:
     options = dict(options)
     activation, loss, seeds = options.pop("activation"), options.pop("loss"), options["seed"]
     network = network_for(prepared, hidden_layer_sizes=candidate.hidden_layer_sizes, activation=activation, loss=loss)
@@ -262,7 +283,6 @@ def _train(
         batch_size=auto_batch_size(len(X)),
         l2=candidate.l2,
         optimizer=adam(candidate.learning_rate),
-        callbacks=[ending],
         **options if validation_data else {**options, "patience": None},
     )
     loss_of_best = math.inf

@@ -388,7 +388,9 @@ def test_without_options_the_best_of_several_networks_is_searched(run):
     assert sorted(line.split()[0] for line in out.splitlines()[1:3]) == ["linear", "piecewise"]
     losses = [float(line.split()[4]) for line in out.splitlines()[1:3]]
     assert losses == sorted(losses)
-    assert re.search(r"^training +2 kinds of network tried in .* s; the best was trained again on all rows", out, re.M)
+    assert re.search(
+        r"^training +2 kinds of network tried in .* s; 20 networks of the kept kind were trained again", out, re.M
+    )
     about = load_model("shop.safetensors").about
     assert about["training"]["preset"] == "best"
     assert run("predict", "shop.safetensors", "shop.csv")[0] == 0

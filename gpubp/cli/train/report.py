@@ -209,9 +209,12 @@ def _course_text(result: TableFit, patience: int) -> str:
     if result.trials:
         seconds = sum(trial.seconds for trial in result.trials)
         tried = f"{counted(len(result.trials), 'kind')} of network tried in {seconds:.1f} s"
+        networks = f"{result.model.about['training']['n_networks']} networks of the kept kind"
         if result.refit is None:
-            return tried
-        return f"{tried}; the best was trained again on all rows, for {counted(result.refit.best_epoch, 'epoch')}"
+            return f"{tried}; {networks} make the model"
+        return (
+            f"{tried}; {networks} were trained again on all rows, for {counted(int(result.refit.best_epoch), 'epoch')}"
+        )
     if result.refit is not None:
         again = f"; then trained on all rows for {counted(len(result.refit.history.loss), 'epoch')}"
     return f"{counted(n_epochs, 'epoch')} in {fit.history.seconds[-1]:.1f} s, {reason}{best}{again}"
