@@ -165,6 +165,8 @@ def library_of(array: Any) -> Library | None:
 
     An array of a library that is not in :data:`LIBRARIES` gets an entry with the behaviour of the standard.
     """
+    if type(array) is np.ndarray:
+        return NUMPY
     for library in LIBRARIES.values():
         if library.owns(array):
             return library

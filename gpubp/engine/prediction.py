@@ -101,7 +101,7 @@ def _is_ready(network: Network, theta: np.ndarray, X: Array) -> bool:
     return (
         (type(X) is np.ndarray and X.ndim == 2 and X.dtype == theta.dtype)
         and (X.shape[0] > 0 and X.shape[1] == network.sizes[0] and theta.shape == (network.n_parameters,))
-        and bool(np.isfinite(X).all())
+        and bool(np.logical_and.reduce(np.isfinite(X), axis=None))
     )
 
 

@@ -274,8 +274,10 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _outputs(self, X: Any, method: str) -> tuple[Backend, Array]:
         """Compute the outputs of the network; they stay on the device."""
-        if (computed := outputs_of_few(self, X)) is not None:
-            return computed
+        return outputs_of_few(self, X) or self._outputs_of_checked(X, method)
+
+    @np.errstate(all="ignore")
+    def _outputs_of_checked(self, X: Any, method: str) -> tuple[Backend, Array]:
         check_is_fitted(self)
         x = validate_new_samples(self, X, method)
         network, theta = self._network(), self._theta()

@@ -67,9 +67,9 @@ def outputs_of_few(model: Any, X: Any) -> tuple[Backend, Array] | None:
     checked = _checked.get(id(model))
     if checked is None or not _is_simple(X, checked.theta.dtype) or X.shape[1] != checked.network.sizes[0]:
         return None
-    if not checked.is_still(model) or not np.isfinite(X).all():
+    if not checked.is_still(model) or not np.logical_and.reduce(np.isfinite(X), axis=None):
         return None
-    if model.device != "cpu" and not choose_backend(model.device).is_numpy:  # it may depend on the environment
+    if model.device == "auto" and not choose_backend().is_numpy:  # it depends on the environment
         return None
     outputs = outputs_on_numpy(checked.network, checked.theta, X)
     return None if outputs is None else (checked.backend, outputs)

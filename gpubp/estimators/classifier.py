@@ -172,7 +172,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 self._label_binarizer = learn_labels(classes)
             return self._fit(X, y, sample_weight, incremental=True)
 
-    @np.errstate(all="ignore")
     def predict(self, X: Any) -> Any:
         """Predict classes.
 
@@ -189,7 +188,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         _, outputs = self._outputs(X, "predict")
         return classes_like(self._coding().predictions(to_numpy(outputs)), X)
 
-    @np.errstate(all="ignore")
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class.
 

@@ -286,7 +286,6 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         with self._unchanged_if_the_device_fails():
             return self._fit(X, y, sample_weight, incremental=True)
 
-    @np.errstate(all="ignore")
     def predict(self, X: Any) -> Any:
         """Predict numbers.
 

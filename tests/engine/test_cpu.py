@@ -561,6 +561,23 @@ def test_parts_agree_with_the_whole(sizes, n_samples, dtype):
     assert_agree(engine_outputs(network, theta, x[part]), engine_outputs(network, theta, x)[part], "forward")
 
 
+def test_one_sample_wherever_it_and_the_parameters_are(dtype):
+    network = Network((3, 5, 2), activation="tanh")
+    for seed in (0, 1, 0):
+        theta = initial_weights(network, seed, dtype=dtype)
+        x = np.random.default_rng(seed).normal(size=(2, 3)).astype(dtype)
+        expected = output_layer(np, network, theta, x[:1]).y
+        apart = np.repeat(theta, 2)[::2]
+        unaligned = np.frombuffer(b"." + theta.tobytes(), dtype, offset=1)
+        for parameters in (theta, apart, unaligned, theta):
+            for sample in (x[:1], np.asfortranarray(x)[:1], x[:1, ::-1].copy()[:, ::-1]):
+                found = engine_outputs(network, parameters, sample)
+                assert_agree(found, expected, "forward")
+        theta *= 2
+        assert_agree(engine_outputs(network, theta, x[:1]), output_layer(np, network, theta, x[:1]).y, "forward")
+        assert_agree(found, expected, "forward")  # it is the caller's
+
+
 def test_layers_too_wide_for_blas_are_left_to_numpy(dtype):
     wide = Network((2**31, 1))
     assert structures.network_plan(wide, functions_of(dtype), library.gemm(dtype)) is None

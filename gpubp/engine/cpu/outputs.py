@@ -1,6 +1,8 @@
 """Outputs of a network in the compiled engine."""
 
 import ctypes
+import weakref
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -31,12 +33,12 @@ _ALONE_AT = address(_ALONE)
 
 
 class Prepared(NamedTuple):
-    """A plan for the outputs of a network, without memory for them, and places to compute those of one sample."""
+    """A plan for the outputs of a network, without memory for them, and places for one sample that are free."""
 
     plan: Plan
     functions: Functions
     bytes_per_sample: int
-    places: "list[Place]"
+    places: "list[PlaceOfOne]"
 
 
 class Place:
@@ -50,6 +52,25 @@ class Place:
         self.work = partial(prepared.functions.outputs, *addresses)
 
 
+class PlaceOfOne(Place):
+    """A place for one sample, which is copied: to find out where an array is takes longer."""
+
+    def __init__(self, prepared: Prepared, network: Network, dtype: np.dtype) -> None:
+        super().__init__(prepared, 1, 1)
+        self.x, self.outputs = np.empty((1, network.sizes[0]), dtype), np.empty((1, network.sizes[-1]), dtype)
+        self.samples.n, self.samples.x, self.samples.outputs = 1, address(self.x), address(self.outputs)
+        self.last_theta: Callable[[], np.ndarray | None] = lambda: None
+
+    def compute(self, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Compute the outputs: no product is left to BLAS, whose threads need no limit then."""
+        if self.last_theta() is not theta:
+            theta = in_rows(theta)
+            self.samples.theta, self.last_theta = address(theta), weakref.ref(theta)
+        self.x[...] = x
+        self.work(_ALONE_AT, 0)
+        return self.outputs.copy()
+
+
 def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray | None:
     """Compute the outputs of one network: ``(b, j)`` from ``theta`` (P,) and ``x`` (b, i) of the same precision.
 
@@ -59,11 +80,9 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     prepared = (_prepare if network.ties is None else _prepare.__wrapped__)(network, theta.dtype)
     if prepared is None:
         return None
-    theta, n_samples = in_rows(theta), len(x)
-    outputs = np.empty((n_samples, network.sizes[-1]), theta.dtype)
-    if n_samples == 1:
-        _outputs_of_one(prepared, theta, in_rows(x), outputs)
-        return outputs
+    if (n_samples := len(x)) == 1:
+        return _outputs_of_one(prepared, network, theta, x)
+    theta, outputs = in_rows(theta), np.empty((n_samples, network.sizes[-1]), theta.dtype)
     n_threads = max(1, min(threads_allowed(), -(-n_samples // PART)))
     place = Place(prepared, n_threads, min(n_samples, PART))
     samples, crew = place.samples, Crew(n_threads, place.work, prepared.functions.ask)
@@ -75,17 +94,14 @@ def engine_outputs(network: Network, theta: np.ndarray, x: np.ndarray) -> np.nda
     return outputs
 
 
-def _outputs_of_one(prepared: Prepared, theta: np.ndarray, x: np.ndarray, outputs: np.ndarray) -> None:
-    """Compute the outputs of one sample: no product is left to BLAS, whose threads need no limit then."""
+def _outputs_of_one(prepared: Prepared, network: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
     try:
         place = prepared.places.pop()  # several threads may ask at the same time
     except IndexError:
-        place = Place(prepared, 1, 1)
-        place.samples.n = 1
-    samples = place.samples
-    samples.theta, samples.x, samples.outputs = address(theta), address(x), address(outputs)
-    place.work(_ALONE_AT, 0)
+        place = PlaceOfOne(prepared, network, theta.dtype)
+    outputs = place.compute(theta, x)
     prepared.places.append(place)
+    return outputs
 
 
 @lru_cache(maxsize=64)
