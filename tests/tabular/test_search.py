@@ -188,6 +188,16 @@ def test_smoothed_labels_are_learned_but_not_scored():
     assert smoothed.trials[0].loss == pytest.approx(smoothed.scores["validation"]["log_loss"], rel=0.1)
 
 
+def test_every_device_finds_the_same(device, precision):
+    prepared = prepare_table(bent(60), target="y", drop=["house", "day"])
+    options = {"candidates": TWO, "n_networks": 5, "epochs": 3, "dtype": precision, "refit": False}
+    expected, result = (search_table(prepared, device=one, **options) for one in ("cpu", device))
+    tolerance = 1e-9 if precision == "float64" else 1e-4
+    for trial, other in zip(result.trials, expected.trials, strict=True):
+        assert trial.loss == pytest.approx(other.loss, rel=tolerance)
+    np.testing.assert_allclose(result.model.theta, expected.model.theta, rtol=0.0, atol=tolerance)
+
+
 # --- folds ---
 
 
