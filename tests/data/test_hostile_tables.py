@@ -156,6 +156,27 @@ def test_many_dates_are_recognised(write):
     assert prepare_table(path, target="y").preprocessing.summaries[0].type == "date"
 
 
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_damaged_arrow_files_end_no_process(tmp_path, kind):
+    """Of Arrow's format pyarrow checks no offsets of texts when it reads them: they may point anywhere."""
+    table = pa.table({"x": np.arange(300.0), "word": [f"word {k}" for k in range(300)]})
+    path = tmp_path / "a.arrow"
+    with (pa.ipc.new_file if kind == "file" else pa.ipc.new_stream)(str(path), table.schema) as writer:
+        writer.write_table(table)
+    whole, random, refused = path.read_bytes(), np.random.default_rng(0), 0
+    assert read_table(path).columns["word"][299] == "word 299"
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for place in random.integers(500, len(whole), 20):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_table(path)
+        except DataError:
+            refused += 1
+    assert refused > 50
+
+
 # --- size ---
 
 

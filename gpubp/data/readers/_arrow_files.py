@@ -38,12 +38,18 @@ def read_feather(source: InputFile) -> RawTable:
             raise DataError(f"{source.name} is a Feather file of version 1; write it again with a newer pyarrow")
         if start == b"ARROW1":
             file = ipc.open_file(binary)
-            batches: Iterable[Any] = (file.get_batch(k) for k in range(file.num_record_batches))
+            batches: Iterable[Any] = (_validated(file.get_batch(k)) for k in range(file.num_record_batches))
         else:
             file = ipc.open_stream(binary)
-            batches = iter(file)
+            batches = map(_validated, file)
         columns, notes = _flat_columns(file.schema, source)
         return _table(batches, file.schema, columns, source, notes)
+
+
+def _validated(batch: Any) -> Any:
+    """Check offsets and texts: pyarrow does not when it reads this format, and damaged ones would end the process."""
+    batch.validate(full=True)
+    return batch
 
 
 def read_orc(source: InputFile) -> RawTable:
