@@ -61,11 +61,11 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     def __init__(
         self,
-        preset: Any = "fast",
-        time_budget: Any = 60.0,
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
+        preset: Any = "fast",
+        time_budget: Any = 60.0,
         loss: Any = None,
         optimizer: Any = "adam",
         learning_rate: Any = None,
@@ -214,11 +214,11 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        preset: Any = "fast",
-        time_budget: Any = 60.0,
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
+        preset: Any = "fast",
+        time_budget: Any = 60.0,
         loss: Any = None,
         optimizer: Any = "adam",
         learning_rate: Any = None,

@@ -166,8 +166,7 @@ def fit_table(
     >>> list(predict_table(result.model, "iris", device="cpu"))
     ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
     """
-    if isinstance(prepared, PreparedTable) and dtype == "float64" and prepared.X.dtype == np.float32:
-        raise DataError("the table was prepared in float32: pass dtype='float64' to prepare_table as well")
+    check_precision(prepared, dtype)
     network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
     prepared = with_label_smoothing(scaled_for(network.loss, prepared), label_smoothing)
     X, targets, sample_weight = prepared.training()
@@ -280,6 +279,12 @@ def with_label_smoothing(prepared: Prepared, label_smoothing: Any) -> Prepared:
     if prepared.task != "classification":
         raise DataError("label_smoothing (--label-smoothing) is for classes, and the target holds numbers; omit it")
     return replace(prepared, label_smoothing=float(label_smoothing))
+
+
+def check_precision(prepared: PreparedTable | PreparedStream, dtype: str) -> None:
+    """Raise an error if a table was prepared in a lower precision than that of the training."""
+    if isinstance(prepared, PreparedTable) and dtype == "float64" and prepared.X.dtype == np.float32:
+        raise DataError("the table was prepared in float32: pass dtype='float64' to prepare_table as well")
 
 
 def auto_batch_size(n_rows: int) -> int:

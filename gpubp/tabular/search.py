@@ -3,12 +3,14 @@
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from gpubp._core.counts import is_count
+from gpubp._core.names import unknown
+from gpubp._core.text import counted
 from gpubp.data.preprocessing import NumberEncoding, to_json
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
@@ -16,6 +18,7 @@ from gpubp.optim.first_order import adam
 from gpubp.tabular.fit import (
     TableFit,
     auto_batch_size,
+    check_precision,
     network_for,
     scaled_for,
     scored_fit,
@@ -34,8 +37,8 @@ N_FOLDS = 5
 N_NETWORKS = 20
 """How many networks of the best candidate are trained, if there is time: one for each fold, four times."""
 
-SPARE = 2.0
-"""How many trainings of these must have time, besides that on all rows."""
+SPARE = 1.5
+"""How many times as long as expected a training may take, or it is not begun."""
 
 LEAST_GAIN = 0.01
 """By what part of its loss a candidate must be better than the best of those before it: less may be chance."""
@@ -119,7 +122,8 @@ def search_table(
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
     are averaged, as in bagging (Breiman 1996). A later candidate must be better by one hundredth, since less may be
     chance. Of the best candidate `n_networks` are trained and scored, and then as many on the folds of all rows. If the
-    table was split by groups or time, or has validation rows of its own, these take the place of the folds.
+    table was split by groups or time, or has validation rows of its own, these take the place of the folds. The
+    statistics of columns are those of all folds.
 
     Parameters
     ----------
@@ -132,8 +136,8 @@ def search_table(
     candidates : sequence of Candidate, optional
         By default :data:`CANDIDATES`.
     n_networks : int
-        The number of networks of the model, if there is time. Candidates are tried with five at most, and without much
-        time these stay.
+        The number of networks of the model, if there is time, at least five. Candidates are tried with five, and
+        without much time these stay.
     activation, loss, epochs, patience, tolerance, label_smoothing, seed, device, dtype, matmul_precision, refit
         See :func:`fit_table`. The networks stop as one, by the median of their losses.
     callback : callable, optional
@@ -158,57 +162,76 @@ def search_table(
     >>> [trial.candidate.numbers for trial in result.trials]
     ['piecewise', 'linear']
     """
-    if not time_budget > 0.0:
-        raise DataError(f"time_budget must be a number of seconds above 0, got {time_budget!r}")
-    candidates = CANDIDATES if candidates is None else candidates
-    if not candidates:
-        raise DataError("candidates must name at least one candidate, got none")
-    if not is_count(n_networks, least=2):
-        raise DataError(f"n_networks must be a whole number of at least 2, got {n_networks!r}")
-    if not _has_folds(prepared) and prepared.validation() is None:
-        raise DataError("a search needs validation rows; pass a validation_fraction above 0")
+    candidates = CANDIDATES if candidates is None else tuple(candidates)
+    _check(prepared, time_budget, candidates, n_networks, dtype)
     prepared = with_label_smoothing(prepared, label_smoothing or prepared.label_smoothing)
     end = time.monotonic() + time_budget
-    options: dict[str, Any] = {"activation": activation, "loss": loss, "patience": patience, "tolerance": tolerance}
-    options |= {"callbacks": [_ending_at(callback, end)], "device": device, "dtype": dtype}
-    options |= {"matmul_precision": matmul_precision}
-    many = seeds_of(seed, n_networks, adam())
-    assert isinstance(many, list)
-    some = many[:N_FOLDS]
-    tried = _try(prepared, candidates, epochs, end - (1.0 - SHARE_OF_TRIALS) * time_budget, {**options, "seed": some})
-    chosen, networks = tried[0]
-    for trial, others in tried[1:]:
-        if trial.loss < chosen.loss - LEAST_GAIN * abs(chosen.loss) or chosen.loss == math.inf:
-            chosen, networks = trial, others
-    candidate, goes_on = chosen.candidate, tried[-1][1].fit.stop_reason != "interrupted" and chosen.loss < math.inf
-    refit, options["seed"] = refit and prepared.holds_out_rows, some
-    seconds = chosen.seconds * n_networks / len(some)  # of a training of all networks
-    if goes_on and len(many) > len(some) and time.monotonic() + (SPARE + refit) * seconds < end:
-        more = _train(networks.prepared, candidate, epochs, {**options, "seed": many})
-        goes_on = more.fit.stop_reason != "interrupted"
-        if goes_on and more.loss < math.inf:
-            networks, options["seed"] = more, many
-    n_networks = len(options["seed"])
-    trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
-    settings = {"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials)), "seed": seed}
-    settings |= {"n_networks": n_networks, "dtype": dtype, "matmul_precision": matmul_precision}
-    settings |= {"batch_size": auto_batch_size(networks.prepared.rows["train"]), "l2": candidate.l2}
-    result = scored_fit(networks.prepared, networks.fit, adam(candidate.learning_rate), settings, networks.out_of_fold)
-    result = replace(result, trials=trials)
-    if not (goes_on and refit and time.monotonic() + chosen.seconds * n_networks / len(some) < end):
-        return result
-    everything = prepared.trained_on(np.arange(prepared.table.n_rows), candidate.numbers)
-    final = _train(everything, candidate, epochs if _has_folds(prepared) else networks.fit.best_epoch, options)
-    if final.fit.stop_reason in ("interrupted", "diverged"):
-        return result
-    about = {**result.model.about, "fingerprint": everything.fingerprint}
-    about["refit"] = {"rows": everything.rows["train"], "epochs": int(final.fit.best_epoch)}
-    model = Model(final.fit.network, final.fit.theta, to_json(final.prepared.preprocessing), about)
-    return replace(result, model=model, refit=final.fit)
+    settings = _Settings(activation, loss, epochs, patience, tolerance, device, dtype, matmul_precision)
+    ending = _ending_at(callback, end)
+    seeds = seeds_of(seed, n_networks, adam())
+    assert isinstance(seeds, list)
+    tried = _try(prepared, candidates, settings, seeds[:N_FOLDS], ending, end - (1.0 - SHARE_OF_TRIALS) * time_budget)
+    chosen, networks = _best_of(tried)
+    goes_on = tried[-1][1].fit.stop_reason != "interrupted"
+    if goes_on and chosen.loss == math.inf:
+        raise DataError(
+            f"all of {counted(len(tried), 'candidate')} diverged: weights became infinite or NaN; look for extreme "
+            "numbers in the table, or pass candidates with a smaller learning_rate"
+        )
+    refit = refit and prepared.holds_out_rows
+    seconds = chosen.seconds * n_networks / N_FOLDS
+    if n_networks > N_FOLDS:
+        if goes_on and time.monotonic() + (SPARE + SPARE * refit) * seconds < end:
+            more = _train(networks.prepared, chosen.candidate, settings, seeds, ending)
+            goes_on = more.fit.stop_reason != "interrupted"
+            if more.is_complete:
+                networks = more
+        if len(networks.seeds) < n_networks:
+            seconds = chosen.seconds
+    about = {
+        **{"preset": "best", "time_budget": time_budget, "trials": [_as_json(trial) for trial, _ in tried]},
+        **{"batch_size": auto_batch_size(networks.prepared.rows["train"]), "l2": chosen.candidate.l2, "seed": seed},
+        **{"n_networks": len(networks.seeds), "dtype": dtype, "matmul_precision": matmul_precision},
+    }
+    optimizer = adam(chosen.candidate.learning_rate)
+    result = scored_fit(networks.prepared, networks.fit, optimizer, about, networks.out_of_fold)
+    result = replace(result, trials=tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried))
+    if goes_on and refit and time.monotonic() + SPARE * seconds < end:
+        return _on_all_rows(prepared, chosen, networks, settings, ending, result)
+    return result
+
+
+def _check(prepared: Any, time_budget: Any, candidates: Sequence[Any], n_networks: Any, dtype: str) -> None:
+    """Raise an error if an option is not valid."""
+    if not isinstance(prepared, PreparedTable):
+        raise DataError(f"a search needs a table in memory, from prepare_table, got {type(prepared).__name__}")
+    if not (isinstance(time_budget, int | float | np.number) and 0.0 < time_budget < math.inf):
+        raise DataError(f"time_budget must be a number of seconds above 0, got {time_budget!r}")
+    if not candidates:
+        raise DataError("candidates must name at least one candidate, got none")
+    for candidate in candidates:
+        if not isinstance(candidate, Candidate):
+            raise DataError(f"candidates must be of gpubp.tabular.Candidate, got {candidate!r}")
+        if candidate.numbers not in get_args(NumberEncoding):
+            raise DataError(unknown("encoding of numbers", candidate.numbers, get_args(NumberEncoding)))
+    if not is_count(n_networks, least=N_FOLDS):
+        raise DataError(f"n_networks must be a whole number of at least {N_FOLDS}, got {n_networks!r}")
+    if not _has_folds(prepared) and prepared.validation() is None:
+        raise DataError("a search needs validation rows; pass a validation_fraction above 0")
+    check_precision(prepared, dtype)
+
+
+def _has_folds(prepared: PreparedTable) -> bool:
+    return not prepared.split_by and prepared.given_validation is None
 
 
 def _try(
-    prepared: PreparedTable, candidates: Sequence[Candidate], epochs: int, end: float, options: dict[str, Any]
+    prepared: PreparedTable,
+    candidates: Sequence[Candidate],
+    settings: "_Settings",
+    seeds: list[int],
+    ending: Callback,
+    end: float,
 ) -> "list[tuple[TableTrial, _Networks]]":
     """Train candidates on folds, as long as another is likely to be done before `end`."""
     rows = prepared.parts["train"]
@@ -222,7 +245,7 @@ def _try(
             break
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
-        networks = _train(encoded[candidate.numbers], candidate, epochs, options)
+        networks = _train(encoded[candidate.numbers], candidate, settings, seeds, ending)
         trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
@@ -230,13 +253,62 @@ def _try(
     return tried
 
 
+def _best_of(tried: "Sequence[tuple[TableTrial, _Networks]]") -> "tuple[TableTrial, _Networks]":
+    best = tried[0]
+    for one in tried[1:]:
+        least = best[0].loss
+        if least == math.inf or one[0].loss < least - LEAST_GAIN * abs(least):
+            best = one
+    return best
+
+
+def _on_all_rows(
+    prepared: PreparedTable,
+    chosen: TableTrial,
+    scored: "_Networks",
+    settings: "_Settings",
+    ending: Callback,
+    result: TableFit,
+) -> TableFit:
+    """Train as many networks on all rows; if that does not end by itself, the model stays."""
+    everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
+    if not _has_folds(prepared):
+        settings = settings._replace(epochs=scored.fit.best_epoch)
+    final = _train(everything, chosen.candidate, settings, scored.seeds, ending)
+    if not final.is_complete:
+        return result
+    about = {**result.model.about, "fingerprint": everything.fingerprint}
+    about["refit"] = {"rows": everything.rows["train"], "epochs": int(final.fit.best_epoch)}
+    model = Model(final.fit.network, final.fit.theta, to_json(final.prepared.preprocessing), about)
+    return replace(result, model=model, refit=final.fit)
+
+
+class _Settings(NamedTuple):
+    """What all trainings of a search have in common; see :func:`fit_table`."""
+
+    activation: str
+    loss: str | None
+    epochs: int
+    patience: int | None
+    tolerance: float
+    device: str
+    dtype: str
+    matmul_precision: str
+
+
 class _Networks(NamedTuple):
-    """The networks of a candidate, and the targets and outputs of rows that they were not trained on."""
+    """The networks of a candidate, their loss, and the targets and outputs of rows that they were not trained on."""
 
     prepared: PreparedTable
+    seeds: list[int]
     fit: Fit
     loss: float
     out_of_fold: tuple[np.ndarray, np.ndarray] | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the training ended by itself, and well."""
+        return self.fit.stop_reason in ("epochs", "patience") and not np.any(self.fit.diverged)
 
 
 def _ending_at(callback: Callback | None, end: float) -> Callback:
@@ -249,14 +321,15 @@ def _ending_at(callback: Callback | None, end: float) -> Callback:
     return ending
 
 
-def _has_folds(prepared: PreparedTable) -> bool:
-    return not prepared.split_by and prepared.given_validation is None
-
-
-def _train(prepared: PreparedTable, candidate: Candidate, epochs: int, options: dict[str, Any]) -> _Networks:
-    options = dict(options)
-    activation, loss, seeds = options.pop("activation"), options.pop("loss"), options["seed"]
-    network = network_for(prepared, hidden_layer_sizes=candidate.hidden_layer_sizes, activation=activation, loss=loss)
+def _train(
+    prepared: PreparedTable, candidate: Candidate, settings: _Settings, seeds: list[int], ending: Callback
+) -> _Networks:
+    network = network_for(
+        prepared,
+        hidden_layer_sizes=candidate.hidden_layer_sizes,
+        activation=settings.activation,
+        loss=settings.loss,
+    )
     scaled = scaled_for(network.loss, prepared)
     assert isinstance(scaled, PreparedTable)
     prepared = scaled
@@ -279,19 +352,25 @@ def _train(prepared: PreparedTable, candidate: Candidate, epochs: int, options: 
         targets,
         sample_weight=weights,
         validation_data=validation_data,
-        epochs=epochs,
+        epochs=settings.epochs,
+        patience=settings.patience if validation_data else None,
+        tolerance=settings.tolerance,
         batch_size=auto_batch_size(len(X)),
         l2=candidate.l2,
         optimizer=adam(candidate.learning_rate),
-        **options if validation_data else {**options, "patience": None},
+        seed=seeds,
+        callbacks=[ending],
+        device=settings.device,
+        dtype=settings.dtype,
+        matmul_precision=settings.matmul_precision,
     )
     loss_of_best = math.inf
     if validation_data and fit.best_epoch and not np.any(fit.diverged):
         loss_of_best = float(np.mean(fit.history.validation_loss[fit.best_epoch - 1]))
     outputs = None
     if folds is not None and np.isfinite(fit.theta).all():
-        outputs = labels, _out_of_fold(fit, X, folds, options["matmul_precision"])
-    return _Networks(prepared, without_diverged(fit), loss_of_best, outputs)
+        outputs = labels, _out_of_fold(fit, X, folds, settings.matmul_precision)
+    return _Networks(prepared, seeds, without_diverged(fit), loss_of_best, outputs)
 
 
 def _folds(targets: np.ndarray, seed: int, *, is_classes: bool) -> np.ndarray:
@@ -331,5 +410,13 @@ def _out_of_fold(fit: Fit, X: np.ndarray, folds: np.ndarray, matmul_precision: s
 
 
 def _as_json(trial: TableTrial) -> dict[str, Any]:
-    facts = asdict(trial)
-    return {**facts.pop("candidate"), **facts, "loss": trial.loss if math.isfinite(trial.loss) else None}
+    candidate = trial.candidate
+    return {
+        "numbers": candidate.numbers,
+        "hidden_layer_sizes": list(map(int, candidate.hidden_layer_sizes)),
+        "l2": float(candidate.l2),
+        "learning_rate": float(candidate.learning_rate),
+        "loss": trial.loss if math.isfinite(trial.loss) else None,
+        "epochs": int(trial.epochs),
+        "seconds": round(trial.seconds, 3),
+    }

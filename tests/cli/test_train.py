@@ -396,7 +396,7 @@ def test_without_options_the_best_of_several_networks_is_searched(run):
     assert run("predict", "shop.safetensors", "shop.csv")[0] == 0
     assert run("show", "shop.safetensors")[0] == 0
     code, out, _ = run("train", write(), "--no-picture", "--device", "cpu", "--json", "--no-refit")
-    assert [trial["numbers"] for trial in json.loads(out)["trials"]] == ["piecewise", "linear"]
+    assert [trial["numbers"] for trial in json.loads(out)["training"]["trials"]] == ["piecewise", "linear"]
 
 
 @pytest.mark.usefixtures("two_candidates")
@@ -417,7 +417,7 @@ def test_a_time_budget_is_shown_and_kept(run):
                 "--time-budget",
                 "0",
             ),
-            "--time-budget must be above 0, got 0",
+            "--time-budget must be a number of seconds above 0, got 0",
         ),
         (
             (

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from gpubp import TabularClassifier, TabularRegressor, load_model, predict_table, prepare_table, save_model
+from gpubp import TabularClassifier, TabularRegressor, load_model, predict, predict_table, prepare_table, save_model
 from gpubp.errors import DataError
 from gpubp.tabular import CANDIDATES, Candidate, search_table
 from gpubp.tabular.search import _folds, _rows_of_folds
@@ -118,15 +118,17 @@ def test_groups_and_times_are_held_out_instead_of_folds(by):
 
 
 def test_given_validation_rows_are_used():
-    table, seen = bent(), []
-    prepared = prepare_table(table, target="y", validation_table=bent(50, 1), test_fraction=0.0)
-    result = search_table(prepared, candidates=TWO, callback=lambda progress: seen.append(progress.epoch), **CPU)
+    prepared = prepare_table(bent(), target="y", validation_table=bent(50, 1), test_fraction=0.0)
+    result = search_table(prepared, candidates=TWO[1:], n_networks=5, **CPU)
     assert result.rows == {"train": 300, "validation": 50, "test": 0}
     assert result.refit is None
-    assert len(seen) == sum(1 for epoch in seen if epoch <= 8) >= 2
+    given, fit = prepared.trained_on(np.arange(300), "linear").validation(), result.fit
+    outputs = predict(fit.network, fit.theta, given.X, device="cpu")
+    losses = 0.5 * ((outputs - given.targets) ** 2).sum(axis=(1, 2)) / 50
+    assert result.trials[0].loss == pytest.approx(losses.mean(), rel=1e-4)
 
 
-def test_time_ends_trials_and_the_training_in_the_end():
+def test_time_ends_trials():
     prepared, start = prepare_table(bent(), target="y", drop=["house", "day"]), time.monotonic()
     long = [Candidate("linear", (8,), 0.0, 1e-6) for _ in range(1000)]
     result = search_table(prepared, candidates=long, time_budget=0.2, epochs=1_000_000, patience=None, device="cpu")
@@ -136,6 +138,25 @@ def test_time_ends_trials_and_the_training_in_the_end():
     assert result.refit is None
     short = search_table(prepared, candidates=long, time_budget=2.0, epochs=3, device="cpu")
     assert 1 < len(short.trials) < 1000
+
+
+@pytest.mark.parametrize("group", [None, "house"])
+def test_a_training_on_all_rows_that_time_ends_is_not_kept(monkeypatch, group):
+    """The scores are those of the model."""
+    table, clock = bent(), [0.0]
+    prepared = prepare_table(table, target="y", drop=["day"] if group else ["house", "day"], group=group)
+    epochs = []
+
+    def tick(progress):
+        epochs.append(progress.epoch)
+        clock[0] += 1.0 if len([1 for epoch in epochs if epoch == 1]) < 2 else 30.0  # all rows: much slower
+
+    monkeypatch.setattr("gpubp.tabular.search.time.monotonic", lambda: clock[0])
+    result = search_table(prepared, candidates=TWO[1:], n_networks=5, time_budget=60.0, callback=tick, **CPU)
+    assert len(epochs) > 8  # the other training was begun
+    assert result.refit is None
+    assert result.model.about["rows"]["train"] < 300
+    assert "refit" not in result.model.about
 
 
 def test_ctrl_c_ends_the_search_with_what_was_learned():
@@ -154,11 +175,21 @@ def test_ctrl_c_ends_the_search_with_what_was_learned():
 
 def test_candidates_that_diverge_lose():
     prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    diverging = Candidate("linear", (9,), 0.0, 1e30)
     with pytest.warns(UserWarning, match="diverged"):
-        result = search_table(prepared, candidates=[Candidate("linear", (8,), 0.0, 1e30), TWO[1]], **CPU)
+        result = search_table(prepared, candidates=[diverging, TWO[1]], **CPU)
+    assert [trial.is_kept for trial in result.trials] == [False, True]
     assert result.trials[0].loss == np.inf
     assert result.model.about["training"]["trials"][0]["loss"] is None
     assert result.model.network.sizes[1:-1] == (8,)
+    with pytest.warns(UserWarning, match="diverged"), pytest.raises(DataError, match="all of 2 candidates diverged"):
+        search_table(prepared, candidates=[diverging, diverging], **CPU)
+
+
+def test_sizes_of_candidates_may_be_numbers_of_numpy(searched):
+    candidate = Candidate("linear", (np.int64(5),), np.float32(0.1), np.float64(0.01))
+    result = search_table(searched[0], candidates=[candidate], n_networks=5, **CPU)
+    json.dumps(result.model.about)
 
 
 @pytest.mark.parametrize(
@@ -166,14 +197,27 @@ def test_candidates_that_diverge_lose():
     [
         ({"time_budget": 0.0}, "time_budget must be a number of seconds above 0, got 0.0"),
         ({"time_budget": float("nan")}, "time_budget must be a number of seconds above 0, got nan"),
-        ({"n_networks": 1}, "n_networks must be a whole number of at least 2, got 1"),
+        ({"time_budget": float("inf")}, "time_budget must be a number of seconds above 0, got inf"),
+        ({"time_budget": "60"}, "time_budget must be a number of seconds above 0, got '60'"),
+        ({"n_networks": 4}, "n_networks must be a whole number of at least 5, got 4"),
         ({"candidates": ()}, "candidates must name at least one"),
+        ({"candidates": ["piecewise"]}, "candidates must be of gpubp.tabular.Candidate, got 'piecewise'"),
+        ({"candidates": [Candidate("linaer")]}, r"unknown encoding of numbers 'linaer' \(did you mean 'linear'\?\)"),
+        ({"dtype": "float64", "prepared_in": "float32"}, "the table was prepared in float32"),
     ],
-    ids=["time 0", "time nan", "one network", "no candidate"],
+    ids=["time 0", "nan", "inf", "text", "four networks", "no candidate", "a text", "unknown", "precision"],
 )
 def test_options_that_are_not_valid(searched, options, message):
+    prepared = searched[0]
+    if dtype := options.pop("prepared_in", None):
+        prepared = prepare_table(bent(), target="y", dtype=dtype)
     with pytest.raises(DataError, match=message):
-        search_table(searched[0], **options)
+        search_table(prepared, **options)
+
+
+def test_only_a_table_in_memory_is_searched():
+    with pytest.raises(DataError, match="a search needs a table in memory, from prepare_table, got dict"):
+        search_table(bent())
 
 
 def test_smoothed_labels_are_learned_but_not_scored():

@@ -1,6 +1,7 @@
 """Check everything that can be checked before training: options, paths, data, network."""
 
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -169,8 +170,8 @@ def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool)
     if options.time_budget is not None and not searches:
         because = f"not with {', '.join(reasons)}" if reasons else "not with --preset fast"
         raise DataError(f"--time-budget is for --preset best, {because}; omit one of them")
-    if options.time_budget is not None and not options.time_budget > 0.0:
-        raise DataError(f"--time-budget must be above 0, got {options.time_budget:g}")
+    if options.time_budget is not None and not 0.0 < options.time_budget < math.inf:
+        raise DataError(f"--time-budget must be a number of seconds above 0, got {options.time_budget:g}")
     return searches
 
 

@@ -87,7 +87,7 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
 
 
 def _print_trials(result: TableFit) -> None:
-    """Print what was tried, the best first."""
+    """Print what was tried, the least loss first."""
     rows = [
         [
             trial.candidate.numbers,
@@ -240,7 +240,6 @@ def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str,
             "parameters": network.n_parameters,
         },
         "device": job.device,
-        "trials": result.model.about["training"].get("trials", []),
         "history": {
             name: list(map(float, getattr(history, name)))
             for name in ("loss", "validation_loss", "validation_score", "seconds")
