@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gpubp._core.names import Range
 from gpubp._typing import Array
 from gpubp.errors import DataError
 
@@ -118,10 +119,16 @@ class FlatCosine:
     epochs: float
     flat: float = 0.5
 
+    def __post_init__(self) -> None:
+        if self.flat not in Range(0, 1):
+            raise DataError(
+                f"flat is the fraction of the epochs of FlatCosine's constant part, {Range(0, 1)}; got {self.flat!r}"
+            )
+
     def __call__(self, epoch: float) -> float:
         """Return the value after ``epoch`` epochs."""
         constant = self.flat * self.epochs
-        return Cosine(self.start, self.epochs - constant)(max(epoch - constant, 0.0))
+        return self.start if epoch < constant else Cosine(self.start, self.epochs - constant)(epoch - constant)
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,13 @@ class WarmUp:
 
     epochs: float
     then: float | Schedule
+
+    def __post_init__(self) -> None:
+        if self.epochs not in Range(0):
+            raise DataError(
+                f"the epochs of WarmUp must be a number, {Range(0)}, got {self.epochs!r}; the schedule is its second "
+                "argument: WarmUp(5, then=Cosine(0.1, epochs=50))"
+            )
 
     def __call__(self, epoch: float) -> float:
         """Return the value after ``epoch`` epochs."""

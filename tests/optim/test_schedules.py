@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp.backends.backend import to_numpy
+from gpubp.errors import DataError
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adamw
 from gpubp.optim.schedules import (
@@ -70,6 +71,28 @@ def test_flat_cosine_is_constant_and_then_a_half_cosine():
     np.testing.assert_allclose([FlatCosine(0.3, 40)(epoch) for epoch in epochs], expected, atol=1e-16)
     later = FlatCosine(1.0, 40, flat=0.75)
     np.testing.assert_allclose([later(epoch) for epoch in (30, 35, 40, 1e6)], [1.0, 0.5, 0.0, 0.0], atol=1e-16)
+
+
+def test_flat_cosine_is_constant_at_most_throughout_all_epochs():
+    assert [FlatCosine(0.3, 40, flat=1.0)(epoch) for epoch in (0, 20, 39.9, 40)] == [0.3, 0.3, 0.3, 0.0]
+    assert [FlatCosine(0.3, 40, flat=0.0)(epoch) for epoch in (0, 10, 20, 40)] == [
+        Cosine(0.3, 40)(epoch) for epoch in (0, 10, 20, 40)
+    ]
+
+
+@pytest.mark.parametrize("flat", [1.5, -1, math.nan, "half", None, Cosine(0.1, 5)])
+def test_the_constant_part_of_flat_cosine_is_a_fraction(flat):
+    with pytest.raises(DataError, match="flat is the fraction .* between 0 and 1; got"):
+        FlatCosine(0.1, 10, flat)
+
+
+@pytest.mark.parametrize("epochs", [Cosine(0.1, 5), lambda epoch: 0.1, -1, math.nan, None, "3"])
+def test_the_epochs_of_a_warm_up_are_a_number(epochs):
+    with pytest.raises(
+        DataError, match=r"epochs of WarmUp must be a number, 0 or more, got .*: WarmUp\(5, then=Cosine"
+    ):
+        WarmUp(epochs, 3)
+    assert WarmUp(np.float32(2), 3)(1) == 1.5
 
 
 def test_cosine_cycles_follow_their_formula():
