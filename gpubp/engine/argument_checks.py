@@ -16,8 +16,8 @@ from gpubp.errors import DataError
 from gpubp.nn.initialization import check_seeds, is_sequence
 from gpubp.nn.losses import get_loss, loss_of_errors
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Optimizer
-from gpubp.optim.second_order import SecondOrder
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer
+from gpubp.optim.second_order import METHODS, SecondOrder
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
@@ -190,8 +190,7 @@ def check_options(
     stop_when: Any,
 ) -> None:
     """Check the options of training that can be checked without arrays."""
-    if not isinstance(optimizer, Optimizer | SecondOrder):
-        raise DataError(f"optimizer must be one of gpubp's, such as adam() or get_optimizer('adam'), got {optimizer!r}")
+    check_optimizer(optimizer)
     if not is_count(epochs):
         raise DataError(f"epochs must be a whole number of at least 1, got {epochs!r}")
     if batch_size not in ("auto", "full") and not is_count(batch_size):
@@ -231,6 +230,20 @@ def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, opt
             "gradient_accumulation sums the gradients of several batches, but with a full batch there is only one. "
             "To fix it: set batch_size to a number"
         )
+
+
+def check_optimizer(optimizer: Any, expected: str = "such as adam() or get_optimizer('adam')") -> None:
+    """Check that an optimizer is one of gpubp's, rather than the function that makes it."""
+    check_is_called(optimizer)
+    if not isinstance(optimizer, Optimizer | SecondOrder):
+        raise DataError(f"optimizer must be one of gpubp's, {expected}, got {optimizer!r}")
+
+
+def check_is_called(optimizer: Any) -> None:
+    """Check that an optimizer is not a function of gpubp that makes one, such as ``gpubp.adam`` without brackets."""
+    for name, make in {**OPTIMIZERS, **METHODS}.items():
+        if optimizer is make:
+            raise DataError(f"optimizer is a function that makes one: pass gpubp.{name}(), not gpubp.{name}")
 
 
 def check_stack_options(

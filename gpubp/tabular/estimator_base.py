@@ -27,6 +27,7 @@ from gpubp.data.preprocessing import (
     require_column,
 )
 from gpubp.data.table import Column, Table
+from gpubp.engine.argument_checks import check_is_called
 from gpubp.errors import DataError, ModelFileError, TableWarning
 from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.io.onnx import to_onnx
@@ -212,6 +213,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _optimizer(self) -> Optimizer | SecondOrder:
         if isinstance(self.optimizer, str):
             return make_optimizer(self.optimizer, self.learning_rate)
+        check_is_called(self.optimizer)
         if self.learning_rate is not None:
             raise DataError("learning_rate is for an optimizer that is given by name; set that of the optimizer")
         optimizer: Optimizer | SecondOrder = self.optimizer

@@ -17,6 +17,7 @@ from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.distributed.process_group import ProcessGroup
+from gpubp.engine.argument_checks import check_is_called, check_optimizer
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE
 from gpubp.errors import CheckpointError, DataError
 from gpubp.io.model_file import Model
@@ -361,11 +362,11 @@ def network_for(
 
 def _optimizer_for(optimizer: Any, network: Network) -> Optimizer | SecondOrder:
     """Return the optimizer that is given, that a given function makes for the network, or Adam."""
+    check_is_called(optimizer)
     made: Optimizer | SecondOrder = (
         adam() if optimizer is None else optimizer(network) if callable(optimizer) else optimizer
     )
-    if not isinstance(made, Optimizer | SecondOrder):
-        raise DataError(f"optimizer must be one of gpubp's, or a function of a network that returns one, got {made!r}")
+    check_optimizer(made, "or a function of a network that returns one")
     return made
 
 

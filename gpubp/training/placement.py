@@ -119,11 +119,10 @@ def _settings_on_host(network: Network, optimizer: Optimizer | SecondOrder, thet
 def _factors(name: str, network: Network, given: Any, theta: Array) -> np.ndarray:
     """Return factors of each parameter on the host."""
     factors: np.ndarray = to_numpy(given)
-    if factors.shape not in (tuple(theta.shape[-1:]), tuple(theta.shape)):
-        raise DataError(
-            f"{name} must be ({theta.shape[-1]},), a number for each parameter, or for a stack (K, {theta.shape[-1]}), "
-            f"got {factors.shape}"
-        )
+    of_all, of_each = tuple(theta.shape[-1:]), tuple(theta.shape)
+    if factors.shape not in (of_all, of_each):
+        for_each = "" if of_each == of_all else f", or {of_each}, others for each network of the stack"
+        raise DataError(f"{name} must be {of_all}, a number for each parameter{for_each}, got {factors.shape}")
     if factors.dtype.kind not in "fiub":
         raise DataError(f"{name} must hold real numbers, got {factors.dtype}")
     factors = factors.astype("float64")

@@ -92,6 +92,23 @@ def test_factors_of_the_decay_need_one():
         fit(decay_scaled(adamw(), np.ones(7)))
 
 
+@pytest.mark.parametrize("wrap", [rate_scaled, decay_scaled])
+@pytest.mark.parametrize("optimizer", [None, adamw, "adamw"])
+def test_only_an_optimizer_is_scaled(wrap, optimizer):
+    with pytest.raises(DataError, match="only a first-order|needs an optimizer with weight_decay") as error:
+        wrap(optimizer, np.ones(3))
+    assert str(optimizer) in str(error.value)
+
+
+def test_the_shapes_of_factors_that_are_named_fit():
+    message = r"must be \(26,\), a number for each parameter, got \(3, 26\)"
+    with pytest.raises(DataError, match=message):
+        fit(rate_scaled(adam(), np.ones((3, 26))))
+    message = r"must be \(26,\), a number for each parameter, or \(2, 26\), others for each .* got \(3, 26\)"
+    with pytest.raises(DataError, match=message):
+        fit(rate_scaled(adam(), np.ones((3, 26))), seed=[1, 2])
+
+
 def test_the_optimizer_inside():
     inner = adamw(0.1)
     scaled = rate_scaled(inner, np.ones(3))

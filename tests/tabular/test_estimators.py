@@ -626,6 +626,17 @@ def test_an_optimizer_that_is_made_for_the_network(n_networks, tmp_path):
     assert not np.allclose(model.predict_proba(frame), plain.predict_proba(frame))
 
 
+@pytest.mark.parametrize("name", ["adam", "lbfgs"])
+def test_a_function_of_gpubp_in_place_of_an_optimizer_is_named(name):
+    function, message = getattr(gpubp, name), rf"pass gpubp\.{name}\(\), not gpubp\.{name}$"
+    with pytest.raises(ValueError, match=message):
+        classifier(optimizer=function).fit(FRAME, CLASSES)
+    with pytest.raises(DataError, match=message):
+        gpubp.fit_table(gpubp.prepare_table("iris"), optimizer=function, device="cpu")
+    with pytest.raises(DataError, match=message):
+        gpubp.train(gpubp.Network((2, 1)), np.ones((3, 2)), np.ones((3, 1)), optimizer=function, device="cpu")
+
+
 def test_a_function_that_makes_no_optimizer_is_named():
     with pytest.raises(DataError, match=r"a function of a network that returns one, got 'adam'"):
         classifier(optimizer=lambda network: "adam").fit(FRAME, CLASSES)
