@@ -541,9 +541,8 @@ def decay_scaled(optimizer: Optimizer, decay_factors: Array) -> Optimizer:
     array([1., 1., 1., 0.])
     """
     if "weight_decay" not in getattr(optimizer, "settings", {}):
-        raise DataError(
-            f"decay_scaled needs an optimizer with weight_decay, such as adamw(), got {getattr(optimizer, 'name', optimizer)}"
-        )
+        given = getattr(optimizer, "name", optimizer)
+        raise DataError(f"decay_scaled needs an optimizer with weight_decay, such as adamw(), got {given}")
     settings = _more_settings(optimizer, **{DECAY_FACTORS: _checked_factors(DECAY_FACTORS, decay_factors)})
     update = partial(_decay_scaled, optimizer.update)
     return Optimizer(f"decay-scaled {optimizer.name}", settings, optimizer.init, update)

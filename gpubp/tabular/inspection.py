@@ -1,7 +1,7 @@
 """Inspect a model of a table: which columns matter, how predictions depend on them, and whether they are calibrated."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt, shortened
+from gpubp._core.user_warnings import warn
 from gpubp.data.preprocessing import (
+    MISSING_CLASS,
+    UNSEEN_CLASS,
     ClassTarget,
     Preprocessing,
     WordsColumn,
@@ -19,10 +22,11 @@ from gpubp.data.preprocessing import (
     encode,
     encode_target,
     has_target,
+    known_classes,
     preprocessing_of,
 )
 from gpubp.data.table import Table
-from gpubp.errors import DataError
+from gpubp.errors import DataError, TableWarning
 from gpubp.inspection import (
     CalibrationCurve,
     PartialDependence,
@@ -33,7 +37,14 @@ from gpubp.inspection import (
     reliability,
 )
 from gpubp.io.model_file import Model
-from gpubp.tabular.predict import decode_outputs, interval_ends, mean_outputs, warn_of_columns
+from gpubp.tabular.predict import (
+    decode_outputs,
+    interval_ends,
+    left_out_in_words,
+    mean_outputs,
+    unseen_classes_in_words,
+    warn_of_columns,
+)
 from gpubp.tabular.prepare import AnyTable, as_table, checked_weights
 
 SHARES = tuple((np.arange(1, 10) / 10).tolist())
@@ -48,6 +59,8 @@ Progress = Callable[[int, int], object]
 @dataclass(eq=False)
 class InspectedTable:
     """A model, and the rows of a table that it is inspected on; with `needs_target`, those whose target is known.
+
+    A class that training did not see is no missing target.
 
     Raises
     ------
@@ -75,10 +88,11 @@ class InspectedTable:
         if self.needs_target and (absent := [name for name in targets if name not in table.columns]):
             problems.append(f"there is no target {shortened(list(map(repr, absent)))}, which is needed for a score")
         elif self.needs_target:
-            used &= has_target(preprocessing, table)
-            if used.sum() < LEAST_ROWS:
+            known = used & has_target(preprocessing, table)
+            if known.sum() < LEAST_ROWS:
                 what = f"a target {shortened(list(map(repr, targets)))} that the model knows"
-                problems.append(f"{used.sum()} of {table.n_rows:,} rows have {what}; at least {LEAST_ROWS} are needed")
+                problems.append(f"{known.sum()} of {table.n_rows:,} rows have {what}; at least {LEAST_ROWS} are needed")
+            used = used & (known_classes(preprocessing, table).places != MISSING_CLASS) if self.classes else known
         if problems:
             raise DataError(f"{table.source}: {'; '.join(problems)}")
         self.table = table if used.all() else table.select(used)
@@ -102,20 +116,34 @@ class InspectedTable:
     @cached_property
     def X(self) -> NDArray[Any]:
         """The inputs, ``(n, i)``, in the precision of the model."""
-        encoded = encode(self.preprocessing, self.table)
+        encoded = encode(self.preprocessing, self.table, self.model.theta.dtype)
         warn_of_columns(self.table, encoded.issues)
-        X: NDArray[Any] = encoded.X.astype(self.model.theta.dtype)
-        return X
+        return encoded.X
 
     @cached_property
     def targets(self) -> NDArray[Any]:
-        """The numbers of the classes, ``(n,)``, or the targets in their units, ``(n,)`` or ``(n, j)``."""
-        encoded = encode_target(self.preprocessing, self.table)
+        """The numbers of the classes, or UNSEEN_CLASS, ``(n,)``, or targets in their units, ``(n,)`` or ``(n, j)``."""
         if self.classes:
-            labels: NDArray[np.intp] = encoded.argmax(axis=1)
-            return labels
+            return known_classes(self.preprocessing, self.table).places
+        encoded = encode_target(self.preprocessing, self.table)
         numbers = np.stack([*decode_target(self.preprocessing, encoded).values()], axis=1)
         return numbers[:, 0] if numbers.shape[1] == 1 else numbers
+
+    @property
+    def n_unseen(self) -> int:
+        """How many rows are of a class that training did not see."""
+        return int((self.targets == UNSEEN_CLASS).sum()) if self.classes else 0
+
+    def counts_unseen(self, scoring: Any) -> bool:
+        """Whether rows of a class that training did not see are part of a score; their predictions are wrong."""
+        return bool(self.classes) and (scoring is None or (isinstance(scoring, str) and scoring == "accuracy"))
+
+    def _without_unseen(self, what: str) -> "InspectedTable":
+        """Leave rows of classes that training did not see out of `what`, with a warning."""
+        warn(f"{self.table.source}: {left_out_in_words(self.n_unseen, what)}", TableWarning)
+        known = self.targets != UNSEEN_CLASS
+        weights = None if self.sample_weight is None else self.sample_weight[known]
+        return replace(self, table=self.table.select(known), sample_weight=weights, columns=(), problems=())
 
     @np.errstate(all="ignore")
     def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
@@ -134,12 +162,15 @@ class InspectedTable:
         """See :func:`permutation_importance`."""
         from gpubp.inspection.scorers import scorer_of
 
+        options: dict[str, Any] = {"n_repeats": n_repeats, "seed": seed, "progress": progress}
+        if self.n_unseen and not self.counts_unseen(scoring):
+            return self._without_unseen("the score").permutation_importance(scoring, **options)
+        if self.n_unseen:
+            warn(f"{self.table.source}: {unseen_classes_in_words(self.n_unseen)}", TableWarning)
         scoring = scoring or ("accuracy" if self.classes else "r2")
         score = scorer_of(scoring, self.targets, len(self.classes), self.sample_weight)
         first, slices = score(self.predict(self.X)), self.preprocessing.input_slices
-        permuted = permuted_scores(
-            self.predict, self.X, slices, score, n_repeats=n_repeats, seed=seed, progress=progress
-        )
+        permuted = permuted_scores(self.predict, self.X, slices, score, **options)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
         return PermutationImportance(tuple(slices), first - permuted, first, name)
 
@@ -169,6 +200,8 @@ class InspectedTable:
         self, *, n_bins: int = 10, strategy: Literal["uniform", "quantile"] = "uniform"
     ) -> tuple[CalibrationCurve, ...]:
         """See :func:`calibration_curve`."""
+        if self.n_unseen:
+            return self._without_unseen("the calibration").calibration_curve(n_bins=n_bins, strategy=strategy)
         (name, *_), classes, predictions = self.preprocessing.target_names, self.classes, self.predict(self.X)
         if not classes:
             return self._coverage(predictions)
@@ -220,7 +253,9 @@ def permutation_importance(
     model : Model, TableFit, TabularClassifier or TabularRegressor
         From :func:`gpubp.load_model` or :func:`gpubp.fit_table`, or fitted.
     data : Table, path, name, dict of columns, data frame or pyarrow table
-        Rows that the model was not trained on; those without a target that it knows are left out.
+        Rows that the model was not trained on; those without a target are left out. Of a class that training did not
+        see, predictions count as wrong in the accuracy, as in ``score``; other scores leave these rows out. A warning
+        says so.
     y : array of shape (n_samples,) or (n_samples, n_outputs), optional
         The targets, if `data` has no column of them.
     scoring : str or callable, optional
@@ -313,7 +348,9 @@ def partial_dependence(
     >>> result.average.shape, result.names[0]
     ((22, 3), 'target=setosa')
     """
-    names = [columns] if isinstance(columns, str) else list(columns)
+    names = list(columns) if isinstance(columns, Iterable) and not isinstance(columns, str) else [columns]
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise DataError(f"columns must be the name of a column, or several names, got {wrong[0]!r}")
     problems = [_no_count("grid_resolution", grid_resolution)]
     inspected = _inspected(
         model, data, None, sample_weight, device, matmul_precision, columns=names, needs_target=False, problems=problems
@@ -340,7 +377,7 @@ def calibration_curve(
     Parameters
     ----------
     model, data, y, sample_weight, device, matmul_precision
-        See :func:`permutation_importance`.
+        See :func:`permutation_importance`. Rows of a class that training did not see are left out, with a warning.
     n_bins : int
         The number of bins of the probabilities.
     strategy : {"uniform", "quantile"}

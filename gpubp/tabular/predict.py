@@ -150,6 +150,12 @@ def unseen_classes_in_words(n_rows: int) -> str:
     )
 
 
+def left_out_in_words(n_rows: int, what: str) -> str:
+    """Describe rows whose class training did not see, which are left out of what is computed."""
+    verb = "is" if n_rows == 1 else "are"
+    return f"{counted(n_rows, 'row')} of a class that training did not see {verb} left out of {what}"
+
+
 def table_outputs(
     model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
 ) -> TableOutputs:

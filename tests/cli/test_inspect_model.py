@@ -24,7 +24,7 @@ def test_columns_are_listed_by_importance_and_drawn(run, model, tmp_path):
     write("new.csv", buys=[None] * 5)
     code, out, err = run("inspect", model, "new.csv", "--repeats", "3", "--seed", "2")
     assert code == 0
-    assert re.search(rf"^data +new.csv: {ROWS} rows, {ROWS - 5} with a target that the model knows$", out, re.MULTILINE)
+    assert re.search(rf"^data +new.csv: {ROWS} rows, {ROWS - 5} with a target$", out, re.MULTILINE)
     expected = gpubp.permutation_importance(gpubp.load_model(model), shop()[5:], n_repeats=3, seed=2)
     assert f"score      accuracy {expected.score:.4f}; " in out
     lines = out.splitlines()
@@ -38,6 +38,22 @@ def test_columns_are_listed_by_importance_and_drawn(run, model, tmp_path):
     assert "picture    shop-inspection.png" in out
     assert (tmp_path / "shop-inspection.png").read_bytes()[1:4] == b"PNG"
     assert "shuffled" not in err
+
+
+def test_classes_that_training_did_not_see_count_as_in_evaluate(run, model):
+    write("new.csv", buys=["maybe"] * 7 + [None] * 3)
+    scores = json.loads(run("evaluate", model, "new.csv", "--json")[1])
+    code, out, err = run("inspect", model, "new.csv", "--no-picture", "--repeats", "1", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["score"] == pytest.approx(scores["scores"]["accuracy"], abs=1e-12)
+    assert [found[key] for key in ("scored", "unseen_classes")] == [ROWS - 3, 7]
+    assert "note: 7 rows of a class that training did not see count as wrong" in err
+    assert "note: 7 rows of a class that training did not see are left out of the calibration" in err
+    assert "Warning" not in err
+    err = run("inspect", model, "new.csv", "--no-picture", "--repeats", "1", "--scoring", "neg_log_loss")[2]
+    assert "note: 7 rows of a class that training did not see are left out of the score and the calibration" in err
+    assert "count as wrong" not in err
 
 
 def test_the_rows_of_the_training_are_noted(run, model):

@@ -95,7 +95,7 @@ def test_factors_of_the_decay_need_one():
 @pytest.mark.parametrize("wrap", [rate_scaled, decay_scaled])
 @pytest.mark.parametrize("optimizer", [None, adamw, "adamw"])
 def test_only_an_optimizer_is_scaled(wrap, optimizer):
-    with pytest.raises(DataError, match="only a first-order|needs an optimizer with weight_decay") as error:
+    with pytest.raises(DataError, match=r"only a first-order|needs an optimizer with weight_decay") as error:
         wrap(optimizer, np.ones(3))
     assert str(optimizer) in str(error.value)
 

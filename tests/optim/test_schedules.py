@@ -82,7 +82,7 @@ def test_flat_cosine_is_constant_at_most_throughout_all_epochs():
 
 @pytest.mark.parametrize("flat", [1.5, -1, math.nan, "half", None, Cosine(0.1, 5)])
 def test_the_constant_part_of_flat_cosine_is_a_fraction(flat):
-    with pytest.raises(DataError, match="flat is the fraction .* between 0 and 1; got"):
+    with pytest.raises(DataError, match=r"flat is the fraction .* between 0 and 1; got"):
         FlatCosine(0.1, 10, flat)
 
 

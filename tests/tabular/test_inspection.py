@@ -148,9 +148,30 @@ def test_rows_without_a_known_target_or_weight_are_left_out(classifier):
     frame = X.assign(**{"class": LABELS})
     more = pd.concat([frame, frame[:30].assign(**{"class": [None, "unheard of"] * 15}), frame[:10]], ignore_index=True)
     weights = np.r_[WEIGHTS, np.ones(30), np.zeros(10)]
-    clean = gpubp.permutation_importance(classifier, frame, sample_weight=WEIGHTS, **CPU)
-    mixed = gpubp.permutation_importance(classifier, more, sample_weight=weights, **CPU)
+    options = {"scoring": "neg_log_loss", **CPU}
+    clean = gpubp.permutation_importance(classifier, frame, sample_weight=WEIGHTS, **options)
+    with pytest.warns(TableWarning, match="15 rows of a class that training did not see are left out of the score"):
+        mixed = gpubp.permutation_importance(classifier, more, sample_weight=weights, **options)
     np.testing.assert_array_equal(clean.importances, mixed.importances)
+    with pytest.warns(TableWarning, match="15 rows of a class .* are left out of the calibration"):
+        mixed = gpubp.calibration_curve(classifier, more, sample_weight=weights, **CPU)
+    for one, other in zip(gpubp.calibration_curve(classifier, frame, sample_weight=WEIGHTS, **CPU), mixed, strict=True):
+        np.testing.assert_array_equal(one.observed, other.observed)
+
+
+@pytest.mark.parametrize("scoring", [None, "accuracy"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
+def test_classes_that_training_did_not_see_count_as_wrong_as_in_score(classifier, scoring, weights):
+    labels = LABELS.copy()
+    labels[20:50] = ["unheard of", "new", None] * 10
+    frame = X.assign(**{"class": labels})
+    with pytest.warns(TableWarning, match="20 rows of a class that training did not see count as wrong") as ours:
+        found = gpubp.permutation_importance(classifier, frame, scoring=scoring, sample_weight=weights, **CPU)
+    with pytest.warns(TableWarning) as theirs:
+        expected = classifier.score(frame, "class", sample_weight=weights)
+    assert found.score == pytest.approx(expected, abs=1e-12)
+    assert [str(one.message) for one in ours] == [str(one.message) for one in theirs]
+    assert found.importances.max() < 0.8
 
 
 def test_arrays_of_an_estimator():
@@ -165,6 +186,12 @@ def test_an_absent_column_is_a_warning_and_has_no_importance(regressor):
     with pytest.warns(TableWarning, match="lacks 'town'"):
         importance = gpubp.permutation_importance(regressor, X.drop(columns="town"), PRICE, **CPU)
     assert (importance.importances[importance.columns.index("town")] == 0.0).all()
+
+
+@pytest.mark.parametrize("columns", [3, None, ["town", 3], [["town"]], b"town"])
+def test_columns_are_names(classifier, columns):
+    with pytest.raises(DataError, match="columns must be the name of a column, or several names, got"):
+        gpubp.partial_dependence(classifier, X, columns, **CPU)
 
 
 def test_everything_that_is_wrong_is_in_one_error(classifier):

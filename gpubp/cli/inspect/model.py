@@ -25,6 +25,7 @@ from gpubp.errors import DataError, TableWarning
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.io.model_file import load_model
 from gpubp.tabular.inspection import InspectedTable
+from gpubp.tabular.predict import left_out_in_words, unseen_classes_in_words
 
 MOST_COLUMNS = 40
 MOST_VALUES = 12
@@ -60,7 +61,7 @@ def inspect_model(options: InspectOptions, data: str) -> None:
     predicted = predict_whole(compute, lambda outputs: {}, Scoring(trained), table)
     print_reading(table.notes)
     with warnings.catch_warnings(), counting_bar("shuffled") as progress:
-        warnings.simplefilter("ignore", TableWarning)  # print_issues says the same
+        warnings.simplefilter("ignore", TableWarning)  # print_issues and _note_unseen say the same
         importance = inspected.permutation_importance(
             options.scoring, n_repeats=options.repeats, seed=options.seed, progress=progress
         )
@@ -70,7 +71,9 @@ def inspect_model(options: InspectOptions, data: str) -> None:
         with counting_bar(f"dependence on {name}") as progress:
             dependences.append(inspected.partial_dependence(name, progress=progress))
     try:
-        curves = inspected.calibration_curve()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", TableWarning)  # _note_unseen says the same
+            curves = inspected.calibration_curve()
     except DataError as error:  # few rows were held out, so there are no intervals
         curves = ()
         print_note(f"calibration is not shown: {error}")
@@ -82,7 +85,17 @@ def inspect_model(options: InspectOptions, data: str) -> None:
     else:
         _print(found, picture, with_dependence=bool(names))
     print_issues(predicted, as_table=False)
+    _note_unseen(inspected, options.scoring)
     note_training_rows(trained, predicted, model_path)
+
+
+def _note_unseen(inspected: InspectedTable, scoring: str | None) -> None:
+    """Print how rows of a class that training did not see are scored."""
+    if n_unseen := inspected.n_unseen:
+        is_counted = inspected.counts_unseen(scoring)
+        if is_counted:
+            print_note(unseen_classes_in_words(n_unseen))
+        print_note(left_out_in_words(n_unseen, "the calibration" if is_counted else "the score and the calibration"))
 
 
 def _picture_path(options: InspectOptions, model: Path, data: str) -> Path | None:
@@ -109,7 +122,7 @@ def _drawn_by_default(inspected: InspectedTable, importance: PermutationImportan
 
 def _print(found: ModelFindings, picture: Path | None, *, with_dependence: bool) -> None:
     importance, rows = found.importance, found.inspected.table.n_rows
-    scored = "" if rows == found.n_rows else f", {rows:,} with a target that the model knows"
+    scored = "" if rows == found.n_rows else f", {rows:,} with a target"
     score, repeats = f"{metric_name(importance.scoring)} {number(importance.score)}", importance.importances.shape[1]
     meaning = f"importance is how much less it is with a column shuffled, the mean of {counted(repeats, 'time')}"
     facts = [("data", f"{found.source}: {counted(found.n_rows, 'row')}{scored}"), ("score", f"{score}; {meaning}")]
@@ -161,6 +174,7 @@ def _as_json(found: ModelFindings, picture: Path | None) -> dict[str, object]:
         "data": found.source,
         "rows": found.n_rows,
         "scored": found.inspected.table.n_rows,
+        "unseen_classes": found.inspected.n_unseen,
         "scoring": importance.scoring,
         "score": importance.score,
         "importances": [{"column": name, "mean": mean, "std": std} for name, mean, std in ordered],

@@ -44,6 +44,7 @@ from gpubp.data.preprocessing._records import (
 )
 from gpubp.data.preprocessing._targets import TargetDecision, Task
 from gpubp.data.preprocessing._transform import (
+    MISSING_CLASS,
     UNSEEN_CLASS,
     Encoded,
     Issue,
@@ -72,6 +73,7 @@ __all__ = [
     "DESCRIPTIONS",
     "FARTHEST",
     "MAX_COUNTED",
+    "MISSING_CLASS",
     "MISSING_TEXTS",
     "UNSEEN_CLASS",
     "CategoryColumn",
