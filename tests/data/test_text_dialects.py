@@ -23,6 +23,7 @@ from gpubp.data.preprocessing import (
     from_json,
     to_json,
 )
+from gpubp.data.readers import text as text_files
 from gpubp.data.readers.dialect import Dialect, TextOptions
 from gpubp.data.readers.sniffing import SAMPLE_BYTES, sniff
 from gpubp.data.streaming.table_files import open_tables
@@ -275,6 +276,30 @@ def test_late_rows_of_another_length(write, long_rows):
 def test_a_late_comment(write, long_rows):
     table = read_table(write("# b\na,b\n" + long_rows + "# x,y\n7,y\n"))
     assert table.n_rows == 2001
+
+
+@pytest.mark.usefixtures("long_rows")
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(("comment", "late"), [("#", "#x,y"), ("#", "  #x,y"), ("§", "§x,y")])
+def test_a_comment_wherever_a_block_begins(write, monkeypatch, end, comment, late):
+    monkeypatch.setattr(text_files, "_BLOCK_BYTES", 9000)
+    for place in range(-4, 3):
+        rows = ["1,x"] * 2000 + ["1,"]
+        rows[-1] += "x" * (-(sum(map(len, rows)) + len(rows) * len(end) - place) % 9000)
+        table = read_table(write(end.join(["a,b", *rows, late, "7,y", ""])), comment=comment)
+        assert table.n_rows == 2002
+        assert columns_of(table)["a"][-2:] == [1, 7]
+
+
+@pytest.mark.parametrize("n_in_block", range(1, 8))
+def test_a_last_line_over_two_blocks_of_a_repaired_file(write, monkeypatch, n_in_block):
+    monkeypatch.setattr(text_files, "_BLOCK_BYTES", 256)
+    rows = ["7", *["123,ab"] * 40]
+    content = "\n".join([*rows, ""])
+    rows[-1] += "b" * (-(len(content) + n_in_block) % 256)
+    table = read_table(write("\n".join(["a,b", *rows, "999,xyz"])))
+    assert columns_of(table)["a"] == [7, *[123] * 40, 999]
+    assert columns_of(table)["b"][-2:] == [rows[-1][4:], "xyz"]
 
 
 def test_a_late_field_behind_the_last_separator(write):

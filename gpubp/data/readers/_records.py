@@ -192,4 +192,4 @@ def _lines_of(blocks: Iterable[bytes]) -> Iterator[bytes]:
             yield from lines
         if sum(map(len, rest)) > MAX_LINE_BYTES:
             raise DataError(f"a line is {too_long()}")
-    yield from rest
+    yield from split_lines(b"".join(rest))

@@ -392,12 +392,12 @@ class _Counted:
     """
 
     def __init__(self, source: str, dialect: Dialect) -> None:
-        self._source = source
-        self._comment = b"\n" + dialect.comment.encode() if dialect.comment else b""
+        self._source, self._comment = source, dialect.comment.encode()
+        self._begins_comment = re.compile(rb"[\r\n][ \t]*" + re.escape(self._comment))
         self.n_lines, self.has_comment = 0, False
 
     def blocks(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        n_newlines, n_lone, last, begins = 0, 0, b"", True
+        n_newlines, n_lone, last, begun = 0, 0, b"", b"\n"
         for block in blocks:
             refuse_zero_bytes(self._source, block, n_newlines)
             n_newlines += int(np.count_nonzero(np.frombuffer(block, np.uint8) == _NEWLINE))  # faster than bytes.count
@@ -405,11 +405,17 @@ class _Counted:
                 n_lone += block.count(b"\r") - block.count(b"\r\n")
             n_lone -= last == b"\r" and block.startswith(b"\n")
             last = block[-1:] or last
-            if self._comment:
-                starts = begins and block.startswith(self._comment[1:])
-                self.has_comment, begins = self.has_comment or starts or self._comment in block, False
+            if self._comment and not self.has_comment:
+                text = begun + block
+                self.has_comment = self._comment in text and self._begins_comment.search(text) is not None
+                begun = self._begun_comment(text)
             yield block
         self.n_lines = -1 if n_lone else n_newlines + (last not in (b"", b"\n"))
+
+    def _begun_comment(self, text: bytes) -> bytes:
+        """Return the end of a line and what follows it, if that may be the beginning of a comment."""
+        end = max(text.rfind(b"\n"), text.rfind(b"\r"))
+        return text[end:] if end >= 0 and self._comment.startswith(text[end:].strip()) else b""
 
 
 class _BlockFile(io.RawIOBase):
