@@ -5,8 +5,9 @@ Text from data and files is never parsed as markup, and its control characters a
 
 import json
 import math
+import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -30,6 +31,7 @@ _MAX_WIDTH = 100
 _UNLIMITED_WIDTH = 10_000
 _GAP = 2  # columns of the screen between those of a table
 _LEAST_CUT_WIDTHS = (12, 8, 4)
+_MOST_TRIALS = 100
 _MAX_FACT_LENGTH, _MAX_CELL_LENGTH = 5_000, 200  # characters; a name in a file may have a million
 
 
@@ -168,3 +170,37 @@ def print_scores(
     ]
     counts = ["rows", *(f"{rows[part]:,}" if part in rows else "" for part in parts)]
     print_table(["", *parts], [*cells, counts], output=output)
+
+
+def print_trials(trials: Sequence[dict[str, Any]]) -> None:
+    """Print what a search tried, the best first. Trials are those of a model's ``about``, which a file may forge."""
+    ordered = sorted(trials, key=lambda trial: _finite_or_inf(trial.get("loss")))
+    headings = ["numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds", ""]
+    print_table(headings, map(_trial_row, ordered[:_MOST_TRIALS]))
+    if len(ordered) > _MOST_TRIALS:
+        console.print(f"... and {len(ordered) - _MOST_TRIALS:,} more")
+
+
+def _trial_row(trial: dict[str, Any]) -> list[str]:
+    sizes, loss = trial.get("hidden_layer_sizes"), trial.get("loss", "")
+    return [
+        _any_text(trial.get("numbers"), str),
+        "-".join(map(str, sizes)) if isinstance(sizes, list) else _any_text(sizes, str),
+        _any_text(trial.get("l2"), number),
+        _any_text(trial.get("learning_rate"), number),
+        "inf" if loss is None else _any_text(loss, number),
+        _any_text(trial.get("epochs"), "{:,}".format),
+        _any_text(trial.get("seconds"), "{:.1f}".format),
+        "kept" if trial.get("is_kept") is True else "",
+    ]
+
+
+def _any_text(value: Any, formatted: Callable[[float], str]) -> str:
+    """Format a value that should be a finite number; others as they are."""
+    if math.isfinite(_finite_or_inf(value)):
+        return formatted(value)
+    return "" if value is None else str(value)
+
+
+def _finite_or_inf(value: Any) -> float:
+    return value if type(value) in (int, float) and abs(value) <= sys.float_info.max else math.inf

@@ -9,7 +9,7 @@ import typer
 from gpubp._core.text import shortened
 from gpubp.cli import options
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, print_columns
-from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table
+from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table, print_trials
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, preprocessing_of
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
@@ -36,15 +36,19 @@ def show(
     ]
     if preprocessing is not None:
         facts += [("target", _target(preprocessing))]
-    for label, key in (("data", "source"), ("optimizer", "optimizer"), ("training", "training")):
-        if about.get(key):
-            facts += [(label, _as_text(about[key]))]
+    training, trials = _without_trials(about.get("training"))
+    for label, value in (("data", about.get("source")), ("optimizer", about.get("optimizer")), ("training", training)):
+        if value:
+            facts += [(label, _as_text(value))]
     again = about.get("refit")
     if isinstance(again, dict):
         what = f"after it was scored, trained again on all rows ({again.get('rows')}), epochs: {again.get('epochs')}"
         facts += [("refit", what)]
     print_facts(facts, console)
     console.print()
+    if trials:
+        print_trials(trials)
+        console.print()
     print_table(["layer", "activation", "units", "weights", "parameters"], _layers(network), left=2, total=True)
     if preprocessing is not None:
         console.print()
@@ -58,6 +62,14 @@ def show(
         print_scores(
             about["scores"], {part: count for part, count in counts if isinstance(count, int) and abs(count) < 2**63}
         )
+
+
+def _without_trials(training: Any) -> tuple[Any, list[dict[str, Any]]]:
+    """Return the options of a training, and the trials of its search; both may be of any type in a file."""
+    if not isinstance(training, dict) or not isinstance(trials := training.get("trials"), list):
+        return training, []
+    options = {name: value for name, value in training.items() if name != "trials"}
+    return options, [trial for trial in trials if isinstance(trial, dict)]
 
 
 def _target(preprocessing: Preprocessing) -> str:

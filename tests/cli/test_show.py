@@ -52,6 +52,54 @@ def test_many_columns_are_shortened(run):
     assert re.search(r"^target +target +0, 1, 2, 3, ", out, re.MULTILINE)
 
 
+TRIAL = {
+    **{"numbers": "linear", "hidden_layer_sizes": [100, 20], "l2": 0.02, "learning_rate": 0.003, "loss": 0.25},
+    **{"epochs": 1200, "seconds": 0.5, "is_kept": False},
+}
+
+
+def test_the_trials_of_a_search_are_a_table(run):
+    trials = [TRIAL, {**TRIAL, "numbers": "piecewise", "hidden_layer_sizes": [], "loss": 0.125, "is_kept": True}]
+    trials.append({**TRIAL, "numbers": "diverged", "loss": None})
+    training = {"preset": "best", "trials": trials, "seed": 3}
+    network = Network((2, 3, 1))
+    save_model("own.safetensors", network, initial_weights(network, seed=0), about={"training": training})
+    code, out, err = run("show", "own.safetensors")
+    assert (code, err) == (0, "")
+    assert re.search(r"^training +preset best, seed 3$", out, re.MULTILINE)
+    rows = [line.split() for line in out.splitlines() if re.match("numbers|linear|piecewise|diverged", line)]
+    assert rows == [
+        ["numbers", "hidden", "l2", "rate", "loss", "out", "of", "fold", "epochs", "seconds"],
+        ["piecewise", "0.0200", "0.0030", "0.1250", "1,200", "0.5", "kept"],
+        ["linear", "100-20", "0.0200", "0.0030", "0.2500", "1,200", "0.5"],
+        ["diverged", "100-20", "0.0200", "0.0030", "inf", "1,200", "0.5"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "trials",
+    [
+        *([], 3, "many", {"a": 1}, [3, None, []], [{}], [TRIAL, {}, 3]),
+        [
+            dict.fromkeys(TRIAL, value)
+            for value in (None, "\x1b[31m", [[1], "a"], {"a": {}}, True, 10**400, -0.0, 1e308)
+        ],
+        [{**TRIAL, "numbers": "x" * 500, "hidden_layer_sizes": [1] * 500}] * 300,
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_trials_that_a_file_forges_are_shown_in_short(run, trials):
+    network = Network((2, 3, 1))
+    about = {"training": {"seed": 3, "trials": trials}}
+    save_model("own.safetensors", network, initial_weights(network, seed=0), about=about)
+    code, out, err = run("show", "own.safetensors")
+    assert (code, err) == (0, "")
+    assert "seed 3" in out
+    assert "\x1b" not in out
+    assert len(out) < 100_000
+    assert ("... and 200 more" in out) == (isinstance(trials, list) and len(trials) == 300)
+
+
 @pytest.mark.parametrize(
     "about",
     [

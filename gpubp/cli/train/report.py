@@ -10,7 +10,7 @@ import typer
 from gpubp._core.text import counted, shortened
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, TYPE_ADVICE, print_columns
 from gpubp.cli.formatting import number
-from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores, print_table
+from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores, print_trials
 from gpubp.cli.train.fit import FitOutcome
 from gpubp.cli.train.options import TIME_BUDGET, TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
@@ -76,7 +76,7 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
         notes.print()  # below the progress bar
     if saved.model is not None and outcome.result.scores:
         if outcome.result.trials:
-            _print_trials(outcome.result)
+            print_trials(outcome.result.model.about["training"]["trials"])
             console.print()
         print_scores(outcome.result.scores, outcome.result.rows, outcome.result.baseline)
         console.print()
@@ -84,24 +84,6 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
     print_facts([("training", _course_text(outcome.result, job.options.patience)), *files], console)
     if saved.model is not None and not job.quiet:
         print_facts([("next", f"gpubp predict {saved.model} DATA")], notes)
-
-
-def _print_trials(result: TableFit) -> None:
-    """Print what was tried, the least loss first."""
-    rows = [
-        [
-            trial.candidate.numbers,
-            "-".join(map(str, trial.candidate.hidden_layer_sizes)),
-            number(trial.candidate.l2),
-            number(trial.candidate.learning_rate),
-            number(trial.loss),
-            f"{trial.epochs:,}",
-            f"{trial.seconds:.1f}",
-            "kept" if trial.is_kept else "",
-        ]
-        for trial in sorted(result.trials, key=lambda trial: trial.loss)
-    ]
-    print_table(["numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds", ""], rows, output=console)
 
 
 def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
