@@ -2,6 +2,8 @@
 
 import inspect
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -22,6 +24,25 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 def text_of(name):
     return (ROOT / name).read_text(encoding="utf-8")
+
+
+TOP_LEVEL = {
+    *("gpubp", "tests", "examples", "docs", "benchmarks", "pyproject.toml", "noxfile.py", "README.md"),
+    *("LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "CITATION.cff", "SECURITY.md"),
+    *(".github", ".ci", ".gitignore", ".pre-commit-config.yaml", ".devcontainer"),
+}
+"""What the repository may hold at its top: what the project fixed, and what the ecosystem expects beside it."""
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or shutil.which("git") is None, reason="no git, or no checkout")
+def test_nothing_else_is_at_the_top_of_the_repository():
+    command = ["git", "-C", str(ROOT), "ls-files", "-z"]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip(f"git cannot read this checkout: {listed.stderr.strip()}")
+    files = listed.stdout.split("\0")
+    others = [name for name in files if name and name.partition("/")[0] not in TOP_LEVEL]
+    assert others == [], f"remove {', '.join(others[:5])} (git rm), which a test or a tool may have left"
 
 
 def test_hooks_before_a_commit_use_the_tools_of_the_sessions():
