@@ -101,6 +101,7 @@ def test_parquet_and_pandas_give_the_same_columns(tmp_path):
     for table in (read_table(tmp_path / "a.parquet"), table_from_mapping(frame)):
         assert_columns(table, expected)
         assert table.columns["b"].dtype == bool
+        assert table.categorical == {"c"}  # text is no category because it is read as a dictionary
 
 
 def test_parquet_without_its_row_index(tmp_path):

@@ -249,6 +249,22 @@ class TestFittingInPieces:
         assert [one.n_missing for one in fitted.preprocessing.summaries] == [0, 0, 0, 0, 0, 6]  # the target's alone
 
 
+@pytest.mark.parametrize("dtype", ["str", "category"])
+@pytest.mark.parametrize("name", ["cars.parquet", "cars_parquet"])
+def test_text_of_parquet_files_is_what_it_is_in_a_frame(name, dtype):
+    speeds = np.random.default_rng(0).permutation(np.repeat(np.arange(30), 4))
+    frame = pd.DataFrame({"doors": np.arange(120) % 3, "speed": [f"{speed} mpg" for speed in speeds]})
+    frame["doors"] = frame["doors"].astype("str").astype(dtype)
+    frame["speed"] = frame["speed"].astype(dtype)
+    write(frame, name, 3 if "_" in name else 1)
+    expected = prepare_table(frame, target="speed").preprocessing
+    assert isinstance(expected.target, ClassTarget if dtype == "category" else NumberTarget)
+    assert isinstance(expected.columns[0], CategoryColumn if dtype == "category" else NumberColumn)
+    for prepared in (prepare_table(name, target="speed"), prepare_stream(name, target="speed")):
+        assert type(prepared.preprocessing.target) is type(expected.target)
+        assert type(prepared.preprocessing.columns[0]) is type(expected.columns[0])
+
+
 class TestRowsWithoutATarget:
     @pytest.mark.parametrize("target", ["income", "buys"])
     def test_are_left_out_with_a_count(self, path_of_gaps, target):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpubp._core.text import excerpt, shortened
-from gpubp.data._arrow import arrow_columns, import_pyarrow
+from gpubp.data._arrow import arrow_columns, arrow_to_numpy, import_pyarrow
 from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
@@ -25,7 +25,11 @@ def read_parquet(source: InputFile) -> RawTable:
         texts = [field.name for field in schema if str(field.type) in _TEXT_TYPES]
         with source.open() as again, parquet.ParquetFile(again, read_dictionary=texts) as with_dictionaries:
             batches = with_dictionaries.iter_batches(_BATCH_ROWS, columns=columns)
-            return _table(batches, schema, columns, source, notes)
+            raw = _table(batches, schema, columns, source, notes)
+    # As a dictionary a column would count as categories, which only the file's own dictionaries are.
+    return raw._replace(
+        columns=[(name, arrow_to_numpy(values) if name in texts else values) for name, values in raw.columns]
+    )
 
 
 def read_feather(source: InputFile) -> RawTable:

@@ -62,7 +62,7 @@ def _concatenated(parts: list[Any]) -> Any:
 
         if len({str(part.type) for part in parts}) == 1:
             return pyarrow.chunked_array([chunk for part in parts for chunk in getattr(part, "chunks", [part])])
-        parts = [arrow_to_numpy(part) for part in parts]
+    parts = [arrow_to_numpy(part) if is_arrow(part) else part for part in parts]
     if all(isinstance(part, np.ndarray) and part.dtype.kind in "iuf" for part in parts):
         return np.concatenate(parts)
     if all(isinstance(part, np.ndarray) and part.dtype == parts[0].dtype for part in parts):

@@ -137,7 +137,9 @@ class ParquetTables:
             else:  # like a field of a text file, it may be a number or a code: 01
                 columns[name] = np.full(batch.num_rows, int(text))
                 written[name] = WrittenTexts(pyarrow.chunked_array([pyarrow.repeat(text, batch.num_rows)]))
-        return replace(table, columns=columns, written=written, first_row=first_row)
+        # As a dictionary a column would count as categories, which only the file's own dictionaries are.
+        categorical = table.categorical.difference(self.texts)
+        return replace(table, columns=columns, written=written, first_row=first_row, categorical=categorical)
 
 
 def _open(path: Path, folder: Path) -> ParquetFile:
