@@ -1,5 +1,6 @@
 """What the estimators for tables share: fitting, prediction, files."""
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -35,7 +36,7 @@ from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import get_loss
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular.estimator_parameters import CONSTRAINTS, parameters_in, plain_parameters, problem_of
+from gpubp.tabular.estimator_parameters import CHOSEN_BY_BEST, CONSTRAINTS, parameters_in, plain_parameters, problem_of
 from gpubp.tabular.estimator_tables import (
     Features,
     LabelledTable,
@@ -84,10 +85,17 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             with _noted(of_optimizer := list[Exception]()):
                 self._optimizer()
             problems = list(map(str, of_optimizer))
-        if self.preset == "best" and self.callbacks is not None:
-            problems.append('callbacks are for preset="fast", got preset="best"; leave them out')
+        if self.preset == "best" and (given := self._chosen_by_best()):
+            problems.append(
+                f'{", ".join(given)} cannot be given beside preset="best", which chooses them; leave one out'
+            )
         if problems:
             raise InvalidParameterError("\n".join(problems))
+
+    def _chosen_by_best(self) -> list[str]:
+        """Return those parameters that the preset ``best`` chooses and that are not left at their defaults."""
+        defaults = inspect.signature(type(self)).parameters
+        return [name for name in CHOSEN_BY_BEST if getattr(self, name) is not defaults[name].default]
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

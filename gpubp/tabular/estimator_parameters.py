@@ -21,6 +21,10 @@ from gpubp.tabular.saved_optimizer import optimizer_in
 TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "label_smoothing")
 """The parameters that stand under their names in what a model file says of the training."""
 
+CHOSEN_BY_BEST = (
+    *("numbers", "hidden_layer_sizes", "optimizer", "learning_rate", "batch_size", "l2", "n_networks", "callbacks"),
+)
+
 CONSTRAINTS: dict[str, list[Any]] = {
     "preset": [StrOptions({"fast", "best"})],
     "time_budget": [Interval(Real, 0, None, closed="neither")],
@@ -57,8 +61,8 @@ _PARAMETERS = """
     preset : {"fast", "best"}, default="fast"
         "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
         learning rates and penalties on folds of the rows, and keeps several networks of the best:
-        :func:`gpubp.tabular.search_table`. It chooses `numbers`, `hidden_layer_sizes`, `optimizer`, `learning_rate`,
-        `batch_size`, `l2`, `n_networks` and `validation_fraction`, whatever they are.
+        :func:`gpubp.tabular.search_table`. `numbers`, `hidden_layer_sizes`, `optimizer`, `learning_rate`, `batch_size`,
+        `l2`, `n_networks` and `callbacks` must then be left out.
     time_budget : float, default=60.0
         About how many seconds "best" may take.
     hidden_layer_sizes : int or sequence of int, default=(100,)

@@ -399,6 +399,9 @@ def test_without_options_the_best_of_several_networks_is_searched(run):
     assert code == 0
     assert set(table) <= set(out.splitlines())
     assert "{" not in out
+    code, _, err = run("explain", "shop.safetensors", "--data", "shop.csv")
+    assert code == 0
+    assert "shop.safetensors holds 20 networks, whose outputs are averaged; this is the first of them" in err
     code, out, _ = run("train", write(), "--no-picture", "--device", "cpu", "--json", "--no-refit")
     assert [trial["numbers"] for trial in json.loads(out)["training"]["trials"]] == ["piecewise", "linear"]
 
@@ -408,6 +411,8 @@ def test_a_time_budget_is_shown_and_kept(run):
     code, out, err = run("train", write(), "--no-picture", "--device", "cpu", "--time-budget", "0.001", "--quiet")
     assert (code, err) == (0, "")
     assert "1 kind of network tried" in out
+    code, _, err = run("train", write(), "--no-picture", "--device", "cpu", "--epochs", "2", "--l2", "1")
+    assert re.search(r"^preset +fast, which --epochs, --l2 needs$", err, re.M)
 
 
 @pytest.mark.parametrize(

@@ -276,8 +276,8 @@ def test_estimators_search(monkeypatch):
     assert model.predict(frame).shape == (300,)
     classes = TabularClassifier(preset="best", epochs=8, device="cpu", class_weight="balanced").fit(frame, y > 0.5)
     assert classes.score(frame, y > 0.5) > 0.6
-    with pytest.raises(ValueError, match='callbacks are for preset="fast"'):
-        TabularRegressor(preset="best", callbacks=[print]).fit(frame, y)
+    with pytest.raises(ValueError, match='l2, callbacks cannot be given beside preset="best"'):
+        TabularRegressor(preset="best", callbacks=[print], l2=0.2).fit(frame, y)
 
 
 def test_what_is_tried_first_is_the_default_of_one_network():

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp._core.text import excerpt, shortened
+from gpubp.cli.output import print_note
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.preprocessing import ClassTarget, apply, encode_target, preprocessing_of
 from gpubp.data.readers import read_table
@@ -42,16 +43,16 @@ def example_from_file(model: Path | None, data: str | None, sample: int | None) 
     if model is None:
         raise DataError(f"--data needs a model file; use gpubp explain MODEL --data {data}")
     trained = load_model(model)
-    if trained.theta.ndim != 1:
-        raise DataError(f"{model} is a stack of {trained.theta.shape[0]} networks, but explain needs one network")
+    theta = trained.theta
     source = data if data is not None else _training_data(model, trained)
     X, targets, inputs, outputs = _read_samples(trained, source)
     n = min(FIRST_SAMPLES, len(X)) if sample is None else len(X)
     sample_names = tuple(f"case {number}" for number in range(1, n + 1))
+    if theta.ndim > 1:
+        print_note(f"{model} holds {len(theta)} networks, whose outputs are averaged; this is the first of them")
+        theta = theta[0]
     note = f"The model of {model.name}, and cases of {Path(source).name}, encoded as its inputs."
-    return NamedExample(
-        Example(trained.network, trained.theta, X[:n], targets[:n]), note, inputs, outputs, sample_names
-    )
+    return NamedExample(Example(trained.network, theta, X[:n], targets[:n]), note, inputs, outputs, sample_names)
 
 
 def select_sample(named: NamedExample, sample: int) -> NamedExample:

@@ -52,6 +52,8 @@ class TrainingJob:
         The processes that train the network together; the first of them prints and writes.
     searches : bool
         Whether networks are tried, the preset ``best``; then `network` is the first of them.
+    not_best : tuple of str
+        Why they are not, where nobody chose it.
     device : str
         The device, and the reason for choosing it.
     stream_reason : str, optional
@@ -67,6 +69,7 @@ class TrainingJob:
     processes: ProcessGroup
     prepared: PreparedTable | PreparedStream
     searches: bool
+    not_best: tuple[str, ...]
     network: Network
     hidden_layer_sizes: tuple[int, ...]
     optimizer: Optimizer | SecondOrder
@@ -135,13 +138,14 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     backend = choose_backend(options.device)
     with_matmul(backend, options.matmul_precision, choose_precision(backend, options.dtype))
     stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))
-    searches = _searches(options, processes, in_parts=stream_reason is not None)
+    searches, not_best = _searches(options, processes, in_parts=stream_reason is not None)
     prepared = _prepare_data(options, searches=searches, in_parts=stream_reason is not None)
     return TrainingJob(
         options,
         processes,
         prepared,
         searches,
+        not_best,
         network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=options.activation, loss=options.loss),
         hidden_layer_sizes,
         optimizer,
@@ -155,24 +159,24 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     )
 
 
-def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool) -> bool:
-    """Return whether the preset is ``best``."""
+def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool) -> tuple[bool, tuple[str, ...]]:
+    """Return whether the preset is ``best``, and the options and facts for which it cannot be."""
     if options.preset not in PRESETS:
         raise DataError(unknown("--preset", options.preset, PRESETS))
     reasons = options.given(*NOT_WITH_BEST, *(() if options.holds_out_by_column else ("validation_fraction",)))
     if in_parts:
-        reasons.append("DATA that is read in parts")
+        reasons.append("a table read in parts")
     if processes.world_size > 1:
         reasons.append("several processes")
     if options.preset == "best" and reasons:
-        raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit them, or --preset")
+        raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit one or the other")
     searches = options.preset == "best" or (options.preset == "auto" and not reasons)
     if options.time_budget is not None and not searches:
         because = f"not with {', '.join(reasons)}" if reasons else "not with --preset fast"
         raise DataError(f"--time-budget is for --preset best, {because}; omit one of them")
     if options.time_budget is not None and not 0.0 < options.time_budget < math.inf:
         raise DataError(f"--time-budget must be a number of seconds above 0, got {options.time_budget:g}")
-    return searches
+    return searches, tuple(reasons)
 
 
 def _callbacks(options: TrainOptions, outputs: Sequence[Path]) -> tuple[Callback, ...]:

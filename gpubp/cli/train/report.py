@@ -49,6 +49,8 @@ def print_job(job: TrainingJob) -> None:
     if job.quiet:
         return
     facts = _facts_of_data(job)
+    if job.not_best and job.options.preset == "auto":
+        facts.append(("preset", f"fast, which {shortened(job.not_best)} needs"))
     facts += [("network", _networks_text(job)), ("device", job.device)]
     if job.processes.world_size > 1:
         facts.append(("processes", f"{job.processes.world_size:,} train together"))
