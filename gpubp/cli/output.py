@@ -173,12 +173,14 @@ def print_scores(
 
 
 def print_trials(trials: Sequence[dict[str, Any]]) -> None:
-    """Print what a search tried, the best first. Trials are those of a model's ``about``, which a file may forge."""
+    """Print what a search tried, the least loss first; these parts of a model's ``about`` may be forged."""
     ordered = sorted(trials, key=lambda trial: _finite_or_inf(trial.get("loss")))
     headings = ["numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds", ""]
     print_table(headings, map(_trial_row, ordered[:_MOST_TRIALS]))
     if len(ordered) > _MOST_TRIALS:
         console.print(f"... and {len(ordered) - _MOST_TRIALS:,} more")
+    if ordered and ordered[0].get("is_kept") is False:
+        console.print("not kept: what is better than an earlier kind by less than one hundredth")
 
 
 def _trial_row(trial: dict[str, Any]) -> list[str]:

@@ -188,14 +188,15 @@ def search_table(
                 networks = more
         if len(networks.seeds) < n_networks:
             seconds = chosen.seconds
+    trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
     about = {
-        **{"preset": "best", "time_budget": time_budget, "trials": [_as_json(trial) for trial, _ in tried]},
+        **{"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials))},
         **{"batch_size": auto_batch_size(networks.prepared.rows["train"]), "l2": chosen.candidate.l2, "seed": seed},
         **{"n_networks": len(networks.seeds), "dtype": dtype, "matmul_precision": matmul_precision},
     }
     optimizer = adam(chosen.candidate.learning_rate)
     result = scored_fit(networks.prepared, networks.fit, optimizer, about, networks.out_of_fold)
-    result = replace(result, trials=tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried))
+    result = replace(result, trials=trials)
     if goes_on and refit and time.monotonic() + SPARE * seconds < end:
         return _on_all_rows(prepared, chosen, networks, settings, ending, result)
     return result
@@ -419,4 +420,5 @@ def _as_json(trial: TableTrial) -> dict[str, Any]:
         "loss": trial.loss if math.isfinite(trial.loss) else None,
         "epochs": int(trial.epochs),
         "seconds": round(trial.seconds, 3),
+        "is_kept": trial.is_kept,
     }

@@ -386,6 +386,7 @@ def test_without_options_the_best_of_several_networks_is_searched(run):
     assert "48 for training, in 5 folds, 12 for the test scores" in err
     assert out.splitlines()[0].split("  ")[0] == "numbers"
     assert sorted(line.split()[0] for line in out.splitlines()[1:3]) == ["linear", "piecewise"]
+    assert sum(line.rstrip().endswith("kept") for line in out.splitlines()[1:3]) == 1
     losses = [float(line.split()[4]) for line in out.splitlines()[1:3]]
     assert losses == sorted(losses)
     assert re.search(
