@@ -158,7 +158,8 @@ def _order(prepared: PreparedTable) -> list[str]:
     if isinstance(prepared.preprocessing.target, ClassTarget):
         labels = prepared.targets.argmax(axis=1)
         n_changes = int((np.diff(labels) != 0).sum())
-        is_sorted = len(labels) >= LEAST_HELD_OUT and n_changes < 2 * prepared.n_outputs
+        n_by_chance = len(labels) - np.square(np.bincount(labels)).sum() / len(labels)  # changes in shuffled rows
+        is_sorted = len(labels) >= LEAST_HELD_OUT and n_changes < min(2 * prepared.n_outputs, n_by_chance / 2)
         if is_sorted and any(not isinstance(column, CategoryColumn) for column in prepared.preprocessing.columns):
             sentences.append("rows are sorted by the target: a column that counts rows or time would give it away")
     return sentences

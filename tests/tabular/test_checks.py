@@ -75,5 +75,19 @@ def test_rows_sorted_by_the_target_are_noticed():
     assert "sorted by the target" in sentence
 
 
+@pytest.mark.parametrize(("n_classes", "n_rows"), [(2, N), (60, 240), (200, 240)])
+def test_rows_sorted_by_many_classes_are_told_from_shuffled_ones(n_classes, n_rows):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": random.normal(size=n_rows), "y": np.arange(n_rows) % n_classes}).astype({"y": str})
+    for order, is_sorted in ((frame, False), (frame.sample(frac=1.0, random_state=0), False), (frame.sort_values("y"), True)):
+        prepared = prepare_table(order.reset_index(drop=True), target="y", task="classification")
+        sentences = [sentence for sentence in suspicions(prepared) if "sorted by the target" in sentence]
+        assert bool(sentences) == (is_sorted and n_classes < n_rows / 2)  # else each class has a row or two
+
+
+def test_rows_of_a_rare_class_at_the_end_are_no_order():
+    assert found(classes().assign(y=["p"] * (N - 1) + ["q"])) == []
+
+
 def test_few_rows_are_not_judged():
     assert found(noise()[:40].assign(c=lambda frame: frame["y"])) == []
