@@ -20,6 +20,7 @@ from gpubp.data.preprocessing import (
     TableDecisions,
     Task,
     apply,
+    choose_targets,
     column_decision,
     decide_table,
     encode_target,
@@ -304,6 +305,11 @@ def prepare_table(
         target, task, types, categorical, drop, missing, max_categories, strict, exact_labels, numbers
     )
     if group is not None:
+        if group in choose_targets(table, target):
+            raise DataError(
+                f"group {group!r} is the target; name a column whose values are shared by the rows of one group, such "
+                "as a patient's number"
+            )
         options = replace(options, drop=(*options.drop, group))
     decisions = decide_table([table], options)
     present = decisions.target.present(table)
@@ -324,8 +330,8 @@ def prepare_table(
         training, validation = _split(rest, classes, round(validation_fraction * len(places)), seed)
     if len(training) < 2:
         raise DataError(
-            f"{table.source} has {counted(len(places), 'row')} with a target, which leaves {len(training)} for "
-            "training; at least 2 are needed"
+            f"{table.source} has {counted(len(places), 'row')} with a target, of which test_fraction={test_fraction} "
+            f"and validation_fraction={validation_fraction} leave {len(training)} for training; at least 2 are needed"
         )
     is_training = np.zeros(table.n_rows, dtype=bool)
     is_training[all_rows[training]] = True
@@ -416,8 +422,10 @@ def _split(rows: np.ndarray, classes: np.ndarray | None, size: int, seed: int) -
     """Hold out ``size`` rows, stratified by class if each class has enough rows."""
     from sklearn.model_selection import train_test_split
 
-    if not 2 <= size < len(rows):
+    if size < 2:
         return rows, rows[:0]
+    if size >= len(rows):
+        return rows[:0], rows
     strata = None
     if classes is not None:
         present, counts = np.unique(classes[rows], return_counts=True)

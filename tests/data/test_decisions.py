@@ -330,11 +330,13 @@ def test_strict_lists_every_loss_at_once():
         "column 'size': 1 missing value",
         "column 'size': 1 value of another kind, such as '3 kg'",
         "column 'town': 2 missing values",
-        "leave out strict=True (--strict)",
+        "leave out strict=True (--strict): then rows without a target are left out and values are filled, and counted",
     ):
         assert part in message
     assert "whole" not in message
     assert fit_preprocessing(table.select(K[3:-2]), "y", strict=True).task == "classification"
+    with pytest.raises(DataError, match=r"then rows without a target are left out, and counted$"):
+        fit_preprocessing(table.select([0, *K[3:-2]]), "y", strict=True)
 
 
 # --- categories of a frame ---

@@ -79,7 +79,11 @@ def test_rows_sorted_by_the_target_are_noticed():
 def test_rows_sorted_by_many_classes_are_told_from_shuffled_ones(n_classes, n_rows):
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"a": random.normal(size=n_rows), "y": np.arange(n_rows) % n_classes}).astype({"y": str})
-    for order, is_sorted in ((frame, False), (frame.sample(frac=1.0, random_state=0), False), (frame.sort_values("y"), True)):
+    for order, is_sorted in (
+        (frame, False),
+        (frame.sample(frac=1.0, random_state=0), False),
+        (frame.sort_values("y"), True),
+    ):
         prepared = prepare_table(order.reset_index(drop=True), target="y", task="classification")
         sentences = [sentence for sentence in suspicions(prepared) if "sorted by the target" in sentence]
         assert bool(sentences) == (is_sorted and n_classes < n_rows / 2)  # else each class has a row or two

@@ -53,6 +53,7 @@ def test_rows_of_one_time_stay_together():
         ({"group": "patients"}, r"no column 'patients' \(did you mean 'patient'"),
         ({"group": "patient", "time": "day"}, "choose one"),
         ({"group": "well2"}, "at least 3"),
+        ({"group": "well"}, "group 'well' is the target; name a column"),
         ({"time": "patient"}, "dates or numbers"),
         ({"time": "late"}, "row 2"),
     ],

@@ -117,6 +117,13 @@ def test_fractions_that_leave_nothing_are_refused(test_fraction, validation_frac
         prepare_table("iris", test_fraction=test_fraction, validation_fraction=validation_fraction)
 
 
+@pytest.mark.parametrize(("test_fraction", "validation_fraction"), [(0.999, 0.0), (0.0, 0.999), (0.5, 0.498)])
+def test_fractions_that_round_to_all_rows_are_refused(test_fraction, validation_fraction):
+    message = f"150 rows .* test_fraction={test_fraction} and validation_fraction={validation_fraction} leave 0 for"
+    with pytest.raises(DataError, match=message):
+        prepare_table("iris", test_fraction=test_fraction, validation_fraction=validation_fraction)
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0"])
 def test_an_invalid_seed_is_refused(seed):
     with pytest.raises(DataError, match="seed"):
@@ -379,8 +386,11 @@ def test_the_estimators_encode_in_the_precision_of_the_training(monkeypatch):
         ({"group": "town", "drop": 5}, "drop must be a sequence of names of columns, got 5"),
         ({"group": ["town"]}, r"group must be the name of a column, got \['town'\]"),
         ({"time": 5}, "time must be the name of a column, got 5"),
-        ({"test_fraction": "0.2"}, "must be fractions that leave rows to train on, got '0.2' and 0.1"),
-        ({"validation_fraction": None}, "must be fractions that leave rows to train on, got 0.2 and None"),
+        (
+            {"test_fraction": "0.2"},
+            "must be fractions of the rows, at least 0 and together less than 1, got '0.2' and 0.1",
+        ),
+        ({"validation_fraction": None}, "must be fractions of the rows, .*, got 0.2 and None"),
     ],
 )
 def test_options_of_wrong_types_are_named(options, message):

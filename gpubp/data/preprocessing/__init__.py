@@ -14,7 +14,7 @@ from gpubp.data._text_values import (
     read_number,
     write_number,
 )
-from gpubp.data.preprocessing._decisions import require_column
+from gpubp.data.preprocessing._decisions import choose_targets, require_column
 from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._features import lowered
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
@@ -100,6 +100,7 @@ __all__ = [
     "WordsColumn",
     "apply",
     "as_numbers",
+    "choose_targets",
     "class_values",
     "column_decision",
     "decide_table",

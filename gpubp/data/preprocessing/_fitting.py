@@ -395,9 +395,10 @@ def _shares(column: CategoryColumn) -> str:
 
 def _refuse_losses(source: str, fits: Iterable[FeatureFit], n_without_target: int, targets: Sequence[str]) -> None:
     """Raise a DataError that lists every value that would be filled or left out."""
-    losses = []
+    losses, otherwise = [], []
     if n_without_target:
         losses.append(f"{counted(n_without_target, 'row')} without the target {quoted_list(targets)}")
+        otherwise.append("rows without a target are left out")
     for fit in fits:
         if fit.n_missing > fit.n_unreadable:
             losses.append(f"column {fit.name!r}: {counted(fit.n_missing - fit.n_unreadable, 'missing value')}")
@@ -405,8 +406,10 @@ def _refuse_losses(source: str, fits: Iterable[FeatureFit], n_without_target: in
             losses.append(
                 f"column {fit.name!r}: {counted(fit.n_unreadable, 'value')} of another kind, such as {fit.example}"
             )
+    if len(losses) > len(otherwise):
+        otherwise.append("values are filled")
     if losses:
         raise DataError(
-            f"{source}: {'; '.join(losses)}; correct them, or leave out strict=True (--strict): then they are filled, "
-            "and counted"
+            f"{source}: {'; '.join(losses)}; correct them, or leave out strict=True (--strict): then "
+            f"{' and '.join(otherwise)}, and counted"
         )

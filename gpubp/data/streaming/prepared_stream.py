@@ -306,8 +306,8 @@ def prepare_stream(
     rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=False))
     if rows["train"] < 2:
         raise DataError(
-            f"{tables.name} has {counted(n_rows, 'row')}, which leaves {rows['train']} for training; at least 2 are "
-            "needed"
+            f"{tables.name} has {counted(n_rows, 'row')}, of which test_fraction={test_fraction} and "
+            f"validation_fraction={validation_fraction} leave {rows['train']} for training; at least 2 are needed"
         )
     training_counts = counts[:, TRAIN].astype(np.int64)
     return PreparedStream(

@@ -28,7 +28,7 @@ def validate_fractions(test_fraction: float, validation_fraction: float, seed: i
         and test_fraction + validation_fraction < 1
     ):
         raise DataError(
-            "test_fraction and validation_fraction must be fractions that leave rows to train on, "
+            "test_fraction and validation_fraction must be fractions of the rows, at least 0 and together less than 1, "
             f"got {test_fraction!r} and {validation_fraction!r}"
         )
 
