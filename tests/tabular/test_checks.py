@@ -76,7 +76,7 @@ def test_rows_sorted_by_the_target_are_noticed():
 
 
 @pytest.mark.parametrize(("n_classes", "n_rows"), [(2, N), (60, 240), (200, 240)])
-def test_rows_sorted_by_many_classes_are_told_from_shuffled_ones(n_classes, n_rows):
+def test_shuffled_rows_of_many_classes_are_not_sorted(n_classes, n_rows):
     random = np.random.default_rng(0)
     frame = pd.DataFrame({"a": random.normal(size=n_rows), "y": np.arange(n_rows) % n_classes}).astype({"y": str})
     for order, is_sorted in (
