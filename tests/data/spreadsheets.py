@@ -7,6 +7,7 @@ from xml.sax.saxutils import escape
 END, FREE = 0xFFFFFFFE, 0xFFFFFFFF
 SECTOR = 512
 SHORTEST_STREAM = 4096  # a shorter one would be in a stream of streams
+RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
 OFFICE = "urn:oasis:names:tc:opendocument:xmlns"
 
 
@@ -27,8 +28,45 @@ def write_xls(path, rows):
     path.write_bytes(_compound_file("Workbook", stream))
 
 
-def write_xlsb(path, rows):
+def write_xlsx(path, **sheets):
+    """Write a workbook of Excel 2007, of sheets in XML."""
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    names = [f'<sheet name="{escape(name)}" sheetId="{k}" r:id="r{k}"/>' for k, name in enumerate(sheets, 1)]
+    start = f'<Relationship Id="r1" Target="xl/workbook.xml" Type="{office}/officeDocument"/>'
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("_rels/.rels", f'<Relationships xmlns="{RELATIONS}">{start}</Relationships>')
+        archive.writestr("xl/_rels/workbook.xml.rels", _relations(len(sheets), "xml"))
+        archive.writestr(
+            "xl/workbook.xml",
+            '<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" '
+            f'xmlns:r="{office}"><sheets>{"".join(names)}</sheets></workbook>',
+        )
+        for k, sheet in enumerate(sheets.values(), 1):
+            archive.writestr(f"xl/worksheets/sheet{k}.xml", sheet)
+
+
+def write_xlsb(path, rows, **others):
     """Write a binary workbook of Excel 2007: records (BIFF12) in a zip archive."""
+    sheets = {"sheet": rows, **others}
+    names = b"".join(
+        _biff12(156, struct.pack("<II", 0, k) + _wide(f"r{k}") + _wide(name)) for k, name in enumerate(sheets, 1)
+    )
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("xl/_rels/workbook.bin.rels", _relations(len(sheets), "bin"))
+        archive.writestr("xl/workbook.bin", _biff12(131) + _biff12(143) + names + _biff12(144) + _biff12(132))
+        for k, rows_of_sheet in enumerate(sheets.values(), 1):
+            archive.writestr(f"xl/worksheets/sheet{k}.bin", _binary_sheet(rows_of_sheet))
+
+
+def _relations(n_sheets, suffix):
+    kind = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet"
+    each = (
+        f'<Relationship Id="r{k}" Target="worksheets/sheet{k}.{suffix}" Type="{kind}"/>' for k in range(1, n_sheets + 1)
+    )
+    return f'<Relationships xmlns="{RELATIONS}">{"".join(each)}</Relationships>'
+
+
+def _binary_sheet(rows):
     cells, last = b"", None
     for row, column, value in _cells(rows):
         cells += _biff12(0, struct.pack("<IIHHBI", row, 0, 300, 0, 0, 0)) if row != last else b""
@@ -36,17 +74,7 @@ def write_xlsb(path, rows):
         is_number = isinstance(value, float)
         cells += _biff12(5, place + struct.pack("<d", value)) if is_number else _biff12(6, place + _wide(value))
     dimensions = _biff12(148, struct.pack("<IIII", 0, len(rows) - 1, 0, len(rows[0]) - 1))
-    sheet = _biff12(129) + dimensions + _biff12(145) + cells + _biff12(146) + _biff12(130)
-    book = _biff12(143) + _biff12(156, struct.pack("<II", 0, 1) + _wide("r1") + _wide("sheet")) + _biff12(144)
-    relations = "http://schemas.openxmlformats.org/package/2006/relationships"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(
-            "xl/_rels/workbook.bin.rels",
-            f'<Relationships xmlns="{relations}"><Relationship Id="r1" Target="worksheets/sheet1.bin" '
-            'Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet"/></Relationships>',
-        )
-        archive.writestr("xl/workbook.bin", _biff12(131) + book + _biff12(132))
-        archive.writestr("xl/worksheets/sheet1.bin", sheet)
+    return _biff12(129) + dimensions + _biff12(145) + cells + _biff12(146) + _biff12(130)
 
 
 def write_ods(path, rows):

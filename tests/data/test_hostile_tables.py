@@ -17,6 +17,7 @@ from gpubp.data import _limits, read_table, table_from_arrays, table_from_mappin
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.readers import _sheet_extent
 from gpubp.data.readers._header import choose_names
+from gpubp.data.readers._sheet_parts import parts_of_sheets
 from gpubp.errors import DataError
 from gpubp.tabular import prepare_table
 from tests.data import spreadsheets
@@ -386,6 +387,54 @@ def test_a_far_cell_of_a_binary_workbook_is_refused(tmp_path, monkeypatch):
     assert read_table(tmp_path / "a.xlsb").n_rows == 600
 
 
+FAR = '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>'
+NEAR = [f'<row r="{row}"><c r="A{row}"><v>{row}</v></c><c r="B{row}"><v>2</v></c></row>' for row in range(1, 4)]
+
+
+def test_only_the_sheet_that_is_read_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("python_calamine")
+    near = sheet(*NEAR)
+    spreadsheets.write_xlsx(tmp_path / "a.xlsx", empty=sheet(), near=near, far=sheet(FAR))
+    assert read_table(tmp_path / "a.xlsx").n_rows == 3
+    assert "of xl/worksheets/sheet3.xml hold" in refusal(f"{tmp_path / 'a.xlsx'}::far")
+    spreadsheets.write_xlsx(tmp_path / "a.xlsx", empty=sheet(), far=sheet(FAR), near=near)
+    assert "of xl/worksheets/sheet2.xml hold" in refusal(tmp_path / "a.xlsx")
+    assert read_table(f"{tmp_path / 'a.xlsx'}::near").n_rows == 3
+    monkeypatch.setattr(_sheet_extent, "MAX_CELLS", 1000)
+    spreadsheets.write_xlsb(tmp_path / "a.xlsb", [["a", "b"], [1, 2]], far=[["a"], *[[]] * 2000, [1]])
+    assert read_table(tmp_path / "a.xlsb").n_rows == 1
+    assert "of xl/worksheets/sheet2.bin hold" in refusal(f"{tmp_path / 'a.xlsb'}::far")
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new"),
+    [
+        ("xl/workbook.xml", "far", "far&#38;"),
+        ("xl/workbook.xml", "<sheets>", "<sheets><sheet/>"),
+        ("xl/workbook.xml", "<workbook", "<!DOCTYPE workbook><workbook"),
+        ("_rels/.rels", "xl/workbook.xml", "xl/other.xml"),
+        ("xl/_rels/workbook.xml.rels", "sheet2.xml", "sheet9.xml"),
+        ("xl/_rels/workbook.xml.rels", "<Relationships", "<<"),
+        ("xl/_rels/workbook.xml.rels", "worksheets/", "/xl/worksheets/"),
+    ],
+)
+def test_all_sheets_are_looked_at_where_their_files_are_unknown(tmp_path, part, old, new):
+    spreadsheets.write_xlsx(tmp_path / "a.xlsx", near=sheet(), far=sheet(FAR))
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as archive:
+        members = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert old in members[part]
+    members[part] = members[part].replace(old, new)
+    with zipfile.ZipFile(tmp_path / "b.xlsx", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with zipfile.ZipFile(tmp_path / "b.xlsx") as archive:
+        parts = parts_of_sheets(archive)
+    files = {"near": "xl/worksheets/sheet1.xml", "far": "xl/worksheets/sheet2.xml"}
+    named = {"far&#38;": {"near": files["near"], "far&": files["far"]}, "/xl/worksheets/": files}
+    assert parts == named.get(new, {})
+    assert "hold something, spread over" in refusal(f"{tmp_path / 'b.xlsx'}::{list(parts or files)[1]}")
+
+
 CELL = '<table:table-cell office:value-type="float" office:value="1"/>'
 
 
@@ -412,6 +461,43 @@ def test_a_far_cell_of_an_open_document_is_refused(tmp_path, rows):
         if tail:
             assert read_table(written).n_rows == 1
     assert "spread over 100,000,300 cells up to CV1000003" in refusal(written)
+
+
+FAR_CELL = '<table:table-cell table:number-columns-repeated="16384" office:value="1"/>'
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        "<row><table:table-cell table:number-columns-repeated='16384'></table:table-cell></row>",
+        "<row><table:table-cell table:style-name='value1' table:number-columns-repeated='16384'/></row>",
+        "<row><table:table-cell table:style-name='office:value' table:number-columns-repeated='16384'/></row>",
+        f"<!-- <row>{FAR_CELL}</row> --><row><table:table-cell/></row>",
+        f"<row><table:table-cell><text:p><![CDATA[{FAR_CELL}]]></text:p></table:table-cell></row>",
+    ],
+    ids=["closed", "style", "mark", "comment", "text"],
+)
+def test_empty_cells_of_an_open_document_are_not_far(tmp_path, row):
+    pytest.importorskip("python_calamine")
+    spreadsheets.write_ods(tmp_path / "a.ods", [["a", "b"], [1, 2]])
+    row = row.replace("<row>", '<table:table-row table:number-rows-repeated="1048574">')
+    row = row.replace("</row>", "</table:table-row>")
+    with zipfile.ZipFile(tmp_path / "a.ods") as archive:
+        members = {name: archive.read(name).decode() for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "b.ods", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content.replace("</table:table>", f"{row}</table:table>"))
+    assert read_table(tmp_path / "b.ods").n_rows == 1
+
+
+def test_a_quoted_mark_begins_no_comment():
+    content = io.BytesIO()
+    row = '<table:table-row table:number-rows-repeated="999999"><table:table-cell/></table:table-row>'
+    row += f"<table:table-row>{FAR_CELL}</table:table-row>"
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("content.xml", f'<a><b at="<!--"/><table:table>{row}</table:table><b at="-->"/></a>')
+        with pytest.raises(DataError, match="hold something"):
+            _sheet_extent.refuse_far_cells(archive, "a.ods")
 
 
 def test_sheets_that_only_look_far_are_read():

@@ -15,21 +15,31 @@ _MOST_EMPTY = 8  # cells of a larger sheet for each one that holds a value
 _BLOCK_BYTES = 1 << 20
 _CELL_STARTS = tuple(start + end for start in (b"<c", b":c") for end in (b" ", b">", b"/", b"\n", b"\r", b"\t"))
 _NAMED = re.compile(rb"""\sr\s*=\s*["']\s*([A-Za-z]{1,3})(\d{1,7})""")
-_TAG = re.compile(rb"""<(?:\w+:)?(row|c)(?=[\s/>])((?:[^>"']++|"[^"]{0,999}"|'[^']{0,999}')*+)>""")
-_ROW_OR_CELL = re.compile(rb"""\sr\s*=\s*["']\s*([A-Za-z]{0,3})(\d{1,7})""")
-_TABLE_TAG = re.compile(
-    rb"""<(?:[\w-]+:)?(table|table-row|table-cell|covered-table-cell)(?=[\s/>])((?:[^>"']++|"[^"]{0,999}"|'[^']{0,999}')*+)>"""
+_REST = rb"""((?:[^>"']++|"[^"]{0,999}"|'[^']{0,999}')*+)>"""
+_NO_TAGS = (  # comments, sections of text, and tags that may quote the marks of such
+    rb"|<!--(?:[^-]++|-(?!-))*+-->|<!\[CDATA\[(?:[^\]<]++|\](?!\]>)|<(?!!))*+\]\]>"
+    rb"""|<[^\s!/<>"'](?:[^<>"']++|"[^"]{0,999}"|'[^']{0,999}'){2,200}+>"""
 )
+_TAG = re.compile(rb"<(?:\w+:)?(row|c)(?=[\s/>])" + _REST + _NO_TAGS)
+_ROW_OR_CELL = re.compile(rb"""\sr\s*=\s*["']\s*([A-Za-z]{0,3})(\d{1,7})""")
+_TABLE_TAG = re.compile(rb"<(?:[\w-]+:)?(table|table-row|table-cell|covered-table-cell)(?=[\s/>])" + _REST + _NO_TAGS)
+_VALUE = re.compile(rb"""\s(?:(?:office|calcext):(?:[a-z]+-)?value(?:-type)?|table:formula)\s*=""")
 _REPEATED = re.compile(rb"""\bnumber-(?:rows|columns)-repeated\s*=\s*["']\s*(\d{1,9})""")
 _ROW_RECORD, _CELL_RECORDS = 0, range(2, 12)  # of cells that are not blank
 
 
-def refuse_far_cells(archive: zipfile.ZipFile, source: str) -> None:
-    """Raise a DataError if a sheet (.xlsx, .xlsb or .ods) has a cell so far that memory might not suffice."""
+def refuse_far_cells(archive: zipfile.ZipFile, source: str, part: str | None = None) -> None:
+    """Raise a DataError if a sheet (.xlsx, .xlsb or .ods) has a cell so far that memory might not suffice.
+
+    Of .xlsx and .xlsb, only the sheet in the file `part` of the archive is looked at, or all sheets if it is None. Of
+    .ods, calamine reads all sheets.
+    """
     for info in archive.infolist():
         name = info.filename.lower()
         is_open_document = name == "content.xml"
-        if not is_open_document and ("sheet" not in name or not name.endswith((".xml", ".bin"))):
+        if part is not None and info.filename != part:
+            continue
+        if part is None and not is_open_document and ("sheet" not in name or not name.endswith((".xml", ".bin"))):
             continue
         extents = [_Extent()]
         with archive.open(info) as file:
@@ -97,6 +107,8 @@ def _add_tags(extent: _Extent, blocks: Iterable[bytes]) -> None:
     for text in blocks:
         for tag in _TAG.finditer(text):
             kind, attributes = tag.groups()
+            if kind is None:
+                continue
             place = _ROW_OR_CELL.search(attributes)
             if kind == b"row":
                 row, column = row + 1 if place is None else int(place[2]) - 1, 0
@@ -117,6 +129,8 @@ def _extents_of_tables(blocks: Iterable[bytes]) -> Iterator[_Extent]:
     for text in blocks:
         for tag in _TABLE_TAG.finditer(text):
             kind, attributes = tag.groups()
+            if kind is None:
+                continue
             found = _REPEATED.search(attributes)
             n = 1 if found is None else int(found[1])
             if kind == b"table":
@@ -125,7 +139,7 @@ def _extents_of_tables(blocks: Iterable[bytes]) -> Iterator[_Extent]:
             elif kind == b"table-row":
                 row, n_rows, column = row + n_rows, n, 0
             else:
-                if b"value" in attributes or not attributes.endswith(b"/"):
+                if _VALUE.search(attributes):
                     extent.add(row + n_rows - 1, column + n - 1, n * n_rows)
                 column += n
     yield extent
@@ -136,8 +150,8 @@ def _add_records(extent: _Extent, records: bytes) -> None:
     place = row = 0
     try:
         while place < len(records):
-            kind, place = _varint(records, place, 2)
-            size, place = _varint(records, place, 4)
+            kind, place = varint(records, place, 2)
+            size, place = varint(records, place, 4)
             if kind == _ROW_RECORD and size >= 4:
                 (row,) = struct.unpack_from("<I", records, place)
             elif kind in _CELL_RECORDS and size >= 4:
@@ -147,7 +161,7 @@ def _add_records(extent: _Extent, records: bytes) -> None:
         return
 
 
-def _varint(records: bytes, place: int, most: int) -> tuple[int, int]:
+def varint(records: bytes, place: int, most: int) -> tuple[int, int]:
     """Return a number of seven bits in each byte, and the place after it."""
     number = 0
     for index in range(most):

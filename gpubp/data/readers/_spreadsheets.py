@@ -2,6 +2,7 @@
 
 import zipfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import datetime, time, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from gpubp._core.text import excerpt, shortened
 from gpubp.data.readers._header import choose_names, has_header, is_title
 from gpubp.data.readers._input_file import InputFile
 from gpubp.data.readers._sheet_extent import refuse_far_cells
+from gpubp.data.readers._sheet_parts import parts_of_sheets
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
@@ -23,10 +25,13 @@ def read_spreadsheet(source: InputFile, *, header: bool | None = None, skip_rows
         import python_calamine
     except ImportError as error:
         raise DataError(f'reading {source.name} needs python-calamine: pip install "gpubp[tables]"') from error
-    with source.open() as file:
+    with source.open() as file, ExitStack() as stack:
+        archive, parts = None, dict[str, str]()
         if file.read(2) == b"PK":
-            with zipfile.ZipFile(file) as archive:
-                source.check_size(sum(info.file_size for info in archive.infolist()), "write it again as CSV")
+            archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(source.open())))
+            source.check_size(sum(info.file_size for info in archive.infolist()), "write it again as CSV")
+            parts = parts_of_sheets(archive)
+            if not parts:
                 refuse_far_cells(archive, source.name)
         file.seek(0)
         workbook = python_calamine.CalamineWorkbook.from_filelike(file)
@@ -38,6 +43,8 @@ def read_spreadsheet(source: InputFile, *, header: bool | None = None, skip_rows
             )
         notes: list[str] = []
         for name in names if source.part is None else [source.part]:
+            if archive is not None and parts:
+                refuse_far_cells(archive, source.name, parts.get(name))
             rows = _without_empty(workbook.get_sheet_by_name(name).to_python())
             if rows:
                 break
