@@ -555,3 +555,11 @@ def test_a_column_that_does_not_become_an_array():
 
     with pytest.raises(DataError, match=r"column 'a' is not a sequence of numbers or text: \\x1b\[31mno"):
         table_from_mapping({"a": Trick()})
+
+
+@pytest.mark.parametrize("tag", [b"<c ", b'<c "', b"<c '", b"<table-cell ", b"<!--", b"<![CDATA["], ids=repr)
+def test_tags_that_do_not_end_are_read_once(tag):
+    """Each of them could be read up to the end again, which took an hour for these."""
+    text = tag * 300_000
+    for pattern in (_sheet_extent._TAG, _sheet_extent._TABLE_TAG):
+        assert not any(match.group(1) for match in pattern.finditer(text))

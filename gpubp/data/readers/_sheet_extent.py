@@ -15,7 +15,7 @@ _MOST_EMPTY = 8  # cells of a larger sheet for each one that holds a value
 _BLOCK_BYTES = 1 << 20
 _CELL_STARTS = tuple(start + end for start in (b"<c", b":c") for end in (b" ", b">", b"/", b"\n", b"\r", b"\t"))
 _NAMED = re.compile(rb"""\sr\s*=\s*["']\s*([A-Za-z]{1,3})(\d{1,7})""")
-_REST = rb"""((?:[^>"']++|"[^"]{0,999}"|'[^']{0,999}')*+)>"""
+_REST = rb"""((?:[^<>"']++|"[^<"]{0,999}"|'[^<']{0,999}')*+)>"""  # no <, so that no text is read once for each tag
 _NO_TAGS = (  # comments, sections of text, and tags that may quote the marks of such
     rb"|<!--(?:[^-]++|-(?!-))*+-->|<!\[CDATA\[(?:[^\]<]++|\](?!\]>)|<(?!!))*+\]\]>"
     rb"""|<[^\s!/<>"'](?:[^<>"']++|"[^"]{0,999}"|'[^']{0,999}'){2,200}+>"""
