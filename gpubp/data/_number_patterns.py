@@ -12,6 +12,9 @@ CURRENCIES = "$\u20ac\u00a3\u00a5\u20b9"
 
 EXPONENT = r"([eE][-+]?\d+)"
 
+_POWER = r"(?:[kcdm]?m|ft|in|yd|mi|s)\^?[23](?![A-Za-z0-9])"
+"""A unit that contains a digit: ``m2``, ``ft^3``, and the ``s2`` of ``m/s2``."""
+
 _MARK_BEFORE_THOUSANDS = f"[{GROUP_MARKS.replace(',', '')}]"
 _THREE_BY_THREE = rf"{SIGN}?\d{{1,3}}(?:({_MARK_BEFORE_THOUSANDS})\d{{3}})"
 
@@ -34,13 +37,14 @@ MANY_GROUPS = re.compile(rf"{_THREE_BY_THREE}{{2,}}")
 """``1.234.567``, in which the mark can only be between thousands."""
 
 NUMBER_OR_AMOUNT = re.compile(
-    rf"[-+(\u2212]?\s?[{CURRENCIES}]?\s?(\d[\d{GROUP_MARKS}]*|[.,]\d+){EXPONENT}?\s?[^\d\s]{{0,4}}\)?|[-+]?(inf|nan)",
+    rf"[-+(\u2212]?\s?[{CURRENCIES}]?\s?(\d[\d{GROUP_MARKS}]*|[.,]\d+){EXPONENT}?\s?(?:{_POWER}|[^\d\s]{{0,4}})\)?"
+    "|[-+]?(inf|nan)",
     re.IGNORECASE,
 )
 """A number with a currency or a short unit, which is no name of a column."""
 
 NUMBER_IN_BYTES = re.compile(
-    rf"\"?[-+]?(\d[\d.,']*|[.,]\d+){EXPONENT}?( ?[A-Za-z%$\x80-\xff]{{1,8}})?\"?".encode("ascii")
+    rf"\"?[-+]?(\d[\d.,']*|[.,]\d+){EXPONENT}?( ?(?:{_POWER}|[A-Za-z%$\x80-\xff]{{1,8}}))?\"?".encode("ascii")
 )
 """A field that is a number, perhaps with a unit, in a text that is not decoded."""
 
@@ -48,10 +52,12 @@ _PLAIN_IN_BYTES = rf"[-+]?[\d.]+{EXPONENT}?"
 NUMBERS_IN_BYTES = re.compile(f"{_PLAIN_IN_BYTES}( +{_PLAIN_IN_BYTES})+ *".encode("ascii"))
 """Several numbers with blanks between them, in a text that is not decoded."""
 
+_IN_UNIT = rf"(?:(?<![^\W\d_]){_POWER}|[^\d(),;:|])"
 QUANTITY = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>{SIGN})?\s*(?P<before>[A-Z]{{0,3}}[{CURRENCIES}])?\s*(?P<after_sign>{SIGN})?"
     rf"(?P<numeral>(?:\d[\d{GROUP_MARKS}]*|[.,])\d|\d)(?P<exponent>[eE][-+]?\d{{1,3}})?[.,]?"
-    rf"\s*(?P<after>[^\W\d_][^\d(),;:|]{{0,15}}|[/%\u2030\u00b0{CURRENCIES}][^\d(),;:|]{{0,5}})?\s*(?P<close>\))?"
+    rf"\s*(?P<after>(?:{_POWER}|[^\W\d_]){_IN_UNIT}{{0,15}}|[/%\u2030\u00b0{CURRENCIES}]{_IN_UNIT}{{0,5}})?"
+    rf"\s*(?P<close>\))?"
 )
 """A number with its unit, or with its currency; negative in parentheses."""
 

@@ -49,6 +49,7 @@ def cycle(*values):
         (K % 7, "number", "numbers"),
         (cycle("1.5", "2", "NA"), "number", "numbers"),
         (cycle("18 mpg", "21 mpg", ""), "number", "the unit 'mpg'"),
+        (cycle("63 m2", "21 m2", ""), "number", "the unit 'm2'"),
         (cycle("$1,600.00", "$5.00"), "number", "the unit '$' and ',' between thousands"),
         (cycle("1,5", "2,25"), "number", "a decimal comma"),
         (cycle("$1.5k", "$2M"), "number", "k, M or B"),
@@ -177,11 +178,13 @@ def test_a_requested_type_is_used(values, requested, inputs):
 
 
 @pytest.mark.parametrize("requested", ["number", "date"])
-def test_a_requested_type_that_no_value_has_leaves_the_column_out(requested):
+def test_a_requested_type_that_no_value_has_is_refused(requested):
     table = table_from_mapping({"c": cycle("u", "v"), "x": K * 0.5, "y": cycle("a", "b")})
-    prepared = fit_preprocessing(table, types={"c": requested})
-    assert prepared.feature_names == ("x",)
-    assert prepared.summaries[0].type == "drop"
+    with pytest.raises(DataError, match=f"no value of column 'c' can be read as a {requested}; the first is 'u'"):
+        fit_preprocessing(table, types={"c": requested})
+    one_of_type = table_from_mapping({"c": [*cycle("u", "v")[1:], "2020-01-31" if requested == "date" else "5"]})
+    one_of_type = one_of_type.with_columns(table_from_mapping({"x": K * 0.5, "y": cycle("a", "b")}))
+    assert fit_preprocessing(one_of_type, types={"c": requested}).summaries[0].type == requested
 
 
 # --- what the issue names ---

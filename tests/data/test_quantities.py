@@ -24,6 +24,11 @@ from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format, read
         (["$1.5k", "$2M", "$300"], NumberFormat(symbol="$", has_magnitudes=True), [1500.0, 2e6, 300.0]),
         (["1.2k", "500", "3.4k"], NumberFormat(has_magnitudes=True), [1200.0, 500.0, 3400.0]),
         (["5 mg", "7"], NumberFormat(symbol="mg"), [5.0, 7.0]),
+        (["63 m2", "1,071.5m2", "70"], NumberFormat(thousands=",", symbol="m2"), [63.0, 1071.5, 70.0]),
+        (["9 m^2", "8.5 m^2"], NumberFormat(symbol="m^2"), [9.0, 8.5]),
+        (["5 m/s2", "7 m/s2"], NumberFormat(symbol="m/s2"), [5.0, 7.0]),
+        (["3 kg/m2 ", "4 kg/m2"], NumberFormat(symbol="kg/m2"), [3.0, 4.0]),
+        (["$3/ft2", "$4.5 /ft2"], NumberFormat(symbol="$ /ft2"), [3.0, 4.5]),
         (["12\u2019000", "5\u2019500.5"], NumberFormat(thousands="'"), [12000.0, 5500.5]),
         (["(5.5)", "7.0 "], NumberFormat(), [-5.5, 7.0]),
         (["\u22125 km", "7 km"], NumberFormat(symbol="km"), [-5.0, 7.0]),
@@ -52,12 +57,23 @@ def test_the_format_of_most_values_is_found(texts, number_format, values):
         ["1/2", "3/4"],
         ["A1", "B2"],
         ["5-7", "7-9"],
-        ["5x3", "7x2"],
+        ["5x3", "7x3"],
+        ["5am2", "7am2"],
+        ["5m23", "7m23"],
+        ["5 m2x", "7 m2x"],
+        ["10h30", "11h30"],
+        ["5 m 2", "7 m 2"],
         [],
     ],
 )
 def test_other_texts_are_no_numbers(texts):
     assert find_number_format(Counter(texts)) is None
+
+
+@pytest.mark.parametrize("unit", ["m2", "ft2", "m^2", "mm3", "cm3", "km2", "in^3", "m3/h"])
+def test_a_unit_may_contain_a_digit(unit):
+    assert find_number_format(Counter([f"63 {unit}", f"5.5{unit}"])) == NumberFormat(symbol=unit)
+    assert read_quantity(f"7 {unit}", NumberFormat(symbol="m²")) is None
 
 
 @pytest.mark.parametrize("text", ["29 km", "$29", "29%", "29 mpg mpg", "29,5 mpg", "29.5.1 mpg", "mpg", "", "(29 mpg"])

@@ -73,7 +73,7 @@ class FeatureFit:
 
     def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
         self.decision, self.missing = decision, missing
-        self.n_missing = self.n_missing_in_training = self.n_unreadable = self.n_outliers = 0
+        self.n_rows = self.n_missing = self.n_missing_in_training = self.n_unreadable = self.n_outliers = 0
         self.example = ""
         self.likely_missing: float | None = None
 
@@ -86,6 +86,7 @@ class FeatureFit:
         """Add the column's values in more rows, with the mask of the training rows."""
         column = self.read(table)
         is_missing = missing_values(column.values)
+        self.n_rows += len(is_missing)
         self.n_missing += int(is_missing.sum())
         self.n_missing_in_training += int((is_missing & training).sum())
         if column.unreadable.any():

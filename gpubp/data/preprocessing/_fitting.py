@@ -159,8 +159,8 @@ def fit_preprocessing(
     Raises
     ------
     DataError
-        If an option names an unknown column, no column has anything to learn from, there is only one class, or with
-        `strict` a value is missing or unreadable.
+        If an option names an unknown column, no value is of the type that `types` names, no column has anything to
+        learn from, there is only one class, or with `strict` a value is missing or unreadable.
 
     Examples
     --------
@@ -254,7 +254,8 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     Raises
     ------
     DataError
-        If no column has anything to learn from, or with ``strict`` a value is missing or unreadable.
+        If no column has anything to learn from, no value is of a requested type, or with ``strict`` a value is missing
+        or unreadable.
     """
     options, target = decisions.options, decisions.target
     n_rows = next(iter(decisions.facts.values())).n_rows
@@ -282,6 +283,8 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
                 of_all.add(column.values[is_present])
     fitted, summaries = [], []
     for decision in decisions.features:
+        if decision.name in (options.types or {}) and decision.name in fits:
+            _refuse_type_of_no_value(decisions.source, fits[decision.name])
         feature, summary = _finish(decision, fits.get(decision.name), decisions.facts[decision.name])
         fitted += [feature] if feature is not None else []
         summaries.append(summary)
@@ -372,6 +375,16 @@ def _finish(
     reason += _advice(mark)
     summary = ColumnSummary(decision.name, column_type, reason, n_missing, len(facts.counts), fit.n_outliers, mark)
     return column, summary
+
+
+def _refuse_type_of_no_value(source: str, fit: FeatureFit) -> None:
+    """Raise a DataError if no value of a column is of the type that the user requests."""
+    if fit.n_unreadable and fit.n_missing == fit.n_rows:
+        what = fit.decision.type
+        raise DataError(
+            f"{source}: no value of column {fit.name!r} can be read as a {what}; the first is {fit.example}. Correct "
+            f"them, or leave out the type {what!r} of this column (--type {fit.name}={what})"
+        )
 
 
 def _mark_in_words(number: float | None) -> str:

@@ -103,7 +103,8 @@ def decide_target(
     if task == "classification":
         return _classes(first, kinds[0] == "category", missing, exact_labels=exact_labels)
     for one, number_format in zip(facts, formats, strict=True):
-        if number_format is None and requested.get(one.name) != "number":
+        has_number = any(read_number(text) is not None for text in one.counts)
+        if number_format is None and not (has_number and requested.get(one.name) == "number"):
             example = next((text for text in one.counts if read_number(text) is None), "")
             raise DataError(
                 f"the target {one.name!r} is mostly not numbers, such as {example[:60]!r}; correct it, or predict "
