@@ -1,5 +1,7 @@
 """Import pyarrow when a file needs it, and convert its columns to NumPy arrays."""
 
+import contextlib
+import functools
 import importlib
 import math
 from pathlib import Path
@@ -22,6 +24,16 @@ def import_pyarrow(module: str, path: str | Path) -> Any:
         raise DataError(f'reading {path} needs pyarrow: pip install "gpubp[cli]"') from error
 
 
+@functools.cache
+def _import_pandas() -> None:
+    """Import pandas, if it is installed, before pyarrow does when it converts a column to NumPy.
+
+    pyarrow's import discards every exception, also the KeyboardInterrupt of Ctrl-C.
+    """
+    with contextlib.suppress(Exception):
+        importlib.import_module("pandas")
+
+
 def arrow_columns(table: Any) -> list[tuple[str, Any]]:
     """Return the columns of a pyarrow table, without the row index that pandas stores."""
     columns = zip(table.column_names, table.columns, strict=True)
@@ -35,6 +47,7 @@ def is_arrow(values: Any) -> bool:
 
 def arrow_to_numpy(column: Any) -> NDArray[Any]:
     """Return a pyarrow column as a NumPy array; dictionary columns become object arrays that share their values."""
+    _import_pandas()
     if not hasattr(column.type, "index_type"):
         return _of_pandas(column) if _is_of_pandas(column.type) else np.asarray(column)
     chunks = []
@@ -58,6 +71,7 @@ def _of_pandas(column: Any) -> NDArray[np.object_]:
 
 def texts_to_numpy(texts: Any) -> NDArray[np.object_]:
     """Return a chunked pyarrow column of text as an object array, with None where it is null."""
+    _import_pandas()
     chunks = texts.dictionary_encode().chunks
     if not chunks:
         return np.empty(0, dtype=object)
@@ -73,6 +87,7 @@ def numbers_in_texts(texts: Any) -> NDArray[Any] | None:
     import pyarrow
     from pyarrow import compute
 
+    _import_pandas()
     numbers_of: dict[str | None, int | float] = {None: math.nan}
 
     def are_numbers(column: Any) -> bool:

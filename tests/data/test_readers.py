@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -302,6 +303,20 @@ def test_parquet_columns_that_are_neither_numbers_nor_text(tmp_path, column):
     pq.write_table(pa.table({"odd": column}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match=r"a\.parquet: column 'odd' holds \w+, not numbers or text"):
         read_table(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
+def test_an_interrupt_is_raised_while_pyarrow_imports_pandas(tmp_path, name):
+    """As it does to convert columns; it discards what that import raises."""
+    frame = pd.DataFrame({"a": [1, 2, 3], "b": [0.5, 1.5, 2.5]})
+    frame.to_csv(tmp_path / name, index=False) if name == "a.csv" else frame.to_parquet(tmp_path / name)
+    (tmp_path / "pandas.py").write_text("raise KeyboardInterrupt")
+    code = (
+        f"import sys\nfrom gpubp.data import read_table\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        f"try:\n    read_table({str(tmp_path / name)!r})\nexcept KeyboardInterrupt:\n    print('interrupted')"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert ended.stdout == "interrupted\n"
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.parquet"])
