@@ -1,7 +1,7 @@
 """The search for the best networks of a table, and the preset ``best``."""
 
 import json
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,22 +128,36 @@ def test_given_validation_rows_are_used():
     assert result.trials[0].loss == pytest.approx(losses.mean(), rel=1e-4)
 
 
-def test_time_ends_trials():
-    prepared, start = prepare_table(bent(), target="y", drop=["house", "day"]), time.monotonic()
-    long = [Candidate("linear", (8,), 0.0, 1e-6) for _ in range(1000)]
-    result = search_table(prepared, candidates=long, time_budget=0.2, epochs=1_000_000, patience=None, device="cpu")
-    assert time.monotonic() - start < 20.0  # of hours
-    assert len(result.trials) == 1
-    assert result.fit.stop_reason == "callback"
-    assert result.refit is None
-    short = search_table(prepared, candidates=long, time_budget=2.0, epochs=3, device="cpu")
-    assert 1 < len(short.trials) < 1000
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only where a test says so: a list of one number."""
+    seconds = [0.0]
+    monkeypatch.setattr("gpubp.tabular.search.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    return seconds
+
+
+def test_time_ends_trials(clock):
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+
+    def tick(_):
+        clock[0] += 1.0
+
+    long = [Candidate("linear", (8,), 0.0, 1e-6 * k) for k in range(1, 100)]
+    options = {"patience": None, "device": "cpu", "callback": tick, "n_networks": 5}
+    cut = search_table(prepared, candidates=long, time_budget=50.0, epochs=1_000_000, **options)
+    assert len(cut.trials) == 1
+    assert (cut.fit.stop_reason, len(cut.fit.history.loss)) == ("callback", 50)
+    assert cut.refit is None
+    clock[0] = 0.0
+    short = search_table(prepared, candidates=long, time_budget=60.0, epochs=3, **options)
+    assert len(short.trials) == 10  # of 3 s each, in half of the time
+    assert short.refit is not None
 
 
 @pytest.mark.parametrize("group", [None, "house"])
-def test_a_training_on_all_rows_that_time_ends_is_not_kept(monkeypatch, group):
+def test_a_training_on_all_rows_that_time_ends_is_not_kept(clock, group):
     """The scores are those of the model."""
-    table, clock = bent(), [0.0]
+    table = bent()
     prepared = prepare_table(table, target="y", drop=["day"] if group else ["house", "day"], group=group)
     epochs = []
 
@@ -151,7 +165,6 @@ def test_a_training_on_all_rows_that_time_ends_is_not_kept(monkeypatch, group):
         epochs.append(progress.epoch)
         clock[0] += 1.0 if len([1 for epoch in epochs if epoch == 1]) < 2 else 30.0  # all rows: much slower
 
-    monkeypatch.setattr("gpubp.tabular.search.time.monotonic", lambda: clock[0])
     result = search_table(prepared, candidates=TWO[1:], n_networks=5, time_budget=60.0, callback=tick, **CPU)
     assert len(epochs) > 8  # the other training was begun
     assert result.refit is None
