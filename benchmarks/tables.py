@@ -55,7 +55,7 @@ def measure(folder, table, work, given):
     scores = {OURS: found["scores"]["test"], BASELINE: found["baseline"]}
     return {
         "task": found["task"],
-        "rows": sum(found["rows"].values()),
+        "rows": sum(_rows_once(found)),
         "columns": len(found["columns"]),
         "inputs": found["network"]["sizes"][0],
         "seconds": round(seconds, 1),
@@ -65,6 +65,14 @@ def measure(folder, table, work, given):
             for name, one in (scores | contenders(path, table["target"])).items()
         },
     }
+
+
+def _rows_once(found):
+    """Return the rows of each part; on folds the rows for training are those for validation too."""
+    parts = found["rows"]
+    if found["training"].get("preset") == "best":
+        parts = {part: rows for part, rows in parts.items() if part != "validation"}
+    return parts.values()
 
 
 def _as_file(path, work):
