@@ -179,6 +179,8 @@ class PreparedTable:
         `numbers` is another encoding of numbers.
         """
         decisions = self.decisions
+        if numbers in (None, decisions.options.numbers) and np.array_equal(rows, self.parts["train"]):
+            return self
         if numbers is not None:
             decisions = replace(decisions, options=replace(decisions.options, numbers=numbers))
         is_training = np.zeros(self.table.n_rows, dtype=bool)

@@ -179,15 +179,12 @@ def search_table(
             "numbers in the table, or pass candidates with a smaller learning_rate"
         )
     refit = refit and prepared.holds_out_rows
-    seconds = chosen.seconds * n_networks / N_FOLDS
-    if n_networks > N_FOLDS:
-        if goes_on and time.monotonic() + (SPARE + SPARE * refit) * seconds < end:
-            more = _train(networks.prepared, chosen.candidate, settings, seeds, ending)
-            goes_on = more.fit.stop_reason != "interrupted"
-            if more.is_complete:
-                networks = more
-        if len(networks.seeds) < n_networks:
-            seconds = chosen.seconds
+    seconds = chosen.seconds * n_networks / N_FOLDS  # of a training of all
+    if goes_on and n_networks > N_FOLDS and time.monotonic() + SPARE * (1 + refit) * seconds < end:
+        more = _train(networks.prepared, chosen.candidate, settings, seeds, ending)
+        goes_on = more.fit.stop_reason != "interrupted"
+        networks = more if more.is_complete else networks
+    seconds = chosen.seconds * len(networks.seeds) / N_FOLDS
     trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
     about = {
         **{"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials))},

@@ -255,6 +255,14 @@ def test_every_device_finds_the_same(device, precision):
     np.testing.assert_allclose(result.model.theta, expected.model.theta, rtol=0.0, atol=tolerance)
 
 
+def test_a_table_is_encoded_anew_only_if_it_must_be():
+    prepared = prepare_table(bent(60), target="y", numbers="linear", validation_fraction=0.0)
+    rows = prepared.parts["train"]
+    assert prepared.trained_on(rows) is prepared.trained_on(rows, "linear") is prepared
+    assert prepared.trained_on(rows, "piecewise").n_inputs > prepared.n_inputs
+    assert prepared.trained_on(rows[1:]).rows["train"] == len(rows) - 1
+
+
 # --- folds ---
 
 

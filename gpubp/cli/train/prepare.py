@@ -53,7 +53,7 @@ class TrainingJob:
     searches : bool
         Whether networks are tried, the preset ``best``; then `network` is the first of them.
     not_best : tuple of str
-        Why they are not, where nobody chose it.
+        The options and facts that rule the search out.
     device : str
         The device, and the reason for choosing it.
     stream_reason : str, optional
