@@ -96,6 +96,31 @@ def _elu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, alpha: float)
     return xp.where(x > 0, dE_dy, dE_dy * (y + alpha))
 
 
+_SELU_ALPHA = 1.6732632423543772
+_SELU_SCALE = 1.0507009873554805
+
+
+def _selu(xp: Namespace, x: Array) -> Array:
+    r"""SELU (Klambauer et al. 2017): 1.0507 times :math:`x` above 0, and :math:`1.6733\, (e^x - 1)` below."""
+    return xp.where(x > 0, _SELU_SCALE * x, _SELU_SCALE * _SELU_ALPHA * xp.expm1(xp.minimum(x, 0.0)))
+
+
+def _selu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx` is 1.0507 above 0, else :math:`1.0507 \cdot 1.6733\, e^x`."""
+    slope = xp.where(x > 0, _SELU_SCALE, _SELU_SCALE * _SELU_ALPHA * xp.exp(xp.minimum(x, 0.0)))
+    return dE_dy * slope
+
+
+def _cosine(xp: Namespace, x: Array) -> Array:
+    r""":math:`y = \cos x`, for periodic embeddings of numbers (Gorishniy et al. 2022)."""
+    return xp.cos(x)
+
+
+def _cosine_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
+    r""":math:`dy/dx = -\sin x`."""
+    return -dE_dy * xp.sin(x)
+
+
 def softplus(xp: Namespace, x: Array) -> Array:
     r"""Softplus (Dugas et al. 2001): :math:`y = \log(1 + e^x)`, computed so that nothing overflows."""
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
@@ -230,10 +255,12 @@ ACTIVATIONS: dict[str, Activation | Parametric] = {
     "relu": Activation(_relu, _relu_dE_dx),
     "leaky_relu": Parametric(_make_leaky_relu, {"slope": ABOVE_0}),
     "elu": Parametric(_make_elu, {"alpha": ABOVE_0}),
+    "selu": Activation(_selu, _selu_dE_dx),
     "softplus": Activation(softplus, _softplus_dE_dx, above_zero=True),
     "silu": Activation(_silu, _silu_dE_dx),
     "gelu": Activation(_gelu, _gelu_dE_dx),
     "mish": Activation(_mish, _mish_dE_dx),
+    "cosine": Activation(_cosine, _cosine_dE_dx, below_one=True),
     "exp": Activation(_exp, _exp_dE_dx, above_zero=True),
     "softmax": Parametric(_make_softmax, GROUP_SIZES),
 }
@@ -248,8 +275,8 @@ def get_activation(name: str) -> Activation:
     name : str
         One of the names below. Parameters follow in brackets, by position or by name.
 
-        - ``"identity"``, ``"logistic"`` (eq. 2 of the paper), ``"tanh"``, ``"relu"``, ``"softplus"``, ``"silu"``,
-          ``"gelu"`` (in its tanh form), ``"mish"``, ``"exp"``
+        - ``"identity"``, ``"logistic"`` (eq. 2 of the paper), ``"tanh"``, ``"relu"``, ``"selu"``, ``"softplus"``,
+          ``"silu"``, ``"gelu"`` (in its tanh form), ``"mish"``, ``"cosine"``, ``"exp"``
         - ``"leaky_relu"``, with the ``slope`` below 0, above 0 (0.01)
         - ``"elu"``, with ``alpha``, above 0 (1)
         - ``"softmax"``, over all units of the layer; with several ``sizes``, over groups of these sizes

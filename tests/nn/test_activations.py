@@ -28,10 +28,12 @@ FORMULAS = {
     "leaky_relu(0.2)": lambda x: x if x > 0 else 0.2 * x,
     "elu": lambda x: x if x > 0 else math.exp(x) - 1.0,
     "elu(0.5)": lambda x: x if x > 0 else 0.5 * (math.exp(x) - 1.0),
+    "selu": lambda x: 1.0507009873554805 * (x if x > 0 else 1.6732632423543772 * (math.exp(x) - 1.0)),
     "softplus": lambda x: math.log(1.0 + math.exp(x)),
     "silu": lambda x: x / (1.0 + math.exp(-x)),
     "gelu": lambda x: x * gelu_gate(x),
     "mish": lambda x: x * math.tanh(math.log(1.0 + math.exp(x))),
+    "cosine": math.cos,
     "exp": math.exp,
 }
 UNITS = [*FORMULAS, "softmax"]
@@ -128,6 +130,16 @@ def test_mish_and_its_derivative_keep_their_digits(backend_case, dtype):
     rtol = 8 * np.finfo(dtype).eps
     np.testing.assert_allclose(to_numpy(y), values, rtol=rtol)
     np.testing.assert_allclose(to_numpy(mish.dE_dx(xp, xp.ones_like(there), there, y)), slopes, rtol=rtol)
+
+
+def test_the_derivative_of_selu_keeps_its_digits(backend_case, dtype):
+    """The output is -1.758 to the last digit far below 0, and the derivative is not 0."""
+    x = np.asarray([-80.0, -30.0, -8.0, -0.5, -1e-6, 0.0, 1e-6, 3.0], dtype)
+    expected = [1.0507009873554805 * (1.0 if x_j > 0 else 1.6732632423543772 * math.exp(x_j)) for x_j in x.tolist()]
+    there, selu, xp = backend_case.asarray(x), get_activation("selu"), backend_case.xp
+    y = selu.value(xp, there)
+    actual = to_numpy(selu.dE_dx(xp, xp.ones_like(there), there, y))
+    np.testing.assert_allclose(actual, expected, rtol=8 * np.finfo(dtype).eps)
 
 
 def test_only_exp_overflows(dtype):

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp.engine.tracing.symbols import OVER_SAMPLES, REDUCTIONS, HostNumber, Inexpressible, Symbol
 
-FUNCTIONS = ("abs", "exp", "expm1", "log", "log1p", "sqrt", "tanh")
+FUNCTIONS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")
 COMPARISONS = ("<", "<=", "&&")
 PATTERNS = {
     "where": "({0} ? {1} : {2})",

@@ -144,8 +144,8 @@ def _function(name: str) -> Callable[[Any], Symbol]:
     return lambda a: _apply(name, a)
 
 
-abs, exp, expm1, log = map(_function, ("abs", "exp", "expm1", "log"))
-log1p, sign, sqrt, tanh = map(_function, ("log1p", "sign", "sqrt", "tanh"))
+abs, cos, exp, expm1, log = map(_function, ("abs", "cos", "exp", "expm1", "log"))
+log1p, sign, sin, sqrt, tanh = map(_function, ("log1p", "sign", "sin", "sqrt", "tanh"))
 
 
 def where(condition: Any, a: Any, b: Any) -> Symbol:

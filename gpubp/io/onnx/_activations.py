@@ -50,6 +50,20 @@ def _make_elu(alpha: float = 1.0) -> AddActivation:
     return elu
 
 
+def _selu(graph: Graph, x: str) -> str:
+    alpha, scale = 1.6732632423543772, 1.0507009873554805
+    if graph.precision == "float32":
+        return graph.node("Selu", x, alpha=alpha, gamma=scale)
+    return graph.node("Mul", _make_elu(alpha)(graph, x), graph.number(scale))
+
+
+def _cosine(graph: Graph, x: str) -> str:
+    if graph.precision == "float32":
+        return graph.node("Cos", x)
+    sine = graph.node("Sin", graph.node("Mul", x, graph.number(0.5)))  # cos x is 1 - 2 sin(x / 2)**2
+    return graph.node("Sub", graph.number(1.0), graph.node("Mul", graph.node("Mul", sine, sine), graph.number(2.0)))
+
+
 def _softplus(graph: Graph, x: str) -> str:
     if graph.precision == "float32":
         return graph.node("Softplus", x)
@@ -99,10 +113,12 @@ ONNX_ACTIVATIONS: dict[str, Callable[..., AddActivation]] = {
     "relu": _operator("Relu"),
     "leaky_relu": _make_leaky_relu,
     "elu": _make_elu,
+    "selu": lambda: _selu,
     "softplus": lambda: _softplus,
     "silu": lambda: _silu,
     "gelu": lambda: _gelu,
     "mish": lambda: _mish,
+    "cosine": lambda: _cosine,
     "exp": _operator("Exp"),
     "softmax": _make_softmax,
 }

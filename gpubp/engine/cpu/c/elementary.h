@@ -24,6 +24,8 @@ typedef uint32_t bits;
 #define HIGHEST 88.72284f
 #define real_log logf
 #define real_log1p log1pf
+#define real_cos cosf
+#define real_sin sinf
 #define real_sqrt sqrtf
 #define real_abs fabsf
 #define copy_sign copysignf
@@ -40,6 +42,8 @@ typedef uint64_t bits;
 #define HIGHEST 709.782712893384
 #define real_log log
 #define real_log1p log1p
+#define real_cos cos
+#define real_sin sin
 #define real_sqrt sqrt
 #define real_abs fabs
 #define copy_sign copysign

@@ -176,6 +176,35 @@ static void derivative_elu(real parameter, integer b, integer j, integer stride,
     }
 }
 
+static void value_selu(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = ((0.0 < x_i) ? (1.0507009873554805 * x_i) : (1.7580993408473766 * real_expm1((x_i > 0.0 ? 0.0 : x_i))));
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_selu(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
+        dE, integer dE_stride) {
+    (void)parameter;
+    (void)y;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real x_i = x[c * stride + i];
+            const real new_0 = (dE_i * ((0.0 < x_i) ? 1.0507009873554805 : (1.7580993408473766 * real_exp((x_i > 0.0 ? 0.0 : x_i)))));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
 static void value_softplus(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
     (void)parameter;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -317,6 +346,35 @@ static void derivative_mish(real parameter, integer b, integer j, integer stride
             const real t10 = (t2 ? (t5 * (t5 + 2.0)) : (1.0 + t8));
             const real t13 = (t10 + (t2 ? 2.0 : (t8 * t5)));
             const real new_0 = (dE_i * ((t10 / t13) + (x_i * ((((4.0 * t5) * (1.0 + t5)) * (t2 ? 1.0 : t5)) / (t13 * t13)))));
+            dE[c * dE_stride + i] = new_0;
+        }
+    }
+}
+
+static void value_cosine(real parameter, integer b, integer j, integer stride, const real* x, real* y) {
+    (void)parameter;
+    const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real x_i = x[c * stride + i];
+            const real new_0 = real_cos(x_i);
+            y[c * stride + i] = new_0;
+        }
+    }
+}
+
+static void derivative_cosine(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
+        dE, integer dE_stride) {
+    (void)parameter;
+    (void)y;
+    const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
+    for (integer c = 0; c < rows; ++c) {
+        ELEMENTWISE_LOOP
+        for (integer i = 0; i < columns; ++i) {
+            const real dE_i = dE[c * dE_stride + i];
+            const real x_i = x[c * stride + i];
+            const real new_0 = ((-dE_i) * real_sin(x_i));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -1891,6 +1949,8 @@ static const struct {
     {"derivative leaky_relu", (void*)derivative_leaky_relu},
     {"value elu", (void*)value_elu},
     {"derivative elu", (void*)derivative_elu},
+    {"value selu", (void*)value_selu},
+    {"derivative selu", (void*)derivative_selu},
     {"value softplus", (void*)value_softplus},
     {"derivative softplus", (void*)derivative_softplus},
     {"value silu", (void*)value_silu},
@@ -1899,6 +1959,8 @@ static const struct {
     {"derivative gelu", (void*)derivative_gelu},
     {"value mish", (void*)value_mish},
     {"derivative mish", (void*)derivative_mish},
+    {"value cosine", (void*)value_cosine},
+    {"derivative cosine", (void*)derivative_cosine},
     {"value exp", (void*)value_exp},
     {"derivative exp", (void*)derivative_exp},
     {"value softmax", (void*)value_softmax},
