@@ -1,4 +1,4 @@
-"""Networks whose layers are partly connected or share weights: locally connected, convolutional, recurrent.
+"""Networks whose layers are partly connected or share weights: locally connected, convolutional, recurrent, embedding.
 
 Each function returns a :class:`gpubp.nn.network.Network` with ``ties``: the number of the weight at each position of
 ``theta``, with -1 for no connection and equal numbers for equal weights.
@@ -201,6 +201,93 @@ def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
     return _with_ties(network, numbers)
 
 
+def with_scaled_inputs(network: Network) -> Network:
+    """Put a layer before a network that multiplies each input by a weight of its own (Holzmüller et al. 2024).
+
+    The layer has the activation identity, one connection for each input, and no biases. The parameters of `network`
+    follow its own, in their order.
+
+    Parameters
+    ----------
+    network : Network
+
+    Returns
+    -------
+    Network
+
+    Examples
+    --------
+    >>> network = with_scaled_inputs(Network((2, 5, 1)))
+    >>> network.sizes, network.activation
+    ((2, 2, 5, 1), ('identity', 'relu'))
+    >>> network.tied.mask[:6].reshape(3, 2).tolist()
+    [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
+    """
+    n_inputs = network.sizes[0]
+    is_connected = np.zeros((n_inputs + network.bias, n_inputs), dtype=bool)
+    np.fill_diagonal(is_connected, val=True)
+    return _with_layers_before(network, [(n_inputs, "identity", is_connected)], skips=())
+
+
+def with_periodic_inputs(
+    network: Network, inputs: Sequence[int], *, n_frequencies: int = 16, n_outputs: int = 3
+) -> Network:
+    r"""Put two layers before a network that embed numbers periodically, and pass all inputs on beside them.
+
+    For each of `inputs` the first layer has the units :math:`\cos(w_k x + b_k)`, and the second `n_outputs` linear
+    units that see only these: PBLD, for periodic, bias, linear, densenet (Holzmüller et al. 2024, after Gorishniy et
+    al. 2022). The parameters of `network` follow those of the two layers, in their order.
+
+    Parameters
+    ----------
+    network : Network
+        Its inputs are the units of the second layer, `n_outputs` for each of `inputs`, and then all inputs unchanged.
+    inputs : sequence of int
+        The positions of the numbers to embed, in any order.
+    n_frequencies, n_outputs : int
+        The units for each number in the first and in the second layer.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    DataError
+        If `inputs` or the numbers of units are not valid, or if connections from the inputs of `network` skip layers.
+
+    Examples
+    --------
+    Two of three inputs are embedded:
+
+    >>> network = with_periodic_inputs(Network((3 + 2 * 3, 5, 1)), [0, 2])
+    >>> network.sizes, network.skips
+    ((3, 32, 6, 5, 1), ((0, 3),))
+    >>> int(network.tied.mask.sum()) - 9 * 5 - 5 - 5 - 1  # 2 x 16 x (1 + 1) and 2 x 3 x (16 + 1) of the two layers
+    166
+    """
+    for name, n in (("n_frequencies", n_frequencies), ("n_outputs", n_outputs)):
+        if not is_count(n):
+            raise DataError(f"{name} must be a whole number of at least 1, got {n!r}")
+    n_inputs = network.sizes[0] - n_outputs * len(inputs)
+    if not all(is_count(i, least=0) and i < n_inputs for i in inputs) or not 0 < len(set(inputs)) == len(inputs):
+        raise DataError(
+            f"inputs must be one or more positions, each once and below {n_inputs}: the network has {network.sizes[0]} "
+            f"inputs, and {n_outputs} of them are for each number that is embedded; got {list(inputs)!r}"
+        )
+    if any(below == 0 for below, _ in network.skips):
+        raise DataError("connections from the inputs of the network must not skip layers; remove them from its skips")
+    of_number = np.arange(len(inputs))
+    waves, outputs = np.repeat(of_number, n_frequencies), np.repeat(of_number, n_outputs)  # the number of each unit
+    to_waves = np.asarray(inputs)[waves] == np.arange(n_inputs)[:, None]
+    to_outputs = outputs == waves[:, None]
+    layers = [
+        (len(numbers), activation, np.vstack([connected, np.ones((int(network.bias), len(numbers)), dtype=bool)]))
+        for numbers, activation, connected in ((waves, "cosine", to_waves), (outputs, "identity", to_outputs))
+    ]
+    return _with_layers_before(network, layers, skips=((0, 3),), n_inputs=n_inputs)
+
+
 def iterative(
     n_inputs: int,
     n_units: int,
@@ -298,6 +385,33 @@ def _weight_numbers(network: Network) -> np.ndarray:
 
 def _with_ties(network: Network, numbers: np.ndarray) -> Network:
     return replace(network, ties=tuple(numbers.tolist()))
+
+
+def _with_layers_before(
+    network: Network,
+    layers: Sequence[tuple[int, str, np.ndarray]],
+    skips: tuple[tuple[int, int], ...],
+    n_inputs: int | None = None,
+) -> Network:
+    """Put layers before a network: the units of each, their activation, and which connections and biases it has.
+
+    The network is above the last of them; with `skips`, the inputs that it sees are units of several layers.
+    """
+    sizes, activations, connected = zip(*layers, strict=True)
+    n, kept = len(layers), np.concatenate([np.ravel(one) for one in connected])
+    before = np.where(kept, np.arange(len(kept)), ABSENT)
+    above = _weight_numbers(network)
+    ties = np.concatenate([before, np.where(above == ABSENT, ABSENT, above + len(kept))])
+    above_inputs = network.sizes[1:]
+    return Network(
+        (network.sizes[0] if n_inputs is None else n_inputs, *sizes, *above_inputs),
+        activation=(*activations, *network.activation),
+        output_activation=network.output_activation,
+        loss=network.loss,
+        bias=network.bias,
+        skips=(*skips, *((lower + n, upper + n) for lower, upper in network.skips)),
+        ties=tuple(ties.tolist()),
+    )
 
 
 def _check_extent(name: str, extent: tuple[int, int]) -> tuple[int, int]:

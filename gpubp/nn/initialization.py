@@ -1,17 +1,19 @@
 """Initial weights, drawn on the host so that every backend starts from the same numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
 from gpubp.errors import DataError
 from gpubp.nn.network import Network, views
 
 Seed = int | np.random.Generator
-SCHEMES = ("glorot", "he", "uniform", "ntk")
+SCHEMES = ("glorot", "he", "uniform", "ntk", "fan_in", "periodic", "ones", "zeros")
+PERIODIC_SIGMA = 0.1
 
 
 @np.errstate(all="ignore")
@@ -19,7 +21,7 @@ def initial_weights(
     network: Network,
     seed: Seed | Sequence[Seed] = 0,
     *,
-    scheme: str = "glorot",
+    scheme: str | Sequence[str] = "glorot",
     scale: float = 0.3,
     dtype: str = "float32",
 ) -> np.ndarray:
@@ -30,12 +32,16 @@ def initial_weights(
     network : Network
     seed : int, Generator, or a sequence of them
         One seed gives ``(P,)``. A sequence of K seeds gives ``(K, P)``; each row is what its seed gives alone.
-    scheme : {"glorot", "he", "uniform", "ntk"}
+    scheme : {"glorot", "he", "uniform", "ntk", "fan_in", "periodic", "ones", "zeros"} or a sequence of them
+        One scheme for all layers, or one for each.
         ``"glorot"``: uniform in :math:`\pm\sqrt{6 / (n_{in} + n_{out})}` (Glorot & Bengio 2010); ``"he"``: uniform in
         :math:`\pm\sqrt{6 / n_{in}}` (He et al. 2015), for relu and similar activations; both with biases of 0.
         ``"uniform"``: weights and biases uniform in ``-scale`` to ``scale``, as in Rumelhart, Hinton & Williams (1986)
         with 0.3. ``"ntk"``: weights normal with standard deviation :math:`1 / \sqrt{n_{in}}`, biases with 1, as in the
-        neural tangent kernel's parametrization (Jacot et al. 2018); see :func:`ntk_rate_factors`.
+        neural tangent kernel's parametrization (Jacot et al. 2018); see :func:`ntk_rate_factors`. ``"fan_in"``:
+        weights and biases uniform in :math:`\pm 1 / \sqrt{n}` with the unit's own number n of connections.
+        ``"periodic"``, for cosine units: weights normal with standard deviation :math:`2 \pi \cdot 0.1`, biases uniform
+        in :math:`\pm\pi` (Holzmüller et al. 2024). ``"ones"`` and ``"zeros"``: all weights are that, and all biases 0.
     scale : float
         The range of ``"uniform"``.
     dtype : {"float32", "float64"}
@@ -56,13 +62,17 @@ def initial_weights(
     >>> initial_weights(network, seed=[0, 1]).shape
     (2, 3)
     """
-    if scheme not in SCHEMES:
-        raise DataError(unknown("scheme", scheme, SCHEMES))
+    schemes = [scheme] * len(network.shapes) if isinstance(scheme, str) else list(scheme)
+    for name in schemes:
+        if name not in SCHEMES:
+            raise DataError(unknown("scheme", name, SCHEMES))
+    if len(schemes) != len(network.shapes):
+        raise DataError(f"scheme must be one name, or {len(network.shapes)}, one for each layer, got {scheme!r}")
     if dtype not in ("float32", "float64"):
         raise DataError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     if not (isinstance(scale, int | float | np.floating) and math.isfinite(scale) and scale >= 0.0):
         raise DataError(f"scale must be a finite number, 0 or more, got {scale!r}")
-    rows = [_draw(network, single_seed, scheme, scale).astype(dtype) for single_seed in check_seeds(seed)]
+    rows = [_draw(network, single_seed, schemes, scale).astype(dtype) for single_seed in check_seeds(seed)]
     return np.stack(rows) if is_sequence(seed) else rows[0]
 
 
@@ -90,12 +100,21 @@ def check_seeds(seed: Any) -> list[Seed]:
     return seeds
 
 
-def _draw(network: Network, seed: Seed, scheme: str, scale: float) -> np.ndarray:
+def _draw(network: Network, seed: Seed, schemes: list[str], scale: float) -> np.ndarray:
     generator = np.random.default_rng(seed)
     theta = np.zeros(network.n_parameters)
-    for block in views(np, network, theta):
+    connected = np.ones(network.n_parameters) if network.tied is None else network.tied.mask
+    for block, present, scheme in zip(views(np, network, theta), views(np, network, connected), schemes, strict=True):
         n_in, n_out = block.shape[0] - network.bias, block.shape[1]
-        if scheme == "uniform":
+        if scheme in ("ones", "zeros"):
+            block[:n_in] = float(scheme == "ones")
+        elif scheme == "fan_in":
+            block[...] = generator.uniform(-1.0, 1.0, block.shape)
+            block /= np.sqrt(np.maximum(present[:n_in].sum(axis=0), 1.0))
+        elif scheme == "periodic":
+            block[:n_in] = generator.normal(0.0, 2.0 * math.pi * PERIODIC_SIGMA, (n_in, n_out))
+            block[n_in:] = generator.uniform(-math.pi, math.pi, (int(network.bias), n_out))
+        elif scheme == "uniform":
             block[...] = generator.uniform(-scale, scale, block.shape)
         elif scheme == "ntk":
             block[...] = generator.normal(size=block.shape)
@@ -106,7 +125,9 @@ def _draw(network: Network, seed: Seed, scheme: str, scale: float) -> np.ndarray
     return theta if network.tied is None else network.tied.tie(theta)
 
 
-def ntk_rate_factors(network: Network, *, bias: float = 1.0) -> np.ndarray:
+def ntk_rate_factors(
+    network: Network, *, bias: float = 1.0, others: Mapping[int, tuple[float, float]] | None = None
+) -> np.ndarray:
     r"""Return the factors of the learning rate with which a network trains in the parametrization of the NTK.
 
     In it a layer computes :math:`W x / \sqrt{n_{in}} + b`, and the elements of :math:`W` are learned (Jacot et al.
@@ -120,6 +141,9 @@ def ntk_rate_factors(network: Network, *, bias: float = 1.0) -> np.ndarray:
     network : Network
     bias : float
         The factor of the biases; 0.1 in RealMLP (Holzmüller et al. 2024).
+    others : mapping of int to (float, float), optional
+        Layers that are not in this parametrization, with the factor of their weights and that of their biases. 1 is the
+        first layer above the inputs. RealMLP has 6 for the layer of :func:`gpubp.nn.architectures.with_scaled_inputs`.
 
     Returns
     -------
@@ -138,10 +162,18 @@ def ntk_rate_factors(network: Network, *, bias: float = 1.0) -> np.ndarray:
 
     >>> optimizer = rate_scaled(decay_scaled(adamw(0.04), network.weight_mask() / factors), factors)
     """
-    if not (isinstance(bias, int | float | np.floating) and math.isfinite(bias) and bias >= 0.0):
-        raise DataError(f"bias must be a finite number, 0 or more, got {bias!r}")
-    factors = np.full(network.n_parameters, float(bias))
-    for block in views(np, network, factors):
+    n_layers, others = len(network.shapes), {} if others is None else others
+    for layer, pair in others.items():
+        if not (is_count(layer) and layer <= n_layers and len(pair) == 2):
+            raise DataError(
+                f"others must be layers from 1 to {n_layers}, each with the factors of its weights and of its biases, "
+                f"got {layer!r}: {pair!r}"
+            )
+    for name, given in (("bias", bias), *(("others", factor) for pair in others.values() for factor in pair)):
+        if not (isinstance(given, int | float | np.floating) and math.isfinite(given) and given >= 0.0):
+            raise DataError(f"{name} must be a finite number, 0 or more, got {given!r}")
+    factors = np.empty(network.n_parameters)
+    for layer, block in enumerate(views(np, network, factors), start=1):
         n_in = block.shape[0] - network.bias
-        block[:n_in] = 1.0 / math.sqrt(n_in)
+        block[:n_in], block[n_in:] = others.get(layer, (1.0 / math.sqrt(n_in), bias))
     return factors

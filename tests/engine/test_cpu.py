@@ -29,8 +29,15 @@ from gpubp.engine.plain.step import ModelState, Objective, make_step
 from gpubp.engine.prediction import predict
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
-from gpubp.nn.architectures import with_blocks, with_equal_layers, with_fields, with_sums
-from gpubp.nn.initialization import initial_weights
+from gpubp.nn.architectures import (
+    with_blocks,
+    with_equal_layers,
+    with_fields,
+    with_periodic_inputs,
+    with_scaled_inputs,
+    with_sums,
+)
+from gpubp.nn.initialization import initial_weights, ntk_rate_factors
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import (
@@ -204,6 +211,15 @@ class TestSteps:
         apart, common = (run_both(network, optimizer, n_threads=3, l2=0.1, moved=moved) for moved in (True, False))
         assert_equal_runs(apart)
         np.testing.assert_array_equal(apart[1][0].theta, common[1][0].theta)
+
+    @pytest.mark.parametrize("stack", [None, 3])
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_periodic_and_scaled_inputs(self, stack, n_threads, dtype):
+        inner = with_scaled_inputs(Network((4 + 2 * 3, 6, 3), activation="selu", loss="cross_entropy"))
+        network = with_periodic_inputs(inner, [3, 1], n_frequencies=4)
+        factors = ntk_rate_factors(network, bias=0.1, others={1: (0.6, 0.1), 2: (0.1, 0.1), 3: (6.0, 0.0)})
+        optimizer = rate_scaled(adam(0.01), factors)
+        assert_equal_runs(run_both(network, optimizer, dtype, n_threads, stack=stack))
 
     @pytest.mark.parametrize("skips", [[(0, 2)], [(0, 3), (1, 3)], [(0, 2), (0, 3), (1, 3)]])
     @pytest.mark.parametrize("n_threads", [1, 3])

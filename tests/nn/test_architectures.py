@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 
 from gpubp import Network, load_model, predict, save_model, train
 from gpubp.errors import DataError
-from gpubp.nn.architectures import iterative, transfer_weights, with_blocks, with_equal_layers, with_fields, with_sums
+from gpubp.nn.architectures import (
+    iterative,
+    transfer_weights,
+    with_blocks,
+    with_equal_layers,
+    with_fields,
+    with_periodic_inputs,
+    with_scaled_inputs,
+    with_sums,
+)
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import flatten, forward, jacobian, loss_and_gradient, output_layer, views
@@ -29,6 +38,13 @@ FIELDS = with_fields(
     n_feature_maps=3,
 )
 SUMS = with_sums(Network((3, 5, 2), activation="logistic", output_activation="logistic"), 2, [2, 3])
+SCALED = with_scaled_inputs(Network((3, 4, 2), activation="tanh", output_activation="logistic", skips=[(0, 2)]))
+PERIODIC = with_periodic_inputs(
+    with_scaled_inputs(Network((3 + 2, 2, 1), activation="selu", output_activation="logistic")),
+    [2, 0],
+    n_frequencies=2,
+    n_outputs=1,
+)
 WIRED = {
     "skipping": SKIPPING,
     "grouped": GROUPED,
@@ -36,6 +52,8 @@ WIRED = {
     "reading": READING,
     "fields": FIELDS,
     "sums": SUMS,
+    "scaled": SCALED,
+    "periodic": PERIODIC,
 }
 
 wired = pytest.mark.parametrize("network", WIRED.values(), ids=WIRED)
@@ -247,6 +265,43 @@ class TestMakers:
         expected = 1.0 / (1.0 + np.exp(-(sums @ w[[0, 2]] + w[-1])))
         np.testing.assert_allclose(output_layer(np, SUMS, theta, x).y, expected, rtol=1e-14)
         assert len(set(SUMS.ties)) == 4 * 5 + 3 * 2
+
+    def test_scaled_inputs_are_multiplied_by_a_weight_each(self):
+        theta, (x, _) = weights(SCALED), samples(SCALED)
+        scale, *_ = views(np, SCALED, theta)
+        inner = Network((3, 4, 2), activation="tanh", output_activation="logistic", skips=[(0, 2)])
+        expected = output_layer(np, inner, theta[scale.size :], x * np.diag(scale)).y
+        np.testing.assert_allclose(output_layer(np, SCALED, theta, x).y, expected, rtol=1e-14)
+
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_periodic_inputs_are_embedded_each_by_itself(self, bias):
+        inner = Network((3 + 2 * 3, 4, 2), activation="tanh", bias=bias)
+        network = with_periodic_inputs(inner, [2, 0], n_frequencies=5, n_outputs=3)
+        theta, (x, _) = weights(network), samples(network)
+        waves, outputs, *_ = views(np, network, theta)
+        embedded = []
+        for number, position in enumerate([2, 0]):
+            five, three = slice(5 * number, 5 * number + 5), slice(3 * number, 3 * number + 3)
+            y = np.cos(x[:, [position]] * waves[position, five] + (waves[-1, five] if bias else 0.0))
+            embedded.append(y @ outputs[five, three] + (outputs[-1, three] if bias else 0.0))
+        expected = output_layer(np, inner, theta[waves.size + outputs.size :], np.hstack([*embedded, x])).y
+        np.testing.assert_allclose(output_layer(np, network, theta, x).y, expected, rtol=1e-12, atol=1e-14)
+
+    @pytest.mark.parametrize(
+        ("network", "options", "reported"),
+        [
+            (Network((5, 1)), {"inputs": []}, "inputs must be one or more positions"),
+            (Network((5, 1)), {"inputs": [0, 0]}, "each once and below -1: the network has 5 inputs, and 3 of them"),
+            (Network((5, 1)), {"inputs": [2]}, r"below 2: .*; got \[2\]"),
+            (Network((5, 1)), {"inputs": [0.0]}, "inputs must be"),
+            (Network((5, 1)), {"inputs": [0], "n_outputs": 0}, "n_outputs must be a whole number of at least 1, got 0"),
+            (Network((5, 1)), {"inputs": [0], "n_frequencies": 1.5}, "n_frequencies must be"),
+            (Network((5, 2, 1), skips=[(0, 2)]), {"inputs": [0]}, "inputs of the network must not skip layers"),
+        ],
+    )
+    def test_faults_of_periodic_inputs_are_reported(self, network, options, reported):
+        with pytest.raises(DataError, match=reported):
+            with_periodic_inputs(network, **options)
 
     def test_can_be_combined(self):
         network = with_equal_layers(Network((4, 4, 4)), [1, 2])

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from gpubp import Network
 from gpubp.errors import DataError
+from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors
 from gpubp.nn.network import views
 
-SCHEMES = ["glorot", "he", "uniform", "ntk"]
+SCHEMES = ["glorot", "he", "uniform", "ntk", "fan_in", "periodic"]
 NETWORK = Network((40, 30, 20))
 
 
@@ -111,6 +112,42 @@ def test_the_number_of_weights_for_any_network(sizes, bias, scheme):
     theta = initial_weights(network, scheme=scheme)
     assert theta.shape == (network.n_parameters,)
     assert np.all(np.isfinite(theta))
+
+
+def test_a_scheme_for_each_layer():
+    """The weights of RealMLP: of periodic inputs, of their outputs, of the scale, and of the network."""
+    inner = Network((4 + 3 * 3, 200, 2))
+    network = with_periodic_inputs(with_scaled_inputs(inner), [0, 1, 3], n_frequencies=100)
+    theta = initial_weights(network, 0, scheme=("periodic", "fan_in", "ones", "ntk", "zeros"), dtype="float64")
+    waves, outputs, scale, first, last = views(np, network, theta)
+    assert np.count_nonzero(waves[:-1]) == 300
+    np.testing.assert_allclose(np.std(waves[:-1][waves[:-1] != 0.0]), 0.2 * np.pi, rtol=0.1)
+    assert 3.0 < np.max(np.abs(waves[-1])) <= np.pi
+    assert np.count_nonzero(outputs[:-1]) == 900
+    assert 0.09 < np.max(np.abs(outputs)) <= 0.1  # each unit has 100 connections
+    np.testing.assert_array_equal(scale, np.vstack([np.eye(13), np.zeros((1, 13))]))
+    np.testing.assert_allclose(np.std(first[:-1]), 13**-0.5, rtol=0.05)
+    assert not np.any(last)
+
+
+def test_the_factors_of_other_layers():
+    network = with_scaled_inputs(Network((4, 2)))
+    scale, last = views(np, network, ntk_rate_factors(network, bias=0.1, others={1: (6.0, 0.0)}))
+    np.testing.assert_array_equal(scale, np.vstack([np.full((4, 4), 6.0), np.zeros((1, 4))]))
+    np.testing.assert_array_equal(last, np.vstack([np.full((4, 2), 0.5), np.full((1, 2), 0.1)]))
+    for others, reported in (
+        ({0: (1.0, 1.0)}, "others must be layers from 1 to 2"),
+        ({3: (1.0, 1.0)}, "others must be layers from 1 to 2"),
+        ({1: (1.0,)}, "each with the factors of its weights and of its biases"),
+        ({1: (1.0, np.inf)}, "others must be a finite number, 0 or more, got inf"),
+    ):
+        with pytest.raises(DataError, match=reported):
+            ntk_rate_factors(network, others=others)
+
+
+def test_one_scheme_for_each_layer_is_needed():
+    with pytest.raises(DataError, match=r"scheme must be one name, or 2, one for each layer, got \('ntk',\)"):
+        initial_weights(NETWORK, scheme=("ntk",))
 
 
 def test_an_unknown_scheme_raises():
