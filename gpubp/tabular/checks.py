@@ -1,4 +1,4 @@
-"""Look for signs that held-out scores flatter: leaks, rows that occur twice, groups of rows, an order in time."""
+"""Look for signs that held-out scores flatter: leaks, repeated rows, groups of rows, an order in time, few rows."""
 
 import re
 import warnings
@@ -7,6 +7,7 @@ import numpy as np
 
 from gpubp._core.text import excerpt
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, DateColumn, FeatureColumn
+from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.tabular.prepare import PreparedTable
 
 MOST_ROWS = 10_000
@@ -29,6 +30,9 @@ EXACT = 0.999999
 
 REPEATED = 0.01
 """A note is given if more than this share of the held-out rows occurs in training too."""
+
+FEW_ROWS = 10
+"""With fewer rows the result is of no use, whatever the scores."""
 
 _GROUP_NAMES = re.compile(
     r"(.*[^a-z])?(id|patient|subject|customer|client|user|person|player|student|household|session|batch|store|site)"
@@ -54,6 +58,27 @@ drop it"
     if not prepared.split_by:
         found += _groups(prepared) + _order(prepared)
     return found
+
+
+def few_rows(prepared: PreparedTable | PreparedStream) -> str:
+    """Say that a table has too few rows, else "".
+
+    Examples
+    --------
+    >>> from gpubp.tabular import prepare_table
+    >>> text = few_rows(prepare_table({"x": [1.0, 2.0], "y": [0.5, 0.7]}, target="y"))
+    >>> text.partition(":")[0]
+    'the table has 2 rows with a target, of which none are held out'
+    """
+    n_rows = sum(prepared.rows.values())
+    if n_rows >= FEW_ROWS:
+        return ""
+    n_held_out = prepared.rows["test"] + prepared.rows["validation"]
+    held_out = f"{n_held_out or 'none'} {'is' if n_held_out == 1 else 'are'} held out"
+    return (
+        f"{prepared.source} has {n_rows} rows with a target, of which {held_out}: nothing shows whether predictions of "
+        f"new rows are of use; collect more rows, at least {FEW_ROWS} and better a hundred"
+    )
 
 
 def _sample(rows: np.ndarray) -> np.ndarray:

@@ -29,13 +29,14 @@ from gpubp.data.preprocessing import (
 )
 from gpubp.data.table import Column, Table
 from gpubp.engine.argument_checks import check_is_called
-from gpubp.errors import DataError, ModelFileError, TableWarning
+from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
 from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.io.onnx import to_onnx
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import get_loss
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
+from gpubp.tabular.checks import few_rows
 from gpubp.tabular.estimator_parameters import CHOSEN_BY_BEST, CONSTRAINTS, parameters_in, plain_parameters, problem_of
 from gpubp.tabular.estimator_tables import (
     Features,
@@ -50,6 +51,7 @@ from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
 from gpubp.tabular.search import search_table
+from gpubp.tabular.verdict import has_diverged_in_effect
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -155,6 +157,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         )
         for given in [labelled] if validation is None else [labelled, validation.labelled]:
             refuse_missing_targets(given, prepared.decisions.target)
+        if too_few := few_rows(prepared):
+            warn(too_few, TableWarning)
         options: dict[str, Any] = {
             name: getattr(self, name)
             for name in ("activation", "loss", "epochs", "patience", "tolerance", "device", "dtype", "refit")
@@ -175,6 +179,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             )
         if result.fit.best_epoch == 0 and result.fit.stop_reason == "diverged":
             raise DataError("the weights became infinite or NaN in the first epoch; choose a smaller learning_rate")
+        if prepared.encoded.sample_weight is None and has_diverged_in_effect(result):
+            warn(
+                "training diverged: the model is far worse than the same prediction for every row; choose a smaller "
+                "learning_rate, or look for extreme numbers in the table",
+                DivergenceWarning,
+            )
         facts = {"parameters": plain_parameters(self), "has_feature_names": features.has_names}
         model = result.model
         self._keep(Model(model.network, model.theta, model.preprocessing, {**model.about, "estimator": facts}))

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_notes_go_to_stderr_and_scores_to_stdout(run):
 
 
 def test_quiet_prints_only_the_result(run):
-    code, out, err = run("train", write(), *FAST, "--quiet")
+    code, out, err = run("train", write(), *FAST, "--quiet", "--learning-rate", "0.03")
     assert (code, err) == (0, "")
     assert "accuracy" in out
 
@@ -441,3 +442,10 @@ def test_a_time_budget_is_shown_and_kept(run):
 )
 def test_presets_and_options_that_contradict_each_other(fails, options, words):
     assert words in fails("train", write(), *options)
+
+
+def test_a_table_of_two_rows_is_warned_of(run):
+    Path("two.csv").write_text("a,y\n1,2\n3,4\n")
+    code, _, err = run("train", "two.csv", *FAST, "--quiet")
+    assert code == 0
+    assert err.startswith("warning: two.csv has 2 rows with a target, of which none are held out: nothing shows")

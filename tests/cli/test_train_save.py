@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 
@@ -109,3 +110,29 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_scores(run, monkeypa
     assert "picture" not in out
     assert "error: the learning curve cannot be written" in err
     assert load_model("shop.safetensors")
+
+
+def test_a_model_of_no_use_replaces_no_other(run):
+    wild = ("train", "diabetes", *FAST, "--learning-rate", "1000")
+    code, out, err = run(*wild)
+    assert code == 1
+    assert "far worse than the same prediction for every row, so no model file is written" in err
+    assert "R²" in out
+    assert "model " not in out
+    assert "next" not in err
+    assert not os.path.exists("diabetes.safetensors")
+    assert run("train", "diabetes", *FAST)[0] == 0
+    former = Path("diabetes.safetensors").read_bytes()
+    code, out, err = run(*wild, "--json")
+    assert (code, json.loads(out)["model"]) == (1, None)
+    assert json.loads(out)["scores"]["train"]["r2"] < -1e3
+    assert "diabetes.safetensors is still the former model" in err
+    assert Path("diabetes.safetensors").read_bytes() == former
+
+
+def test_a_model_no_better_than_the_baseline_is_written_with_a_warning(run):
+    code, out, err = run("train", write(), *FAST, "--quiet")
+    assert code == 0
+    assert "model      shop.safetensors" in out
+    assert "warning: on the 12 test rows the model predicts no better than the shares of the classes" in err
+    assert "--preset best" in err

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gpubp.tabular import prepare_table
-from gpubp.tabular.checks import _repeated_rows, suspicions
+from gpubp.tabular.checks import _repeated_rows, few_rows, suspicions
 from tests.traced_memory import peak_of
 
 N = 400
@@ -95,3 +95,13 @@ def test_rows_of_a_rare_class_at_the_end_are_no_order():
 
 def test_few_rows_are_not_judged():
     assert found(noise()[:40].assign(c=lambda frame: frame["y"])) == []
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "expected"), [(2, "2 rows with a target, of which none are"), (9, "of which 2 are"), (10, "")]
+)
+def test_too_few_rows_are_named(n_rows, expected):
+    frame = noise()[:n_rows]
+    text = few_rows(prepare_table(frame, target="y"))
+    assert expected in text
+    assert bool(text) == bool(expected)

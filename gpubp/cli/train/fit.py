@@ -8,6 +8,7 @@ from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.rescue import sigterm_as_interrupt, warnings_as_notes
 from gpubp.errors import CheckpointError
 from gpubp.tabular import CANDIDATES, PreparedTable, TableFit, fit_table, search_table
+from gpubp.tabular.verdict import has_diverged_in_effect
 from gpubp.training.checkpoints import Checkpoints
 
 
@@ -19,9 +20,19 @@ class FitOutcome(NamedTuple):
     exit_code_of_signal: int  # 143 after SIGTERM, else 130: Ctrl-C
 
     @property
+    def has_learned(self) -> bool:
+        """Whether there are trained weights."""
+        return self.result.fit.best_epoch > 0 or self.is_interrupted
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether training was interrupted."""
+        return self.result.fit.stop_reason == "interrupted"
+
+    @property
     def has_model(self) -> bool:
-        """Whether there are trained weights to save."""
-        return self.result.fit.best_epoch > 0 or self.result.fit.stop_reason == "interrupted"
+        """Whether there are trained weights to save: those of a training that has diverged in effect are of no use."""
+        return self.has_learned and (self.is_interrupted or not has_diverged_in_effect(self.result))
 
 
 def fit(job: TrainingJob) -> FitOutcome:

@@ -10,7 +10,16 @@ import typer
 from gpubp._core.text import counted, shortened
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, TYPE_ADVICE, print_columns
 from gpubp.cli.formatting import number
-from gpubp.cli.output import console, notes, print_facts, print_json, print_note, print_scores, print_trials
+from gpubp.cli.output import (
+    console,
+    notes,
+    print_facts,
+    print_json,
+    print_note,
+    print_scores,
+    print_trials,
+    print_warning,
+)
 from gpubp.cli.train.fit import FitOutcome
 from gpubp.cli.train.options import TIME_BUDGET, TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
@@ -20,8 +29,9 @@ from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
-from gpubp.tabular.checks import suspicions
+from gpubp.tabular.checks import few_rows, suspicions
 from gpubp.tabular.search import CANDIDATES, N_FOLDS
+from gpubp.tabular.verdict import no_better_than_baseline
 from gpubp.training.checkpoints import checkpoints_in
 
 Facts = list[tuple[str, str]]
@@ -46,6 +56,8 @@ _STOP_REASONS = {
 
 def print_job(job: TrainingJob) -> None:
     """Print what was found in the data, and what will be trained, on stderr."""
+    if too_few := few_rows(job.prepared):
+        print_warning(too_few)
     if job.quiet:
         return
     facts = _facts_of_data(job)
@@ -72,11 +84,11 @@ def print_job(job: TrainingJob) -> None:
 def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
     """Print scores, the course of training and the files on stdout."""
     if job.options.as_json:
-        print_json(_as_json(job, outcome.result, saved))
+        print_json(_as_json(job, outcome, saved))
         return
     if notes.is_terminal and not job.quiet:
         notes.print()  # below the progress bar
-    if saved.model is not None and outcome.result.scores:
+    if outcome.has_learned and outcome.result.scores:
         if outcome.result.trials:
             print_trials(outcome.result.model.about["training"]["trials"])
             console.print()
@@ -101,12 +113,26 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
         With 2 if the model had to be saved elsewhere, 1 if training diverged, and 130 or 143 if it was interrupted.
     """
     model, fit = saved.model, outcome.result.fit
+    has_diverged = outcome.has_learned and not outcome.has_model  # with finite weights
+    if has_diverged:
+        kept = f"{job.model_path} is still the former model" if job.replaced else "no model file is written"
+        print_warning(
+            "training diverged: on each part of the rows the model is far worse than the same prediction for every "
+            f"row, so {kept}. To fix it, try a smaller --learning-rate, or look for extreme numbers in the table"
+        )
+    elif outcome.has_model and (verdict := no_better_than_baseline(outcome.result)):
+        print_warning(
+            f"{verdict}. The columns may say little about the target, or the rows may be too few; otherwise try "
+            "--preset best, a smaller --learning-rate, a larger --l2 or more --epochs"
+        )
     if outcome.checkpoint_error is not None:
         raise CheckpointError(f"{outcome.checkpoint_error}; {model or 'no model file'} holds what was learned")
     if saved.picture_error is not None:
         raise saved.picture_error
     if model not in (None, job.model_path):
         raise typer.Exit(2)
+    if has_diverged:
+        raise typer.Exit(1)
     if np.any(fit.diverged):
         saved_state = "nothing was learned" if model is None else f"{model} holds the weights of epoch {fit.best_epoch}"
         print_note(f"training diverged; {saved_state}. To fix it, try a smaller --learning-rate")
@@ -204,7 +230,8 @@ def _course_text(result: TableFit, patience: int) -> str:
     return f"{counted(n_epochs, 'epoch')} in {fit.history.seconds[-1]:.1f} s, {reason}{best}{again}"
 
 
-def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str, Any]:
+def _as_json(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> dict[str, Any]:
+    result = outcome.result
     history, preprocessing, network = result.fit.history, job.prepared.preprocessing, result.fit.network
     target = preprocessing.target
     return {
@@ -212,7 +239,7 @@ def _as_json(job: TrainingJob, result: TableFit, saved: SavedFiles) -> dict[str,
         "picture": None if saved.picture is None else str(saved.picture),
         "data": job.prepared.source,
         **{key: result.model.about[key] for key in ("task", "rows", "optimizer", "training")},
-        "scores": None if saved.model is None else result.scores,
+        "scores": result.scores if outcome.has_learned else None,
         "baseline": result.baseline,
         "columns": [asdict(summary) for summary in preprocessing.summaries],
         "target": list(preprocessing.target_names),

@@ -22,7 +22,7 @@ class SavedFiles(NamedTuple):
 
 
 def save(job: TrainingJob, outcome: FitOutcome) -> SavedFiles:
-    """Save the model, if anything was learned, and its learning curve."""
+    """Save the model, if anything of use was learned, and its learning curve."""
     if not outcome.has_model:
         return SavedFiles(None, None, None)
     model, history = _save_model(outcome.result.model, job.model_path), outcome.result.fit.history
