@@ -1,4 +1,4 @@
-"""A progress bar for training, on a terminal only: epoch, loss, validation, best value so far, time left, speed."""
+"""Progress bars of training and of a search, on a terminal only: epoch, loss, validation, best value, time, speed."""
 
 import sys
 import time
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, TaskID, TextColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
@@ -20,9 +20,7 @@ SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes 1 to 2 ms, as long as a short e
 
 
 @contextmanager
-def progress_bar(
-    epochs: int, *, enabled: bool | None = None, score_name: str = "score", n_trainings: int = 1
-) -> Iterator[Callback]:
+def progress_bar(epochs: int, *, enabled: bool | None = None, score_name: str = "score") -> Iterator[Callback]:
     """Show the progress of training on stderr.
 
     Parameters
@@ -33,8 +31,6 @@ def progress_bar(
         Whether to show the bar. By default, it is shown if stderr is a terminal.
     score_name : str
         The name of the validation score: "accuracy", ...
-    n_trainings : int
-        How many trainings follow each other, at most, before one on all rows.
 
     Yields
     ------
@@ -49,14 +45,57 @@ def progress_bar(
     >>> len(fit.history.loss)
     20
     """
+    with _shown(enabled) as bar:
+        if bar is None:
+            yield ignore_progress
+            return
+        callback = _BarCallback(bar, epochs, score_name)
+        try:
+            yield callback
+        finally:
+            callback.redraw(ended=True)
+
+
+@contextmanager
+def search_bar(
+    seconds: float, *, enabled: bool | None = None
+) -> Iterator[tuple[Callback, Callable[[str], object] | None]]:
+    """Show the progress of a search on stderr: how much of its time has passed, and what is trained.
+
+    Parameters
+    ----------
+    seconds : float
+        The time of the search.
+    enabled : bool, optional
+        See :func:`progress_bar`.
+
+    Yields
+    ------
+    tuple of callables
+        The arguments `callback` and `on_training` of :func:`gpubp.tabular.search_table`.
+    """
+    with _shown(enabled) as bar:
+        if bar is None:
+            yield ignore_progress, None
+            return
+        callback = _SearchBarCallback(bar, seconds)
+        try:
+            yield callback, callback.begin
+        finally:
+            callback.redraw(ended=True)
+
+
+@contextmanager
+def _shown(enabled: bool | None) -> "Iterator[_TwoLines | None]":
+    """Show a bar without a task, unless stderr is no terminal or `enabled` is False."""
     console = Console(stderr=True)
     if enabled is None:
         enabled = console.is_terminal and not console.is_dumb_terminal
     if not enabled:
-        yield ignore_progress
+        yield None
         return
     bar = _TwoLines(
-        TextColumn("{task.fields[training]}epoch {task.completed}/{task.total}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[duration]}"),
         console=console,
@@ -64,14 +103,8 @@ def progress_bar(
         redirect_stdout=sys.stdout.isatty(),  # otherwise rich prints piped stdout to stderr
         expand=True,
     )
-    callback = _BarCallback(
-        bar, bar.add_task("", total=epochs, training="", duration="", figures="..."), score_name, n_trainings
-    )
     with bar:
-        try:
-            yield callback
-        finally:
-            callback.redraw(ended=True)
+        yield bar
 
 
 @contextmanager
@@ -112,21 +145,21 @@ class _TwoLines(Bar):
 class _BarCallback:
     """A callback that redraws the bar with the last epoch and the best value so far."""
 
-    def __init__(self, bar: Bar, task: TaskID, score_name: str, n_trainings: int) -> None:
-        self.bar, self.task, self.score_name = bar, task, score_name
-        self.training, self.n_trainings = 1, n_trainings
+    def __init__(self, bar: Bar, total: float, score_name: str) -> None:
+        self.bar, self.total, self.score_name = bar, total, score_name
         self.last: Progress | None = None
         self.epochs_before = 0  # done before training resumed
         self.best: float | None = None
         self.start = time.monotonic()
         self.next_redraw = self.start
+        self.task = bar.add_task(self.place(), total=total, duration="", figures="...")
 
     def __call__(self, progress: Progress) -> None:
         if self.last is None:
             self.epochs_before = progress.epoch - 1
         elif progress.epoch <= self.last.epoch:  # another training
-            self.training += 1
-            self.epochs_before, self.best, self.start = progress.epoch - 1, None, time.monotonic()
+            self.epochs_before = progress.epoch - 1
+            self.begin_training()
         self.last = progress
         score, loss = progress.validation_score, progress.validation_loss
         if score is not None:
@@ -137,24 +170,61 @@ class _BarCallback:
             self.redraw()
             self.next_redraw = time.monotonic() + SECONDS_BETWEEN_REDRAWS
 
+    def begin_training(self) -> None:
+        """Forget what belongs to the training before."""
+        self.best, self.start = None, time.monotonic()
+
     def redraw(self, *, ended: bool = False) -> None:
         """Draw the current state."""
         if self.last is not None:
-            seconds, epoch, epochs = time.monotonic() - self.start, self.last.epoch, self.last.epochs
-            duration = (
-                f"in {_duration_text(seconds)}"
-                if ended
-                else f"{_duration_text(seconds / (epoch - self.epochs_before) * (epochs - epoch))} left"
-            )
             figures = _figures(self.last, self.best, self.score_name)
-            training = ""
-            if self.n_trainings > 1:
-                is_last = self.training > self.n_trainings
-                training = "all rows, " if is_last else f"{self.training}/{self.n_trainings}, "
+            completed, total, duration = self.course(self.last, ended=ended)
             self.bar.update(
-                self.task, completed=epoch, total=epochs, training=training, duration=duration, figures=figures
+                self.task,
+                description=self.place(),
+                completed=completed,
+                total=total,
+                duration=duration,
+                figures=figures,
             )
         self.bar.refresh()
+
+    def place(self) -> str:
+        """Return the epoch, as text."""
+        return f"epoch 0/{self.total}" if self.last is None else f"epoch {self.last.epoch}/{self.last.epochs}"
+
+    def course(self, last: Progress, *, ended: bool) -> tuple[float, float, str]:
+        """Return what is done, of how much, and how long it has taken or will take."""
+        seconds, epoch, epochs = time.monotonic() - self.start, last.epoch, last.epochs
+        left = seconds / (epoch - self.epochs_before) * (epochs - epoch)
+        return epoch, epochs, f"in {_duration_text(seconds)}" if ended else f"{_duration_text(left)} left"
+
+
+class _SearchBarCallback(_BarCallback):
+    """A callback whose bar is the time of a search that has passed."""
+
+    def __init__(self, bar: Bar, seconds: float) -> None:
+        self.what = ""
+        super().__init__(bar, seconds, "score")
+
+    def begin(self, what: str) -> None:
+        """Say what is trained next."""
+        self.what = what
+
+    def begin_training(self) -> None:
+        """Forget the best value; the time is that of the whole search."""
+        self.best = None
+
+    def place(self) -> str:
+        """Return what is trained and the epoch, as text."""
+        return f"{self.what}, epoch {0 if self.last is None else self.last.epoch}".removeprefix(", ")
+
+    def course(self, last: Progress, *, ended: bool) -> tuple[float, float, str]:
+        """Return the seconds that have passed, of how many."""
+        seconds = time.monotonic() - self.start
+        if ended:
+            return self.total, self.total, f"in {_duration_text(seconds)}"
+        return min(seconds, self.total), self.total, f"{_duration_text(seconds)} of {_duration_text(self.total)}"
 
 
 def _figures(progress: Progress, best: float | None, score_name: str) -> str:

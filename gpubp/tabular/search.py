@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
@@ -115,6 +115,7 @@ def search_table(
     matmul_precision: str = "float32",
     refit: bool = True,
     callback: Callback | None = None,
+    on_training: Callable[[str], object] | None = None,
 ) -> TableFit:
     """Try candidates on folds of the rows, and keep the networks of the best.
 
@@ -143,6 +144,8 @@ def search_table(
     callback : callable, optional
         Called with a :class:`~gpubp.Progress` after each epoch of each candidate; the losses are arrays. Returning True
         ends the training of this candidate.
+    on_training : callable, optional
+        Called before each training with a text that says what is trained, such as "candidate 3 of 10".
 
     Returns
     -------
@@ -170,7 +173,9 @@ def search_table(
     ending = _ending_at(callback, end)
     seeds = seeds_of(seed, n_networks, adam())
     assert isinstance(seeds, list)
-    tried = _try(prepared, candidates, settings, seeds[:N_FOLDS], ending, end - (1.0 - SHARE_OF_TRIALS) * time_budget)
+    say = on_training or _say_nothing
+    end_of_trials = end - (1.0 - SHARE_OF_TRIALS) * time_budget
+    tried = _try(prepared, candidates, settings, seeds[:N_FOLDS], ending, end_of_trials, say)
     chosen, networks = _best_of(tried)
     goes_on = tried[-1][1].fit.stop_reason != "interrupted"
     if goes_on and chosen.loss == math.inf:
@@ -181,6 +186,7 @@ def search_table(
     refit = refit and prepared.holds_out_rows
     seconds = chosen.seconds * n_networks / N_FOLDS  # of a training of all
     if goes_on and n_networks > N_FOLDS and time.monotonic() + SPARE * (1 + refit) * seconds < end:
+        say(f"{n_networks} networks of the best")
         more = _train(networks.prepared, chosen.candidate, settings, seeds, ending)
         goes_on = more.fit.stop_reason != "interrupted"
         networks = more if more.is_complete else networks
@@ -195,6 +201,7 @@ def search_table(
     result = scored_fit(networks.prepared, networks.fit, optimizer, about, networks.out_of_fold)
     result = replace(result, trials=trials)
     if goes_on and refit and time.monotonic() + SPARE * seconds < end:
+        say("all rows")
         return _on_all_rows(prepared, chosen, networks, settings, ending, result)
     return result
 
@@ -230,6 +237,7 @@ def _try(
     seeds: list[int],
     ending: Callback,
     end: float,
+    say: Callable[[str], object],
 ) -> "list[tuple[TableTrial, _Networks]]":
     """Train candidates on folds, as long as another is likely to be done before `end`."""
     rows = prepared.parts["train"]
@@ -237,12 +245,13 @@ def _try(
         rows = np.sort(np.concatenate([rows, prepared.parts["validation"]]))
     encoded: dict[str, PreparedTable] = {}
     tried: list[tuple[TableTrial, _Networks]] = []
-    for candidate in candidates:
+    for place, candidate in enumerate(candidates, 1):
         start = time.monotonic()
         if tried and start + max(trial.seconds for trial, _ in tried) > end:
             break
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
+        say(f"candidate {place} of {len(candidates)}")
         networks = _train(encoded[candidate.numbers], candidate, settings, seeds, ending)
         trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
@@ -307,6 +316,10 @@ class _Networks(NamedTuple):
     def is_complete(self) -> bool:
         """Whether the training ended by itself, and well."""
         return self.fit.stop_reason in ("epochs", "patience") and not np.any(self.fit.diverged)
+
+
+def _say_nothing(what: str) -> None:
+    """Ignore what is trained next."""
 
 
 def _ending_at(callback: Callback | None, end: float) -> Callback:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gpubp import Network, train
 from gpubp.cli import progress as module
-from gpubp.cli.progress import progress_bar
+from gpubp.cli.progress import progress_bar, search_bar
 from gpubp.training.callbacks import Progress
 
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -254,3 +254,26 @@ def test_a_second_training_starts_the_bar_again(screen, clock):
                 clock.now += 1.0
                 callback(progress_at(epoch=epoch, epochs=epochs))
             assert (callback.bar.tasks[0].completed, callback.bar.tasks[0].total) == (epochs, epochs)
+
+
+def test_a_search_shows_how_much_of_its_time_has_passed(screen, clock):
+    with search_bar(60.0) as (callback, begin):
+        begin("candidate 1 of 10")
+        clock.now += 3.0
+        callback(progress_at(1, 200, [0.5, 0.25], [0.5, 0.75]))
+        line, figures = last(screen)
+        assert line.startswith("candidate 1 of 10, epoch 1 ━")
+        assert line.endswith(" 3.0 s of 1:00")
+        assert figures.startswith("median loss 0.3750, median validation loss 0.6250")
+        begin("candidate 2 of 10")
+        clock.now += 9.0
+        callback(progress_at(1, 200))
+        assert last(screen)[0].endswith(" 12.0 s of 1:00")
+        assert callback.bar.tasks[0].percentage == 20.0
+        clock.now += 90.0
+        callback(progress_at(2, 200))
+        assert last(screen)[0].endswith(" 1:42 of 1:00")
+    assert callback.bar.tasks[0].percentage == 100.0
+    assert last(screen)[0].endswith(" in 1:42")
+    with search_bar(60.0, enabled=False) as (callback, begin):
+        assert (callback(progress_at()), begin) == (None, None)

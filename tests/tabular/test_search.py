@@ -310,3 +310,10 @@ def test_what_is_tried_first_is_the_default_of_one_network():
         default.l2,
     )
     assert len(set(CANDIDATES)) == len(CANDIDATES)
+
+
+def test_what_is_trained_is_said_before():
+    said = []
+    prepared = prepare_table(bent(60), target="y")
+    search_table(prepared, candidates=TWO, on_training=said.append, device="cpu", epochs=2)
+    assert said == ["candidate 1 of 2", "candidate 2 of 2", "20 networks of the best", "all rows"]

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple, cast
 
-from gpubp.cli.progress import progress_bar
+from gpubp.cli.progress import progress_bar, search_bar
 from gpubp.cli.train.options import TIME_BUDGET, TOLERANCE
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.rescue import sigterm_as_interrupt, warnings_as_notes
 from gpubp.errors import CheckpointError
-from gpubp.tabular import CANDIDATES, PreparedTable, TableFit, fit_table, search_table
+from gpubp.tabular import PreparedTable, TableFit, fit_table, search_table
 from gpubp.tabular.verdict import has_diverged_in_effect
 from gpubp.training.checkpoints import Checkpoints
 
@@ -79,12 +79,12 @@ def _search(job: TrainingJob) -> FitOutcome:
     """Try candidates for the time of ``--time-budget``."""
     options = job.options
     assert isinstance(job.prepared, PreparedTable)
-    bar = progress_bar(options.epochs, enabled=False if job.quiet else None, n_trainings=len(CANDIDATES))
-
-    with bar as show_progress, sigterm_as_interrupt() as signals, warnings_as_notes():
+    seconds = options.time_budget or TIME_BUDGET
+    bar = search_bar(seconds, enabled=False if job.quiet else None)
+    with bar as (show_progress, show_training), sigterm_as_interrupt() as signals, warnings_as_notes():
         result = search_table(
             job.prepared,
-            time_budget=options.time_budget or TIME_BUDGET,
+            time_budget=seconds,
             activation=options.activation,
             loss=options.loss,
             tolerance=TOLERANCE,
@@ -95,5 +95,6 @@ def _search(job: TrainingJob) -> FitOutcome:
             matmul_precision=options.matmul_precision,
             refit=not options.no_refit,
             callback=show_progress,
+            on_training=show_training,
         )
     return FitOutcome(result, None, 143 if signals else 130)
