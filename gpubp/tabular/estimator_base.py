@@ -1,7 +1,7 @@
 """What the estimators for tables share: fitting, prediction, files."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from os import PathLike
@@ -97,7 +97,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _chosen_by_best(self) -> list[str]:
         """Return those parameters that the preset ``best`` chooses and that are not left at their defaults."""
         defaults = inspect.signature(type(self)).parameters
-        return [name for name in CHOSEN_BY_BEST if getattr(self, name) is not defaults[name].default]
+        return [name for name in CHOSEN_BY_BEST if not _is(getattr(self, name), defaults[name].default)]
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -363,8 +363,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         TabularClassifier or TabularRegressor
-            With the parameters that the file has, such as sizes and seed; others have their default. A warning
-            describes an optimizer that a file cannot hold, such as one with a schedule of your own.
+            With the parameters that the file has, such as sizes and seed, or the preset "best" and its time; others
+            have their default. A warning describes an optimizer that a file cannot hold, such as one with a schedule
+            of your own.
 
         Raises
         ------
@@ -416,6 +417,11 @@ class ValidationRows(NamedTuple):
 
     labelled: LabelledTable
     weight: Any
+
+
+def _is(value: Any, default: Any) -> bool:
+    """Return whether a parameter is its default, or an equal number, text or tuple, as after a file or a copy."""
+    return value is default or (isinstance(value, type(default)) and isinstance(value, Hashable) and value == default)
 
 
 @contextmanager

@@ -185,6 +185,10 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
         **{name: training.get(name) for name in TRAINING_FACTS},
         **saved,
     }
+    if training.get("preset") == "best":  # of a search, whose choice is no parameter
+        found = {name: value for name, value in found.items() if name not in CHOSEN_BY_BEST}
+        found |= {name: training.get(name) for name in ("preset", "time_budget")} | saved
+        lost = ""
     constraints = kind._parameter_constraints
     values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
     valid = {

@@ -317,3 +317,20 @@ def test_what_is_trained_is_said_before():
     prepared = prepare_table(bent(60), target="y")
     search_table(prepared, candidates=TWO, on_training=said.append, device="cpu", epochs=2)
     assert said == ["candidate 1 of 2", "candidate 2 of 2", "20 networks of the best", "all rows"]
+
+
+def test_a_loaded_search_is_a_search(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpubp.tabular.search.CANDIDATES", TWO)
+    monkeypatch.setattr("gpubp.tabular.search.N_NETWORKS", 5)
+    frame = bent(60)
+    path, options = tmp_path / "m.safetensors", {"time_budget": 2.0, "device": "cpu"}
+    model = search_table(prepare_table(frame, target="y"), seed=3, **options, epochs=2).model
+    save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+    loaded = TabularRegressor.load(path)
+    changed = {"preset": "best", "time_budget": 2.0, "loss": "squared", "random_state": 3}
+    assert loaded.get_params() == TabularRegressor(**changed).get_params()
+    TabularRegressor(preset="best", epochs=2, **options).fit(frame, "y").save(path)
+    loaded = TabularRegressor.load(path)
+    assert loaded.get_params() == TabularRegressor(preset="best", epochs=2, time_budget=2.0).get_params()
+    again = loaded.set_params(device="cpu").fit(frame, "y")
+    assert len(again.trials_) == 2
