@@ -16,6 +16,7 @@
 #include "products.h"
 #include "rows.h"
 #include "sparse.h"
+#include "subnormal.h"
 #include "threads.h"
 
 /* A thread's view of a network's training. */
@@ -838,7 +839,9 @@ static int train_networks(struct team* team, const struct request* asked, intege
 }
 
 /* Do requests for training as one of several threads: the first returns after one, others when no more come. */
-static void train(const struct plan* plan, const struct request* asked, struct mailbox* mailbox, integer thread) {
+static void train_as_asked(
+    const struct plan* plan, const struct request* asked, struct mailbox* mailbox, integer thread
+) {
     const struct layout* const at = (const struct layout*)plan->room;
     integer served = read_place(&mailbox->asked[thread]);
     while (1) {
@@ -857,6 +860,14 @@ static void train(const struct plan* plan, const struct request* asked, struct m
         if (!done || thread == 0 || !next_request(mailbox, thread, served)) return;
         ++served;
     }
+}
+
+/* Do requests for training with arithmetic in which subnormal numbers are 0, and leave the thread's as it was. */
+static void train(const struct plan* plan, const struct request* asked, struct mailbox* mailbox, integer thread) {
+    const uint64_t before = arithmetic_mode();
+    set_arithmetic_mode(before | ZERO_FOR_SUBNORMAL);
+    train_as_asked(plan, asked, mailbox, thread);
+    set_arithmetic_mode(before);
 }
 
 #endif
