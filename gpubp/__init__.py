@@ -1,8 +1,8 @@
 """Multilayer perceptrons trained by back-propagation, with the same equations on GPUs and CPUs."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from gpubp._core.public_names import load_on_first_use
 from gpubp._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -106,18 +106,5 @@ _PUBLIC = {
     "training.fit": ("all_correct", "train"),
     "training.result": ("Fit",),
 }
-_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = [*_MODULE_OF]
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used, so that ``import gpubp`` loads nothing else."""
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'gpubp' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"gpubp.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])
+__all__ = [name for names in _PUBLIC.values() for name in names]
+__getattr__, __dir__ = load_on_first_use(__name__, _PUBLIC)

@@ -295,7 +295,7 @@ def public_names():
 
 @pytest.mark.slow
 def test_public_names_are_those_of_the_modules():
-    code = "import gpubp; print([name for name in gpubp._MODULE_OF if not callable(getattr(gpubp, name))])"
+    code = "import gpubp; print([name for name in gpubp.__all__ if not callable(getattr(gpubp, name))])"
     assert run(code) == "[]"
 
 
@@ -305,7 +305,7 @@ def test_public_names_do_not_change_when_all_modules_are_loaded():
     code = (
         "import gpubp, importlib\n"
         "for name in ['training', *gpubp._PUBLIC]: importlib.import_module('gpubp.' + name)\n"
-        "print([name for name in gpubp._MODULE_OF if not callable(getattr(gpubp, name))])"
+        "print([name for name in gpubp.__all__ if not callable(getattr(gpubp, name))])"
     )
     assert run(code) == "[]"
 

@@ -1,6 +1,5 @@
 """Find the installed distributions of CuPy; there must be at most one."""
 
-import importlib.metadata
 import re
 
 from gpubp.backends.probe import install_command
@@ -8,7 +7,9 @@ from gpubp.backends.probe import install_command
 
 def cupy_wheels() -> list[str]:
     """List the installed distributions that contain a ``cupy`` package; there must be at most one."""
-    names = (distribution.metadata["Name"] for distribution in importlib.metadata.distributions())
+    from importlib.metadata import distributions  # which loads slowly
+
+    names = (distribution.metadata["Name"] for distribution in distributions())
     normal = {re.sub(r"[-_.]+", "-", name).lower() for name in names if name}
     return sorted(name for name in normal if re.fullmatch(r"cupy(-cuda\d+x?|-rocm-[\d-]+)?|amd-cupy", name))
 

@@ -1,6 +1,5 @@
 """Bring in what users pass as arrays: in memory, with numbers that every library can compute with, or refused."""
 
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from gpubp._core.narrow_types import widened
 from gpubp._core.text import excerpt
 from gpubp.backends.backend import to_numpy
 from gpubp.backends.libraries import is_of_other_library, library_of
+from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.errors import DataError
 
 CONVERSIONS = (
@@ -68,7 +68,7 @@ def accept_array(name: str, array: Any) -> Any:
         array = array.compute()
     if isinstance(array, list | tuple):
         return _sequence(name, array)
-    if _is_frame(array) or _is_scipy_sparse(array):
+    if _is_frame(array) or is_sparse(array):
         return array
     library = library_of(array)
     if library is None or array_api_compat.is_pydata_sparse_array(array):
@@ -126,11 +126,6 @@ def _is_frame(array: Any) -> bool:
     """Return whether this is a data frame or a column of one, of pandas, polars, pyarrow or others."""
     kind = type(array)
     return hasattr(kind, "__array__") and (hasattr(kind, "iloc") or hasattr(kind, "columns"))
-
-
-def _is_scipy_sparse(array: Any) -> bool:
-    module = sys.modules.get("scipy.sparse")
-    return module is not None and bool(module.issparse(array))
 
 
 def _converted(name: str, array: Any) -> np.ndarray:

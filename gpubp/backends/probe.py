@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import functools
-import importlib.metadata
 import importlib.util
 import sys
 from typing import NamedTuple
@@ -41,9 +40,11 @@ def cuda_extra() -> str:
 
 def install_command() -> str:
     """Return the command that installs CuPy with CUDA's libraries, for the installed wheel if there is one."""
+    from importlib.metadata import PackageNotFoundError, version  # which load slowly
+
     for wheel in ("cupy-cuda12x", "cupy-cuda13x"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            importlib.metadata.version(wheel)
+        with contextlib.suppress(PackageNotFoundError):
+            version(wheel)
             return f'pip install "{wheel}[ctk]"'
     return f'pip install "cupy-{cuda_extra()}x[ctk]"'
 

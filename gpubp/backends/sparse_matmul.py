@@ -5,6 +5,7 @@ NumPy's products are SciPy's. Elsewhere the samples are made dense in the column
 needs few of the rows of wide weights.
 """
 
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import reduce
@@ -12,8 +13,6 @@ from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
-import scipy
-import scipy.sparse
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
@@ -21,6 +20,12 @@ from gpubp.backends.wrapped_namespace import WrappedNamespace
 
 NUMBERS_AT_ONCE = 1 << 23
 """The most numbers of sparse samples that are made dense together, unless a single sample has more."""
+
+
+def is_sparse(x: Any) -> bool:
+    """Return whether x is a sparse array or matrix of SciPy; without ``scipy.sparse``, which loads slowly, none is."""
+    module = sys.modules.get("scipy.sparse")
+    return module is not None and bool(module.issparse(x))
 
 
 class SparseMatmul(WrappedNamespace):
@@ -39,11 +44,11 @@ class SparseMatmul(WrappedNamespace):
 
     def matrix_transpose(self, a: Any) -> Any:
         """Transpose matrices ``(..., n, k)``, or sparse samples ``(n, k)``."""
-        return a.T if scipy.sparse.issparse(a) else self.plain.matrix_transpose(a)
+        return a.T if is_sparse(a) else self.plain.matrix_transpose(a)
 
     def matmul(self, a: Any, b: Array) -> Array:
         """Multiply matrices ``(..., n, k)``, or a sparse one ``(n, k)``, and ``(..., k, m)`` into ``(..., n, m)``."""
-        if not scipy.sparse.issparse(a):
+        if not is_sparse(a):
             return self.plain.matmul(a, b)
         if self.has_product:
             return a.dot(b) if b.ndim == 2 else np.stack([a.dot(matrix) for matrix in b])
@@ -80,11 +85,13 @@ class SparseMatmul(WrappedNamespace):
 
     def _dense(self, x: Any) -> tuple[np.ndarray, Array]:
         """Return the columns that have values, and these columns of x as an array on the device."""
+        from scipy.sparse import csr_array
+
         columns, places = np.unique(x.indices, return_inverse=True)
         shape = (x.shape[0], len(columns))
         if not len(columns):  # arrays of other libraries may not be empty
             columns, shape = np.zeros(1, x.indices.dtype), (x.shape[0], 1)
-        dense = scipy.sparse.csr_array((x.data, places, x.indptr), shape=shape).toarray()
+        dense = csr_array((x.data, places, x.indptr), shape=shape).toarray()
         return columns, to_backend(self.backend, dense)
 
 
@@ -113,14 +120,14 @@ def _parts(x: Any) -> Iterator[slice]:
 
 def for_samples(backend: Backend, x: Any) -> Backend:
     """Return a backend that multiplies with x: the same one unless x is sparse."""
-    if not scipy.sparse.issparse(x) or isinstance(backend.xp, SparseMatmul):
+    if not is_sparse(x) or isinstance(backend.xp, SparseMatmul):
         return backend
     return backend._replace(xp=SparseMatmul(backend))
 
 
 def samples_of(x: Any, rows: Any, dtype: str) -> Any:
     """Return rows of samples, a view for a slice: of an array, or of sparse samples, CSR, converted to ``dtype``."""
-    if not scipy.sparse.issparse(x):
+    if not is_sparse(x):
         return x[rows, :]
     return (_consecutive(x, rows) if isinstance(rows, slice) else x[rows]).astype(dtype, copy=False)
 

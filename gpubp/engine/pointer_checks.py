@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
+from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.engine.plain.dropout import Dropout
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches, is_sparse
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState
 from gpubp.nn.network import Network
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from gpubp.engine.plain.minibatches import ArrayBatches, Batches, BatchesInParts, is_sparse
+from gpubp.backends.sparse_matmul import is_sparse
+from gpubp.engine.plain.minibatches import ArrayBatches, Batches, BatchesInParts
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState
 
 BYTES_OF_A_WINDOW = 32 << 20

@@ -42,7 +42,6 @@ from gpubp.estimators._validation import (
     validate_weights,
 )
 from gpubp.estimators.display import LossCurveDisplay
-from gpubp.io.onnx import estimator_to_onnx
 from gpubp.nn.network import Network
 from gpubp.training.stacks import row_numbers
 
@@ -327,6 +326,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
 
     def _as_onnx(self, theta: np.ndarray, feature_names: Any, path: Any, dtype: str | None) -> Any:
         """Export the network with these parameters, or with the mean of the outputs of a stack of them."""
+        from gpubp.io.onnx import estimator_to_onnx
+
         add_predictions, dtype = self._coding().onnx_predictions(), dtype or self.dtype
         return estimator_to_onnx(
             self._network(), theta, add_predictions, feature_names=feature_names, path=path, dtype=dtype

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
 from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
@@ -77,6 +75,8 @@ def split(
     options: FitOptions, coding: TargetCoding, targets: np.ndarray, random_state: np.random.RandomState
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw held-out samples as scikit-learn does; return the rows to train on, and those held out."""
+    from sklearn.model_selection import train_test_split  # which loads slowly, and most fits do without it
+
     rows, held_out_rows = train_test_split(
         np.arange(targets.shape[0]),
         random_state=random_state,
@@ -159,6 +159,8 @@ def score_of(
     name = coding.default_scoring if scoring is None else scoring
     score = coding.score(name, held_out.y_true, outputs, held_out.y_weight) if isinstance(name, str) else None
     if score is None:
+        from sklearn.metrics import check_scoring
+
         estimator = fitted()
         weights = {} if held_out.y_weight is None else {"sample_weight": held_out.y_weight}
         scorer = check_scoring(estimator, scoring)

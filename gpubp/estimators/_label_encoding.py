@@ -2,12 +2,11 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy
 import scipy.sparse
-from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target, unique_labels
@@ -15,14 +14,10 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like
 from gpubp.estimators._arrays import is_on_host
-from gpubp.io.onnx.predictions import (
-    AddPredictions,
-    add_multilabel,
-    binary_class,
-    class_of_each_column,
-    class_of_largest,
-)
 from gpubp.nn.losses import smoothed_labels
+
+if TYPE_CHECKING:
+    from gpubp.io.onnx.predictions import AddPredictions
 
 MARKS = "multilabel-indicator"  # the value of scikit-learn's type_of_target for columns that mark labels
 OF_ALL_CLASSES = ("neg_log_loss", "d2_log_loss_score", "neg_brier_score", "d2_brier_score", "top_k_accuracy")
@@ -163,6 +158,8 @@ def accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
         kinds = {type_of_target(y, input_name="y"), type_of_target(predicted)}
         if LabelColumns.y_type_ in kinds and kinds <= {MARKS, LabelColumns.y_type_}:
             return float(np.average(np.all(_dense(y) == _dense(predicted), axis=1), weights=sample_weight))
+    from sklearn.metrics import accuracy_score  # which loads slowly, and is seldom needed
+
     return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
 
@@ -290,8 +287,10 @@ class ClassTargets:
             activation, loss = "softmax", "cross_entropy"
         return activation, "squared" if self.loss == "squared_error" else loss
 
-    def onnx_predictions(self) -> AddPredictions:
+    def onnx_predictions(self) -> "AddPredictions":
         """Return the function that adds predictions to an exported model."""
+        from gpubp.io.onnx.predictions import add_multilabel, binary_class, class_of_each_column, class_of_largest
+
         if isinstance(self.labels, LabelColumns):
             return class_of_each_column(self.labels.classes_)
         if self.labels.y_type_ == "multiclass":

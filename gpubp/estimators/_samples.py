@@ -6,10 +6,10 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend
-from gpubp.backends.sparse_matmul import samples_of
+from gpubp.backends.sparse_matmul import is_sparse, samples_of
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine.plain.dropout import Dropout
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, is_sparse
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches
 from gpubp.training.stacks import next_order, row_numbers
 
 

@@ -1,11 +1,12 @@
 """The interface of encodings: from targets to outputs of a network, and from outputs to predictions."""
 
 from collections.abc import Hashable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from gpubp.io.onnx.predictions import AddPredictions
+if TYPE_CHECKING:
+    from gpubp.io.onnx.predictions import AddPredictions
 
 
 class TargetCoding(Protocol):
@@ -56,5 +57,5 @@ class TargetCoding(Protocol):
     def output_and_loss(self) -> tuple[str, str]:
         """Return the names of the output activation and of the loss in :mod:`gpubp.nn.losses`."""
 
-    def onnx_predictions(self) -> AddPredictions:
+    def onnx_predictions(self) -> "AddPredictions":
         """Return the function that adds predictions to an exported model."""

@@ -1,13 +1,12 @@
 """scikit-learn's MLPRegressor on any device."""
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import d2_absolute_error_score, explained_variance_score, r2_score
 from sklearn.utils.metaestimators import available_if
 
 from gpubp._core.names import unknown
@@ -19,16 +18,18 @@ from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._parameters import NameOf, keep_parameters
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._validation import accept_targets, validate_weights
-from gpubp.io.onnx.predictions import AddPredictions, add_numbers
 from gpubp.nn.losses import get_loss, loss_of_errors
 
+if TYPE_CHECKING:
+    from gpubp.io.onnx.predictions import AddPredictions
+
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
-RELATIVE_SCORES: dict[str, Callable[..., Any]] = {
-    "r2": r2_score,
-    "explained_variance": explained_variance_score,
-    "d2_absolute_error_score": d2_absolute_error_score,
+RELATIVE_SCORES = {
+    "r2": "r2_score",
+    "explained_variance": "explained_variance_score",
+    "d2_absolute_error_score": "d2_absolute_error_score",
 }
-"""Scores, named as in scikit-learn, that do not depend on the scale of the targets, and need two different ones."""
+"""Scores that do not depend on the scale of the targets, and need two different ones; the function of each."""
 SAFE_EXPONENT = 300  # the squares of numbers up to 2^300 in magnitude, and down to 2^-300, have room in float64
 LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson", "quantile")
 
@@ -44,12 +45,14 @@ def _loss_name(loss: str) -> str:
 
 def relative_score(name: str, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
     """Compute a relative score; targets whose squares overflow or vanish are first scaled exactly, by powers of two."""
+    import sklearn.metrics  # which loads slowly
+
     exponents = _exponents(y)
     if np.any(exponents):
         y = np.ldexp(np.asarray(y, np.float64), -exponents)
         limit = np.finfo(np.float64).max
         predicted = np.clip(np.ldexp(predicted.astype(np.float64), -exponents), -limit, limit)
-    return float(RELATIVE_SCORES[name](y, predicted, sample_weight=sample_weight))
+    return float(getattr(sklearn.metrics, RELATIVE_SCORES[name])(y, predicted, sample_weight=sample_weight))
 
 
 def _exponents(y: Any) -> np.ndarray:
@@ -165,8 +168,10 @@ class NumberTargets:
         name = _loss_name(self.loss)
         return get_loss(name).output, name
 
-    def onnx_predictions(self) -> AddPredictions:
+    def onnx_predictions(self) -> "AddPredictions":
         """Return the function that adds predictions to an exported model: the outputs, unchanged."""
+        from gpubp.io.onnx.predictions import add_numbers
+
         return add_numbers
 
 

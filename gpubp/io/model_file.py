@@ -20,7 +20,6 @@ from gpubp._core.text import escaped, excerpt
 from gpubp._typing import Array
 from gpubp._version import __version__
 from gpubp.backends.backend import to_numpy
-from gpubp.data.readers import SUFFIXES
 from gpubp.errors import DataError, ModelFileError
 from gpubp.io.atomic_files import write_atomically
 from gpubp.io.json_header import canonical_json, checksum, has_types, parse_canonical
@@ -184,6 +183,8 @@ def load_model(path: str | PathLike[str]) -> Model:
     try:
         return _read(path)
     except ModelFileError as error:
+        from gpubp.data.readers import SUFFIXES
+
         if os.fspath(path).lower().endswith(SUFFIXES):
             shown = _display_path(path)
             fix = f"train a model on it (gpubp train {shlex.quote(shown)}), and pass the file that this writes"

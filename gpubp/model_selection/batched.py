@@ -22,7 +22,6 @@ from threadpoolctl import threadpool_limits
 from gpubp.backends.inputs import accept_array, accept_on_host
 from gpubp.errors import DataError
 from gpubp.model_selection._executors import ExecutorTrials
-from gpubp.model_selection._plot import plot_results
 from gpubp.model_selection._scoring import ScoreTrial
 from gpubp.model_selection._trials import Trial, Trials
 from gpubp.model_selection.progress import Reporter
@@ -150,6 +149,8 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         -------
         Figure of matplotlib
         """
+        from gpubp.model_selection._plot import plot_results
+
         return plot_results(self, ax=ax, metric=metric)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.engine.cpu import library
 from gpubp.engine.cpu.given import (
     Given,
@@ -44,7 +45,6 @@ from gpubp.engine.plain.minibatches import (
     PerNetworkBatches,
     divide_epoch,
     epochs_of,
-    is_sparse,
 )
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.engine.cpu.structures import address, in_rows
-from gpubp.engine.plain.minibatches import ArrayBatches, PerNetworkBatches, is_sparse
+from gpubp.engine.plain.minibatches import ArrayBatches, PerNetworkBatches
 
 
 class Given:

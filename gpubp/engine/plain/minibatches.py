@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import scipy
-import scipy.sparse
 
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend
+from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, Shard
 from gpubp.engine.plain.dropout import Dropout
 
@@ -179,11 +178,6 @@ class ArrayBatches:
                 targets_part = take_rows(xp, targets, row_numbers)
                 weights_part = None if weights is None else xp.take(weights, row_numbers, axis=-1)
             yield fraction, Batch(x_part, targets_part, weights_part, shard=shard)
-
-
-def is_sparse(x: Any) -> bool:
-    """Return whether samples are sparse ones of SciPy, which stay on the host."""
-    return bool(scipy.sparse.issparse(x))
 
 
 def take_rows(xp: Namespace, array: Array, rows: Array) -> Array:
