@@ -13,6 +13,8 @@ from types import ModuleType
 import pytest
 
 import gpubp
+import gpubp.data
+import gpubp.estimators
 from tests.registries import assert_same_names
 
 pytestmark = pytest.mark.once
@@ -281,12 +283,42 @@ def test_import_pulls_in_nothing_heavy():
     assert run(f"import sys, gpubp; print([name for name in {heavy} if name in sys.modules])") == "[]"
 
 
-def test_training_pulls_in_neither_cupy_nor_sklearn():
-    code = (
-        "import sys, gpubp; gpubp.train(gpubp.Network((1, 1)), [[1.0]], [[1.0]], epochs=1, device='cpu');"
-        "print([name for name in ('cupy', 'sklearn', 'scipy.linalg', 'torch') if name in sys.modules])"
-    )
-    assert run(code) == "[]"
+OF_TABLES = (
+    *("gpubp.data.preprocessing", "gpubp.data.readers", "gpubp.data.table", "gpubp.io.onnx", "gpubp.tabular"),
+    *("gpubp.inspection", "gpubp.plotting", "gpubp.model_selection", "gpubp.distributed.mpi"),
+    *("cupy", "matplotlib", "sqlite3", "torch", "xml"),
+)
+WITHOUT_SCIKIT_LEARN = (*OF_TABLES, "pandas", "scipy.linalg", "scipy.sparse", "sklearn")
+OF_OTHER_FITS = (
+    *("gpubp.estimators.ensembles", "gpubp.estimators.regressor", "gpubp.estimators._lbfgs"),
+    *("gpubp.estimators._restarts", "sklearn.metrics", "sklearn.model_selection"),
+)
+NETWORK = "network = gpubp.Network((2, 3, 1)); x, targets = [[0.0, 1.0], [1.0, 0.0]], [[0.0], [1.0]]; "
+
+
+@pytest.mark.parametrize(
+    ("code", "unused"),
+    [
+        (
+            "import warnings; warnings.simplefilter('ignore'); from gpubp import MLPClassifier; "
+            "model = MLPClassifier((3,), max_iter=2).fit([[0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], [0, 1, 1]); "
+            "model.predict([[0.0, 1.0]])",
+            (*OF_TABLES, *OF_OTHER_FITS),
+        ),
+        (f"import gpubp; {NETWORK} gpubp.train(network, x, targets, epochs=1, device='cpu')", WITHOUT_SCIKIT_LEARN),
+        (
+            f"import gpubp; {NETWORK} gpubp.predict(network, gpubp.initial_weights(network, 0), x, device='cpu')",
+            (*WITHOUT_SCIKIT_LEARN, "gpubp.training", "gpubp.data"),
+        ),
+        ("import gpubp; gpubp.load_dataset('xor')", (*WITHOUT_SCIKIT_LEARN, "scipy", "gpubp.training")),
+        ("from gpubp import load_model, save_model", (*WITHOUT_SCIKIT_LEARN, "scipy", "gpubp.training")),
+    ],
+    ids=("fit", "train", "predict", "dataset", "model-file"),
+)
+def test_modules_that_are_not_used_are_not_loaded(code, unused):
+    """So that the first call is fast; what an interpreter loads by itself does not count."""
+    code = f"import sys; before = {{*sys.modules}}; {code}; print({{*sys.modules}} & {{*{unused}}} - before)"
+    assert run(code) == "set()"
 
 
 def public_names():
@@ -318,17 +350,18 @@ def test_public_name_has_a_docstring(name):
     assert name in dir(gpubp)
 
 
-def test_type_checkers_see_the_same_public_names():
-    imported = []
-    for node in ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")).body:
+@pytest.mark.parametrize("package", [gpubp, gpubp.data, gpubp.estimators], ids=lambda package: package.__name__)
+def test_type_checkers_see_the_same_public_names(package):
+    imported, file = [], f"{package.__name__.replace('.', '/')}/__init__.py"
+    for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             for line in node.body:
                 for alias in line.names:
                     again = f"{alias.name} as {alias.name}"
-                    assert alias.asname == alias.name, f"write {again!r} in the imports of gpubp/__init__.py"
+                    assert alias.asname == alias.name, f"write {again!r} in the imports of {file}"
                     imported.append(f"{line.module}.{alias.name}")
-    public = [f"gpubp.{module}.{name}" for module, names in gpubp._PUBLIC.items() for name in names]
-    assert_same_names({"the imports of gpubp/__init__.py": imported, "_PUBLIC of gpubp/__init__.py": public})
+    public = [f"{package.__name__}.{module}.{name}" for module, names in package._PUBLIC.items() for name in names]
+    assert_same_names({f"the imports of {file}": imported, f"_PUBLIC of {file}": public})
 
 
 def test_no_public_name_twice():

@@ -4,7 +4,6 @@ import logging
 import os
 
 from gpubp._core.names import unknown
-from gpubp.distributed.mpi import mpi_process_group
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.errors import DataError
 
@@ -37,6 +36,8 @@ def process_group_for(parallel: str | ProcessGroup | None) -> ProcessGroup:
         return SINGLE_PROCESS
     if parallel != "mpi":
         raise DataError(f"{unknown('parallel', str(parallel), ('mpi',))}; None trains in this process only")
+    from gpubp.distributed.mpi import mpi_process_group
+
     try:
         processes = mpi_process_group()
     except (ImportError, RuntimeError) as error:  # mpi4py raises one of these if it finds no MPI library

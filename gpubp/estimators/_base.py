@@ -30,7 +30,6 @@ from gpubp.estimators._optimizer import OptimizerState
 from gpubp.estimators._options import FitOptions
 from gpubp.estimators._parameters import CONSTRAINTS, check_name_parameters
 from gpubp.estimators._report import report
-from gpubp.estimators._restarts import fit_restarts
 from gpubp.estimators._run import FitArguments, run_fit
 from gpubp.estimators._sklearn_callbacks import CallbackSupportMixin
 from gpubp.estimators._stackable import StackableModel
@@ -41,7 +40,6 @@ from gpubp.estimators._validation import (
     validate_samples,
     validate_weights,
 )
-from gpubp.estimators.display import LossCurveDisplay
 from gpubp.nn.network import Network
 from gpubp.training.stacks import row_numbers
 
@@ -126,6 +124,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
 
         if first_pass and not incremental and self.n_restarts > 1:
+            from gpubp.estimators._restarts import fit_restarts
+
             fit_restarts(self, X, y, sample_weight, validation_data)
             return self
         processes = process_group_for(self.parallel)
@@ -347,6 +347,8 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
         -------
         LossCurveDisplay
         """
+        from gpubp.estimators.display import LossCurveDisplay
+
         return LossCurveDisplay.from_estimator(self, ax=ax, name=name, log=log, **kwargs)
 
     def report(self) -> str:

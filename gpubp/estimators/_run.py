@@ -13,7 +13,6 @@ from gpubp.backends.sparse_matmul import for_samples
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.estimators._arrays import is_on_host, rows_of
 from gpubp.estimators._held_out import HeldOut, check_scorable, hold_out
-from gpubp.estimators._lbfgs import fit_lbfgs
 from gpubp.estimators._monitor import FitMonitor
 from gpubp.estimators._optimizer import optimizer_state_of
 from gpubp.estimators._samples import TrainingSamples
@@ -69,6 +68,8 @@ def _train(
     n_samples, evaluate = samples.n_samples, None if held_out is None else held_out.evaluate
     monitor = FitMonitor(fit, n_samples, evaluate, theta, task, start and start.rate, processes)
     if start is None:
+        from gpubp.estimators._lbfgs import fit_lbfgs
+
         monitor.on_begin(RunStart(0, options.max_iter, fit.backend.name, theta))
         last_theta, stop_reason = fit_lbfgs(samples, theta, monitor)
         history = History(loss=list(state.loss_curve))

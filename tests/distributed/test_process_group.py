@@ -398,7 +398,7 @@ def test_separate_training_is_warned_of_once(monkeypatch, caplog, launcher):
 def test_a_different_mpi_than_the_launchers_is_reported(monkeypatch):
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "4")
-    monkeypatch.setattr(launch, "mpi_process_group", lambda: SINGLE_PROCESS)
+    monkeypatch.setattr(mpi, "mpi_process_group", lambda: SINGLE_PROCESS)
     with pytest.raises(DataError, match="different MPI implementations"):
         launch.process_group_for("mpi")
 
