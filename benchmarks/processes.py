@@ -93,4 +93,5 @@ def environment(threads, on_gpu, cache):
     settings |= {"NPROC": str(threads), "TORCHINDUCTOR_COMPILE_THREADS": "1"}  # NPROC is XLA's count
     settings |= {f"{name}_CACHE_DIR": str(cache) for name in ("TORCHINDUCTOR", "TRITON", "CUPY")}
     settings["JAX_PLATFORMS"] = "cuda" if on_gpu else "cpu"
+    settings["PYTHONDONTWRITEBYTECODE"] = ""  # a checkout keeps its bytecode, as installed packages do
     return settings if on_gpu else settings | {"CUDA_VISIBLE_DEVICES": ""}

@@ -47,8 +47,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         print('gpubp\'s command line needs: pip install "gpubp[cli]"', file=sys.stderr)
         return 2
     with _exit_on_interrupt():
-        from gpubp.cli.app import app
+        from gpubp.cli.app import make_app, needed_commands
         from gpubp.cli.output import print_error
+
+        app = make_app(needed_commands(sys.argv[1:] if arguments is None else arguments))
 
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):

@@ -71,9 +71,9 @@ def import_path(dotted):
 def options_of_commands():
     """Return every option of ``gpubp``, its commands, and the programs under benchmarks/."""
     typer = pytest.importorskip("typer")
-    from gpubp.cli.app import app
+    from gpubp.cli.app import make_app
 
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(make_app())
     commands = [group, *getattr(group, "commands", {}).values()]
     found = {"--help", *(name for c in commands for p in c.params for name in [*p.opts, *p.secondary_opts])}
     for path in (ROOT / "benchmarks").glob("*.py"):

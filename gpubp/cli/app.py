@@ -1,25 +1,30 @@
 """The ``gpubp`` command and its subcommands."""
 
+import importlib
 import inspect
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from gpubp._version import __version__
-from gpubp.cli.doctor.command import doctor
-from gpubp.cli.evaluate import evaluate
-from gpubp.cli.explain.command import explain
-from gpubp.cli.export import export
-from gpubp.cli.inspect.command import inspect as inspect_table
 from gpubp.cli.output import silence
-from gpubp.cli.predict.command import predict
-from gpubp.cli.reproduce import reproduce
-from gpubp.cli.show import show
-from gpubp.cli.train.command import train
 from gpubp.distributed.launch import launched
 from gpubp.errors import DataError
 
+COMMANDS = {
+    "train": "train.command",
+    "predict": "predict.command",
+    "evaluate": "evaluate",
+    "inspect": "inspect.command",
+    "show": "show",
+    "export": "export",
+    "doctor": "doctor.command",
+    "explain": "explain.command",
+    "reproduce": "reproduce",
+}
+"""The module of each command, which has a function of its name, in the order of the help."""
 PARALLEL_COMMANDS = ("train", "doctor")
 
 
@@ -41,13 +46,26 @@ def _hide_flag_values(options: list[Any]) -> list[Any]:
     return options
 
 
-app = typer.Typer(
-    cls=_Group,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+def make_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Make the program with these commands; only their modules are loaded."""
+    app = typer.Typer(
+        cls=_Group,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    for name in commands:
+        command = getattr(importlib.import_module(f"gpubp.cli.{COMMANDS[name]}"), name)
+        app.command(cls=_Command, help=_help_of(command))(command)
+    return app
+
+
+def needed_commands(arguments: Sequence[str]) -> list[str]:
+    """Return the commands that arguments need: the first one, none for ``--version``, all for help and after a typo."""
+    first = next(iter(arguments), "")
+    return [first] if first in COMMANDS else [] if first == "--version" else list(COMMANDS)
 
 
 def _help_of(command: Any) -> str:
@@ -56,17 +74,12 @@ def _help_of(command: Any) -> str:
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
 
-for command in (train, predict, evaluate, inspect_table, show, export, doctor, explain, reproduce):
-    app.command(cls=_Command, help=_help_of(command))(command)
-
-
 def _print_version(requested: bool) -> None:
     if requested:
         typer.echo(f"gpubp {__version__}")
         raise typer.Exit
 
 
-@app.callback()
 def options(
     context: typer.Context,
     version: Annotated[

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import gpubp
 from gpubp import load_model, save_model
-from gpubp.cli.app import app
+from gpubp.cli.app import COMMANDS, make_app
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from tests.shop import FAST, shop, write
@@ -65,9 +65,28 @@ def test_names_from_the_data_are_neither_markup_nor_control(run):
 
 
 def test_typers_own_runner():
-    result = CliRunner().invoke(app, ["train", "iris", *FAST, "--json", "--quiet"])
+    result = CliRunner().invoke(make_app(), ["train", "iris", *FAST, "--json", "--quiet"])
     assert result.exit_code == 0
     assert json.loads(result.stdout)["rows"]["test"] == 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unused"),
+    [
+        (["--version"], {"gpubp.data.readers", "gpubp.tabular", "gpubp.training"}),
+        (["show", "shop.safetensors"], {"gpubp.training", "scipy.sparse", "sklearn"}),
+        (["predict", "shop.safetensors", "shop.csv", "--output", "new.csv"], {"gpubp.plotting", "sklearn"}),
+    ],
+    ids=("version", "show", "predict"),
+)
+def test_a_command_loads_only_what_it_needs(model, arguments, unused):
+    of_other_commands = {f"gpubp.cli.{command}" for command in COMMANDS if command != arguments[0]}
+    code = (
+        f"import sys; from gpubp.__main__ import main; code = main({arguments}); "
+        f"print(code, {{*sys.modules}} & {unused | of_other_commands})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 set()"
 
 
 def test_doctor_and_explain_exist(run):

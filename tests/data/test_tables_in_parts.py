@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from gpubp import DataError, load_model
 from gpubp.__main__ import main
@@ -320,6 +321,18 @@ class TestRunningScores:
         y[:3] = np.eye(n_classes)[0]  # probabilities of 0
         target = ClassTarget("y", tuple("abcd"[:n_classes]))
         self.check(Preprocessing((NumberColumn("x", 0.0, 1.0, 0.0),), target), targets, y)
+
+    @pytest.mark.parametrize("n_classes", [2, 3])
+    def test_area_under_the_roc_curve_where_probabilities_tie(self, n_classes):
+        random = np.random.default_rng(1)
+        labels = random.integers(0, n_classes, 200)
+        y = random.choice([0.1, 0.3, 0.8], (200, n_classes))
+        target = ClassTarget("y", tuple("abc"[:n_classes]))
+        running = RunningScores(Preprocessing((NumberColumn("x", 0.0, 1.0, 0.0),), target))
+        running.add(np.eye(n_classes)[labels], y)
+        shares = y / y.sum(axis=1, keepdims=True)
+        areas = [roc_auc_score(labels == k, shares[:, k]) for k in range(n_classes)]
+        assert running.scores()["roc_auc"] == pytest.approx(np.mean(areas), rel=1e-12)
 
     def test_of_absent_classes(self):
         targets, y = np.eye(3)[[0, 0, 1]], np.eye(3)[[0, 1, 1]]
