@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from gpubp._core.text import excerpt
 from gpubp._version import __version__
 from gpubp.cli.output import silence
 from gpubp.distributed.launch import launched
@@ -30,20 +31,32 @@ PARALLEL_COMMANDS = ("train", "doctor")
 
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
-        return _hide_flag_values(super().get_params(ctx))
+        return list(map(_completed, super().get_params(ctx)))
 
 
 class _Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
-        return _hide_flag_values(super().get_params(ctx))
+        return list(map(_completed, super().get_params(ctx)))
 
 
-def _hide_flag_values(options: list[Any]) -> list[Any]:
-    """Hide the value type of flags in the help, since flags take no value."""
-    for option in options:
-        if getattr(option, "is_flag", False):
-            option.metavar = ""
-    return options
+def _completed(option: Any) -> Any:
+    """Hide the value type of a flag in the help, since flags take no value; let errors name the value received."""
+    if getattr(option, "is_flag", False):
+        option.metavar = ""
+    if "process_value" in vars(option):  # it was completed before
+        return option
+    process = option.process_value
+
+    def process_value(ctx: Any, value: Any) -> Any:
+        try:
+            return process(ctx, value)
+        except typer.BadParameter as error:
+            if isinstance(value, str) and value not in error.message:
+                error.message = f"{error.message.rstrip('.')}, got {excerpt(repr(value), 100)}"
+            raise
+
+    option.process_value = process_value
+    return option
 
 
 def make_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:

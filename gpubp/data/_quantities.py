@@ -1,9 +1,11 @@
 """Numbers as people write them: with units, currencies, per cent, separators of thousands and decimal commas."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from gpubp.data._number_patterns import QUANTITY
 from gpubp.data._text_values import has_leading_zero, read_number
@@ -13,6 +15,13 @@ MOST = 0.9
 
 MAGNITUDES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
 """Suffixes that stand for powers of ten, if a column has several of them, or numbers without one."""
+
+_COMPATIBLE = re.compile("[\u00b5\u00ba\u02da\u2100-\u214f\u3371-\u33df\uff01-\uff0f\uff21-\uff5a\uffe0-\uffe6]")
+"""Characters of units that others stand for as well: those of signs, of CJK squares, and wide ones."""
+
+_DEGREES = dict.fromkeys("\u00ba\u02da", "\u00b0")  # the masculine ordinal and the ring, which keyboards have instead
+
+_OTHER_NAMES = {"kmh": "km/h", "kph": "km/h"}
 
 _LONGEST = 100  # characters of a number with its unit
 
@@ -134,12 +143,29 @@ def _are_enough(counts: Mapping[str, int], holds: Callable[[str], bool], least: 
 
 def _split(text: str) -> tuple[str, str, float] | None:
     """Split a text into its unit, the digits of its number and the sign."""
-    match = None if len(text) > _LONGEST else QUANTITY.fullmatch(text.strip())
+    if len(text) > _LONGEST:
+        return None
+    if not text.isascii():
+        text = _COMPATIBLE.sub(lambda found: _DEGREES.get(found[0]) or unicodedata.normalize("NFKC", found[0]), text)
+    match = QUANTITY.fullmatch(text.strip())
     if match is None or bool(match["open"]) != bool(match["close"]):
         return None
     is_negative = match["open"] or any(sign and sign != "+" for sign in (match["sign"], match["after_sign"]))
     symbol = " ".join(part.strip() for part in (match["before"], match["after"]) if part)
-    return symbol, match["numeral"] + (match["exponent"] or ""), -1.0 if is_negative else 1.0
+    return plain_unit(symbol), match["numeral"] + (match["exponent"] or ""), -1.0 if is_negative else 1.0
+
+
+@lru_cache(1000)
+def plain_unit(symbol: str) -> str:
+    """Return one of several ways to write a unit.
+
+    Examples
+    --------
+    >>> plain_unit("m\u00b2"), plain_unit("m^2"), plain_unit("\u2126"), plain_unit("km / h"), plain_unit("kmh")
+    ('m2', 'm2', '\u03a9', 'km/h', 'km/h')
+    """
+    plain = re.sub(r"\s*/\s*", "/", unicodedata.normalize("NFKC", symbol)).replace("^", "")
+    return symbol if plain[:1].isdigit() else _OTHER_NAMES.get(plain, plain)
 
 
 def _split_magnitude(symbol: str) -> tuple[str, float]:

@@ -40,6 +40,17 @@ def test_wrong_usage_ends_with_2(run, arguments):
     assert "Usage" in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [("train iris --epochs abc", "abc"), ("train iris --epochs 0", "0"), ("inspect a b --repeats -3", "-3")],
+)
+def test_a_value_that_is_not_valid_is_named(run, arguments, value):
+    for _ in range(2):
+        code, _, err = run(*arguments.split())
+        assert code == 2
+        assert err.count(f"got '{value}'") == 1
+
+
 def test_files_that_are_not_models_are_refused(fails):
     write()
     for command in (["predict", "shop.csv", "shop.csv"], ["show", "shop.csv"]):

@@ -25,10 +25,10 @@ from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format, read
         (["1.2k", "500", "3.4k"], NumberFormat(has_magnitudes=True), [1200.0, 500.0, 3400.0]),
         (["5 mg", "7"], NumberFormat(symbol="mg"), [5.0, 7.0]),
         (["63 m2", "1,071.5m2", "70"], NumberFormat(thousands=",", symbol="m2"), [63.0, 1071.5, 70.0]),
-        (["9 m^2", "8.5 m^2"], NumberFormat(symbol="m^2"), [9.0, 8.5]),
+        (["9 m^2", "8.5 m^2"], NumberFormat(symbol="m2"), [9.0, 8.5]),
         (["5 m/s2", "7 m/s2"], NumberFormat(symbol="m/s2"), [5.0, 7.0]),
         (["3 kg/m2 ", "4 kg/m2"], NumberFormat(symbol="kg/m2"), [3.0, 4.0]),
-        (["$3/ft2", "$4.5 /ft2"], NumberFormat(symbol="$ /ft2"), [3.0, 4.5]),
+        (["$3/ft2", "$4.5 /ft2"], NumberFormat(symbol="$/ft2"), [3.0, 4.5]),
         (["12\u2019000", "5\u2019500.5"], NumberFormat(thousands="'"), [12000.0, 5500.5]),
         (["(5.5)", "7.0 "], NumberFormat(), [-5.5, 7.0]),
         (["\u22125 km", "7 km"], NumberFormat(symbol="km"), [-5.0, 7.0]),
@@ -70,10 +70,33 @@ def test_other_texts_are_no_numbers(texts):
     assert find_number_format(Counter(texts)) is None
 
 
-@pytest.mark.parametrize("symbol", ["m2", "ft2", "m^2", "mm3", "cm3", "km2", "in^3", "m3/h"])
+@pytest.mark.parametrize(
+    "writings",
+    [
+        ["m2", "m²", "m^2", "\u33a1"],
+        ["kg/m3", "kg/m³", "kg/m^3", "kg / m³"],
+        ["km/h", "kmh", "kph", "km / h"],
+        ["°C", "ºC", "\u02daC", "\u2103"],
+        ["\u03bcm", "\u00b5m"],
+        ["\u03a9", "\u2126"],
+        ["K", "\u212a"],
+        ["%", "\uff05"],
+    ],
+)
+def test_units_may_be_written_in_several_ways(writings):
+    for most in writings:
+        found = find_number_format(
+            Counter([f"{k} {most}" for k in range(20)] + [f"{k} {one}" for k, one in enumerate(writings)])
+        )
+        assert found.symbol == writings[0]
+        assert [read_quantity(f"2.5 {one}", found) for one in writings] == [2.5] * len(writings)
+    assert read_quantity("7 m", found) is None
+
+
+@pytest.mark.parametrize("symbol", ["m2", "ft2", "mm3", "cm3", "km2", "in3", "m3/h", "²"])
 def test_a_unit_may_contain_a_digit(symbol):
     assert find_number_format(Counter([f"63 {symbol}", f"5.5{symbol}"])) == NumberFormat(symbol=symbol)
-    assert read_quantity(f"7 {symbol}", NumberFormat(symbol="m²")) is None
+    assert read_quantity(f"7 {symbol}", NumberFormat(symbol="m")) is None
 
 
 @pytest.mark.parametrize("text", ["29 km", "$29", "29%", "29 mpg mpg", "29,5 mpg", "29.5.1 mpg", "mpg", "", "(29 mpg"])
