@@ -17,7 +17,7 @@ def main():
     """Answer line by line, until standard input ends."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # output of libraries is not an answer
-    _die_first()
+    die_first()
     alarm, measure = getattr(signal, "alarm", lambda seconds: None), None  # ends a process that takes too long
     for line in sys.stdin:
         request = json.loads(line)
@@ -64,7 +64,7 @@ FEWEST = 8  # minimum epochs of a timed run
 
 
 def _step(module, problem, options):
-    spec, before, began = problem.spec, _resident(), time.perf_counter()
+    spec, before, began = problem.spec, resident(), time.perf_counter()
     run = module.step(problem, **options)
     curve = run(1)
     first = time.perf_counter() - began
@@ -93,7 +93,7 @@ def _step(module, problem, options):
 
 
 def _predict(module, problem, options):
-    before, began = _resident(), time.perf_counter()
+    before, began = resident(), time.perf_counter()
     outputs = module.predict(problem, **options)
     y = outputs(problem.x)
     first, again = time.perf_counter() - began, time.perf_counter()
@@ -115,7 +115,7 @@ def _fit(module, spec, options):
     from benchmarks.problem import make_table
 
     x, x_new, y, y_new = make_table(spec)
-    estimator, before = module.estimator(spec["parameters"], **options), _resident()
+    estimator, before = module.estimator(spec["parameters"], **options), resident()
 
     def fit():
         for _ in range(spec.get("fits", 1)):
@@ -145,7 +145,7 @@ def memory(before):
     return {"peak_bytes": peak, "grown_bytes": peak and peak - before}
 
 
-def _resident():
+def resident():
     """Return the resident memory; reset its peak if the system allows it."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
@@ -163,7 +163,7 @@ def _status(name):
         return None
 
 
-def _die_first():
+def die_first():
     """Make the system end this process first if memory runs out."""
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
