@@ -1,11 +1,11 @@
 """A result as tables in Markdown: how each contender fared in each set of tables, and every score."""
 
-import math
-from statistics import median
+from statistics import fmean
 
 from benchmarks.table import markdown, show_bytes, show_seconds
+from benchmarks.tables.bars import verdicts
 from benchmarks.tables.contenders import described
-from benchmarks.tables.summary import NOTABLE, SHOWN, reference, summaries, tables_of
+from benchmarks.tables.summary import LOSSES, NOTABLE, SHOWN, reference, summaries, tables_of
 
 HEADINGS = [
     *("", "tables", "failed", "mean rank", "better / worse", "ratio", "median ratio", "CPU time", "wall time", "memory")
@@ -14,30 +14,38 @@ HEADINGS = [
 
 def report(result, against=None):
     """Format a whole result; `against` is the contender that others are compared with, by default the longest best."""
-    reference_name = reference(result, against)
-    lines = []
+    against = reference(result, against)
+    lines = [explanation(against), ""]
     for name in result["sets"]:
-        lines += [f"## {name}", "", *overview(result, name, reference_name), "", *_each(result, name)]
-    return "\n".join(lines)
+        lines += [f"## {name}", ""]
+        for task in (None, *LOSSES):
+            if tables_of(result, name, task):
+                lines += [f"{task or 'all tasks'}:", "", *overview(result, name, task, against), ""]
+        lines += [*_each(result, name), ""]
+    bars = [[one.what, one.limit, one.value, one.verdict] for one in verdicts(result)]
+    return "\n".join([*lines, "## targets", "", *markdown(["target", "limit", "measured", ""], bars)])
 
 
-def overview(result, set_name, against=None):
-    """Return the lines of a table with a row for each contender."""
+def overview(result, set_name, task=None, against=None):
+    """Return the lines of a table with a row for each contender, on the tables of one task or of both."""
     against = reference(result, against)
     rows = [
         [
             described(one.name)[1],
             str(one.n_tables),
             str(one.n_failed),
-            _number(one.mean_rank, ".2f"),
+            "" if one.mean_rank is None else f"{one.mean_rank:.2f}",
             "" if one.name == against else f"{one.n_better} / {one.n_worse}",
-            "1" if one.name == against else _with_error(one.ratio, one.ratio_error),
-            "1" if one.name == against else _number(one.median_ratio, ".3f"),
-            _time(one.cpu_seconds),
-            _time(one.seconds),
+            *(
+                ["1", "1"]
+                if one.name == against
+                else [_with_error(one.ratio, one.ratio_error), _shown(one.median_ratio)]
+            ),
+            "" if one.cpu_seconds is None else show_seconds(one.cpu_seconds),
+            "" if one.seconds is None else show_seconds(one.seconds),
             "" if one.peak_bytes is None else show_bytes(one.peak_bytes),
         ]
-        for one in summaries(result, set_name, against)
+        for one in summaries(result, set_name, against, task)
     ]
     return markdown(HEADINGS, rows)
 
@@ -52,18 +60,12 @@ def explanation(against):
     )
 
 
-def _number(value, form):
-    return "" if value is None or math.isnan(value) else format(value, form)
+def _shown(ratio):
+    return "" if ratio is None else f"{ratio:.3f}"
 
 
 def _with_error(ratio, error):
-    if ratio is None:
-        return ""
-    return f"{ratio:.3f}" if error is None else f"{ratio:.3f} ± {error:.3f}"
-
-
-def _time(seconds):
-    return "" if seconds is None else show_seconds(seconds)
+    return _shown(ratio) if error is None else f"{ratio:.3f} ± {error:.3f}"
 
 
 def _each(result, set_name):
@@ -72,27 +74,21 @@ def _each(result, set_name):
     names = list(dict.fromkeys(name for one in tables_of(result, set_name) for name in one.scores | one.failed))
     rows = []
     for name, table in tables.items():
-        if "error" in table:
-            rows.append([name, table["target"], "", "", table["error"]])
+        seeds = [seed for seed in table.get("seeds", {}).values() if "baseline" in seed]
+        if "error" in table or not seeds:
+            rows.append([name, table["target"], "", "", table.get("error", "")])
             continue
-        found = list(table.get("seeds", {}).values())
-        fits = {one: [seed["contenders"][one] for seed in found if one in seed["contenders"]] for one in names}
-        cells = [_cell(fits[one], table.get("task")) for one in names]
-        baseline = [seed["baseline"][SHOWN[table["task"]]] for seed in found if "baseline" in seed] if found else []
-        shown = f"{sum(baseline) / len(baseline):.3f}" if baseline else ""
-        rows.append(
-            [name, table["target"], f"{table.get('rows', 0):,}", SHOWN.get(table.get("task"), ""), shown, *cells]
-        )
-    heads = ["table", "target", "rows", "score", "constant", *(described(name)[1] for name in names)]
-    return [*markdown(heads, rows), ""]
+        score = SHOWN[table["task"]]
+        fits = [[seed["contenders"][one] for seed in seeds if one in seed["contenders"]] for one in names]
+        constant = f"{fmean(seed['baseline'][score] for seed in seeds):.3f}"
+        row = [name, table["target"], f"{table['rows']:,}", score, constant]
+        rows.append([*row, *(_cell(of_seeds, score) for of_seeds in fits)])
+    labels = [described(name)[1] for name in names]
+    return markdown(["table", "target", "rows", "score", "constant", *labels], rows)
 
 
-def _cell(fits, task):
+def _cell(fits, score):
+    """Show the mean score of the seeds, or why one failed."""
     if failed := [fit["failed"] for fit in fits if "failed" in fit]:
         return failed[0][:60]
-    scores = [fit["scores"][SHOWN[task]] for fit in fits]
-    return f"{sum(scores) / len(scores):.3f}" if scores else ""
-
-
-def median_or_none(values):
-    return median(values) if values else None
+    return f"{fmean(fit['scores'][score] for fit in fits):.3f}" if fits else ""

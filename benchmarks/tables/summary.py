@@ -19,10 +19,15 @@ LEAST = 1e-4
 
 
 class OfTable(NamedTuple):
-    """The contenders on one table: the logarithm of the normalised score, or why a fit failed; times and memory."""
+    """The contenders on one table: the logarithm of the normalised score, or why a fit failed; times and memory.
+
+    `by_seed` has the logarithm for each seed of a contender.
+    """
 
     task: str
+    rows: int
     scores: dict[str, float]
+    by_seed: dict[str, dict[str, float]]
     failed: dict[str, str]
     figures: dict[str, dict[str, float]]
 
@@ -49,27 +54,30 @@ def tables_of(result, set_name, task=None):
     """Return an :class:`OfTable` for each table that was measured, of one task or of both."""
     found = []
     for table in result["sets"][set_name].values():
-        seeds = [seed for seed in table.get("seeds", {}).values() if "baseline" in seed]
+        seeds = {seed: one for seed, one in table.get("seeds", {}).items() if "baseline" in one}
         if seeds and task in (None, table["task"]):
-            found.append(_of_table(table["task"], seeds))
+            found.append(_of_table(table, seeds))
     return found
 
 
-def _of_table(task, seeds):
-    key = LOSSES[task]
-    scores, failed, figures = {}, {}, {}
-    for name in dict.fromkeys(name for seed in seeds for name in seed["contenders"]):
-        fits = [(seed["contenders"][name], seed["baseline"][key]) for seed in seeds if name in seed["contenders"]]
-        if why := [fit["failed"] for fit, _ in fits if "failed" in fit]:
+def _of_table(table, seeds):
+    key = LOSSES[table["task"]]
+    by_seed, failed, figures = {}, {}, {}
+    for name in dict.fromkeys(name for seed in seeds.values() for name in seed["contenders"]):
+        fits = {seed: one["contenders"][name] for seed, one in seeds.items() if name in one["contenders"]}
+        if why := [fit["failed"] for fit in fits.values() if "failed" in fit]:
             failed[name] = why[0]
             continue
-        scores[name] = fmean(math.log(max(fit["scores"][key] / constant, LEAST)) for fit, constant in fits)
+        by_seed[name] = {
+            seed: math.log(max(fit["scores"][key] / seeds[seed]["baseline"][key], LEAST)) for seed, fit in fits.items()
+        }
         figures[name] = {
             figure: median(values)
             for figure in ("cpu_seconds", "seconds", "peak_bytes")
-            if None not in (values := [fit.get(figure) for fit, _ in fits])
+            if None not in (values := [fit.get(figure) for fit in fits.values()])
         }
-    return OfTable(task, scores, failed, figures)
+    scores = {name: fmean(logs.values()) for name, logs in by_seed.items()}
+    return OfTable(table["task"], table["rows"], scores, by_seed, failed, figures)
 
 
 def reference(result, against=None):
