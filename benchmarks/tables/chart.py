@@ -56,7 +56,10 @@ def score_against_time(result, against=None):
     handles = {}
     for row, set_name in zip(axes_of_sets, sets, strict=True):
         for axes, task in zip(row, LOSSES, strict=True):
-            _panel(axes, f"{set_name}: {task}", panels.get((set_name, task), {}), task, handles)
+            if (set_name, task) in panels:
+                _panel(axes, f"{set_name}: {task}", panels[set_name, task], task, handles)
+            else:
+                axes.set_visible(False)
     figure.suptitle("Models of tables: score and time of a fit", x=0.01, ha="left", fontweight="bold")
     labels = {name: described(name)[1] for name in handles}
     figure.legend(handles.values(), labels.values(), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
@@ -79,11 +82,8 @@ def _dots(result, set_name, task, against):
 def _panel(axes, title, dots, task, handles):
     for name, (seconds, score, error) in dots.items():
         look = LOOKS[name.partition("-")[0] if name.startswith("best-") else name]
-        (line, _, _) = handle = axes.errorbar(
-            max(seconds, 1e-3), score, yerr=error, linestyle="none", markersize=8, elinewidth=0.8, **look
-        )
-        handles.setdefault(name, line)
-        del handle
+        dot, *_ = axes.errorbar(seconds, score, yerr=error, linestyle="none", markersize=8, elinewidth=0.8, **look)
+        handles.setdefault(name, dot)
         if name.startswith("best-"):
             axes.annotate(
                 f"{described(name)[2]:g} s", (seconds, score), (7, -3), textcoords="offset points", fontsize=8

@@ -1,7 +1,6 @@
 """The arithmetic and the checks of the benchmarks; no time is asserted, and no other library is needed."""
 
 import json
-import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from benchmarks import rounds, stream
-from benchmarks import tables as public_tables
 from benchmarks.__main__ import main
 from benchmarks.agreement import disagreement
 from benchmarks.contenders import CONTENDERS, REFERENCES, Contender, reference_of
@@ -23,7 +21,6 @@ from benchmarks.table import show_bytes, show_seconds, tables
 from benchmarks.with_float64 import forward, reference_curve
 from benchmarks.with_products import products, traffic_bytes
 from benchmarks.workloads import Workload, chosen, make_workloads, step_spec
-from tests.shop import ROWS, shop
 
 pytestmark = pytest.mark.once
 
@@ -297,47 +294,3 @@ def test_streams_are_measured(tmp_path, monkeypatch, rows_in_memory):
     found = stream.run(path, (256, 4, 10), 8 << 20, rows_in_memory)
     assert found["rows_per_second"] > 0
     assert found["peak_bytes"] >= found["peak_bytes_before"] > 0
-
-
-def test_public_tables_are_trained_and_what_fails_is_listed(tmp_path, monkeypatch, capsys):
-    shop().assign(spend=shop()["income"] * 2).to_csv(tmp_path / "spend.csv", index=False)
-    named = {
-        name: {"package": "none", "file": f"{name}.csv", "target": target}
-        for name, target in (("spend", "spend"), ("absent", "y"))
-    }
-    monkeypatch.setattr(public_tables, "TABLES", tmp_path / "tables.json")
-    (tmp_path / "tables.json").write_text(json.dumps({"those": named}))
-    public_tables.main([str(tmp_path), "--preset", "fast", "--output", str(tmp_path / "result.json")])
-    printed = capsys.readouterr().out
-    found = json.loads((tmp_path / "result.json").read_text())["sets"]["those"]
-    spend = found["spend"]
-    assert "error" not in spend, spend
-    assert (spend["rows"], spend["columns"], spend["task"]) == (ROWS, 5, "regression")
-    assert {frozenset(one) for one in spend["scores"].values()} == {frozenset({"r2", "rmse"})}
-    assert set(spend["scores"]) == {"gpubp", "baseline", "MLP", "HistGradientBoosting"}
-    assert spend["scores"]["baseline"]["rmse"] == pytest.approx(20.0, rel=0.5)  # in the units of the target
-    assert spend["scores"]["HistGradientBoosting"]["rmse"] < 20.0
-    assert "no such file" in found["absent"]["error"]
-    assert re.search(r"^\| those +\| 2 +\| 1 +\|", printed, re.MULTILINE)
-    public_tables.main(["--from", str(tmp_path / "result.json")])
-    assert capsys.readouterr().out == printed
-
-
-def test_other_models_are_scored_on_classes_that_they_did_not_see(tmp_path):
-    shop(buys=["perhaps"]).to_csv(tmp_path / "shop.csv", index=False)
-    scores = public_tables.contenders(tmp_path / "shop.csv", "buys")
-    assert all(0.3 < one["accuracy"] <= 1.0 and 0.0 < one["log_loss"] < 20.0 for one in scores.values())
-
-
-def test_public_tables_are_named_once():
-    sets = json.loads(public_tables.TABLES.read_text())
-    files = [table["file"] for tables in sets.values() for table in tables.values()]
-    assert len(set(files)) == len(files) == 73
-    assert all({"package", "file", "target"} <= set(table) for tables in sets.values() for table in tables.values())
-
-
-@pytest.mark.parametrize("name", ["2026-11-29-tables", "2026-11-29-tables-best"])
-def test_the_page_about_tables_has_the_figures_of_the_file(name):
-    result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
-    page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
-    assert "\n".join(public_tables.overview(result)) in page
