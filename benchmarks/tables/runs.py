@@ -96,8 +96,8 @@ class Workers:
         """Return the scores, times and memory of one fit, or why it failed."""
         for name in ("facts.json", "outputs.npy"):
             (work / name).unlink(missing_ok=True)
-        asked = {"contender": contender, "task": rows.facts["task"], "seed": seed, "folder": str(work)}
-        answer = self._ask(contender, asked | {name: self.settings[name] for name in ("threads", "limit")})
+        requested = {"contender": contender, "task": rows.facts["task"], "seed": seed, "folder": str(work)}
+        answer = self._ask(contender, requested | {name: self.settings[name] for name in ("threads", "limit")})
         if answer is None:
             return {"failed": "its library could not be imported"}
         if answer["status"] == -signal.SIGALRM:
