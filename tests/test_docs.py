@@ -76,7 +76,7 @@ def options_of_commands():
     group = typer.main.get_command(make_app())
     commands = [group, *getattr(group, "commands", {}).values()]
     found = {"--help", *(name for c in commands for p in c.params for name in [*p.opts, *p.secondary_opts])}
-    for path in (ROOT / "benchmarks").glob("*.py"):
+    for path in (ROOT / "benchmarks").rglob("*.py"):
         found |= set(re.findall(r'"(--[a-z][a-z-]+)"', path.read_text(encoding="utf-8")))
     return found
 

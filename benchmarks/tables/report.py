@@ -5,7 +5,7 @@ from statistics import fmean
 from benchmarks.table import markdown, show_bytes, show_seconds
 from benchmarks.tables.bars import verdicts
 from benchmarks.tables.contenders import described
-from benchmarks.tables.summary import LOSSES, NOTABLE, SHOWN, reference, summaries, tables_of
+from benchmarks.tables.summary import LEAST, LOSSES, NOTABLE, SHOWN, reference, summaries, tables_of
 
 HEADINGS = [
     *("", "tables", "failed", "mean rank", "better / worse", "ratio", "median ratio", "CPU time", "wall time", "memory")
@@ -54,7 +54,8 @@ def explanation(against):
     """Return what the columns of :func:`overview` are."""
     return (
         "Ratio: the log loss, or the root mean squared error, divided by that of "
-        f"{described(against)[1]}; the geometric mean over tables, with its standard error. Better and worse: by "
+        f"{described(against)[1]}; the geometric mean over tables, with its standard error. Where columns give "
+        f"the target away, so that less than {LEAST:g} of the constant prediction's is left, it is taken as that. Better and worse: by "
         f"{100 * NOTABLE:g} %. Mean rank: on the tables on which all were run; a failed fit is last. Times and memory: "
         "medians over tables of a fit, without imports, and the peak of its process."
     )

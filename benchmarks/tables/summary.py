@@ -14,8 +14,8 @@ LOSSES = {"classification": "log_loss", "regression": "rmse"}
 NOTABLE = 0.01
 """The part by which a score must be better than another to count as better."""
 
-LEAST = 1e-4
-"""Normalised scores are taken as at least this: below it, a target is given away by a column."""
+LEAST = 0.01
+"""Normalised scores are taken as at least this: below it, columns give the target away, and ratios say nothing."""
 
 
 class OfTable(NamedTuple):
