@@ -56,8 +56,8 @@ def explanation(against):
         f"Ratio: the log loss, or the root mean squared error, divided by that of {described(against)[1]}; the "
         "geometric mean over tables, with its standard error. Where columns give the target away, so that less than "
         f"{LEAST:g} of the constant prediction's is left, it is taken as that. Better and worse: by "
-        f"{100 * NOTABLE:g} %. Mean rank: on the tables on which all were run; a failed fit is last. Times and memory: medians over tables "
-        "of a fit, without imports, and the peak of its process."
+        f"{100 * NOTABLE:g} %. Mean rank: on the tables on which all were run; a failed fit is last. "
+        "Times and memory: medians over tables of a fit, without imports, and the peak of its process."
     )
 
 
