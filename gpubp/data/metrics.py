@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.data._running_statistics import RunningMoments
-from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target
+from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target
 
 Scores = dict[str, float]
 """Figures by name.
@@ -56,7 +56,7 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
             **_roc_auc(labels, probabilities),
             "calibration_error": _Calibration().add(labels, probabilities).error(),
         }
-    true, predictions = decode_target(preprocessing, targets), decode_target(preprocessing, outputs)
+    true, predictions = decode_target(preprocessing, targets), decode_predictions(preprocessing, outputs)
     scores = {}
     if len(targets) > 1:
         scores["r2"] = float(metrics.r2_score(np.stack([*true.values()], 1), np.stack([*predictions.values()], 1)))
@@ -85,7 +85,7 @@ class RunningScores:
         if self.classes is not None:
             self.classes.add(targets.argmax(axis=1), outputs)
             return
-        true, predictions = decode_target(self.preprocessing, targets), decode_target(self.preprocessing, outputs)
+        true, predictions = decode_target(self.preprocessing, targets), decode_predictions(self.preprocessing, outputs)
         for name in true:
             self.numbers.setdefault(name, _NumberScores()).add(true[name], predictions[name])
 

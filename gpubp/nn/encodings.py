@@ -5,6 +5,36 @@ They are fitted outside of the network: their statistics are constants (see :mod
 
 from gpubp._typing import Array, Namespace
 
+SMOOTH_LIMIT = 3.0
+"""The bound of :func:`smooth_clip` (Holzmueller, Grinsztajn & Steinwart 2024)."""
+
+_LARGEST = 1e9
+"""A number of limits whose square is finite in float32, and at which a smooth clip has reached its limit in float64."""
+
+
+def smooth_clip(xp: Namespace, x: Array) -> Array:
+    r"""Keep numbers between -3 and 3, smoothly, and nearly as they are close to 0 (Holzmueller et al. 2024).
+
+    .. math:: \frac{x}{\sqrt{1 + (x / 3)^2}}
+
+    Parameters
+    ----------
+    xp : namespace
+    x : array of any shape
+
+    Returns
+    -------
+    array of the same shape
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> smooth_clip(np, np.array([-1e300, 0.0, 0.75, 4.0])).tolist()
+    [-3.0, 0.0, 0.7276068751089989, 2.4]
+    """
+    part = xp.clip(x / SMOOTH_LIMIT, -_LARGEST, _LARGEST)
+    return SMOOTH_LIMIT * part / xp.sqrt(1.0 + part * part)
+
 
 def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Array:
     r"""Encode a number by bins: how much of each bin lies below it, from 0 to 1 (Gorishniy et al. 2022).

@@ -99,7 +99,7 @@ _PARAMETERS = """
         The number of categories of a column that have an input each.
     strict : bool, default=False
         Whether to raise where a value would be filled, left out or read as missing, in training and prediction.
-    numbers : {"piecewise", "linear"}, default="piecewise"
+    numbers : {"piecewise", "linear", "robust"}, default="piecewise"
         How numbers become inputs: see :func:`gpubp.data.fit_preprocessing`.
     n_networks : int, default=1
         The number of networks that are trained at once; their outputs are averaged.

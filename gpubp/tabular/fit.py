@@ -14,7 +14,7 @@ from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
 from gpubp.backends.backend import to_numpy
 from gpubp.data.metrics import Scores, score
-from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_target, to_json
+from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import check_is_called, check_optimizer
@@ -195,7 +195,7 @@ def fit_table(
             sample_weight=sample_weight,
             epochs=epochs,
             validation_data=validation_data,
-            scoring=partial(_validation_score, prepared.task) if validation_data else None,
+            scoring=partial(_validation_score, prepared.preprocessing) if validation_data else None,
             monitor="loss",
             patience=patience,
             tolerance=tolerance,
@@ -395,7 +395,7 @@ def _held_out_errors(preprocessing: Preprocessing, targets: np.ndarray, outputs:
     """Return the sorted absolute errors of each numeric target on held-out rows, at most `MAX_ERRORS` quantiles."""
     if isinstance(preprocessing.target, ClassTarget) or not np.isfinite(outputs).all():
         return {}
-    true, guessed = decode_target(preprocessing, targets), decode_target(preprocessing, outputs)
+    true, guessed = decode_target(preprocessing, targets), decode_predictions(preprocessing, outputs)
     errors = {}
     for name in true:
         ordered = np.sort(np.abs(true[name] - guessed[name]))
@@ -404,15 +404,17 @@ def _held_out_errors(preprocessing: Preprocessing, targets: np.ndarray, outputs:
     return errors
 
 
-def _validation_score(task: str, targets: np.ndarray, outputs: np.ndarray) -> float:
+def _validation_score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> float:
     """Return the accuracy or R squared, which does not depend on the target's scale, and is NaN for a single row."""
     outputs = outputs.mean(axis=0) if outputs.ndim == 3 else outputs
-    if task == "classification":
+    target = preprocessing.target
+    if isinstance(target, ClassTarget):
         return float((targets.argmax(axis=1) == outputs.argmax(axis=1)).mean())
     from sklearn.metrics import r2_score
 
     is_defined = len(targets) > 1 and np.isfinite(outputs).all()
-    return float(r2_score(targets, outputs.astype(np.float64))) if is_defined else math.nan
+    ends = (np.subtract(ends, target.means) / np.asarray(target.scales) for ends in (target.lows, target.highs))
+    return float(r2_score(targets, np.clip(outputs.astype(np.float64), *ends))) if is_defined else math.nan
 
 
 def scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:

@@ -14,8 +14,8 @@ from gpubp.data.preprocessing import (
     Issue,
     Preprocessing,
     apply,
+    decode_predictions,
     decode_probabilities,
-    decode_target,
     encode,
     preprocessing_of,
 )
@@ -231,7 +231,7 @@ def numbers_in(value: Any) -> list[float]:
 
 def decode_outputs(preprocessing: Preprocessing, outputs: np.ndarray) -> dict[str, Column]:
     """Convert a network's outputs ``(n, j)`` to the columns that :func:`predict_table` returns."""
-    predictions = decode_target(preprocessing, outputs)
+    predictions = decode_predictions(preprocessing, outputs)
     if isinstance(preprocessing.target, ClassTarget):
         predictions |= decode_probabilities(preprocessing, outputs)
     return predictions

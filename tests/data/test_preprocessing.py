@@ -144,7 +144,9 @@ def test_the_task_is_inferred_as_documented(values, is_classification):
 
 def test_the_task_can_be_requested():
     data = table(x=[1.0, 2.0, 3.0, 4.0], y=[0, 1, 1, 0])
-    assert fit_preprocessing(data, task="regression").target == NumberTarget(("y",), (0.5,), (0.5,), (PLAIN,))
+    assert fit_preprocessing(data, task="regression").target == NumberTarget(
+        ("y",), (0.5,), (0.5,), (PLAIN,), (0.0,), (1.0,)
+    )
     halves = table(x=[1.0, 2.0, 3.0], y=[0.5, 1.0, 0.5])
     assert fit_preprocessing(halves, task="classification").target == ClassTarget("y", ("0.5", "1"), "float")
     ratings = table(x=[1.0, 2.0, 3.0, 4.0], y=["1", "2", "3", "3+"])
@@ -182,10 +184,10 @@ def test_statistics_and_categories_come_from_the_training_rows_and_classes_from_
     data = table(a=[1.0, 3.0, 1000.0, NAN], b=["u", "w", "v", "v"], c=["k", "k", "k", "m"], y=[10.0, 30.0, 0.5, 1e6])
     prepared = fit_preprocessing(data, rows=[0, 1])
     assert prepared.columns == (
-        NumberColumn("a", 2.0, 1.0, 2.0, low=1.0, high=3.0),
+        NumberColumn("a", 2.0, 1.0, 2.0, low=1.0, high=3.0, bound=1.5),
         CategoryColumn("b", ("u", "w")),
     )
-    assert prepared.target == NumberTarget(("y",), (20.0,), (10.0,), (PLAIN,))
+    assert prepared.target == NumberTarget(("y",), (20.0,), (10.0,), (PLAIN,), (10.0,), (30.0,))
     mask = fit_preprocessing(data, rows=np.array([True, True, False, False]))
     assert mask == prepared
     classes = fit_preprocessing(table(a=[1.0, 2.0, 3.0], y=["p", "q", "r"]), rows=[0, 1]).target

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from gpubp.data.preprocessing import (
 )
 from gpubp.errors import ModelFileError
 
-NO_FORMATS = {"number_formats": []}
+NO_FORMATS = {"number_formats": [], "lows": [], "highs": []}
 NAN, INF = float("nan"), float("inf")
 
 names = st.text(max_size=6)
@@ -47,7 +48,8 @@ def column(draw, name):
     return draw(
         st.one_of(
             st.builds(
-                NumberColumn, st.just(name), finite, positive, finite, st.booleans(), finite, finite, number_formats
+                *(NumberColumn, st.just(name), finite, positive, finite, st.booleans(), finite, finite, number_formats),
+                encoding=st.sampled_from(["linear", "robust", "piecewise"]),
             ),
             st.just(CategoryColumn(name, tuple(known[:n_own]), "text", grouped, draw(st.booleans()), len(name) > 2)),
             st.just(CategoryColumn(name, ("False", "True"), "bool")),
@@ -70,12 +72,16 @@ def preprocessings(draw):
     text = st.lists(names, min_size=2, max_size=4, unique=True).map(tuple)
     scaled = st.lists(positive, min_size=n_targets, max_size=n_targets).map(tuple)
     formats = st.lists(number_formats, min_size=n_targets, max_size=n_targets).map(tuple) | st.just(())
+    ends = draw(
+        st.just(((), ())) | st.tuples(scaled, scaled).map(lambda ends: tuple(map(tuple, np.sort(ends, axis=0))))
+    )
+    lows, highs = (tuple(map(float, end)) for end in ends)
     target = draw(
         st.one_of(
             st.builds(ClassTarget, st.just(targets[0]), text, st.just("str")),
             st.builds(ClassTarget, st.just(targets[0]), whole, st.just("int")),
             st.just(ClassTarget(targets[0], ("False", "True"), "bool")),
-            st.builds(NumberTarget, st.just(tuple(targets)), scaled, scaled, formats),
+            st.builds(NumberTarget, st.just(tuple(targets)), scaled, scaled, formats, st.just(lows), st.just(highs)),
         )
     )
     missing = draw(st.lists(names, max_size=2).map(tuple))
@@ -128,6 +134,9 @@ def test_the_unchanged_json_is_read():
         (("columns", 0, "scale"), 0.0, "a scale of 'a' above 0"),
         (("columns", 0, "scale"), -1.0, "a scale of 'a' above 0"),
         (("columns", 0, "fill"), "u", "expected float"),
+        (("columns", 0, "encoding"), "cubic", "got cubic"),
+        (("columns", 0, "encoding"), None, "got None"),
+        (("columns", 0, "edges"), [0.0, 1.0, 2.0], "no edges of 'a'"),
         (("columns", 1, "categories"), [], "categories of 'b' that differ"),
         (("columns", 1, "categories"), ["u", "u"], "categories of 'b' that differ"),
         (("columns", 1, "categories"), ["u", 2], "expected str, got 2"),
@@ -175,6 +184,15 @@ def test_the_unchanged_json_is_read():
         ),
         (("target",), {"names": [], "means": [], "scales": [], **NO_FORMATS}, "a feature and a target"),
         (("target",), {"names": ["y"], "means": [0.0], "scales": [0.0], **NO_FORMATS}, "scales above 0"),
+        *(
+            (
+                ("target",),
+                {"names": ["y"], "means": [0.0], "scales": [1.0], **NO_FORMATS, **ends},
+                "a low and a high per target",
+            )
+            for ends in ({"lows": [0.0]}, {"lows": [1.0], "highs": [0.0]}, {"lows": [0.0, 0.0], "highs": [1.0, 1.0]})
+        ),
+        (("target",), {"names": ["y"], "means": [0.0], "scales": [1.0], **NO_FORMATS, "lows": [NAN]}, "expected float"),
         (
             ("target",),
             {"names": ["y", "y"], "means": [0.0, 0.0], "scales": [1.0, 1.0], **NO_FORMATS},

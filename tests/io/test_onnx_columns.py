@@ -88,6 +88,17 @@ def test_numbers_are_filled_scaled_and_clipped_beside_their_indicators():
     assert received[:2].tolist() == [[0.0, 0.0, 1e6, 1.0, 0.0], [2.0, 1.0, 0.0, 2.0, 1.0]]
 
 
+def test_robust_numbers_beside_others():
+    columns = [
+        NumberColumn("a", 1.0, 4.0, 10.0, indicator=True, encoding="robust"),
+        NumberColumn("b", 0.0, 1e-300, 0.0, encoding="robust"),
+        NumberColumn("c", 1.0, 2.0, 3.0),
+    ]
+    numbers = np.asarray([1.0, 17.0, np.nan, 1e300, -1e300])
+    received = check(columns, {"a": numbers, "b": numbers, "c": numbers})
+    np.testing.assert_allclose(received[:2], [[0.0, 0.0, 3.0, 0.0], [2.4, 0.0, 3.0, 8.0]])
+
+
 @pytest.mark.parametrize("number", [1e-50, 1.0 - 1e-9, 1.0 + 1e-9])
 def test_one_number_that_is_0_or_1_in_float32(number):
     """Of such numbers onnxruntime loses the digits beyond float32."""
@@ -264,7 +275,10 @@ def parts_of(draw, texts):
 
 @st.composite
 def number_columns(draw, name, n):
-    column = NumberColumn(name, draw(FINITE), draw(st.floats(5e-324, 1e300)), draw(FINITE), draw(st.booleans()))
+    column = NumberColumn(
+        *(name, draw(FINITE), draw(st.floats(5e-324, 1e300)), draw(FINITE), draw(st.booleans())),
+        encoding=draw(st.sampled_from(["linear", "robust"])),
+    )
     return column, np.asarray(draw(st.lists(st.floats(), min_size=n, max_size=n)))
 
 

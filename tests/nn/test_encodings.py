@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gpubp.backends.backend import to_backend, to_numpy
-from gpubp.nn.encodings import piecewise_linear
+from gpubp.nn.encodings import piecewise_linear, smooth_clip
 
 NUMBERS = hnp.arrays(np.float64, st.integers(1, 20), elements=st.floats(-1e6, 1e6))
 EDGES = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9, unique=True).map(sorted)
@@ -21,6 +21,23 @@ def test_bins_sum_to_the_position_among_the_edges(x, edges):
     assert np.all(np.abs(encoded) <= 0.5 / n**0.5)
     positions = np.interp(x, edges, np.arange(n + 1))
     np.testing.assert_allclose(encoded.sum(axis=1), (positions - n / 2) / n**0.5, atol=1e-9)
+
+
+@given(hnp.arrays(np.float64, st.integers(2, 20), elements=st.floats(-1e300, 1e300)))
+def test_a_smooth_clip_is_bounded_and_keeps_the_order(x):
+    x = np.sort(x)
+    clipped = smooth_clip(np, x)
+    assert np.all(np.abs(clipped) <= 3.0)
+    assert np.all(np.diff(clipped) >= -1e-15)
+    np.testing.assert_array_equal(smooth_clip(np, -x), -clipped)
+    tame = x[np.abs(x) < 1e100]
+    np.testing.assert_allclose(smooth_clip(np, tame), tame / np.sqrt(1.0 + (tame / 3.0) ** 2), rtol=1e-14)
+
+
+def test_a_smooth_clip_on_every_backend(backend_case, dtype):
+    x = to_backend(backend_case.backend, np.asarray([-1e30, -3.0, 0.0, 0.75, 4.0, 1e30]), dtype=dtype)
+    clipped = to_numpy(smooth_clip(backend_case.backend.xp, x))
+    np.testing.assert_allclose(clipped, [-3.0, -(4.5**0.5), 0.0, 0.7276068751089989, 2.4, 3.0], rtol=1e-6)
 
 
 def test_on_every_backend(backend_case, dtype):

@@ -1,20 +1,24 @@
 """Numbers encoded by bins, and several networks trained at once."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gpubp import load_model, predict, save_model, to_onnx, train
-from gpubp.data import apply
-from gpubp.data.preprocessing import NumberColumn, _features, from_json, preprocessing_of, to_json
+from gpubp import TabularRegressor, load_model, predict, save_model, to_onnx, train
+from gpubp.data import apply, encode_target, table_from_mapping
+from gpubp.data.metrics import RunningScores, score
+from gpubp.data.preprocessing import NumberColumn, NumberEncoding, _features, from_json, preprocessing_of, to_json
 from gpubp.data.streaming.prepared_stream import prepare_stream
 from gpubp.errors import DataError, ModelFileError
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import momentum
 from gpubp.optim.second_order import lbfgs
 from gpubp.tabular import fit as fitting
-from gpubp.tabular import fit_table, predict_table, prepare_table
+from gpubp.tabular import fit_table, network_outputs, predict_table, prepare_table
 from gpubp.training.checkpoints import Checkpoints
 
 
@@ -74,18 +78,136 @@ def test_linear_numbers_are_only_scaled():
     assert prepared.preprocessing.feature_names[:3] == ("hour", "size", "size=missing")
     hours = table()["hour"][prepared.parts["train"]]
     np.testing.assert_allclose(prepared.X[:, 0], (table()["hour"] - hours.mean()) / hours.std())
-    with pytest.raises(DataError, match="numbers must be 'piecewise' or 'linear', got 'cubic'"):
+    with pytest.raises(DataError, match="numbers must be 'piecewise', 'linear' or 'robust', got 'cubic'"):
         prepare_table(table(), target="y", numbers="cubic")
 
 
-@pytest.mark.parametrize("far", [1e3, 1e9, -1e9, 1e300])
-def test_predictions_are_bounded_however_far_a_number_lies(prepared, far):
-    model = fit_table(prepared, epochs=20, device="cpu").model
-    nearby = predict_table(model, {"hour": [12], "size": [1.0], "flag": [0]}, device="cpu")["y"]
-    away = predict_table(model, {"hour": [12], "size": [far], "flag": [0]}, device="cpu")["y"]
-    farther = predict_table(model, {"hour": [12], "size": [far * 1e3], "flag": [0]}, device="cpu")["y"]
-    assert np.abs(away - nearby) < 100
-    np.testing.assert_allclose(away, farther, rtol=1e-4, atol=1e-4)
+# --- robust ---
+
+
+def test_robust_numbers_are_scaled_by_quartiles_and_clipped():
+    prepared = prepare_table(table(), target="y", numbers="robust")
+    assert prepared.preprocessing.feature_names[:3] == ("hour", "size", "size=missing")
+    size = columns_of(prepared)["size"]
+    given = table()["size"][prepared.parts["train"]]
+    lower, median, upper = np.nanquantile(given, [0.25, 0.5, 0.75])
+    assert (size.mean, size.scale, size.fill) == (median, upper - lower, median)
+    scaled = (np.where(np.isnan(table()["size"]), median, table()["size"]) - median) / (upper - lower)
+    np.testing.assert_allclose(prepared.X[:, 1], scaled / np.sqrt(1.0 + (scaled / 3.0) ** 2))
+
+
+def test_robust_numbers_that_are_mostly_equal_or_extreme():
+    n = 100
+    columns = {
+        "rare": np.where(np.arange(n) % 10 == 0, 4.0, 1.0) + np.where(np.arange(n) == 50, 3.0, 0.0),
+        "constant": np.full(n, 2.5),
+        "gaps": np.where(np.arange(n) % 2, np.nan, 7.0),
+        "far": np.where(np.arange(n) == 50, 1e200, np.arange(n) / n),
+        "huge": np.where(np.arange(n) < 50, -1.7e308, 1.7e308),
+        "y": np.arange(n) + 0.5,
+    }
+    prepared = prepare_table(
+        columns, target="y", numbers="robust", test_fraction=0.0, types=dict.fromkeys(columns, "number")
+    )
+    found = columns_of(prepared)
+    assert set(found) == {"rare", "gaps", "far"}
+    assert (found["rare"].mean, found["rare"].scale) == (1.0, 3.0)  # half of the range
+    assert (found["gaps"].mean, found["gaps"].scale, found["gaps"].indicator) == (7.0, 1.0, True)
+    assert found["far"].scale == pytest.approx(0.5, abs=0.1)
+    assert np.abs(prepared.X).max() <= 3.0
+
+
+def test_robust_is_kept_in_a_model_file_and_exported(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    prepared = prepare_table(table(), target="y", drop=["flag"], numbers="robust")
+    model = fit_table(prepared, epochs=5, device="cpu").model
+    save_model(tmp_path / "m.safetensors", model.network, model.theta, preprocessing=model.preprocessing)
+    loaded = load_model(tmp_path / "m.safetensors")
+    assert preprocessing_of(loaded).number_encoding == "robust"
+    data = {"hour": np.asarray([3.0, 1e300, -1e9]), "size": np.asarray([np.nan, 0.2, 1e300])}
+    to_onnx(loaded, path=tmp_path / "m.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "m.onnx"))
+    (received,) = session.run(None, {name: values[:, None] for name, values in data.items()})
+    expected = predict_table(loaded, data, device="cpu")["y"]
+    np.testing.assert_allclose(received[:, 0], expected, rtol=1e-5)
+
+
+# --- beyond the range of training ---
+
+ENCODINGS = get_args(NumberEncoding)
+
+
+@pytest.fixture(scope="module", params=ENCODINGS)
+def in_each_encoding(request):
+    return prepare_table(table(), target="y", numbers=request.param).preprocessing
+
+
+@given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=9))
+def test_inputs_are_bounded_in_each_encoding(in_each_encoding, numbers):
+    numbers = np.asarray(numbers)
+    X = apply(in_each_encoding, table_from_mapping(dict.fromkeys(("hour", "size", "flag"), numbers)))
+    within = apply(in_each_encoding, table_from_mapping(table()))
+    assert np.all(np.abs(X) <= np.maximum(3.0, 1.5 * np.abs(within).max(axis=0) + 1e-9))
+
+
+def test_linear_numbers_are_unchanged_within_the_range_and_kept_within_half_as_much_again():
+    prepared = prepare_table(table(), target="y", numbers="linear", test_fraction=0.0, validation_fraction=0.0)
+    size = columns_of(prepared)["size"]
+    assert size.bound == pytest.approx(1.5 * (size.high - size.mean) / size.scale)
+    beyond = apply(prepared.preprocessing, table_from_mapping(table() | {"size": np.full(300, 1000.0 * size.high)}))
+    np.testing.assert_array_equal(beyond[:, 1], size.bound)
+    shown = apply(prepared.preprocessing, table_from_mapping(table() | {"size": np.full(300, size.high)}))
+    np.testing.assert_allclose(shown[:, 1], (size.high - size.mean) / size.scale)
+
+
+@pytest.mark.parametrize("numbers", ENCODINGS)
+def test_predictions_are_those_of_targets_in_training_however_far_a_number_lies(numbers):
+    given = table() | {"double": 2.0 * table()["y"]}
+    prepared = prepare_table(given, target=["y", "double"], numbers=numbers)
+    result = fit_table(prepared, epochs=20, device="cpu", refit=False)
+    model = result.model
+    outputs = []
+    for far in (1e3, 1e9, -1e9, 1e300):
+        predictions = predict_table(model, {"hour": [12], "size": [far], "flag": [0]}, device="cpu")
+        for name, numbers_of in predictions.items():
+            known = given[name][prepared.parts["train"]]
+            assert known.min() <= numbers_of[0] <= known.max()
+        outputs.append(predictions["y"][0])
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=0.05)
+    np.testing.assert_allclose(outputs[1], outputs[3], rtol=1e-4)
+
+
+def test_predictions_are_clamped_everywhere_alike(tmp_path):
+    """In scores, the errors of intervals, ONNX, parts of a table and the estimator."""
+    runtime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    x = np.linspace(0.0, 1.0, 200)
+    trained, beyond = {"x": x[:120], "y": 9.0 * x[:120]}, {"x": x, "y": 9.0 * x}
+    prepared = prepare_table(trained, target="y", test_fraction=0.0, numbers="linear")
+    result = fit_table(prepared, epochs=60, device="cpu", refit=False)
+    model, preprocessing = result.model, prepared.preprocessing
+    (low,), (high,) = preprocessing.target.lows, preprocessing.target.highs
+    predictions = predict_table(model, beyond, device="cpu")["y"]
+    assert predictions.max() == high
+    assert predictions.min() >= low
+    targets = encode_target(preprocessing, table_from_mapping(beyond))
+    outputs = network_outputs(model, beyond, device="cpu")
+    rmse = np.sqrt(np.mean((predictions - beyond["y"]) ** 2))
+    assert score(preprocessing, targets, outputs)["rmse"] == pytest.approx(rmse)
+    running = RunningScores(preprocessing)
+    running.add(targets[:50], outputs[:50])
+    running.add(targets[50:], outputs[50:])
+    assert running.scores()["rmse"] == pytest.approx(rmse)
+    to_onnx(model, path=tmp_path / "m.onnx")
+    (received,) = runtime.InferenceSession(str(tmp_path / "m.onnx")).run(None, {"x": x[:, None]})
+    np.testing.assert_allclose(received[:, 0], predictions, rtol=1e-5)
+    assert received.max() == high
+    estimator = TabularRegressor(epochs=20, device="cpu").fit(x[:120, None], 9.0 * x[:120])
+    assert estimator.predict(10.0 * x[:, None]).max() <= 9.0 * x[119]
+    held_out = prepared.table.select(prepared.parts["validation"])
+    errors = np.abs(predict_table(model, held_out, device="cpu")["y"] - held_out.columns["y"])
+    np.testing.assert_allclose(model.about["held_out_errors"]["y"], np.sort(errors), rtol=1e-6, atol=1e-6)
 
 
 def test_a_step_is_learned_that_scaled_numbers_do_not_show(prepared):
@@ -110,16 +232,19 @@ def test_json_keeps_bins_and_refuses_forged_ones(prepared):
             from_json(to_json(replace(prepared.preprocessing, columns=columns)))
 
 
-def test_a_stream_has_the_same_bins(tmp_path):
+@pytest.mark.parametrize("numbers", get_args(NumberEncoding))
+def test_a_stream_has_the_same_statistics(tmp_path, numbers):
     path = tmp_path / "t.csv"
     columns = table(n=400)
     np.savetxt(path, np.stack([*columns.values()], axis=1), delimiter=",", header=",".join(columns), comments="")
-    streamed = prepare_stream(path, target="y", test_fraction=0.0, validation_fraction=0.0)
-    whole = prepare_table(str(path), target="y", test_fraction=0.0, validation_fraction=0.0)
+    options = {"target": "y", "test_fraction": 0.0, "validation_fraction": 0.0, "numbers": numbers}
+    streamed, whole = prepare_stream(path, **options), prepare_table(str(path), **options)
+    assert streamed.preprocessing.target == whole.preprocessing.target
     for mine, other in zip(streamed.preprocessing.columns, whole.preprocessing.columns, strict=True):
         if isinstance(mine, NumberColumn):
             np.testing.assert_allclose(mine.edges, other.edges)
-            assert mine.bound == pytest.approx(other.bound)
+            assert (mine.mean, mine.scale, mine.bound) == pytest.approx((other.mean, other.scale, other.bound))
+            assert mine.encoding == other.encoding == numbers
 
 
 # --- several networks ---

@@ -75,7 +75,8 @@ class TrainOptions(TableOptions):
         str,
         _network(
             metavar="NAME",
-            help="How numbers become inputs: piecewise, by bins, so that the network can bend in each; or linear.",
+            help="How numbers become inputs: piecewise, by bins, so that the network can bend in each; linear; or "
+            "robust, for outliers.",
         ),
     ] = "piecewise"
     hidden_layer_sizes: Annotated[

@@ -1,5 +1,6 @@
 """Fit the columns of features from their training rows, which may arrive in pieces."""
 
+import math
 import re
 import zlib
 from collections import Counter
@@ -114,11 +115,18 @@ class FeatureFit:
 
 
 class NumberFit(FeatureFit):
-    """Moments of numbers, and a sample for their quantiles; with `n_bins` the encoding is piecewise linear."""
+    """Moments of numbers, and a sample for their quantiles; only the piecewise-linear `encoding` has bins."""
 
-    def __init__(self, decision: Decision, missing: Collection[str] = (), n_bins: int | None = None) -> None:
+    def __init__(
+        self,
+        decision: Decision,
+        missing: Collection[str] = (),
+        encoding: NumberEncoding = "linear",
+        n_bins: int = 0,
+    ) -> None:
         super().__init__(decision, missing)
-        self.moments, self.sample, self.n_bins = RunningMoments(), RunningSample(), n_bins
+        self.moments, self.sample = RunningMoments(), RunningSample()
+        self.encoding, self.n_bins = encoding, n_bins if encoding == "piecewise" else 0
 
     def read(self, table: Table) -> ReadColumn:
         """Read numbers."""
@@ -134,16 +142,29 @@ class NumberFit(FeatureFit):
         """Return the column of numbers."""
         fill, low, high, indicator = self.range()
         self.likely_missing = likely_mark(self.sample.values)
-        mean, scale = self.moments.mean_and_scale(self.name)
-        bound = self.bound(self.moments, mean, scale)
-        number_format = self.decision.number_format
-        return NumberColumn(self.name, mean, scale, fill, indicator, low, high, number_format, bound, self._edges())
+        if self.encoding == "robust":
+            mean, scale, bound = *self._median_and_scale(), FARTHEST
+        else:
+            mean, scale = self.moments.mean_and_scale(self.name)
+            bound = _bound(self.moments, mean, scale)
+        return NumberColumn(
+            self.name,
+            *(mean, scale, fill, indicator, low, high),
+            self.decision.number_format,
+            *(bound, self._edges(), self.encoding),
+        )
 
-    def bound(self, moments: RunningMoments, mean: float, scale: float) -> float:
-        """Return the bound of scaled numbers: some way beyond those of the training rows."""
-        if self.n_bins is None:
-            return FARTHEST
-        return min(FARTHEST, REACH * max(moments.maximum - mean, mean - moments.minimum) / scale or 1.0)
+    def _median_and_scale(self) -> tuple[float, float]:
+        """Return the median and the interquartile range, or half of the range if that is 0."""
+        low, high = self.moments.minimum, self.moments.maximum
+        if low == high:
+            return low, 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            lower, median, upper = np.quantile(self.sample.values, [0.25, 0.5, 0.75]).tolist()
+        scale = upper - lower or high / 2.0 - low / 2.0
+        if not (math.isfinite(median) and math.isfinite(scale)):
+            raise DataError(f"column {self.name!r} holds numbers too large to scale (up to {max(-low, high):g})")
+        return median, scale or high - low
 
     def _edges(self) -> tuple[float, ...]:
         """Return the edges of the bins: quantiles that differ, if they make at least two bins."""
@@ -173,8 +194,8 @@ class NumberFit(FeatureFit):
 class DateFit(NumberFit):
     """Moments of days since 1970, and which other parts of the dates vary."""
 
-    def __init__(self, decision: Decision, missing: Collection[str] = (), n_bins: int | None = None) -> None:
-        super().__init__(decision, missing, n_bins)
+    def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
+        super().__init__(decision, missing)
         self.days = RunningMoments()
         self.first: dict[str, float] = {}
         self.varying: set[str] = set()
@@ -203,8 +224,13 @@ class DateFit(NumberFit):
         mean, scale = self.days.mean_and_scale(self.name)
         kind: Literal["datetime", "datetime_utc"]
         kind = "datetime_utc" if self.decision.kind == "datetime_utc" else "datetime"
-        bound, date_format = self.bound(self.days, mean, scale), self.decision.date_format
+        bound, date_format = _bound(self.days, mean, scale), self.decision.date_format
         return DateColumn(self.name, kind, parts, mean, scale, fill, indicator, low, high, date_format, bound)
+
+
+def _bound(moments: RunningMoments, mean: float, scale: float) -> float:
+    """Return the bound of scaled numbers: some way beyond those of the training rows."""
+    return min(FARTHEST, REACH * max(moments.maximum - mean, mean - moments.minimum) / scale or 1.0)
 
 
 class CategoryFit(FeatureFit):
@@ -305,14 +331,15 @@ def feature_fits(
     """Return the statistics to collect for each column that becomes inputs."""
     used = [decision for decision in decisions if decision.type != "drop"]
     n_numbers = max(1, sum(decision.type == "number" for decision in used))
-    most = min(N_BINS, MAX_BINS // n_numbers, MAX_ENCODED // (n_numbers * max(1, n_rows)))
-    n_bins = most if numbers == "piecewise" else None
+    n_bins = min(N_BINS, MAX_BINS // n_numbers, MAX_ENCODED // (n_numbers * max(1, n_rows)))
     fits: dict[str, FeatureFit] = {}
     for decision in used:
         if decision.type == "category":
             fits[decision.name] = CategoryFit(decision, missing, max_categories)
         elif decision.type == "words":
             fits[decision.name] = WordsFit(decision, missing)
+        elif decision.type == "date":
+            fits[decision.name] = DateFit(decision, missing)
         else:
-            fits[decision.name] = (NumberFit if decision.type == "number" else DateFit)(decision, missing, n_bins)
+            fits[decision.name] = NumberFit(decision, missing, numbers, n_bins)
     return fits

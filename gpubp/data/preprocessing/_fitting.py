@@ -144,10 +144,11 @@ def fit_preprocessing(
         Number of categories of a column that have an input each; the less frequent ones share inputs.
     strict : bool
         Raise where a value would be filled, left out or read as missing.
-    numbers : {"linear", "piecewise"}
-        "linear" scales numbers by their mean and standard deviation. "piecewise" also adds inputs for up to 16 bins
-        between quantiles, so that the network can bend where the numbers do (see :mod:`gpubp.nn.encodings`), and keeps
-        numbers within bounds beyond the range of the training rows.
+    numbers : {"linear", "piecewise", "robust"}
+        "linear" scales numbers by their mean and standard deviation, and keeps them within 1.5 times the largest
+        distance from the mean in the training rows. "piecewise" also adds inputs for up to 16 bins between quantiles,
+        so that the network can bend where the numbers do. "robust" scales by the median and the interquartile range,
+        and clips smoothly. See :mod:`gpubp.nn.encodings`.
     rows : array_like, optional
         Indices of the training rows if others are held out: all statistics and categories come from these alone.
 
@@ -193,7 +194,7 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
     """
     validate_task(options.task)
     if options.numbers not in get_args(NumberEncoding):
-        raise DataError(f"numbers must be 'piecewise' or 'linear', got {options.numbers!r}")
+        raise DataError(f"numbers must be 'piecewise', 'linear' or 'robust', got {options.numbers!r}")
     if not is_count(options.max_categories):
         raise DataError(f"max_categories must be a whole number of at least 1, got {options.max_categories!r}")
     facts: dict[str, ColumnFacts] = {}

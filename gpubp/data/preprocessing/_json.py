@@ -80,6 +80,9 @@ def from_json(data: Any) -> Preprocessing:
     if isinstance(target, NumberTarget):
         lengths = {len(target.names), len(target.means), len(target.scales), len(target.number_formats or target.names)}
         _check(len(lengths) == 1, "a mean, a scale and a format per target", target)
+        has_ranges = len(target.lows) == len(target.highs) in (0, len(target.names))
+        is_range = all(low <= high for low, high in zip(target.lows, target.highs, strict=False))
+        _check(has_ranges and is_range, "a low and a high per target", target)
         _check(all(scale > 0 for scale in target.scales), "scales above 0", target.scales)
         for number_format in target.number_formats:
             _check_number_format(number_format)
@@ -162,6 +165,7 @@ def _check_column(column: FeatureColumn) -> None:
                 widths = np.diff(column.edges)
             are_bins = len(column.edges) != 1 and bool(np.all((widths > 0) & np.isfinite(widths)))
             _check(are_bins, f"edges of {name!r} that increase", column.edges)
+            _check(column.encoding == "piecewise" or not column.edges, f"no edges of {name!r}", column.encoding)
         else:
             parts = column.parts
             _check(0 < len(parts) == len(set(parts)), f"parts of {name!r} that differ", parts)

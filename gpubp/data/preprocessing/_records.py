@@ -18,8 +18,8 @@ ColumnType = Literal["number", "category", "date", "words", "drop"]
 DatePart = Literal["days", "month", "weekday", "hour"]
 """A part of a date: days since 1970 are a number, the others angles, whose sine and cosine are inputs."""
 
-NumberEncoding = Literal["piecewise", "linear"]
-"""How numbers become inputs: scaled, within bounds, and by bins; or only scaled."""
+NumberEncoding = Literal["piecewise", "linear", "robust"]
+"""How numbers become inputs: standardised, and by bins; only standardised; or scaled by quartiles and clipped."""
 
 FARTHEST = 1e6
 """The largest bound of scaled numbers, so that no value of a table overflows in a network."""
@@ -30,8 +30,10 @@ class NumberColumn:
     """A column of numbers, scaled to ``(value - mean) / scale``.
 
     `fill` replaces a missing value; with `indicator` a second input is 1 where the value is missing. `low` and `high`
-    are the range of the training rows. The scaled value is kept between ``-bound`` and ``bound``. Between two of
-    `edges` is a bin, which has an input: see :func:`gpubp.nn.encodings.piecewise_linear`.
+    are the range of the training rows. The scaled value is kept between ``-bound`` and ``bound``. If `encoding` is
+    "robust", `mean` is the median and `scale` the interquartile range, and the scaled value passes through
+    :func:`gpubp.nn.encodings.smooth_clip`. Between two of `edges` is a bin, which has an input: see
+    :func:`gpubp.nn.encodings.piecewise_linear`.
     """
 
     name: str
@@ -44,6 +46,12 @@ class NumberColumn:
     number_format: NumberFormat = PLAIN
     bound: float = FARTHEST
     edges: tuple[float, ...] = ()
+    encoding: NumberEncoding = "linear"
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether the scaled value passes through a smooth clip."""
+        return self.encoding == "robust"
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -147,12 +155,17 @@ class ClassTarget:
 
 @dataclass(frozen=True)
 class NumberTarget:
-    """One or several numeric targets, scaled to ``(value - mean) / scale``."""
+    """One or several numeric targets, scaled to ``(value - mean) / scale``.
+
+    Predictions are kept between `lows` and `highs`, the range of the training rows, if these are not empty.
+    """
 
     names: tuple[str, ...]
     means: tuple[float, ...]
     scales: tuple[float, ...]
     number_formats: tuple[NumberFormat, ...] = ()
+    lows: tuple[float, ...] = ()
+    highs: tuple[float, ...] = ()
 
     def number_format(self, name: str) -> NumberFormat:
         """Return how a target is written."""
@@ -216,9 +229,7 @@ class Preprocessing:
     @property
     def number_encoding(self) -> NumberEncoding:
         """How numbers become inputs."""
-        numbers = [column for column in self.columns if isinstance(column, NumberColumn)]
-        is_piecewise = any(column.edges or column.bound < FARTHEST for column in numbers)
-        return "piecewise" if is_piecewise else "linear"
+        return next((column.encoding for column in self.columns if isinstance(column, NumberColumn)), "linear")
 
     @property
     def schema(self) -> dict[str, Kind]:

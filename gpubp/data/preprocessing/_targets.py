@@ -126,7 +126,8 @@ def fit_number_target(decision: TargetDecision, moments: list[RunningMoments]) -
     """Return the fitted target of numbers, scaled by the moments of the training rows."""
     scales = [one.mean_and_scale(name) for name, one in zip(decision.names, moments, strict=True)]
     means, deviations = (tuple(scale[place] for scale in scales) for place in (0, 1))
-    return NumberTarget(decision.names, means, deviations, decision.number_formats)
+    lows, highs = tuple(one.minimum for one in moments), tuple(one.maximum for one in moments)
+    return NumberTarget(decision.names, means, deviations, decision.number_formats, lows, highs)
 
 
 def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...], *, exact_labels: bool) -> TargetDecision:

@@ -31,7 +31,7 @@ from gpubp.data.preprocessing._values import (
 )
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
-from gpubp.nn.encodings import piecewise_linear
+from gpubp.nn.encodings import piecewise_linear, smooth_clip
 
 ROWS_AT_ONCE = 1024
 """Rows that are encoded together: what is in between stays in the cache."""
@@ -249,7 +249,9 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
 
 
 def decode_target(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str, Column]:
-    """Convert outputs to predictions in the user's units: labels of the original type, or numbers.
+    """Convert targets of a network to the user's units: labels of the original type, or numbers.
+
+    The inverse of :func:`encode_target`; see :func:`decode_predictions` for outputs.
 
     Parameters
     ----------
@@ -285,6 +287,42 @@ def decode_target(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str,
             f"predictions of {quoted_list(target.names)} are beyond the range of numbers; train the model again"
         )
     return dict(zip(target.names, numbers.T, strict=True))
+
+
+def decode_predictions(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str, Column]:
+    """Convert outputs to predictions in the user's units: as :func:`decode_target`, but within the range of training.
+
+    Parameters
+    ----------
+    preprocessing : Preprocessing
+        A fitted preprocessing.
+    outputs : array_like
+        Outputs of the network, shape ``(n, j)``.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        One array of shape ``(n,)`` per target column. Numbers are between the smallest and the largest target of the
+        training rows.
+
+    Raises
+    ------
+    DataError
+        If the shape does not fit or an output is not finite.
+
+    Examples
+    --------
+    >>> from gpubp.data.preprocessing import NumberColumn, NumberTarget
+    >>> target = NumberTarget(("y",), (2.0,), (1.0,), lows=(0.0,), highs=(5.0,))
+    >>> preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), target)
+    >>> decode_predictions(preprocessing, [[1.0], [9.0]])["y"].tolist()
+    [3.0, 5.0]
+    """
+    decoded, target = decode_target(preprocessing, outputs), preprocessing.target
+    if isinstance(target, ClassTarget) or not target.lows:
+        return decoded
+    ranges = zip(decoded.items(), target.lows, target.highs, strict=True)
+    return {name: np.clip(numbers, low, high) for (name, numbers), low, high in ranges}
 
 
 def decode_probabilities(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str, NDArray[np.float64]]:
@@ -365,7 +403,8 @@ def _encode_numbers(column: NumberColumn, values: Column) -> NDArray[np.float64]
     missing = np.isnan(values)
     filled, edges = np.where(missing, column.fill, values)[:, None], np.asarray(column.edges)
     with np.errstate(over="ignore"):
-        inputs = [np.clip((filled - column.mean) / column.scale, -column.bound, column.bound)]
+        scaled = np.clip((filled - column.mean) / column.scale, -column.bound, column.bound)
+    inputs = [smooth_clip(np, scaled) if column.is_smooth else scaled]
     if column.indicator:
         inputs.append(missing[:, None])
     if len(edges):

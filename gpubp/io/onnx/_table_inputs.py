@@ -25,6 +25,7 @@ from gpubp.data.preprocessing import (
 from gpubp.io.onnx._dates import add_date_parts
 from gpubp.io.onnx._graph import SAMPLES, TEXT, Graph
 from gpubp.io.onnx._texts import add_bool_forms, is_missing, word_pattern
+from gpubp.nn.encodings import SMOOTH_LIMIT
 
 _MOST_EXACT = 2.0**53
 """Whole numbers from here on may be rounded in float64."""
@@ -39,7 +40,7 @@ def add_table_inputs(graph: Graph, preprocessing: Preprocessing) -> str:
     graph.metadata["categories"] = {c.name: list(c.known) for c in columns if isinstance(c, CategoryColumn)}
     graph.metadata["dates"] = {c.name: c.date_format for c in columns if isinstance(c, DateColumn)}
     blocks: list[str] = []
-    for record, adjacent in groupby(columns, type):
+    for (record, _), adjacent in groupby(columns, lambda column: (type(column), getattr(column, "is_smooth", None))):
         if record is NumberColumn:  # together, since a table may have thousands
             numbers = [column for column in adjacent if isinstance(column, NumberColumn)]
             blocks.append(_scaled(graph, numbers, preprocessing.missing))
@@ -72,7 +73,10 @@ def _encoded(graph: Graph, column: FeatureColumn, missing: Sequence[str]) -> str
 
 
 def _scaled(graph: Graph, columns: Sequence[NumberColumn], missing_texts: Sequence[str]) -> str:
-    """Fill and scale numbers, each beside its indicator of missing values if it has one, and its bins."""
+    """Fill and scale numbers, each beside its indicator of missing values if it has one, and its bins.
+
+    Either all of them pass through a smooth clip, or none.
+    """
     n = len(columns)
     x = graph.concatenate([column.name for column in columns])
     missing = graph.node("Or", graph.node("IsNaN", x), graph.node("IsInf", x))
@@ -84,6 +88,8 @@ def _scaled(graph: Graph, columns: Sequence[NumberColumn], missing_texts: Sequen
     x = graph.node("Div", x, graph.constant([column.scale for column in columns], "scales"))
     bounds = np.asarray([column.bound for column in columns])
     x = graph.node("Min", graph.node("Max", x, graph.constant(-bounds, "bounds")), graph.constant(bounds, "bounds"))
+    if columns[0].is_smooth:
+        x = _smoothly_clipped(graph, x)
     parts = [graph.cast(x, graph.precision)]
     places = [[place] for place in range(n)]  # of the inputs of each column
     if any(column.indicator for column in columns):
@@ -102,6 +108,13 @@ def _scaled(graph: Graph, columns: Sequence[NumberColumn], missing_texts: Sequen
     return graph.node(
         "Gather", graph.concatenate(parts), graph.integers(*(place for of_one in places for place in of_one)), axis=-1
     )
+
+
+def _smoothly_clipped(graph: Graph, x: str) -> str:
+    """Clip numbers smoothly: see :func:`gpubp.nn.encodings.smooth_clip`."""
+    part = graph.node("Div", x, graph.constant(SMOOTH_LIMIT))
+    root = graph.node("Sqrt", graph.node("Add", graph.node("Mul", part, part), graph.constant(1.0)))
+    return graph.node("Div", graph.node("Mul", part, graph.constant(SMOOTH_LIMIT)), root)
 
 
 def _binned(graph: Graph, columns: Sequence[NumberColumn], x: str) -> str:

@@ -25,11 +25,14 @@ def add_numbers(graph: Graph, outputs: str, n_outputs: int) -> None:
 
 
 def rescaled_numbers(target: NumberTarget) -> AddPredictions:
-    """Return a function that adds numbers in the units of the table's targets, in float64."""
+    """Return a function that adds numbers in the units of the table's targets, in float64, within their range."""
 
     def add(graph: Graph, outputs: str, n_outputs: int) -> None:
         scaled = graph.node("Mul", graph.cast(outputs, np.float64), graph.constant(target.scales, "target_scales"))
         numbers = graph.node("Add", scaled, graph.constant(target.means, "target_means"))
+        if target.lows:
+            numbers = graph.node("Max", numbers, graph.constant(target.lows, "target_lows"))
+            numbers = graph.node("Min", numbers, graph.constant(target.highs, "target_highs"))
         graph.output(NUMBERS, numbers, np.float64, (SAMPLES, n_outputs))
 
     return add
