@@ -24,8 +24,14 @@ def test_show(run, model):
     assert re.search(r"^town +category +Bonn, Köln, Ulm +3 *$", out, re.MULTILINE)
     assert re.search(r"^age +number +\d+ to \d+ +\d+ *$", out, re.MULTILINE)
     assert "buys, one of no, yes" in out
+    assert re.search(r"^numbers +piecewise *$", out, re.MULTILINE)
     assert re.search(r"^rows +42 +6 +12 *$", out, re.MULTILINE)
     assert "adam" in out
+
+
+def test_the_encoding_of_numbers_is_shown(run):
+    assert run("train", write(), *FAST, "--numbers", "robust")[0] == 0
+    assert re.search(r"^numbers +robust *$", run("show", "shop.safetensors")[1], re.MULTILINE)
 
 
 def test_the_rows_that_the_table_of_columns_describes_are_named_unless_they_are_all(run):

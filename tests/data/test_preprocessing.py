@@ -19,6 +19,7 @@ from gpubp.data.preprocessing import (
     Preprocessing,
     WordsColumn,
     apply,
+    decode_predictions,
     decode_probabilities,
     decode_target,
     encode,
@@ -145,12 +146,29 @@ def test_the_task_is_inferred_as_documented(values, is_classification):
 def test_the_task_can_be_requested():
     data = table(x=[1.0, 2.0, 3.0, 4.0], y=[0, 1, 1, 0])
     assert fit_preprocessing(data, task="regression").target == NumberTarget(
-        ("y",), (0.5,), (0.5,), (PLAIN,), (0.0,), (1.0,)
+        ("y",), (0.5,), (0.5,), (PLAIN,), (0.0,), (1.05,)
     )
     halves = table(x=[1.0, 2.0, 3.0], y=[0.5, 1.0, 0.5])
     assert fit_preprocessing(halves, task="classification").target == ClassTarget("y", ("0.5", "1"), "float")
     ratings = table(x=[1.0, 2.0, 3.0, 4.0], y=["1", "2", "3", "3+"])
     assert fit_preprocessing(ratings, task="classification").target.label_type == "str"
+
+
+@pytest.mark.parametrize(
+    ("targets", "low", "high"),
+    [
+        ([1.0, 41.0], 0.0, 43.0),
+        ([10.0, 50.0], 8.0, 52.0),
+        ([-40.0, 0.0], -42.0, 0.0),
+        ([-10.0, 10.0], -11.0, 11.0),
+        ([7.0, 7.0], 7.0, 7.0),
+    ],
+)
+def test_predictions_may_lie_a_little_beyond_the_targets_of_training(targets, low, high):
+    prepared = fit_preprocessing(table(x=[1.0, 2.0, 3.0], y=[*targets, 1e6]), rows=[0, 1], task="regression")
+    assert (prepared.target.lows, prepared.target.highs) == ((low,), (high,))
+    assert decode_predictions(prepared, [[-1e9], [1e9]])["y"].tolist() == [low, high]
+    assert decode_target(prepared, [[0.0]]) == decode_predictions(prepared, [[0.0]])
 
 
 def test_named_columns_are_categories_and_dropped_ones_may_be_absent():
@@ -187,7 +205,7 @@ def test_statistics_and_categories_come_from_the_training_rows_and_classes_from_
         NumberColumn("a", 2.0, 1.0, 2.0, low=1.0, high=3.0, bound=1.5),
         CategoryColumn("b", ("u", "w")),
     )
-    assert prepared.target == NumberTarget(("y",), (20.0,), (10.0,), (PLAIN,), (10.0,), (30.0,))
+    assert prepared.target == NumberTarget(("y",), (20.0,), (10.0,), (PLAIN,), (9.0,), (31.0,))
     mask = fit_preprocessing(data, rows=np.array([True, True, False, False]))
     assert mask == prepared
     classes = fit_preprocessing(table(a=[1.0, 2.0, 3.0], y=["p", "q", "r"]), rows=[0, 1]).target

@@ -110,16 +110,18 @@ def test_numbers_too_large_to_standardise_are_left_out_in_pieces_too(sizes):
 
 
 def assert_same(got, expected):
-    """Check equality up to rounding of means and scales."""
+    """Check equality up to rounding of means, scales and bounds."""
     assert [type(column) for column in got.columns] == [type(column) for column in expected.columns]
     for a, b in zip(got.columns, expected.columns, strict=True):
         if isinstance(a, CategoryColumn | WordsColumn):
             assert a == b
         else:
-            assert a == replace(b, mean=a.mean, scale=a.scale)
-            np.testing.assert_allclose((a.mean, a.scale), (b.mean, b.scale), rtol=1e-12, atol=1e-12)
+            assert a == replace(b, mean=a.mean, scale=a.scale, bound=a.bound)
+            np.testing.assert_allclose((a.mean, a.scale, a.bound), (b.mean, b.scale, b.bound), rtol=1e-12, atol=1e-12)
     if isinstance(got.target, NumberTarget):
-        assert got.target.names == expected.target.names
+        assert (got.target.names, got.target.lows, got.target.highs) == (
+            *(expected.target.names, expected.target.lows, expected.target.highs),
+        )
         for in_parts, at_once in (
             (got.target.means, expected.target.means),
             (got.target.scales, expected.target.scales),

@@ -157,7 +157,8 @@ class ClassTarget:
 class NumberTarget:
     """One or several numeric targets, scaled to ``(value - mean) / scale``.
 
-    Predictions are kept between `lows` and `highs`, the range of the training rows, if these are not empty.
+    Predictions are kept between `lows` and `highs`, a little beyond the range of the training rows, if these are not
+    empty.
     """
 
     names: tuple[str, ...]

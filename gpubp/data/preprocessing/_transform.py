@@ -290,7 +290,7 @@ def decode_target(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str,
 
 
 def decode_predictions(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str, Column]:
-    """Convert outputs to predictions in the user's units: as :func:`decode_target`, but within the range of training.
+    """Convert outputs to predictions in the user's units: as :func:`decode_target`, but within their limits.
 
     Parameters
     ----------
@@ -302,8 +302,8 @@ def decode_predictions(preprocessing: Preprocessing, outputs: ArrayLike) -> dict
     Returns
     -------
     dict of str to numpy.ndarray
-        One array of shape ``(n,)`` per target column. Numbers are between the smallest and the largest target of the
-        training rows.
+        One array of shape ``(n,)`` per target column. Numbers are kept within a twentieth of the range of the training
+        targets around this range, and do not fall below 0 if none of these does.
 
     Raises
     ------

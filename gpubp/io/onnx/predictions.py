@@ -25,7 +25,7 @@ def add_numbers(graph: Graph, outputs: str, n_outputs: int) -> None:
 
 
 def rescaled_numbers(target: NumberTarget) -> AddPredictions:
-    """Return a function that adds numbers in the units of the table's targets, in float64, within their range."""
+    """Return a function that adds numbers in the units of the table's targets, in float64, within their limits."""
 
     def add(graph: Graph, outputs: str, n_outputs: int) -> None:
         scaled = graph.node("Mul", graph.cast(outputs, np.float64), graph.constant(target.scales, "target_scales"))
