@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.tables.made import MADE
 from gpubp.data import read_table
 from gpubp.data.preprocessing import CategoryColumn, encode, encode_target, has_target
 from gpubp.tabular import prepare_table
@@ -39,7 +40,9 @@ class Rows(NamedTuple):
 
 
 def load_table(folder, named, work):
-    """Read a table of `tables.json`; a data frame in a pickle is written as CSV first."""
+    """Read or make a table of `tables.json`; a data frame in a pickle is written as CSV first."""
+    if "made" in named:
+        return MADE[named["made"]]()
     path = folder / named["file"]
     if ".pkl" in path.name and path.exists():
         import pandas
