@@ -42,40 +42,40 @@ def run(result, sets, folder, contenders, seeds, *, keep, report, wait):
     """
     result["runs"].append(provenance())
     with Workers(result["settings"]) as workers:
-        _run(result, sets, folder, contenders, seeds, workers, keep=keep, report=report, wait=wait)
-
-
-def _run(result, sets, folder, contenders, seeds, workers, *, keep, report, wait):
-    for seed in range(seeds):
-        for set_name, tables in sets.items():
-            for name, named in tables.items():
-                table = result["sets"].setdefault(set_name, {}).setdefault(name, dict(named))
-                found = table.setdefault("seeds", {}).setdefault(str(seed), {"contenders": {}})
-                missing = [one for one in contenders if one not in found["contenders"]]
-                if "error" in table or not missing:
-                    continue
-                wait()
-                with tempfile.TemporaryDirectory() as work:
+        for seed in range(seeds):
+            for set_name, tables in sets.items():
+                for name, named in tables.items():
+                    table = result["sets"].setdefault(set_name, {}).setdefault(name, dict(named))
                     try:
-                        rows = _rows(folder, named, seed, Path(work), result["settings"]["most_rows"])
+                        for contender, facts in _fits(table, folder, contenders, seed, workers, wait):
+                            facts["run"] = len(result["runs"]) - 1
+                            report(f"{set_name}, {name}, seed {seed}, {contender}: {json.dumps(facts)}")
+                            keep()
                     except (ValueError, OSError) as error:
-                        table["error"] = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-                        table.pop("seeds")
+                        message = str(error).partition("\n")[0].replace(f"{folder}{os.sep}", "")
+                        table["error"] = f"{type(error).__name__}: {message[:200]}"
                         report(f"{set_name}, {name}: {table['error']}")
                         keep()
-                        continue
-                    table |= {"task": rows.facts["task"], "rows": rows.facts["rows"]}
-                    found |= rows.facts | {"baseline": scores(constant(rows), rows)}
-                    for contender in missing:
-                        wait()
-                        facts = workers.measure(contender, rows, seed, Path(work))
-                        found["contenders"][contender] = facts | {"run": len(result["runs"]) - 1}
-                        report(f"{set_name}, {name}, seed {seed}, {contender}: {json.dumps(facts)}")
-                        keep()
 
 
-def _rows(folder, named, seed, work, most_rows):
-    return write_inputs(load_table(folder, named, work), named["target"], seed, work, most_rows)
+def _fits(table, folder, contenders, seed, workers, wait):
+    """Fit those contenders that a table lacks for a seed, and yield the figures of each."""
+    found = table.setdefault("seeds", {}).get(str(seed), {"contenders": {}})
+    missing = [one for one in contenders if one not in found["contenders"]]
+    if not missing:
+        return
+    wait()
+    table.pop("error", None)
+    with tempfile.TemporaryDirectory() as named:
+        work = Path(named)
+        rows = write_inputs(load_table(folder, table, work), table["target"], seed, work, workers.settings["most_rows"])
+        table |= {"task": rows.facts["task"], "rows": rows.facts["rows"]}
+        table["seeds"][str(seed)] = found
+        found |= rows.facts | {"baseline": scores(constant(rows), rows)}
+        for contender in missing:
+            wait()
+            found["contenders"][contender] = workers.measure(contender, rows, seed, work)
+            yield contender, found["contenders"][contender]
 
 
 class Workers:

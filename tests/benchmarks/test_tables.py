@@ -236,7 +236,7 @@ def test_what_a_result_holds_is_not_run_again(tmp_path, monkeypatch, capsys):
     assert fits["linear"]["cpu_seconds"] > 0.0
     assert fits["linear"]["peak_bytes"] is None or fits["linear"]["peak_bytes"] > 10**7
     assert spend["seeds"]["0"]["baseline"]["rmse"] == pytest.approx(20.0, rel=0.5)  # in the units of the target
-    assert "no such file" in absent["error"]
+    assert absent["error"].startswith("DataError: no such file: absent.csv;")
     assert re.search(r"^\| absent +\| y .*no such file", printed, re.MULTILINE)
 
     command.main([*usual, "linear", "MLP", "--again", "MLP"])
