@@ -34,6 +34,13 @@ class _Numbers(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return X[:, 0] if X.shape[1] == 1 else X
 
 
+OF_PREDICTED_CLASSES = (
+    *("accuracy", "balanced_accuracy", "matthews_corrcoef"),
+    *(f"{name}_{mean}" for name in ("f1", "precision", "recall", "jaccard") for mean in ("macro", "micro", "weighted")),
+)
+"""Scores that compare predicted classes, of which there may be any number."""
+
+
 def scoring_problem(scoring: Any) -> str | None:
     """Say what is wrong with the name of a score."""
     if callable(scoring) or scoring in get_scorer_names():

@@ -136,11 +136,24 @@ class InspectedTable:
 
     def counts_unseen(self, scoring: Any) -> bool:
         """Whether rows of a class that training did not see are part of a score; their predictions are wrong."""
-        return bool(self.classes) and (scoring is None or (isinstance(scoring, str) and scoring == "accuracy"))
+        from gpubp.inspection.scorers import OF_PREDICTED_CLASSES
 
-    def _without_unseen(self, what: str) -> "InspectedTable":
-        """Leave rows of classes that training did not see out of `what`, with a warning."""
-        warn(f"{self.table.source}: {left_out_in_words(self.n_unseen, what)}", TableWarning)
+        return bool(self.classes) and (
+            scoring is None or (isinstance(scoring, str) and scoring in OF_PREDICTED_CLASSES)
+        )
+
+    def _scored_targets(self) -> NDArray[Any]:
+        """Return the targets, with a number for each class that training did not see, after those of the others."""
+        if not self.n_unseen:
+            return self.targets
+        numbers = self.targets.copy()
+        of_unseen = known_classes(self.preprocessing, self.table).of_unseen
+        numbers[numbers == UNSEEN_CLASS] = len(self.classes) + of_unseen
+        return numbers
+
+    def _without_unseen(self) -> "InspectedTable":
+        """Leave rows of classes that training did not see out of the score, with a warning."""
+        warn(f"{self.table.source}: {left_out_in_words(self.n_unseen, 'the score')}", TableWarning)
         known = self.targets != UNSEEN_CLASS
         weights = None if self.sample_weight is None else self.sample_weight[known]
         return replace(self, table=self.table.select(known), sample_weight=weights, columns=(), problems=())
@@ -164,11 +177,11 @@ class InspectedTable:
 
         options: dict[str, Any] = {"n_repeats": n_repeats, "seed": seed, "progress": progress}
         if self.n_unseen and not self.counts_unseen(scoring):
-            return self._without_unseen("the score").permutation_importance(scoring, **options)
+            return self._without_unseen().permutation_importance(scoring, **options)
         if self.n_unseen:
             warn(f"{self.table.source}: {unseen_classes_in_words(self.n_unseen)}", TableWarning)
         scoring = scoring or ("accuracy" if self.classes else "r2")
-        score = scorer_of(scoring, self.targets, len(self.classes), self.sample_weight)
+        score = scorer_of(scoring, self._scored_targets(), len(self.classes), self.sample_weight)
         first, slices = score(self.predict(self.X)), self.preprocessing.input_slices
         permuted = permuted_scores(self.predict, self.X, slices, score, **options)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
@@ -200,8 +213,6 @@ class InspectedTable:
         self, *, n_bins: int = 10, strategy: Literal["uniform", "quantile"] = "uniform"
     ) -> tuple[CalibrationCurve, ...]:
         """See :func:`calibration_curve`."""
-        if self.n_unseen:
-            return self._without_unseen("the calibration").calibration_curve(n_bins=n_bins, strategy=strategy)
         (name, *_), classes, predictions = self.preprocessing.target_names, self.classes, self.predict(self.X)
         if not classes:
             return self._coverage(predictions)
@@ -254,8 +265,8 @@ def permutation_importance(
         From :func:`gpubp.load_model` or :func:`gpubp.fit_table`, or fitted.
     data : Table, path, name, dict of columns, data frame or pyarrow table
         Rows that the model was not trained on; those without a target are left out. Of a class that training did not
-        see, predictions count as wrong in the accuracy, as in ``score``; other scores leave these rows out. A warning
-        says so.
+        see, predictions count as wrong in scores of predicted classes, such as "accuracy" and "f1_macro"; others, such
+        as "neg_log_loss", leave these rows out. A warning says so.
     y : array of shape (n_samples,) or (n_samples, n_outputs), optional
         The targets, if `data` has no column of them.
     scoring : str or callable, optional
@@ -377,7 +388,7 @@ def calibration_curve(
     Parameters
     ----------
     model, data, y, sample_weight, device, matmul_precision
-        See :func:`permutation_importance`. Rows of a class that training did not see are left out, with a warning.
+        See :func:`permutation_importance`. Rows of a class that training did not see are of no class that is predicted.
     n_bins : int
         The number of bins of the probabilities.
     strategy : {"uniform", "quantile"}

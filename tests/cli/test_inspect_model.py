@@ -47,13 +47,28 @@ def test_classes_that_training_did_not_see_count_as_in_evaluate(run, model):
     assert code == 0
     found = json.loads(out)
     assert found["score"] == pytest.approx(scores["scores"]["accuracy"], abs=1e-12)
+    (curve,) = found["calibration"]
+    assert sum(curve["weights"]) == ROWS - 3
     assert [found[key] for key in ("scored", "unseen_classes")] == [ROWS - 3, 7]
     assert "note: 7 rows of a class that training did not see count as wrong" in err
-    assert "note: 7 rows of a class that training did not see are left out of the calibration" in err
+    assert "are left out" not in err
     assert "Warning" not in err
     err = run("inspect", model, "new.csv", "--no-picture", "--repeats", "1", "--scoring", "neg_log_loss")[2]
-    assert "note: 7 rows of a class that training did not see are left out of the score and the calibration" in err
+    assert "note: 7 rows of a class that training did not see are left out of the score" in err
     assert "count as wrong" not in err
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "balanced_accuracy", "f1_macro"])
+def test_scores_of_classes_that_training_did_not_see_are_those_of_evaluate(run, scoring):
+    write("three.csv", buys=["perhaps"] * 20)
+    assert run("train", "three.csv", *FAST)[0] == 0
+    write("new.csv", buys=["maybe", "never", "never"] * 4 + ["perhaps"] * 8)
+    scores = json.loads(run("evaluate", "three.safetensors", "new.csv", "--json")[1])["scores"]
+    options = ("--no-picture", "--repeats", "1", "--json", "--scoring", scoring)
+    found = json.loads(run("inspect", "three.safetensors", "new.csv", *options)[1])
+    assert found["score"] == pytest.approx(scores[{"f1_macro": "macro_f1"}.get(scoring, scoring)], abs=1e-12)
+    assert found["calibration"][0]["error"] == pytest.approx(scores["calibration_error"], abs=1e-6)
+    assert found["scored"] == ROWS
 
 
 def test_the_rows_of_the_training_are_noted(run, model):

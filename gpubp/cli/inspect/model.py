@@ -71,9 +71,7 @@ def inspect_model(options: InspectOptions, data: str) -> None:
         with counting_bar(f"dependence on {name}") as progress:
             dependences.append(inspected.partial_dependence(name, progress=progress))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", TableWarning)  # _note_unseen says the same
-            curves = inspected.calibration_curve()
+        curves = inspected.calibration_curve()
     except DataError as error:  # few rows were held out, so there are no intervals
         curves = ()
         print_note(f"calibration is not shown: {error}")
@@ -93,9 +91,7 @@ def _note_unseen(inspected: InspectedTable, scoring: str | None) -> None:
     """Print how rows of a class that training did not see are scored."""
     if n_unseen := inspected.n_unseen:
         is_counted = inspected.counts_unseen(scoring)
-        if is_counted:
-            print_note(unseen_classes_in_words(n_unseen))
-        print_note(left_out_in_words(n_unseen, "the calibration" if is_counted else "the score and the calibration"))
+        print_note(unseen_classes_in_words(n_unseen) if is_counted else left_out_in_words(n_unseen, "the score"))
 
 
 def _picture_path(options: InspectOptions, model: Path, data: str) -> Path | None:

@@ -178,10 +178,14 @@ MISSING_CLASS, UNSEEN_CLASS = -2, -1
 
 
 class KnownClasses(NamedTuple):
-    """The index of the class of each row, ``(n,)``, MISSING_CLASS or UNSEEN_CLASS, and the distinct unseen ones."""
+    """The index of the class of each row, ``(n,)``, MISSING_CLASS or UNSEEN_CLASS, and the distinct unseen ones.
+
+    `of_unseen` is the index in `unseen` of each row with UNSEEN_CLASS.
+    """
 
     places: NDArray[np.intp]
     unseen: tuple[str, ...]
+    of_unseen: NDArray[np.intp]
 
 
 def known_classes(preprocessing: Preprocessing, table: Table) -> KnownClasses:
@@ -194,8 +198,9 @@ def known_classes(preprocessing: Preprocessing, table: Table) -> KnownClasses:
     found = np.array([places.get(text, UNSEEN_CLASS) for text in labels.tolist()], dtype=np.intp)
     found[unreadable] = UNSEEN_CLASS
     is_unseen = found == UNSEEN_CLASS
-    texts = np.where(unreadable, table.texts(target.name), labels)[is_unseen]
-    return KnownClasses(found, tuple(dict.fromkeys(map(str, texts.tolist()))))
+    texts = list(map(str, np.where(unreadable, table.texts(target.name), labels)[is_unseen].tolist()))
+    unseen = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    return KnownClasses(found, tuple(unseen), np.array([unseen[text] for text in texts], dtype=np.intp))
 
 
 def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.float64]:
