@@ -14,7 +14,6 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.counts import is_count
-from gpubp._core.names import near_miss
 from gpubp._core.user_warnings import warn
 from gpubp.data.preprocessing import (
     UNSEEN_CLASS,
@@ -48,6 +47,7 @@ from gpubp.tabular.estimator_tables import (
     target_columns,
 )
 from gpubp.tabular.fit import fit_table, make_optimizer
+from gpubp.tabular.held_out import check_columns
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
 from gpubp.tabular.search import search_table
@@ -201,7 +201,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         with _noted(problems):
             labelled = self._labelled(table, y)
         with _noted(problems):
-            self._check_names(labelled.table)
+            options = ColumnOptions(
+                types=self.types, categorical=self.categorical, drop=self.drop, missing=self.missing
+            )
+            check_columns(labelled.table, labelled.target, options, self.group, self.time)
         with _noted(problems):
             checked_weights("sample_weight", sample_weight, table.n_rows)
         with _noted(problems):
@@ -214,15 +217,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _labelled(self, table: Table, y: Any, names: Any = None) -> LabelledTable:
         return add_target(table, y, self, is_classifier=self._task == "classification", names=names)
-
-    def _check_names(self, table: Table) -> None:
-        """Raise an error that names each column that is not in the table."""
-        options = ColumnOptions(types=self.types, categorical=self.categorical, drop=self.drop, missing=self.missing)
-        columns = (*(self.types or {}), *options.categorical, *options.drop)
-        named = [*columns, *filter(None, (self.group, self.time))]
-        if absent := [name for name in dict.fromkeys(named) if name not in table.columns]:
-            shown = ", ".join(f"{name!r}{near_miss(name, table.columns)}" for name in absent)
-            raise DataError(f"types, categorical, drop, group and time: {table.source} has no column {shown}")
 
     def _sizes(self) -> list[Any]:
         sizes: list[Any] = np.atleast_1d(np.asarray(self.hidden_layer_sizes, dtype=object)).tolist()

@@ -21,11 +21,9 @@ from gpubp.data.preprocessing import (
     Task,
     apply,
     choose_targets,
-    column_decision,
     decide_table,
     encode_target,
     fit_columns,
-    read_dates,
     read_numbers,
     require_column,
 )
@@ -34,6 +32,7 @@ from gpubp.data.streaming.split import SPLITS, validate_fractions
 from gpubp.data.table import Table, table_from_mapping
 from gpubp.errors import DataError
 from gpubp.nn.losses import smoothed_labels
+from gpubp.tabular.held_out import check_columns, group_keys, split_at_random, split_groups, split_in_time, times_of
 
 AnyTable = Any
 """A :class:`~gpubp.data.Table`, the path of a file, the name of a built-in data set, a dict of columns, a data frame,
@@ -298,20 +297,13 @@ def prepare_table(
         validation_fraction = 0.0
     validate_fractions(test_fraction, validation_fraction, seed)
     table, weights = _weighted_rows(as_table(table), "sample_weight", sample_weight)
-    for option, name in (("group", group), ("time", time)):
-        if name is not None and not isinstance(name, str):
-            raise DataError(f"{option} must be the name of a column, got {name!r}")
     if dtype not in ("float64", "float32"):
         raise DataError(f"dtype must be 'float64' or 'float32', got {dtype!r}")
     options = ColumnOptions(
         target, task, types, categorical, drop, missing, max_categories, strict, exact_labels, numbers
     )
+    check_columns(table, choose_targets(table, target), options, group, time)
     if group is not None:
-        if group in choose_targets(table, target):
-            raise DataError(
-                f"group {group!r} is the target; name a column whose values are shared by the rows of one group, such "
-                "as a patient's number"
-            )
         options = replace(options, drop=(*options.drop, group))
     decisions = decide_table([table], options)
     present = decisions.target.present(table)
@@ -320,16 +312,14 @@ def prepare_table(
     if decisions.target.is_classes:
         classes = np.unique(decisions.target.read(table)[0].values[present].astype(str), return_inverse=True)[1]
     places = np.arange(len(all_rows))
-    if group is not None and time is not None:
-        raise DataError("group and time are two ways to hold out rows; choose one")
     if group is not None:
-        keys = np.unique(_keys(table, group)[present], return_inverse=True)[1]
-        training, validation, test = _split_groups(keys, validation_fraction, test_fraction, seed)
+        keys = np.unique(group_keys(table, group)[present], return_inverse=True)[1]
+        training, validation, test = split_groups(keys, validation_fraction, test_fraction, seed)
     elif time is not None:
-        training, validation, test = _split_in_time(_times(table, time)[present], validation_fraction, test_fraction)
+        training, validation, test = split_in_time(times_of(table, time)[present], validation_fraction, test_fraction)
     else:
-        rest, test = _split(places, classes, round(test_fraction * len(places)), seed)
-        training, validation = _split(rest, classes, round(validation_fraction * len(places)), seed)
+        rest, test = split_at_random(places, classes, round(test_fraction * len(places)), seed)
+        training, validation = split_at_random(rest, classes, round(validation_fraction * len(places)), seed)
     if len(training) < 2:
         raise DataError(
             f"{table.source} has {counted(len(places), 'row')} with a target, of which test_fraction={test_fraction} "
@@ -418,80 +408,3 @@ def _normalized(encoded: EncodedRows, training: np.ndarray | None = None) -> Enc
     if weights is None:
         return encoded
     return encoded._replace(sample_weight=weights / (weights if training is None else weights[training]).mean())
-
-
-def _split(rows: np.ndarray, classes: np.ndarray | None, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out ``size`` rows, stratified by class if each class has enough rows."""
-    from sklearn.model_selection import train_test_split
-
-    if size < 2:
-        return rows, rows[:0]
-    if size >= len(rows):
-        return rows[:0], rows
-    strata = None
-    if classes is not None:
-        present, counts = np.unique(classes[rows], return_counts=True)
-        if counts.min() >= 2 and len(present) <= min(size, len(rows) - size):
-            strata = classes[rows]
-    remaining, held_out = train_test_split(rows, test_size=size, random_state=seed, stratify=strata)
-    return remaining, held_out
-
-
-def _keys(table: Table, name: str) -> np.ndarray:
-    """Return the values of a column as text; a missing value is a group of its own."""
-    require_column(table, name)
-    values = table.texts(name)
-    return np.array([f"missing {row}" if value is None else f"={value}" for row, value in enumerate(values.tolist())])
-
-
-def _times(table: Table, name: str) -> np.ndarray:
-    """Return a column of dates or numbers as numbers, for sorting."""
-    require_column(table, name)
-    decision = column_decision(table, name)
-    if decision.type not in ("number", "date"):
-        raise DataError(f"time needs a column of dates or numbers, and {name!r} holds {decision.reason}")
-    read = (
-        read_dates(table, name, decision.date_format)
-        if decision.type == "date"
-        else read_numbers(table, name, decision.number_format)
-    )
-    if np.isnan(read.values).any():
-        row = int(np.isnan(read.values).argmax())
-        raise DataError(f"time needs a date or number in each row, and {name!r} has none in {table.describe_row(row)}")
-    times: np.ndarray = read.values
-    return times
-
-
-def _split_groups(
-    groups: np.ndarray, validation_fraction: float, test_fraction: float, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw groups in random order for each part, as long as they fit into its share of the rows, and at least one."""
-    n_groups = int(groups.max()) + 1
-    if n_groups < 3:
-        raise DataError(f"holding out groups needs at least 3 of them, got {n_groups}")
-    sizes, part_of_group = np.bincount(groups), np.zeros(n_groups, dtype=np.int8)
-    order = np.random.default_rng(seed).permutation(n_groups)
-    for part, fraction in ((2, test_fraction), (1, validation_fraction)):
-        rest = order[part_of_group[order] == 0]
-        n_spared = 2 if part == 2 and validation_fraction else 1  # groups for the other parts
-        chosen, n_rows = list[int](), 0
-        for one in rest.tolist():
-            if n_rows + sizes[one] <= fraction * len(groups) and len(chosen) < len(rest) - n_spared:
-                chosen.append(one)
-                n_rows += sizes[one]
-        if fraction > 0.0 and not chosen:
-            chosen = [int(rest[sizes[rest].argmin()])]
-        part_of_group[chosen] = part
-    return tuple(np.flatnonzero(part_of_group[groups] == part) for part in (0, 1, 2))  # type: ignore[return-value]
-
-
-def _split_in_time(
-    times: np.ndarray, validation_fraction: float, test_fraction: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hold out the latest rows; rows of one time stay together."""
-    first_test = np.quantile(times, 1.0 - test_fraction, method="higher") if test_fraction else np.inf
-    n_rest = 1.0 - test_fraction - validation_fraction
-    first_validation = np.quantile(times, n_rest, method="higher") if validation_fraction else first_test
-    test = np.flatnonzero(times >= first_test)
-    validation = np.flatnonzero((times >= first_validation) & (times < first_test))
-    return np.flatnonzero(times < min(first_test, first_validation)), validation, test

@@ -6,7 +6,7 @@ import pytest
 
 from gpubp.errors import DataError
 from gpubp.tabular import fit_table, predict_table, prepare_table
-from gpubp.tabular.prepare import _split_groups
+from gpubp.tabular.held_out import split_groups
 
 CPU = {"device": "cpu"}
 N = 300
@@ -54,6 +54,12 @@ def test_rows_of_one_time_stay_together():
         ({"group": "patient", "time": "day"}, "choose one"),
         ({"group": "well2"}, "at least 3"),
         ({"group": "well"}, "group 'well' is the target; name a column"),
+        ({"time": "well"}, "time 'well' is the target, which new rows do not have"),
+        (
+            {"group": "well", "time": "wel", "drop": ["well", "dos"], "types": {"pat": "number"}},
+            r"no column 'pat' .*, 'dos' \(did you mean 'dose'\?\), 'wel' .*; the target 'well' is also listed"
+            ".*; group 'well' is the target; .*; group and time are two",
+        ),
         ({"time": "patient"}, "dates or numbers"),
         ({"time": "late"}, "row 2"),
     ],
@@ -100,10 +106,10 @@ def test_an_interrupted_training_is_not_repeated():
 @pytest.mark.parametrize("seed", range(3))
 def test_each_part_has_a_group(sizes, seed):
     groups = np.repeat([f"g{k}" for k in range(len(sizes))], sizes)
-    parts = _split_groups(np.unique(groups, return_inverse=True)[1], 0.1, 0.2, seed)
+    parts = split_groups(np.unique(groups, return_inverse=True)[1], 0.1, 0.2, seed)
     assert all(len(part) for part in parts)
     assert sum(map(len, parts)) == len(groups)
-    assert not any(len(part) for part in _split_groups(np.arange(5), 0.0, 0.0, seed)[1:])
+    assert not any(len(part) for part in split_groups(np.arange(5), 0.0, 0.0, seed)[1:])
 
 
 def test_a_text_is_one_name():

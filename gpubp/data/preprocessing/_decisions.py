@@ -219,13 +219,12 @@ def choose_targets(table: Table, target: str | Sequence[str] | None) -> tuple[st
 
 
 def requested_types(
-    table: Table, types: Mapping[str, ColumnType] | None, categorical: Sequence[str], drop: Sequence[str]
+    types: Mapping[str, ColumnType] | None, categorical: Sequence[str], drop: Sequence[str]
 ) -> dict[str, ColumnType]:
-    """Join the options that request types, and check them against the table's columns."""
+    """Join the options that request types, and check the types."""
     requested: dict[str, ColumnType] = {**(types or {}), **dict.fromkeys(categorical, "category")}
     requested |= dict.fromkeys(drop, "drop")
     for name, column_type in requested.items():
-        require_column(table, name)
         if column_type not in get_args(ColumnType):
             raise DataError(unknown(f"type of column {name!r}", str(column_type), get_args(ColumnType)))
     return requested

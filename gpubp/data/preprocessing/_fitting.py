@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.counts import is_count
+from gpubp._core.names import near_miss
 from gpubp._core.text import counted, shortened
 from gpubp.data._running_statistics import RunningMoments, RunningSample
 from gpubp.data._text_values import write_number
@@ -22,7 +23,6 @@ from gpubp.data.preprocessing._decisions import (
     decide,
     quoted_list,
     requested_types,
-    require_column,
 )
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.data.preprocessing._features import FeatureFit, feature_fits
@@ -106,6 +106,21 @@ class FittedTable:
     ranges: dict[str, tuple[float, float]]
     fingerprint: str = ""
     refusal: str = ""
+
+
+def column_problems(
+    table: Table, targets: Sequence[str], options: ColumnOptions, others: Iterable[str] = ()
+) -> list[str]:
+    """Say what is wrong with the columns that options name, and with `others`."""
+    types = options.types or {}
+    named = dict.fromkeys([*targets, *types, *options.categorical, *options.drop, *others])
+    problems = []
+    if absent := [name for name in named if name not in table.columns]:
+        shown = ", ".join(f"{name!r}{near_miss(name, table.columns)}" for name in absent)
+        problems.append(f"{table.source} has no column {shown}; it has {quoted_list(table.columns)}")
+    dropped = {*options.drop, *(name for name, column_type in types.items() if column_type == "drop")}
+    both = [name for name in targets if name in dropped]
+    return problems + [f"the target {name!r} is also listed in drop; choose another target" for name in both]
 
 
 def fit_preprocessing(
@@ -204,11 +219,9 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
     for table in pieces:
         if not facts:
             source, targets = table.source, choose_targets(table, options.target)
-            for name in targets:
-                require_column(table, name)
-            requested = requested_types(table, options.types, options.categorical, options.drop)
-            if both := [name for name in targets if requested.get(name) == "drop"]:
-                raise DataError(f"the target {both[0]!r} is also listed in drop; choose another target")
+            if problems := column_problems(table, targets, options):
+                raise DataError("; ".join(problems))
+            requested = requested_types(options.types, options.categorical, options.drop)
             of_target = () if options.exact_labels else options.missing
             facts = {
                 name: ColumnFacts(name, of_target if name in targets else options.missing) for name in table.columns
