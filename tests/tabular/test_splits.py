@@ -57,7 +57,7 @@ def test_rows_of_one_time_stay_together():
         ({"time": "well"}, "time 'well' is the target, which new rows do not have"),
         (
             {"group": "well", "time": "wel", "drop": ["well", "dos"], "types": {"pat": "number"}},
-            r"no column 'pat' .*, 'dos' \(did you mean 'dose'\?\), 'wel' .*; the target 'well' is also listed"
+            r"no column 'pat', 'dos' \(did you mean 'dose'\?\), 'wel' .*; the target 'well' is also listed"
             ".*; group 'well' is the target; .*; group and time are two",
         ),
         ({"time": "patient"}, "dates or numbers"),
