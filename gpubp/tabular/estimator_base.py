@@ -36,7 +36,7 @@ from gpubp.nn.losses import get_loss
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular.checks import few_rows
-from gpubp.tabular.estimator_parameters import CHOSEN_BY_BEST, CONSTRAINTS, parameters_in, plain_parameters, problem_of
+from gpubp.tabular.estimator_parameters import CHOSEN_BY, CONSTRAINTS, parameters_in, plain_parameters, problem_of
 from gpubp.tabular.estimator_tables import (
     Features,
     LabelledTable,
@@ -50,6 +50,7 @@ from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.held_out import check_columns
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
+from gpubp.tabular.recipes import REALMLP
 from gpubp.tabular.search import search_table
 from gpubp.tabular.verdict import has_diverged_in_effect
 
@@ -87,17 +88,18 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             with _noted(of_optimizer := list[Exception]()):
                 self._optimizer()
             problems = list(map(str, of_optimizer))
-        if self.preset == "best" and (given := self._chosen_by_best()):
+        if given := self._chosen_by_preset():
             problems.append(
-                f'{", ".join(given)} cannot be given beside preset="best", which chooses them; leave one out'
+                f'{", ".join(given)} cannot be given beside preset="{self.preset}", which chooses them; leave one out'
             )
         if problems:
             raise InvalidParameterError("\n".join(problems))
 
-    def _chosen_by_best(self) -> list[str]:
-        """Return those parameters that the preset ``best`` chooses and that are not left at their defaults."""
+    def _chosen_by_preset(self) -> list[str]:
+        """Return those parameters that the preset chooses and that are not left at their defaults."""
         defaults = inspect.signature(type(self)).parameters
-        return [name for name in CHOSEN_BY_BEST if not _is(getattr(self, name), defaults[name].default)]
+        chosen = CHOSEN_BY.get(self.preset, ()) if isinstance(self.preset, str) else ()
+        return [name for name in chosen if name in defaults and not _is(getattr(self, name), defaults[name].default)]
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -132,7 +134,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """
         features = read_features(X, self, least_rows=2)
         labelled, validation = self._checked(features, y, sample_weight, validation_data)
-        seed = self._seed()
+        seed, recipe = self._seed(), REALMLP[self._task] if self.preset == "realmlp" else None
         prepared = prepare_table(
             labelled.table,
             target=labelled.target,
@@ -143,7 +145,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             missing=self.missing,
             max_categories=self.max_categories,
             strict=self.strict,
-            numbers=self.numbers,
+            numbers=self.numbers if recipe is None else recipe.numbers,
             test_fraction=0.0,
             validation_fraction=self.validation_fraction,
             group=self.group,
@@ -175,6 +177,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                 l2=self.l2,
                 callbacks=() if self.callbacks is None else self.callbacks,
                 n_networks=self.n_networks,
+                recipe=recipe,
                 **options,
             )
         if result.fit.best_epoch == 0 and result.fit.stop_reason == "diverged":

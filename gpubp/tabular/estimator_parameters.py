@@ -21,12 +21,16 @@ from gpubp.tabular.saved_optimizer import optimizer_in
 TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "label_smoothing")
 """The parameters that stand under their names in what a model file says of the training."""
 
-CHOSEN_BY_BEST = (
-    *("numbers", "hidden_layer_sizes", "optimizer", "learning_rate", "batch_size", "l2", "n_networks", "callbacks"),
-)
+_OF_EACH_PRESET = ("numbers", "hidden_layer_sizes", "optimizer", "learning_rate", "batch_size", "l2")
+CHOSEN_BY: dict[str, tuple[str, ...]] = {
+    "fast": (),
+    "best": (*_OF_EACH_PRESET, "n_networks", "callbacks"),
+    "realmlp": (*_OF_EACH_PRESET, "activation", "epochs", "patience", "tolerance", "label_smoothing"),
+}
+"""The presets, and the parameters that each chooses."""
 
 CONSTRAINTS: dict[str, list[Any]] = {
-    "preset": [StrOptions({"fast", "best"})],
+    "preset": [StrOptions({*CHOSEN_BY})],
     "time_budget": [Interval(Real, 0, None, closed="neither")],
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [str],
@@ -58,11 +62,13 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 _PARAMETERS = """
-    preset : {"fast", "best"}, default="fast"
+    preset : {"fast", "best", "realmlp"}, default="fast"
         "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
         learning rates and penalties on folds of the rows, and keeps several networks of the best:
         :func:`gpubp.tabular.search_table`. `numbers`, `hidden_layer_sizes`, `optimizer`, `learning_rate`, `batch_size`,
-        `l2`, `n_networks` and `callbacks` must then be left out.
+        `l2`, `n_networks` and `callbacks` must then be left out. "realmlp" trains a large network by the recipe
+        :data:`gpubp.tabular.REALMLP`, slowly and often better; all of these but `n_networks` and `callbacks`, and
+        `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out.
     time_budget : float, default=60.0
         About how many seconds "best" may take.
     hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -185,8 +191,8 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
         **{name: training.get(name) for name in TRAINING_FACTS},
         **saved,
     }
-    if training.get("preset") == "best":  # of a search, whose choice is no parameter
-        found = {name: value for name, value in found.items() if name not in CHOSEN_BY_BEST}
+    if (preset := training.get("preset")) in ("best", "realmlp"):  # what it chose is no parameter
+        found = {name: value for name, value in found.items() if name not in CHOSEN_BY[preset]}
         found |= {name: training.get(name) for name in ("preset", "time_budget")} | saved
         lost = ""
     constraints = kind._parameter_constraints

@@ -27,6 +27,7 @@ from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.recipes import TableRecipe, recipe_network, recipe_optimizer, recipe_weights
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
@@ -101,6 +102,7 @@ def fit_table(
     refit: bool = True,
     refit_callbacks: Iterable[Callback] = (),
     n_networks: int = 1,
+    recipe: TableRecipe | None = None,
 ) -> TableFit:
     """Train a network to predict the target of a prepared table from its features, and score it.
 
@@ -146,6 +148,10 @@ def fit_table(
         Callbacks of this second training.
     n_networks : int
         The number of networks. Those that diverge are left out.
+    recipe : TableRecipe, optional
+        The network and its training as one, such as ``gpubp.tabular.REALMLP["classification"]``. The table must be
+        prepared with its encoding of numbers. Of the options above only `loss`, `seed`, `device`, `dtype`,
+        `matmul_precision`, `parallel`, `n_networks`, `refit`, the callbacks and the checkpoints then count.
 
     Returns
     -------
@@ -168,7 +174,12 @@ def fit_table(
     ['target', 'target=setosa', 'target=versicolor', 'target=virginica']
     """
     check_precision(prepared, dtype)
-    network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
+    if recipe is None:
+        network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
+    else:
+        network = recipe_network(recipe, prepared, loss)
+        optimizer, l2, batch_size = partial(recipe_optimizer, recipe), 0.0, recipe.batch_size
+        epochs, patience, label_smoothing = recipe.epochs, recipe.epochs, recipe.label_smoothing
     prepared = with_label_smoothing(scaled_for(network.loss, prepared), label_smoothing)
     X, targets, sample_weight = prepared.training()
     of_network = _optimizer_for(optimizer, network)
@@ -192,6 +203,7 @@ def fit_table(
             network,
             X,
             targets,
+            theta=None if recipe is None else recipe_weights(recipe, network, seeds, dtype),
             sample_weight=sample_weight,
             epochs=epochs,
             validation_data=validation_data,
@@ -209,8 +221,16 @@ def fit_table(
             raise
         fit, checkpoint_error = error.fit, error
     del X, targets, sample_weight, validation_data  # copies of the rows: scores and the second training make others
-    settings = {"batch_size": batch_size, "l2": l2, "seed": seed, "n_networks": n_networks, "dtype": dtype}
+    settings: dict[str, Any] = {
+        "batch_size": batch_size,
+        "l2": l2,
+        "seed": seed,
+        "n_networks": n_networks,
+        "dtype": dtype,
+    }
     settings["matmul_precision"] = matmul_precision
+    if recipe is not None:
+        settings["preset"] = recipe.name
     fit = without_diverged(fit)
     result = scored_fit(prepared, fit, of_network, settings)
     if checkpoint_error is not None:
@@ -219,7 +239,7 @@ def fit_table(
     is_complete = fit.stop_reason not in ("interrupted", "diverged") and fit.best_epoch > 0
     if refit and is_complete and prepared.holds_out_rows:
         options |= {"epochs": fit.best_epoch, "callbacks": refit_callbacks, "optimizer": optimizer}
-        result = _refitted(prepared, result, options)
+        result = _refitted(prepared, result, options, recipe)
     return result
 
 
@@ -320,13 +340,19 @@ def without_diverged(fit: Fit) -> Fit:
     return replace(fit, theta=fit.theta[np.flatnonzero(~fit.diverged)], diverged=False)
 
 
-def _refitted(prepared: PreparedTable | PreparedStream, result: TableFit, options: dict[str, Any]) -> TableFit:
+def _refitted(
+    prepared: PreparedTable | PreparedStream, result: TableFit, options: dict[str, Any], recipe: TableRecipe | None
+) -> TableFit:
     """Train on all rows; if that is interrupted or diverges, the first model stays."""
     everything = prepared.on_all_rows()
     first = result.model.network
-    network = network_for(
-        everything, hidden_layer_sizes=first.sizes[1:-1], activation=first.activations[0], loss=first.loss
-    )
+    if recipe is None:
+        network = network_for(
+            everything, hidden_layer_sizes=first.sizes[1:-1], activation=first.activations[0], loss=first.loss
+        )
+    else:
+        network = recipe_network(recipe, everything, first.loss)
+        options["theta"] = recipe_weights(recipe, network, options["seed"], options["dtype"])
     everything = scaled_for(network.loss, everything)
     X, targets, sample_weight = everything.training()
     options = {**options, "optimizer": _optimizer_for(options["optimizer"], network)}

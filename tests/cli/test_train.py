@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from gpubp.data import read_table
 from gpubp.errors import DataError
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.tabular import Candidate, fit_table, predict_table, prepare_table
+from gpubp.tabular import REALMLP, Candidate, fit_table, predict_table, prepare_table
 from gpubp.training.callbacks import CALLBACKS
 from tests.shop import FAST, ROWS, rows_of, shop, write
 
@@ -423,6 +424,11 @@ def test_a_time_budget_is_shown_and_kept(run):
         (("--preset", "best", "--epochs", "5", "--l2", "1"), "--preset best cannot be combined with --epochs, --l2"),
         (("--time-budget", "5", "--networks", "2"), "is for --preset best, not with --networks;"),
         (("--time-budget", "5", "--preset", "fast"), "--time-budget is for --preset best, not with --preset fast"),
+        (("--time-budget", "5", "--preset", "realmlp"), "is for --preset best, not with --preset realmlp"),
+        (
+            ("--preset", "realmlp", "--epochs", "5", "--activation", "tanh"),
+            "--preset realmlp cannot be combined with --activation, --epochs; omit one or the other",
+        ),
         (
             (
                 "--time-budget",
@@ -438,10 +444,24 @@ def test_a_time_budget_is_shown_and_kept(run):
             "unknown --preset 'quick'",
         ),
     ],
-    ids=["best", "budget", "fast", "zero", "unknown"],
+    ids=["best", "budget", "fast", "budget and realmlp", "realmlp", "zero", "unknown"],
 )
 def test_presets_and_options_that_contradict_each_other(fails, options, words):
     assert words in fails("train", write(), *options)
+
+
+def test_the_preset_realmlp(run, monkeypatch):
+    for task, recipe in REALMLP.items():
+        monkeypatch.setitem(REALMLP, task, replace(recipe, hidden_layer_sizes=(8, 8), epochs=3))
+    code, _, err = run("train", write(), "--preset", "realmlp", "--device", "cpu", "--no-picture", "--networks", "2")
+    assert code == 0
+    assert re.search(r"^network +2 networks, each (\d+)-\1-8-8-2 \(identity, selu, selu, softmax\)", err, re.M)
+    training = load_model("shop.safetensors").about["training"]
+    assert (training["preset"], training["epochs"], training["label_smoothing"]) == ("realmlp", 3, 0.1)
+    code, out, _ = run("show", "shop.safetensors")
+    assert code == 0
+    assert "preset realmlp" in out
+    assert run("predict", "shop.safetensors", "shop.csv")[0] == 0
 
 
 def test_a_table_of_two_rows_is_warned_of(run):

@@ -40,7 +40,8 @@ def fit(job: TrainingJob) -> FitOutcome:
     if job.searches:
         return _search(job)
     options = job.options
-    bar = progress_bar(options.epochs, enabled=False if job.quiet else None, score_name=job.score_name)
+    n_epochs = options.epochs if job.recipe is None else job.recipe.epochs
+    bar = progress_bar(n_epochs, enabled=False if job.quiet else None, score_name=job.score_name)
     checkpoint_error = None
     with bar as show_progress, sigterm_as_interrupt() as signals, warnings_as_notes():
         try:
@@ -67,6 +68,7 @@ def fit(job: TrainingJob) -> FitOutcome:
                 refit=not options.no_refit,
                 n_networks=options.networks,
                 refit_callbacks=[show_progress],
+                recipe=job.recipe,
             )
         except CheckpointError as error:
             if error.fit is None:

@@ -17,6 +17,7 @@ from gpubp.cli.output import print_note, print_reading, silence
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
     NOT_WITH_BEST,
+    NOT_WITH_REALMLP,
     PICTURES,
     PRESETS,
     TrainOptions,
@@ -35,7 +36,8 @@ from gpubp.io.model_file import load_model
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular import PreparedTable, make_optimizer, network_for, prepare_table
+from gpubp.tabular import REALMLP, PreparedTable, TableRecipe, make_optimizer, network_for, prepare_table
+from gpubp.tabular.recipes import recipe_network
 from gpubp.training.callbacks import Callback, get_callback
 
 _PARALLEL = ("auto", "mpi", "none")
@@ -54,6 +56,8 @@ class TrainingJob:
         Whether networks are tried, the preset ``best``; then `network` is the first of them.
     not_best : tuple of str
         The options and facts that rule the search out.
+    recipe : TableRecipe, optional
+        The network and its training in the preset ``realmlp``.
     device : str
         The device, and the reason for choosing it.
     stream_reason : str, optional
@@ -71,6 +75,7 @@ class TrainingJob:
     searches: bool
     not_best: tuple[str, ...]
     network: Network
+    recipe: TableRecipe | None
     hidden_layer_sizes: tuple[int, ...]
     optimizer: Optimizer | SecondOrder
     batch_size: int | Literal["auto", "full"]
@@ -140,13 +145,21 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))
     searches, not_best = _searches(options, processes, in_parts=stream_reason is not None)
     prepared = _prepare_data(options, searches=searches, in_parts=stream_reason is not None)
+    recipe = REALMLP[prepared.task] if options.preset == "realmlp" else None
+    if recipe is None:
+        network = network_for(
+            prepared, hidden_layer_sizes=hidden_layer_sizes, activation=options.activation, loss=options.loss
+        )
+    else:
+        network = recipe_network(recipe, prepared, options.loss)
     return TrainingJob(
         options,
         processes,
         prepared,
         searches,
         not_best,
-        network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=options.activation, loss=options.loss),
+        network,
+        recipe,
         hidden_layer_sizes,
         optimizer,
         batch_size,
@@ -171,8 +184,10 @@ def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool)
     if options.preset == "best" and reasons:
         raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit one or the other")
     searches = options.preset == "best" or (options.preset == "auto" and not reasons)
+    if options.preset == "realmlp" and (given := options.given(*NOT_WITH_REALMLP)):
+        raise DataError(f"--preset realmlp cannot be combined with {', '.join(given)}; omit one or the other")
     if options.time_budget is not None and not searches:
-        because = f"not with {', '.join(reasons)}" if reasons else "not with --preset fast"
+        because = f"not with {', '.join(reasons) or f'--preset {options.preset}'}"
         raise DataError(f"--time-budget is for --preset best, {because}; omit one of them")
     if options.time_budget is not None and not 0.0 < options.time_budget < math.inf:
         raise DataError(f"--time-budget must be a number of seconds above 0, got {options.time_budget:g}")
@@ -198,7 +213,7 @@ def _prepare_data(options: TrainOptions, *, searches: bool, in_parts: bool) -> P
     names = tables.names if tables else tuple(table.columns) if table else ()
     preparation: dict[str, Any] = {
         **options.of_columns(names),
-        "numbers": options.numbers,
+        "numbers": REALMLP["regression"].numbers if options.preset == "realmlp" else options.numbers,
         "test_fraction": options.test_fraction,
         "validation_fraction": 0.0 if searches and not options.holds_out_by_column else options.validation_fraction,
         "seed": options.seed,

@@ -1,0 +1,112 @@
+"""Recipes: how numbers are encoded and a network is built and trained, as data that a preset names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpubp.data.preprocessing import DateColumn, NumberColumn, NumberEncoding, Preprocessing
+from gpubp.data.streaming.prepared_stream import PreparedStream
+from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
+from gpubp.nn.initialization import initial_weights, ntk_rate_factors
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import Optimizer, adam, rate_scaled
+from gpubp.optim.schedules import CosineCycles
+from gpubp.tabular.prepare import PreparedTable
+
+N_FREQUENCIES = 16
+N_PERIODIC = 3
+"""Outputs of the periodic embedding of a number, which is an input itself as well."""
+
+
+@dataclass(frozen=True)
+class TableRecipe:
+    """An encoding of numbers, a network in the parametrization of the NTK, and its training by Adam.
+
+    Attributes
+    ----------
+    name : str
+        The preset, which a model file names.
+    numbers : {"linear", "piecewise"}
+    hidden_layer_sizes : tuple of int
+    activation : str
+    is_periodic : bool
+        Whether numbers have periodic embeddings: :func:`gpubp.nn.architectures.with_periodic_inputs`.
+    learning_rate, beta_2 : float
+        The largest rate of :class:`gpubp.CosineCycles` over all epochs, and Adam's setting.
+    bias_rate, scale_rate, periodic_rate : float
+        What the rate of the biases, of the scale of the inputs and of the periodic embeddings is multiplied by.
+    epochs, batch_size : int
+        Training does not stop early; the weights of the best epoch are kept.
+    label_smoothing : float
+        See :func:`fit_table`.
+    """
+
+    name: str = "realmlp"
+    numbers: NumberEncoding = "linear"
+    hidden_layer_sizes: tuple[int, ...] = (256, 256, 256)
+    activation: str = "selu"
+    is_periodic: bool = False
+    learning_rate: float = 0.04
+    beta_2: float = 0.95
+    bias_rate: float = 0.1
+    scale_rate: float = 6.0
+    periodic_rate: float = 0.1
+    epochs: int = 256
+    batch_size: int = 256
+    label_smoothing: float = 0.0
+
+
+REALMLP: dict[str, TableRecipe] = {
+    "classification": TableRecipe(label_smoothing=0.1),
+    "regression": TableRecipe(activation="mish", learning_rate=0.07),
+}
+"""RealMLP-TD-S, by task, of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default"."""
+
+
+def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream, loss: str | None = None) -> Network:
+    """Build the network for a prepared table: a learned scale of the inputs, and the embeddings before it."""
+    is_classification = prepared.task == "classification"
+    numbers = number_inputs(prepared.preprocessing) if recipe.is_periodic else []
+    network = Network(
+        (prepared.n_inputs + N_PERIODIC * len(numbers), *recipe.hidden_layer_sizes, prepared.n_outputs),
+        activation=recipe.activation,
+        output_activation="softmax" if is_classification else None,
+        loss=loss or ("cross_entropy" if is_classification else "squared"),
+    )
+    network = with_scaled_inputs(network)
+    if not numbers:
+        return network
+    return with_periodic_inputs(network, numbers, n_frequencies=N_FREQUENCIES, n_outputs=N_PERIODIC)
+
+
+def recipe_weights(recipe: TableRecipe, network: Network, seed: int | Sequence[int], dtype: str) -> np.ndarray:
+    """Draw the initial weights of one network or of several; the outputs begin at 0."""
+    schemes = ["ones", *["ntk"] * len(recipe.hidden_layer_sizes), "zeros"]
+    if _is_periodic(network):
+        schemes = ["periodic", "fan_in", *schemes]
+    return initial_weights(network, seed, scheme=schemes, dtype=dtype)
+
+
+def recipe_optimizer(recipe: TableRecipe, network: Network) -> Optimizer:
+    """Return the optimizer, with its learning rate for each parameter."""
+    scale = 3 if _is_periodic(network) else 1
+    others = {scale: (recipe.scale_rate, 0.0)}
+    if scale > 1:  # RealMLP has cos(2 pi w x + b), and learns w
+        rate = recipe.periodic_rate
+        others |= {1: (2.0 * np.pi * rate, rate), 2: (rate, rate)}
+    factors = ntk_rate_factors(network, bias=recipe.bias_rate, others=others)
+    return rate_scaled(adam(CosineCycles(recipe.learning_rate, recipe.epochs), beta_2=recipe.beta_2), factors)
+
+
+def number_inputs(preprocessing: Preprocessing) -> list[int]:
+    """Return the positions of the inputs that are numbers: scaled values of columns, and days of dates."""
+    positions = []
+    for column, place in zip(preprocessing.columns, preprocessing.input_slices.values(), strict=True):
+        if isinstance(column, NumberColumn) or (isinstance(column, DateColumn) and "days" in column.parts):
+            positions.append(place.start)
+    return positions
+
+
+def _is_periodic(network: Network) -> bool:
+    return network.activations[0] == "cosine"

@@ -1,0 +1,157 @@
+"""Recipes of networks: how they are built, trained, saved and loaded, and the preset ``realmlp``."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gpubp import (
+    CosineCycles,
+    TabularClassifier,
+    TabularRegressor,
+    fit_table,
+    load_model,
+    predict_table,
+    prepare_table,
+    save_model,
+)
+from gpubp.nn.network import output_layer, views
+from gpubp.tabular import REALMLP
+from gpubp.tabular.recipes import number_inputs, recipe_network, recipe_optimizer, recipe_weights
+
+SMALL = replace(REALMLP["regression"], hidden_layer_sizes=(16, 16), epochs=30, batch_size=16)
+PERIODIC = replace(SMALL, is_periodic=True)
+recipes = pytest.mark.parametrize("recipe", [SMALL, PERIODIC], ids=["plain", "periodic"])
+
+
+def waves(n=300, seed=0):
+    """A table whose target goes up and down in one column, with a category, dates and missing numbers."""
+    random = np.random.default_rng(seed)
+    x, kind = random.uniform(-1.0, 1.0, n), random.choice(["a", "b"], n)
+    return {
+        "kind": kind,
+        "x": np.where(random.uniform(size=n) < 0.03, np.nan, x),
+        "day": [f"2024-{1 + k % 12:02}-{1 + k % 28:02}" for k in range(n)],
+        "y": np.sin(9.0 * x) + (kind == "a"),
+    }
+
+
+def prepared(**options):
+    return prepare_table(waves(), target="y", numbers=SMALL.numbers, **options)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """A preset that takes no time."""
+    for task, recipe in REALMLP.items():
+        monkeypatch.setitem(REALMLP, task, replace(recipe, hidden_layer_sizes=(16, 16), epochs=12, batch_size=16))
+
+
+class TestNetworks:
+    def test_numbers_and_days_are_embedded(self):
+        table = prepared()
+        columns = {column.name: place.start for column, place in inputs_of(table)}
+        assert number_inputs(table.preprocessing) == [columns["x"], columns["day"]]
+        network = recipe_network(PERIODIC, table)
+        n = table.n_inputs
+        assert network.sizes == (n, 32, 6, n + 6, 16, 16, 1)
+        assert network.activations == ("cosine", "identity", "identity", "mish", "mish", "identity")
+
+    def test_without_numbers_nothing_is_embedded(self):
+        random = np.random.default_rng(0)
+        table = prepare_table({"a": random.choice(["u", "v"], 50), "y": random.normal(size=50)}, target="y")
+        assert recipe_network(PERIODIC, table) == recipe_network(SMALL, table)
+
+    @recipes
+    def test_networks_begin_with_outputs_of_0(self, recipe):
+        table = prepared()
+        network = recipe_network(recipe, table)
+        theta = recipe_weights(recipe, network, [1, 2], "float64")
+        assert not np.any(output_layer(np, network, theta, table.X).y)
+
+    @recipes
+    def test_rates_of_the_parameters(self, recipe):
+        network = recipe_network(recipe, prepared())
+        optimizer = recipe_optimizer(recipe, network)
+        assert optimizer.settings["learning_rate"] == CosineCycles(0.07, 30)
+        assert optimizer.settings["beta_2"] == 0.95
+        *embedding, scale, first, second, last = views(np, network, optimizer.settings["rate_factors"])
+        np.testing.assert_array_equal(scale[:-1], 6.0)
+        for block in (first, second, last):
+            np.testing.assert_allclose(block[:-1], (len(block) - 1) ** -0.5, rtol=1e-15)
+            np.testing.assert_array_equal(block[-1], 0.1)
+        rates = [(float(block[0, 0]), float(block[-1, 0])) for block in embedding]
+        assert rates == ([(pytest.approx(0.2 * np.pi), 0.1), (0.1, 0.1)] if recipe is PERIODIC else [])
+
+
+def save(model, folder):
+    save_model(
+        folder / "m.safetensors",
+        model.network,
+        model.theta,
+        preprocessing=model.preprocessing,
+        about=model.about,
+    )
+
+
+def inputs_of(table):
+    return zip(table.preprocessing.columns, table.preprocessing.input_slices.values(), strict=True)
+
+
+class TestTraining:
+    @recipes
+    def test_fits_saves_and_refits_several(self, recipe, tmp_path, caplog):
+        caplog.set_level(logging.INFO, "gpubp")
+        result = fit_table(prepared(), recipe=recipe, device="cpu", n_networks=2)
+        assert result.scores["test"]["r2"] > 0.4
+        assert "array calls" not in caplog.text
+        assert len(result.fit.history.loss) == 30
+        assert len(result.refit.history.loss) == result.fit.best_epoch
+        training = result.model.about["training"]
+        assert (training["preset"], training["batch_size"], training["l2"]) == ("realmlp", 16, 0.0)
+        save(result.model, tmp_path)
+        expected = predict_table(result.model, waves(20, 1), device="cpu")
+        found = predict_table(load_model(tmp_path / "m.safetensors"), waves(20, 1), device="cpu")
+        np.testing.assert_array_equal(found["y"], expected["y"])
+
+    def test_the_periodic_embedding_follows_waves(self):
+        fits = [fit_table(prepared(), recipe=recipe, device="cpu", refit=False) for recipe in (SMALL, PERIODIC)]
+        plain, periodic = (fit.scores["test"]["rmse"] for fit in fits)
+        assert periodic < plain
+
+    def test_labels_are_smoothed_by_the_recipe(self):
+        recipe = replace(REALMLP["classification"], hidden_layer_sizes=(8,), epochs=2)
+        table = prepare_table("iris", numbers=recipe.numbers)
+        assert fit_table(table, recipe=recipe, device="cpu").model.about["training"]["label_smoothing"] == 0.1
+
+
+@pytest.mark.usefixtures("small")
+class TestEstimators:
+    def test_have_a_preset(self, tmp_path):
+        table = waves()
+        y = table.pop("y")
+        for make, targets in ((TabularRegressor, y), (TabularClassifier, y > 0.5)):
+            model = make(preset="realmlp", device="cpu").fit(table, targets)
+            assert model.score(table, targets) > 0.3
+            assert model.model_.network.sizes[-3:-1] == (16, 16)
+            model.save(tmp_path / "m.safetensors")
+            loaded = make.load(tmp_path / "m.safetensors")
+            assert loaded.get_params() == model.get_params() | {"device": "auto", "loss": loaded.loss}
+            again = loaded.set_params(device="cpu").fit(table, targets)
+            np.testing.assert_array_equal(again.predict(table), model.predict(table))
+
+    def test_load_models_of_the_command(self, tmp_path):
+        recipe = REALMLP["regression"]
+        model = fit_table(prepared(), recipe=recipe, device="cpu").model
+        save(model, tmp_path)
+        loaded = TabularRegressor.load(tmp_path / "m.safetensors")
+        assert (loaded.preset, loaded.hidden_layer_sizes, loaded.optimizer) == ("realmlp", (100,), "adam")
+
+    def test_refuse_what_the_preset_chooses(self):
+        table = waves()
+        y = table.pop("y")
+        with pytest.raises(ValueError, match='l2, epochs cannot be given beside preset="realmlp"'):
+            TabularRegressor(preset="realmlp", epochs=5, l2=0.5).fit(table, y)
+        with pytest.raises(ValueError, match='label_smoothing cannot be given beside preset="realmlp"'):
+            TabularClassifier(preset="realmlp", label_smoothing=0.5).fit(table, y > 0)
