@@ -201,6 +201,19 @@ class PreparedTable:
             given_validation=given,
         )
 
+    def only(self, rows: Mapping[str, np.ndarray]) -> "PreparedTable":
+        """Return the table with some rows of each part alone, as they are encoded."""
+        is_kept = np.zeros(self.table.n_rows, dtype=bool)
+        for of_part in rows.values():
+            is_kept[of_part] = True
+        place = np.cumsum(is_kept) - 1
+        return replace(
+            self,
+            table=self.table.select(is_kept),
+            encoded=self.encoded.select(np.flatnonzero(is_kept)),
+            parts={part: place[rows[part]] for part in SPLITS},
+        )
+
     def held_out(self) -> EncodedRows | None:
         """Return the test rows, or without them the validation rows."""
         rows = self.parts["test"]

@@ -46,6 +46,9 @@ LEAST_GAIN = 0.01
 SHARE_OF_TRIALS = 0.5
 """The part of the time in which further candidates are tried; the rest is for training on all rows."""
 
+MOST_ROWS_OF_TRIALS = 10_000
+"""Of a larger table so many rows are drawn for the trials, or the time would be over after a few candidates."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -122,9 +125,10 @@ def search_table(
     The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
     are averaged, as in bagging (Breiman 1996). A later candidate must be better by one hundredth, since less may be
-    chance. Of the best candidate `n_networks` are trained and scored, and then as many on the folds of all rows. If the
-    table was split by groups or time, or has validation rows of its own, these take the place of the folds. The
-    statistics of columns are those of all folds.
+    chance. Of more than 10,000 rows so many are drawn for these trials; then the best candidate is trained without one
+    fold of all rows, or without each of several if there is time. Of the best candidate `n_networks` are trained and
+    scored, and then as many on the folds of all rows. If the table was split by groups or time, or has validation rows
+    of its own, these take the place of the folds. The statistics of columns are those of all folds.
 
     Parameters
     ----------
@@ -175,7 +179,9 @@ def search_table(
     assert isinstance(seeds, list)
     say = on_training or _say_nothing
     end_of_trials = end - (1.0 - SHARE_OF_TRIALS) * time_budget
-    tried = _try(prepared, candidates, settings, seeds[:N_FOLDS], ending, end_of_trials, say)
+    drawn = _drawn(prepared, seed)
+    trials_on = prepared if drawn is None else prepared.only(drawn)
+    tried = _try(trials_on, candidates, settings, seeds[:N_FOLDS], ending, end_of_trials, say)
     chosen, networks = _best_of(tried)
     goes_on = tried[-1][1].fit.stop_reason != "interrupted"
     if goes_on and chosen.loss == math.inf:
@@ -184,18 +190,31 @@ def search_table(
             "numbers in the table, or pass candidates with a smaller learning_rate"
         )
     refit = refit and prepared.holds_out_rows
-    seconds = chosen.seconds * n_networks / N_FOLDS  # of a training of all
-    if goes_on and n_networks > N_FOLDS and time.monotonic() + SPARE * (1 + refit) * seconds < end:
+    each = chosen.seconds / N_FOLDS  # of a training, for each network
+    if drawn is not None:
+        networks = _of_table(networks, prepared, drawn, chosen.candidate)
+    if drawn is not None and goes_on:
+        say("the best on more rows")
+        rows, start = _learned_rows(prepared), time.monotonic()
+        expected = each * len(rows) / len(_learned_rows(trials_on))
+        n = max(k for k in range(1, N_FOLDS + 1) if k == 1 or start + SPARE * k * expected < end)
+        more = _train(
+            prepared.trained_on(rows, chosen.candidate.numbers), chosen.candidate, settings, seeds[:n], ending
+        )
+        goes_on, each = more.fit.stop_reason != "interrupted", (time.monotonic() - start) / n
+        networks = more if more.is_complete or more.loss < networks.loss else networks
+    if goes_on and n_networks > N_FOLDS and time.monotonic() + SPARE * (1 + refit) * n_networks * each < end:
         say(f"{n_networks} networks of the best")
         more = _train(networks.prepared, chosen.candidate, settings, seeds, ending)
         goes_on = more.fit.stop_reason != "interrupted"
         networks = more if more.is_complete else networks
-    seconds = chosen.seconds * len(networks.seeds) / N_FOLDS
+    seconds = len(networks.seeds) * each
     trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
     about = {
         **{"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials))},
         **{"batch_size": auto_batch_size(networks.prepared.rows["train"]), "l2": chosen.candidate.l2, "seed": seed},
         **{"n_networks": len(networks.seeds), "dtype": dtype, "matmul_precision": matmul_precision},
+        **({} if drawn is None else {"rows_of_trials": len(drawn["train"])}),
     }
     optimizer = adam(chosen.candidate.learning_rate)
     result = scored_fit(networks.prepared, networks.fit, optimizer, about, networks.out_of_fold)
@@ -230,6 +249,32 @@ def _has_folds(prepared: PreparedTable) -> bool:
     return not prepared.split_by and prepared.given_validation is None
 
 
+def _learned_rows(prepared: PreparedTable) -> np.ndarray:
+    """Return the rows that are divided into folds, or without folds the training rows."""
+    rows = prepared.parts["train"]
+    return np.sort(np.concatenate([rows, prepared.parts["validation"]])) if _has_folds(prepared) else rows
+
+
+def _drawn(prepared: PreparedTable, seed: int) -> dict[str, np.ndarray] | None:
+    """Draw the rows of each part that are for the trials; None if they are all of those that the model learns from."""
+    rows = {"train": _learned_rows(prepared), "validation": prepared.parts["validation"], "test": np.empty(0, np.int64)}
+    if _has_folds(prepared):
+        rows["validation"] = rows["test"]
+    if len(rows["train"]) <= MOST_ROWS_OF_TRIALS:
+        return None
+    random = np.random.default_rng(seed)
+    return {part: np.sort(random.permutation(some)[:MOST_ROWS_OF_TRIALS]) for part, some in rows.items()}
+
+
+def _of_table(
+    networks: "_Networks", prepared: PreparedTable, drawn: dict[str, np.ndarray], candidate: Candidate
+) -> "_Networks":
+    """Return networks that were trained on drawn rows with the whole table, encoded by the statistics of these."""
+    whole = scaled_for(networks.fit.network.loss, prepared.trained_on(drawn["train"], candidate.numbers))
+    assert isinstance(whole, PreparedTable)
+    return networks._replace(prepared=whole)
+
+
 def _try(
     prepared: PreparedTable,
     candidates: Sequence[Candidate],
@@ -240,9 +285,7 @@ def _try(
     say: Callable[[str], object],
 ) -> "list[tuple[TableTrial, _Networks]]":
     """Train candidates on folds, as long as another is likely to be done before `end`."""
-    rows = prepared.parts["train"]
-    if _has_folds(prepared):
-        rows = np.sort(np.concatenate([rows, prepared.parts["validation"]]))
+    rows = _learned_rows(prepared)
     encoded: dict[str, PreparedTable] = {}
     tried: list[tuple[TableTrial, _Networks]] = []
     for place, candidate in enumerate(candidates, 1):
@@ -380,7 +423,8 @@ def _train(
         loss_of_best = float(np.mean(fit.history.validation_loss[fit.best_epoch - 1]))
     outputs = None
     if folds is not None and np.isfinite(fit.theta).all():
-        outputs = labels, _out_of_fold(fit, X, folds, settings.matmul_precision)
+        scored = folds < len(seeds)
+        outputs = labels[scored], _out_of_fold(fit, X[scored], folds[scored], settings.matmul_precision)
     return _Networks(prepared, seeds, without_diverged(fit), loss_of_best, outputs)
 
 

@@ -2,11 +2,21 @@
 
 import json
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 
-from gpubp import TabularClassifier, TabularRegressor, load_model, predict, predict_table, prepare_table, save_model
+from gpubp import (
+    TabularClassifier,
+    TabularRegressor,
+    load_model,
+    predict,
+    predict_table,
+    prepare_table,
+    save_model,
+    train,
+)
 from gpubp.errors import DataError
 from gpubp.tabular import CANDIDATES, Candidate, search_table
 from gpubp.tabular.search import _folds, _rows_of_folds
@@ -170,6 +180,63 @@ def test_a_training_on_all_rows_that_time_ends_is_not_kept(clock, group):
     assert result.refit is None
     assert result.model.about["rows"]["train"] < 300
     assert "refit" not in result.model.about
+
+
+@pytest.fixture
+def few_for_trials(monkeypatch):
+    monkeypatch.setattr("gpubp.tabular.search.MOST_ROWS_OF_TRIALS", 100)
+
+
+@pytest.mark.parametrize("target", ["y", "kind"])
+@pytest.mark.parametrize("group", [None, "house"])
+def test_candidates_are_tried_on_some_rows_and_the_best_is_trained_on_all(few_for_trials, target, group):
+    options = {"target": target, "drop": ["day"] if group else ["house", "day"], "group": group}
+    prepared = prepare_table(bent(), **options)
+    with patch("gpubp.tabular.search.train", side_effect=train) as trained:
+        result = search_table(prepared, candidates=TWO, n_networks=5, **CPU)
+    rows = [len(call.args[1]) for call in trained.call_args_list]
+    n_learned = len(prepared.parts["train"]) + (0 if group else len(prepared.parts["validation"]))
+    assert rows == [100, 100, n_learned, 300]
+    assert result.model.about["training"]["rows_of_trials"] == 100
+    assert result.model.about["rows"]["train"] == n_learned
+    assert {*result.scores} == {"train", "validation", "test"}
+    assert result.refit is not None
+
+
+@pytest.mark.parametrize(("seconds", "n_networks"), [(2.0, 5), (50.0, 2), (100.0, 1)])
+def test_fewer_networks_are_trained_on_all_rows_where_time_is_short(few_for_trials, clock, seconds, n_networks):
+    """The outputs out of fold are those of the folds that a network left out."""
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    epochs = []
+
+    def tick(progress):
+        epochs.append(progress.epoch)
+        clock[0] += seconds if len(epochs) <= 8 else 0.0
+
+    options = {"n_networks": 5, "refit": False, "callback": tick, "time_budget": 1000.0}
+    result = search_table(prepared, candidates=TWO[1:], **options, **CPU)
+    n_learned = len(prepared.parts["train"]) + len(prepared.parts["validation"])
+    assert len(result.model.theta) == n_networks
+    assert result.rows["validation"] == n_learned * n_networks // 5
+    assert np.isfinite(result.scores["validation"]["r2"])
+
+
+def test_the_networks_of_some_rows_are_kept_if_those_of_all_rows_are_worse(few_for_trials, clock):
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    epochs = []
+
+    def tick(progress):
+        epochs.append(progress.epoch)
+        clock[0] += 0.0 if len(epochs) <= 8 else 100.0  # the time is over after one epoch on all rows
+
+    result = search_table(prepared, candidates=TWO[1:], n_networks=5, callback=tick, **CPU)
+    assert len(epochs) == 9
+    assert len(result.fit.history.loss) == 8
+    assert result.refit is None
+    assert result.rows == {"train": 100, "validation": 100, "test": 60}
+    assert {*result.scores} == {"train", "validation", "test"}
+    predicted = predict_table(result.model, prepared.table, device="cpu")["y"]
+    assert np.isfinite(predicted).all()
 
 
 def test_ctrl_c_ends_the_search_with_what_was_learned():
