@@ -75,6 +75,8 @@ class Range:
     def __contains__(self, value: object) -> bool:
         if isinstance(value, str | bytes | bool) or getattr(getattr(value, "dtype", None), "kind", "") == "b":
             return False
+        if getattr(value, "shape", ()):  # several numbers, or an array of one
+            return False
         try:
             number = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError, OverflowError):

@@ -1,5 +1,7 @@
 """Validation at the entry points: options are checked, arrays are checked and moved to the backend."""
 
+from inspect import signature
+from types import FunctionType
 from typing import Any
 
 import array_api_compat
@@ -16,8 +18,8 @@ from gpubp.errors import DataError
 from gpubp.nn.initialization import check_seeds, is_sequence
 from gpubp.nn.losses import get_loss, loss_of_errors
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, Optimizer
-from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.optim.first_order import Optimizer
+from gpubp.optim.second_order import SecondOrder
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
@@ -241,9 +243,12 @@ def check_optimizer(optimizer: Any, expected: str = "such as adam() or get_optim
 
 def check_is_called(optimizer: Any) -> None:
     """Check that an optimizer is not a function of gpubp that makes one, such as ``gpubp.adam`` without brackets."""
-    for name, make in {**OPTIMIZERS, **METHODS}.items():
-        if optimizer is make:
-            raise DataError(f"optimizer is a function that makes one: pass gpubp.{name}(), not gpubp.{name}")
+    if isinstance(optimizer, type):
+        raise DataError(f"optimizer must be one of gpubp's, such as adam(), got the class {optimizer.__name__}")
+    if isinstance(optimizer, FunctionType) and optimizer.__module__.startswith("gpubp.optim."):
+        name, parameters = optimizer.__name__, signature(optimizer).parameters.values()
+        arguments = "" if all(p.default is not p.empty for p in parameters) else "..."
+        raise DataError(f"optimizer is a function that makes one: pass gpubp.{name}({arguments}), not gpubp.{name}")
 
 
 def check_stack_options(

@@ -13,6 +13,7 @@ from gpubp.optim.first_order import (
     Optimizer,
     adam,
     adamw,
+    check_values,
     clipped,
     lion,
     loss_scaled,
@@ -20,7 +21,7 @@ from gpubp.optim.first_order import (
     nesterov,
     rmsprop,
 )
-from gpubp.optim.schedules import SCHEDULES, Schedule, WarmUp
+from gpubp.optim.schedules import SCHEDULES, Schedule, WarmUp, first_value
 
 MIN_ADAPTIVE_RATE = 1e-6  # training stops when an adaptive learning rate is below it
 
@@ -43,7 +44,7 @@ class LearningRate:
     def __call__(self, epoch: float) -> float:
         """Return the rate after this many epochs."""
         rate = self.current if self.by_epoch is None else float(self.by_epoch(epoch))
-        return WarmUp(self.warm_up, rate)(epoch)
+        return WarmUp(self.warm_up, rate)(epoch) if self.warm_up else rate
 
     @property
     def changes(self) -> bool:
@@ -88,6 +89,7 @@ def learning_rate_of(options: FitOptions, n_seen: int) -> LearningRate:
     schedule = "constant"
     if callable(requested):
         by_epoch = requested
+        check_values("learning_rate", [first_value("learning_rate", requested)])
     elif requested in SCHEDULES:
         by_epoch = SCHEDULES[requested](first, options.max_iter)
     elif options.solver in SCHEDULED_BY_PROGRESS:

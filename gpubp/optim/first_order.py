@@ -13,7 +13,7 @@ or a ``(..., 1)`` array with one number for each network. A setting may be a sch
 another.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +24,7 @@ from gpubp._core.names import ABOVE_0, Range, unknown
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 from gpubp.nn import equations
-from gpubp.optim.schedules import Schedule, value_at
+from gpubp.optim.schedules import Schedule, check_is_made, value_at
 
 Setting = float | Array | Schedule
 SettingValues = Mapping[str, Any]
@@ -63,6 +63,7 @@ class Optimizer:
         for name, value in self.settings.items():
             shape: tuple[int, ...] = getattr(value, "shape", ())
             if callable(value) or shape:  # a schedule, or a number for each network
+                check_is_made(name, value)
                 continue
             if name not in RANGES:
                 raise DataError(
@@ -75,6 +76,19 @@ class Optimizer:
     def at(self, epoch: float) -> dict[str, float | Array]:
         """Return the values of the settings after ``epoch`` epochs."""
         return {name: value_at(setting, epoch) for name, setting in self.settings.items()}
+
+
+def check_values(name: str, values: Iterable[Any]) -> None:
+    """Check the values that a schedule or an array gives a setting; an :class:`Optimizer` checks only plain numbers.
+
+    Raises
+    ------
+    DataError
+        If one is not a number in the setting's range.
+    """
+    for value in values if name in RANGES else ():
+        if value not in RANGES[name]:
+            raise DataError(f"the values of {name} must be {RANGES[name]}, got {value!r:.80}")
 
 
 def _no_state(xp: Namespace, theta: Array) -> tuple[()]:
@@ -467,7 +481,10 @@ RATE_FACTORS, DECAY_FACTORS = FACTORS = ("rate_factors", "decay_factors")
 
 
 def _checked_factors(name: str, factors: Array) -> Array:
-    factors = factors if hasattr(factors, "shape") else np.asarray(factors)
+    try:
+        factors = factors if hasattr(factors, "shape") else np.asarray(factors)
+    except ValueError as error:
+        raise DataError(f"{name} must be an array, its rows of one length: {error}") from error
     if len(factors.shape) not in (1, 2):
         raise DataError(
             f"{name} must be an array with a number for each parameter, (P,) or for a stack (K, P), got "
@@ -640,9 +657,10 @@ def loss_scaled(optimizer: Optimizer) -> Optimizer:
     >>> loss_scaled(adam()).name
     'loss-scaled adam'
     """
+    settings = _more_settings(optimizer)
     return Optimizer(
         f"loss-scaled {optimizer.name}",
-        optimizer.settings,
+        settings,
         partial(_scaled_init, optimizer.init),
         partial(_scaled, optimizer.update),
     )
@@ -674,6 +692,8 @@ def get_optimizer(name: str, **settings: Setting) -> Optimizer:
     >>> get_optimizer("momentum", learning_rate=0.5).settings
     {'learning_rate': 0.5, 'momentum': 0.9}
     """
+    if not isinstance(name, str):
+        raise DataError(f"the name of an optimizer must be text, such as 'adam', got {name!r:.80}")
     if name not in OPTIMIZERS:
         raise DataError(unknown("optimizer", name, OPTIMIZERS))
     default = OPTIMIZERS[name]()

@@ -5,14 +5,17 @@ and pickled. Any function of one number can be used as a schedule.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gpubp._core.names import Range
 from gpubp._typing import Array
 from gpubp.errors import DataError
 
 Schedule = Callable[[float], float]
+MOST_CYCLES = 50
+"""Of :class:`CosineCycles`: the first of more would be too short for the digits of a float."""
 
 
 def value_at(setting: "float | Array | Schedule", epoch: float) -> "float | Array":
@@ -22,6 +25,46 @@ def value_at(setting: "float | Array | Schedule", epoch: float) -> "float | Arra
     """
     value = setting(epoch) if callable(setting) else setting
     return value if getattr(value, "shape", ()) else float(value)
+
+
+def first_value(name: str, schedule: Schedule) -> Any:
+    """Return the value of a schedule before training, so that one which cannot be called is an error at once.
+
+    Raises
+    ------
+    DataError
+        If it is a class, or raises an exception.
+    """
+    check_is_made(name, schedule)
+    try:
+        return schedule(0.0)
+    except Exception as error:  # of a user's function
+        raise DataError(
+            f"{name} must be a number, or a function of the number of epochs done; {schedule!r:.80} fails for 0.0: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def check_is_made(name: str, schedule: Any) -> None:
+    """Check that a schedule is not the class that makes it."""
+    if isinstance(schedule, type):
+        raise DataError(
+            f"{name} must be a number or a schedule, such as Cosine(0.1, epochs=50); got the class {schedule.__name__}"
+        )
+
+
+def _check(schedule: Any, **ranges: Range) -> None:
+    """Check the numbers of a schedule.
+
+    All settings of optimizers are 0 or more, and so are the values of a schedule.
+    """
+    for name, allowed in ranges.items():
+        _check_number(f"{name} of {type(schedule).__name__}", getattr(schedule, name), allowed)
+
+
+def _check_number(what: str, value: Any, allowed: Range) -> None:
+    if value not in allowed:
+        raise DataError(f"{what} must be a number, {allowed}, got {value!r:.80}")
 
 
 def is_fixed(setting: "float | Array | Schedule") -> bool:
@@ -52,10 +95,14 @@ class PiecewiseConstant:
     values: dict[float, float]
 
     def __post_init__(self) -> None:
-        if not self.values:
+        if not (isinstance(self.values, Mapping) and self.values):
             raise DataError(
-                "PiecewiseConstant needs at least one epoch with its value, such as PiecewiseConstant({0: 0.1})"
+                "PiecewiseConstant needs a dict with at least one epoch and its value, such as "
+                f"PiecewiseConstant({{0: 0.1}}); got {self.values!r:.80}"
             )
+        for start, value in self.values.items():
+            _check_number("an epoch of PiecewiseConstant", start, Range(0))
+            _check_number("a value of PiecewiseConstant", value, Range(0))
 
     def __call__(self, epoch: float) -> float:
         """Return the value of the last start that is not after ``epoch``; before the first start, the first value."""
@@ -74,6 +121,9 @@ class InverseScaling:
 
     start: float
     power: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check(self, start=Range(0), power=Range(0))
 
     def __call__(self, epoch: float) -> float:
         """Return ``start / (1 + epoch) ** power``."""
@@ -95,6 +145,9 @@ class Cosine:
     start: float
     epochs: float
     end: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check(self, start=Range(0), epochs=Range(0), end=Range(0))
 
     def __call__(self, epoch: float) -> float:
         """Return the value after ``epoch`` epochs."""
@@ -120,6 +173,7 @@ class FlatCosine:
     flat: float = 0.5
 
     def __post_init__(self) -> None:
+        _check(self, start=Range(0), epochs=Range(0))
         if self.flat not in Range(0, 1):
             raise DataError(
                 f"flat is the fraction of the epochs of FlatCosine's constant part, {Range(0, 1)}; got {self.flat!r}"
@@ -148,6 +202,9 @@ class CosineCycles:
     epochs: float
     cycles: int = 4
 
+    def __post_init__(self) -> None:
+        _check(self, peak=Range(0), epochs=Range(0), cycles=Range(1, MOST_CYCLES, integer=True))
+
     def __call__(self, epoch: float) -> float:
         """Return the value after ``epoch`` epochs."""
         done = min(epoch / self.epochs, 1.0) if self.epochs > 0 else 1.0
@@ -175,6 +232,9 @@ class WarmUp:
                 f"the epochs of WarmUp must be a number, {Range(0)}, got {self.epochs!r}; the schedule is its second "
                 "argument: WarmUp(5, then=Cosine(0.1, epochs=50))"
             )
+        check_is_made("then of WarmUp", self.then)
+        if not callable(self.then):
+            _check(self, then=Range(0))
 
     def __call__(self, epoch: float) -> float:
         """Return the value after ``epoch`` epochs."""

@@ -16,16 +16,16 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat
-import numpy as np
 
 from gpubp._core.counts import is_count
+from gpubp._core.names import Range
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 
 
-def _not_negative(name: str, value: float) -> float:
-    if not (isinstance(value, int | float | np.floating) and math.isfinite(value) and value >= 0.0):
-        raise DataError(f"{name} must be a finite number, 0 or more, got {value!r}")
+def _checked(name: str, value: float, allowed: Range) -> float:
+    if value not in allowed:
+        raise DataError(f"{name} must be a finite number, {allowed}, got {value!r:.80}")
     return float(value)
 
 
@@ -95,7 +95,7 @@ def lbfgs(memory: int = 10, tolerance: float = 1e-7) -> SecondOrder:
     """
     if not is_count(memory):
         raise DataError(f"memory must be a whole number, 1 or more, got {memory!r}")
-    tolerance = _not_negative("tolerance", tolerance)
+    tolerance = _checked("tolerance", tolerance, Range(0))
     return SecondOrder(
         "lbfgs",
         {"memory": memory, "tolerance": tolerance},
@@ -226,15 +226,14 @@ def levenberg_marquardt(damping: float = 1e-3, factor: float = 10.0, tolerance: 
     >>> levenberg_marquardt(damping=0.01).settings["damping"]
     0.01
     """
-    damping, tolerance = _not_negative("damping", damping), _not_negative("tolerance", tolerance)
-    if not (isinstance(factor, int | float | np.floating) and math.isfinite(factor) and factor > 1.0):
-        raise DataError(f"factor must be a finite number above 1, got {factor!r}")
+    damping, tolerance = _checked("damping", damping, Range(0)), _checked("tolerance", tolerance, Range(0))
+    factor = _checked("factor", factor, Range(1, includes_low=False))
     return SecondOrder(
         "levenberg_marquardt",
         {"damping": damping, "factor": factor, "tolerance": tolerance},
         True,
         partial(_first_damping, damping=damping),
-        partial(_levenberg_marquardt, factor=float(factor), tolerance=tolerance),
+        partial(_levenberg_marquardt, factor=factor, tolerance=tolerance),
     )
 
 

@@ -19,7 +19,8 @@ from gpubp.engine.argument_checks import (
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import FACTORS, Optimizer
+from gpubp.optim.first_order import FACTORS, Optimizer, check_values
+from gpubp.optim.schedules import first_value
 from gpubp.optim.second_order import SecondOrder
 from gpubp.training.setup import Setup
 
@@ -138,10 +139,15 @@ def _factors(name: str, network: Network, given: Any, theta: Array) -> np.ndarra
 def _host_setting(name: str, value: Any, theta: Array) -> Any:
     shape = tuple(getattr(value, "shape", ()))
     if shape and theta.ndim == 2 and shape == (theta.shape[0], 1):
+        check_values(name, to_numpy(value).ravel().tolist())
         return to_numpy(value).astype("float64")
     if shape or not (callable(value) or hasattr(value, "__float__")):
         raise DataError(f"{name} must be a number, a schedule, or for a stack an array (K, 1), got {value!r:.80}")
-    return value if callable(value) else float(value)  # NumPy's numbers would widen the precision
+    if callable(value):
+        first = first_value(name, value)
+        check_values(name, to_numpy(first).ravel().tolist() if getattr(first, "shape", ()) else [first])
+        return value
+    return float(value)  # NumPy's numbers would widen the precision
 
 
 def _select_settings(optimizer: Optimizer | SecondOrder, chosen: np.ndarray) -> Optimizer | SecondOrder:

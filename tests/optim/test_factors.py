@@ -5,6 +5,8 @@ import pytest
 
 from gpubp import Network, adam, adamw, decayed, initial_weights, lbfgs, momentum, rate_scaled, train
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.engine import cpu
+from gpubp.engine.cpu.epoch import log_plain
 from gpubp.errors import DataError
 from gpubp.nn.architectures import with_blocks, with_equal_layers
 from gpubp.nn.initialization import ntk_rate_factors
@@ -227,6 +229,22 @@ def test_tied_weights_have_equal_factors():
 def test_factors_that_are_refused(factors, message):
     with pytest.raises(DataError, match=message):
         fit(rate_scaled(adam(), factors))
+
+
+def test_factors_whose_rows_differ_in_length():
+    with pytest.raises(DataError, match="rate_factors must be an array, its rows of one length: "):
+        rate_scaled(adam(), [[1.0], [1.0, 2.0]])
+
+
+def test_an_optimizer_that_the_engine_lacks_is_logged_once(caplog):
+    if not cpu.is_wanted():
+        pytest.skip("the engine is not used")
+    log_plain.cache_clear()
+    with caplog.at_level("INFO", logger="gpubp"):
+        for _ in range(2):
+            fit(decayed(rate_scaled(adam(), FACTORS), 0.1))
+    lacking = [message for message in caplog.messages if "lacks the optimizer 'decayed rate-scaled adam'" in message]
+    assert len(lacking) == 1
 
 
 @pytest.mark.parametrize("factors", [0.5, np.ones((2, 2, 2))])

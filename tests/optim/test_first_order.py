@@ -3,12 +3,15 @@
 import inspect
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
 
+from gpubp import TabularClassifier
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
+from gpubp.nn.network import Network
 from gpubp.optim.first_order import (
     OPTIMIZERS,
     RANGES,
@@ -17,15 +20,20 @@ from gpubp.optim.first_order import (
     adam,
     adamw,
     clipped,
+    decay_scaled,
     decayed,
     get_optimizer,
     gradient_descent,
     lion,
+    loss_scaled,
     momentum,
     nesterov,
+    rate_scaled,
     rmsprop,
 )
 from gpubp.optim.schedules import InverseScaling, PiecewiseConstant
+from gpubp.optim.second_order import lbfgs
+from gpubp.training.fit import train
 from tests.registries import assert_same_names
 
 REGISTRY = "OPTIMIZERS of gpubp/optim/first_order.py"
@@ -302,6 +310,44 @@ def test_lion_steps_by_the_sign_whatever_the_size_of_the_gradient():
     np.testing.assert_array_equal(change, [-0.5, 0.5, -0.5, 0.0, np.nan])
     back, _ = optimizer.update(np, -5.0 * gradient, state, theta, optimizer.at(0))  # outweighs the mean
     np.testing.assert_array_equal(back, -change)
+
+
+SETTINGS = [(name, setting) for name, make in OPTIMIZERS.items() for setting in make().settings]
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, True, np.True_, "0.1", None, 1j], ids=repr)
+@pytest.mark.parametrize(("name", "setting"), [*SETTINGS, ("clipped", "max_norm"), ("decayed", "shrinkage")])
+def test_every_setting_is_checked(name, setting, value):
+    make = {"clipped": partial(clipped, adam()), "decayed": partial(decayed, adam())}.get(name, OPTIMIZERS.get(name))
+    with pytest.raises(DataError, match=rf"^{setting} must be .*, got "):
+        make(**{setting: value})
+
+
+@pytest.mark.parametrize("make", [adam, clipped, decayed, rate_scaled, decay_scaled, loss_scaled, get_optimizer, lbfgs])
+def test_a_function_that_makes_an_optimizer_is_none(make):
+    message = rf"pass gpubp.{make.__name__}\((\.\.\.)?\), not gpubp.{make.__name__}"
+    with pytest.raises(DataError, match=message):
+        train(Network((1, 1)), [[1.0]], [[0.5]], optimizer=make, epochs=1)
+    with pytest.raises(ValueError, match=message):
+        TabularClassifier(optimizer=make, preset="fast").fit([[0.0], [1.0]] * 9, ["a", "b"] * 9)
+
+
+def test_a_class_is_no_optimizer():
+    with pytest.raises(DataError, match=r"must be one of gpubp's, such as adam\(\), got the class PiecewiseConstant"):
+        train(Network((1, 1)), [[1.0]], [[0.5]], optimizer=PiecewiseConstant, epochs=1)
+
+
+@pytest.mark.parametrize("wrap", [loss_scaled, partial(clipped, max_norm=1.0), partial(decayed, shrinkage=0.1)])
+@pytest.mark.parametrize("inner", [adam, "adam", None, lbfgs()])
+def test_what_is_no_optimizer_is_not_wrapped(wrap, inner):
+    with pytest.raises(DataError, match=r"only a first-order optimizer, such as adam\(\), can be"):
+        wrap(inner)
+
+
+@pytest.mark.parametrize("name", [None, [], 3, adam])
+def test_the_name_of_an_optimizer_is_text(name):
+    with pytest.raises(DataError, match="the name of an optimizer must be text, such as 'adam', got "):
+        get_optimizer(name)
 
 
 def test_unknown_optimizers_and_settings_list_the_known_ones():

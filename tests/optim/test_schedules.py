@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpubp import MLPRegressor
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
@@ -78,6 +79,105 @@ def test_flat_cosine_is_constant_at_most_throughout_all_epochs():
     assert [FlatCosine(0.3, 40, flat=0.0)(epoch) for epoch in (0, 10, 20, 40)] == [
         Cosine(0.3, 40)(epoch) for epoch in (0, 10, 20, 40)
     ]
+
+
+NO_NUMBERS = (
+    -1.0,
+    math.nan,
+    math.inf,
+    -math.inf,
+    True,
+    np.True_,
+    "0.1",
+    b"1",
+    None,
+    1j,
+    10**400,
+    np.ones((2, 1)),
+    [0.1],
+)
+NUMBERS = {
+    "InverseScaling.start": InverseScaling,
+    "InverseScaling.power": lambda number: InverseScaling(0.1, number),
+    "Cosine.start": lambda number: Cosine(number, 10),
+    "Cosine.epochs": lambda number: Cosine(0.1, number),
+    "Cosine.end": lambda number: Cosine(0.1, 10, number),
+    "FlatCosine.start": lambda number: FlatCosine(number, 10),
+    "FlatCosine.epochs": lambda number: FlatCosine(0.1, number),
+    "CosineCycles.peak": lambda number: CosineCycles(number, 10),
+    "CosineCycles.epochs": lambda number: CosineCycles(0.1, number),
+    "WarmUp.then": lambda number: WarmUp(5, number),
+    "PiecewiseConstant.values": lambda number: PiecewiseConstant({0: 0.1, 5: number}),
+}
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:20])
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_of_schedules_are_checked(number, value):
+    with pytest.raises(DataError, match=rf"{number.partition('.')[0]} must be a number, 0 or more, got "):
+        NUMBERS[number](value)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_of_schedules_may_be_0_and_of_any_type(number):
+    for value in (0, 0.0, np.int64(2), np.float32(0.5), np.asarray(0.25)):
+        assert 0.0 <= NUMBERS[number](value)(3.0) <= 3.0
+
+
+@pytest.mark.parametrize(
+    "start",
+    [value for value in NO_NUMBERS if not isinstance(value, np.ndarray | list)],
+    ids=lambda value: repr(value)[:20],
+)
+def test_epochs_of_piecewise_constant_are_checked(start):
+    with pytest.raises(DataError, match=r"an epoch of PiecewiseConstant must be a number, 0 or more, got "):
+        PiecewiseConstant({start: 0.1})
+
+
+@pytest.mark.parametrize("values", [{}, [], None, 0.1, [0.1, 0.2], "0.1", np.ones(2)])
+def test_values_of_piecewise_constant_are_a_dict(values):
+    with pytest.raises(DataError, match=r"a dict with at least one epoch and its value, such as .*; got"):
+        PiecewiseConstant(values)
+
+
+@pytest.mark.parametrize("cycles", [0, -1, 1.5, 51, math.nan, True, "4", None, np.ones(1)])
+def test_cosine_cycles_are_counted(cycles):
+    with pytest.raises(DataError, match=r"cycles of CosineCycles must be a number, a whole number, between 1 and 50"):
+        CosineCycles(0.1, 10, cycles)
+
+
+def test_the_class_of_a_schedule_is_no_schedule():
+    for make in (lambda: WarmUp(5, Cosine), lambda: adamw(Cosine), lambda: adamw(0.1, weight_decay=WarmUp)):
+        with pytest.raises(
+            DataError, match=r"must be a number or a schedule, such as Cosine\(0.1, epochs=50\); got the"
+        ):
+            make()
+
+
+WRONG_SCHEDULES = {
+    "negative": (lambda epoch: -0.1, "the values of weight_decay must be 0 or more, got -0.1"),
+    "nan": (lambda epoch: math.nan, "the values of weight_decay must be 0 or more, got nan"),
+    "text": (lambda epoch: "0.1", "the values of weight_decay must be 0 or more, got '0.1'"),
+    "nothing": (lambda epoch: None, "the values of weight_decay must be 0 or more, got None"),
+    "two arguments": (lambda epoch, n: 0.1, "a function of the number of epochs done; .* fails for 0.0: TypeError"),
+    "array": (np.asarray([[0.1], [-0.1]]), "the values of weight_decay must be 0 or more, got -0.1"),
+    "array of text": (np.asarray([["a"], ["b"]]), "the values of weight_decay must be 0 or more, got 'a'"),
+    "of each network": (lambda epoch: np.asarray([[0.1], [math.inf]]), "of weight_decay must be 0 or more, got inf"),
+}
+
+
+@pytest.mark.parametrize("schedule", WRONG_SCHEDULES)
+def test_what_a_schedule_returns_is_checked_before_training(schedule):
+    setting, message = WRONG_SCHEDULES[schedule]
+    network, theta = Network((1, 1)), np.zeros((2, 2))
+    with pytest.raises(DataError, match=message):
+        train(network, [[1.0]], [[0.5]], theta=theta, optimizer=adamw(weight_decay=setting), epochs=1)
+
+
+@pytest.mark.parametrize("schedule", [lambda epoch: -0.1, lambda epoch: None, lambda: 0.1, Cosine])
+def test_a_schedule_of_an_estimator_is_checked_before_training(schedule):
+    with pytest.raises(DataError, match=r"learning_rate must be (0 or more|a number)"):
+        MLPRegressor(learning_rate=schedule).fit([[0.0], [1.0]], [0.0, 1.0])
 
 
 @pytest.mark.parametrize("flat", [1.5, -1, math.nan, "half", None, Cosine(0.1, 5)])

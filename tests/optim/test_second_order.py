@@ -12,6 +12,7 @@ from scipy.optimize import minimize
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective, gauss_newton, make_step, objective_and_gradient
+from gpubp.errors import DataError
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import gradient_descent
@@ -414,3 +415,25 @@ def test_levenberg_marquardt_survives_collinear_columns(dtype):
         reduction="sum",
     )
     assert fit.history.loss[-1] == pytest.approx(18.75, rel=1e-5)
+
+
+@pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, True, np.True_, "0.1", None, 1j, np.ones(1)], ids=repr)
+@pytest.mark.parametrize(
+    ("make", "setting"),
+    [
+        *((lbfgs, "memory"), (lbfgs, "tolerance")),
+        *((levenberg_marquardt, setting) for setting in ("damping", "factor", "tolerance")),
+    ],
+)
+def test_numbers_are_checked(make, setting, value):
+    with pytest.raises(DataError, match=rf"^{setting} must be a (finite|whole) number, .*, got "):
+        make(**{setting: value})
+
+
+def test_numbers_of_any_type():
+    assert levenberg_marquardt(np.float32(0.5), factor=np.int64(3), tolerance=0).settings == {
+        **{"damping": 0.5, "factor": 3.0, "tolerance": 0.0}
+    }
+    for factor in (1, 10**400):
+        with pytest.raises(DataError, match="factor must be a finite number, above 1, got 1"):
+            levenberg_marquardt(factor=factor)
