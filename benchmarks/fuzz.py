@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import forged_files
-from benchmarks.machine import ROOT, provenance
+from benchmarks.machine import ROOT, provenance, write_result
+from benchmarks.page import FIGURES
 
 TIMES_THE_FILE, TIMES_THE_HEADER, CONSTANT = 2, 40, 2**20
 """Most memory for a file: twice its size, 40 bytes for each byte of its JSON, and a MiB."""
@@ -297,15 +298,16 @@ def summary(found):
 
 
 def worst(size):
-    """Read the worst model file of each kind, of about `size` bytes; yield a line for each."""
-    kind = KINDS["model"]._replace(use=lambda read, path: None)
+    """Read the worst model file of each kind, of about `size` bytes; return the figures of each."""
+    kind, found = KINDS["model"]._replace(use=lambda read, path: None), {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, kind.name)
         for how, make in forged_files.LARGE.items():
             path.write_bytes(make(size))
             result, n_bytes = judged(kind, path, most_seconds=None), path.stat().st_size
-            memory = f"{result['peak'] / n_bytes:.1f} times its size, {result['of_allowed']:.2f} of what is allowed"
-            yield f"{how}: {result['outcome']}, {n_bytes:,} bytes, {result['cpu_seconds']:.2f} s, memory {memory}"
+            figures = {key: result[key] for key in ("outcome", "cpu_seconds", "peak", "of_allowed")}
+            found[how] = {"bytes": n_bytes} | figures
+    return found
 
 
 def store(name, seed, result, folder):
@@ -336,7 +338,8 @@ def main(arguments=None):
         work(name, *map(int, numbers))
         return 0
     if options.worst:
-        print(*worst(options.worst), sep="\n")
+        result = provenance() | {"worst-files": worst(options.worst)}
+        print(*FIGURES["worst-files"]([result]), write_result(result, "worst-files", options.output), sep="\n")
         return 0
     limits = {"times_the_file": TIMES_THE_FILE, "times_the_header": TIMES_THE_HEADER, "constant": CONSTANT}
     limits |= {"seconds": SECONDS, "address_space": EXTRA_MEMORY}

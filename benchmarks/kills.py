@@ -2,7 +2,8 @@
 
 A process resumes training from the newest checkpoint, writes checkpoints as often as possible, and is killed with
 SIGKILL after a random time; then the next process resumes. After each kill all checkpoints are compared with those of
-training that was never killed, bit by bit except for the seconds. So is the final result; then another run begins.
+training that was never killed, bit by bit except for the seconds. So is the final result; then another run begins. All
+of it is done with compiled steps and with plain ones, and the counts are written to a result file.
 """
 
 import argparse
@@ -22,6 +23,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # processes with threads sho
 import numpy as np
 import safetensors
 
+from benchmarks.machine import provenance, write_result
+from benchmarks.page import FIGURES
 from gpubp import Checkpoints, Network, adam, train
 from gpubp.training import checkpointed
 from gpubp.training.checkpoints import checkpoints_in
@@ -134,10 +137,14 @@ def main(arguments=None):
     parser.add_argument("--epochs", type=int, default=40, help="of each run; an epoch has five parts")
     parser.add_argument("--longest", type=float, default=0.3, help="maximum seconds before a process is killed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="the result file, by default benchmarks/results/DATE-kills.json")
     options = parser.parse_args(arguments)
-    counts = kill(options.kills, options.epochs, options.longest, options.seed)
-    print(*(f"{name:<24} {number:>6,}" for name, number in counts.items()), sep="\n")
-    return int(counts["differences"] > 0)
+    result = provenance() | {"kills": {}}
+    for steps, mode in (("compiled", "auto"), ("plain", "never")):
+        os.environ["GPUBP_COMPILED"] = mode
+        result["kills"][steps] = kill(options.kills, options.epochs, options.longest, options.seed)
+    print(*FIGURES["kills"]([result]), write_result(result, "kills", options.output), sep="\n")
+    return int(any(counts["differences"] for counts in result["kills"].values()))
 
 
 if __name__ == "__main__":

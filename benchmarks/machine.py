@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -50,6 +51,13 @@ def provenance():
         "commit": commit(),
         "changed_since_commit": bool(_git("status", "--porcelain", "--", "gpubp", "benchmarks/*.py")),
     }
+
+
+def write_result(result, name, path=None):
+    """Write a result as JSON, by default to benchmarks/results/DATE-name.json; return the path."""
+    path = path or ROOT / "benchmarks" / "results" / f"{result['date'][:10]}-{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return path
 
 
 def commit():

@@ -1,6 +1,7 @@
-"""``python -m benchmarks.page``: update the tables of docs/performance.md from the result files that it links to.
+"""``python -m benchmarks.page``: update the tables of the pages under docs/ from the result files that they link to.
 
-A table is between ``<!-- name -->`` and ``<!-- end -->``, and comes only from the files.
+A table is between ``<!-- name -->`` and ``<!-- end -->``, and comes only from the files. Those of ``TABLES`` are of
+workloads, those of ``FIGURES`` of single benchmarks.
 """
 
 import json
@@ -11,7 +12,7 @@ from benchmarks.contenders import CONTENDERS
 from benchmarks.summary import ratio, timed, timing
 from benchmarks.table import markdown, show_bytes, show_seconds
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+PAGES = [Path(__file__).parents[1] / "docs" / f"{name}.md" for name in ("performance", "scaling", "search", "security")]
 MARKED = re.compile(r"(?P<begin><!-- (?P<name>[a-z0-9-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((\.\./benchmarks/results/[^)]+\.json)\)")
 PEER_HEADS = {
@@ -26,16 +27,18 @@ PEER_HEADS = {
 
 
 def main():
-    """Update the page."""
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    """Update the pages."""
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def with_tables(page):
     """Replace every table between marks; if a workload is in several files, the last one counts.
 
     A table whose name ends in "-avx2" comes from the files that were measured with AVX2 kernels, others from the rest.
+    One of ``FIGURES`` stays as it is until a file with its figures is linked.
     """
-    files = [PAGE.parent / link for link in dict.fromkeys(LINK.findall(page))]
+    files = [PAGES[0].parent / link for link in dict.fromkeys(LINK.findall(page))]
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     by_kernels = {True: {}, False: {}}
     for result in results:
@@ -43,6 +46,10 @@ def with_tables(page):
         of_kernels |= {workload["name"]: workload for workload in result.get("workloads", ())}
 
     def replaced(match):
+        if match["name"] in FIGURES:
+            of_name = [result for result in results if KEYS.get(match["name"], match["name"]) in result]
+            lines = ["", *FIGURES[match["name"]](of_name), "", ""] if of_name else [match["table"]]
+            return match["begin"] + "\n".join(lines) + match["end"]
         workloads = list(by_kernels[match["name"].endswith("-avx2")].values())
         return "\n".join([match["begin"], *TABLES[match["name"]](workloads), "", match["end"]])
 
@@ -130,6 +137,90 @@ TABLES = {
     "reports": _times(("report",), ("gpubp", "gpubp-numpy", "scikit-learn", "torch", "jax-scan"), "work"),
     "memory": _memory,
 }
+
+
+# --- single benchmarks: each takes the result files that have its figures ---
+
+
+SEARCHES = {
+    "gpubp": "`BatchedSearchCV`",
+    "jax-shared": "JAX, nested `vmap`; the networks of a fold share their batches",
+    "jax": "JAX, `vmap` over the networks",
+    "scikit-learn": "`GridSearchCV` over scikit-learn's `MLPClassifier`",
+}
+
+
+def _search(results):
+    figures, rows = results[-1]["search"], []
+    found = figures["contenders"]
+    for name in sorted(found, key=lambda name: min(found[name]["seconds"])):
+        seconds, core_seconds = min(found[name]["seconds"]), found[name]["core_seconds"]
+        cores = "-" if None in core_seconds else f"{min(core_seconds):.2f}"
+        relative = f"{seconds / min(found['gpubp']['seconds']):.1f}" if "gpubp" in found else "-"
+        step = f"{1e6 * seconds / figures['steps']:.1f}"
+        row = [SEARCHES[name], f"{seconds:.2f}", cores, step, relative, f"{found[name]['best_accuracy']:.4f}"]
+        rows.append(row)
+    heads = ["", "seconds", "core seconds", "us per step and network", "relative to gpubp", "best accuracy"]
+    return markdown(heads, rows)
+
+
+def _shapes(results):
+    figures = results[-1]["shapes"]
+    spent = {name: min(way["core_seconds"]) for name, way in figures["ways"].items()}
+    rows = [[name, f"{seconds:.2f} s"] for name, seconds in spent.items()]
+    _, many, one, padded = spent.values()
+    n_networks, epochs = figures["candidates"] * figures["folds"], figures["epochs"]
+    of_stack, of_padding = (many - one) / (figures["candidates"] - 1) / epochs, (padded - one) / n_networks / epochs
+    rows += [
+        ["an additional stack, in each epoch", f"{1e3 * of_stack:.2f} ms"],
+        ["padding of one network, in each epoch", f"{1e3 * of_padding:.3f} ms"],
+    ]
+    return markdown([f"{figures['candidates']} candidates times {figures['folds']} folds", "time of all cores"], rows)
+
+
+def _xor_stack(results):
+    figures = results[-1]["xor-stack"]
+    row = [f"{figures['networks']:,}", f"{figures['solved']:,}", show_bytes(figures["peak_bytes"])]
+    return markdown(["networks", "solved XOR", "peak memory of the process"], [row])
+
+
+def _kills(results):
+    figures = results[-1]["kills"]
+    rows = [[name, *(f"{counts[name]:,}" for counts in figures.values())] for name in next(iter(figures.values()))]
+    return markdown(["", *(f"{steps} steps" for steps in figures)], rows)
+
+
+def _worst_files(results):
+    rows = [
+        [
+            *(how, show_bytes(found["bytes"]), found["outcome"], f"{found['cpu_seconds']:.2f} s"),
+            *(f"{found['peak'] / found['bytes']:.1f}", f"{found['of_allowed']:.2f}"),
+        ]
+        for how, found in results[-1]["worst-files"].items()
+    ]
+    return markdown(["full of", "size", "outcome", "core time", "memory / size", "memory / bound"], rows)
+
+
+def _fuzz(results):
+    rows = []
+    for name, found in [(name, found) for result in results for name, found in result["kinds"].items()]:
+        counts = [f"{found['outcomes'].get(outcome, 0):,}" for outcome in ("read", "refused", "failed")]
+        times = [f"{found['slowest_reading_cpu_s']:.2f} s", f"{found['slowest_use_s']:.1f} s"]
+        size, part = show_bytes(found["largest_file"]), f"{found['largest_part_of_allowed']:.2f}"
+        rows.append([f"{name} files", f"{found['files']:,}", *counts, size, *times, part])
+    heads = ["", "files", "read", "refused", "failed", "largest", "longest read", "longest use", "peak memory / bound"]
+    return markdown(heads, rows)
+
+
+FIGURES = {
+    "search": _search,
+    "shapes": _shapes,
+    "xor-stack": _xor_stack,
+    "kills": _kills,
+    "worst-files": _worst_files,
+    "fuzz": _fuzz,
+}
+KEYS = {"fuzz": "kinds"}  # where a file has the figures under another name
 
 
 if __name__ == "__main__":

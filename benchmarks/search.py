@@ -1,11 +1,11 @@
 """A grid search, 64 candidates times 5 folds on the digits, compared with scikit-learn and JAX's ``vmap`` and ``scan``.
 
-``python -m benchmarks.search`` prints a table: the best of some rounds, in which the contenders take turns, and the
-CPU time of all cores, which is more reliable than seconds if the machine is shared. scikit-learn uses separate
-processes, whose CPU time is not included; with ``--jobs 1`` it uses none.
+``python -m benchmarks.search`` writes a result file and prints its table: the best of some rounds, in which the
+contenders take turns, and the CPU time of all cores, which is more reliable than seconds if the machine is shared.
+scikit-learn uses separate processes, whose CPU time is not included; with ``--jobs 1`` it uses none.
 
-All train 320 networks of sizes 64-32-10 by Adam, on batches of 200 in each fold's own order, for the same epochs,
-and compute the accuracy on each fold's test samples. JAX's compilation is not timed, and it draws no order: it gets the
+All train 320 networks of sizes 64-32-10 by Adam, on batches of 200 in each fold's own order, for the same epochs, and
+compute the accuracy on each fold's test samples. JAX's compilation is not timed, and it draws no order: it gets the
 orders of all epochs beforehand. "jax" is ``vmap`` over the networks, each of which gathers its batches; in
 "jax-shared", one ``vmap`` inside another, those of a fold share them.
 """
@@ -15,6 +15,7 @@ import time
 import warnings
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -22,6 +23,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier as SklearnClassifier
 from threadpoolctl import threadpool_limits
+
+from benchmarks.machine import provenance, write_result
+from benchmarks.page import FIGURES
 
 SIZES, BATCH, FOLDS = (64, 32, 10), 200, 5
 GRID = {"learning_rate_init": np.logspace(-4, -1.5, 8).tolist(), "alpha": np.logspace(-5, 0, 8).tolist()}
@@ -132,26 +136,25 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--jobs", type=int, default=2, help="processes of scikit-learn; with 1 it runs in this one")
-    chosen = parser.parse_args()
+    parser.add_argument("--output", type=Path, help="the result file, by default benchmarks/results/DATE-search.json")
+    chosen, result = parser.parse_args(), provenance()
     warnings.simplefilter("ignore", ConvergenceWarning)
     contenders = {**CONTENDERS, "scikit-learn": partial(with_sklearn, jobs=chosen.jobs)}
     searches = {name: contenders[name](chosen.epochs) for name in chosen.contenders}
     for name in searches:  # compiled code, and the processes of scikit-learn
         searches[name]() if name != "scikit-learn" else contenders[name](1)()
-    seconds, computing, scores = {name: [] for name in searches}, {name: [] for name in searches}, {}
+    found = {name: {"seconds": [], "core_seconds": []} for name in searches}
     for _ in range(chosen.rounds):
         for name, search in searches.items():
             began, spent = time.perf_counter(), time.process_time()
-            scores[name] = search()
-            computing[name].append(time.process_time() - spent)
-            seconds[name].append(time.perf_counter() - began)
+            scores = search()
+            own = time.process_time() - spent
+            found[name]["seconds"].append(time.perf_counter() - began)
+            found[name]["core_seconds"].append(None if name == "scikit-learn" and chosen.jobs > 1 else own)
+            found[name]["best_accuracy"] = float(max(scores))
     steps = 320 * chosen.epochs * -(-1437 // BATCH)
-    print(f"{'':14}  seconds  computing  us a step and network  all rounds                best accuracy")
-    for name, rounds in sorted(seconds.items(), key=lambda item: min(item[1])):
-        of_rounds = " ".join(f"{second:.2f}" for second in rounds)
-        spent = "" if name == "scikit-learn" and chosen.jobs > 1 else f"{min(computing[name]):.2f}"
-        us = 1e6 * min(rounds) / steps
-        print(f"{name:14}  {min(rounds):7.2f}  {spent:>9}  {us:21.1f}  {of_rounds:24}  {max(scores[name]):.4f}")
+    result["search"] = {"epochs": chosen.epochs, "jobs": chosen.jobs, "steps": steps, "contenders": found}
+    print(*FIGURES["search"]([result]), write_result(result, "search", chosen.output), sep="\n")
 
 
 if __name__ == "__main__":

@@ -264,7 +264,7 @@ def test_a_fit_is_not_a_theta():
         (lambda: gpubp.momentum(-0.1), "learning_rate must be 0 or more, got -0.1"),
         (lambda: gpubp.clipped(gpubp.adam(), 0.0), "max_norm must be above 0, got 0"),
         (lambda: gpubp.lbfgs(memory=0), "memory must be a whole number, 1 or more"),
-        (lambda: gpubp.levenberg_marquardt(factor=1.0), "factor must be a finite number above 1"),
+        (lambda: gpubp.levenberg_marquardt(factor=1.0), "factor must be a finite number, above 1"),
         (lambda: gpubp.levenberg_marquardt(damping=-1.0), "damping must be a finite number, 0 or more"),
         (lambda: gpubp.initial_weights(NETWORK, scheme="uniform", scale=math.inf), "scale must be a finite"),
     ],

@@ -12,8 +12,8 @@ from benchmarks import rounds, stream
 from benchmarks.__main__ import main
 from benchmarks.agreement import disagreement
 from benchmarks.contenders import CONTENDERS, REFERENCES, Contender, reference_of
-from benchmarks.machine import ROOT
-from benchmarks.page import MARKED, PAGE, TABLES, with_tables
+from benchmarks.machine import ROOT, write_result
+from benchmarks.page import FIGURES, MARKED, PAGES, TABLES, with_tables
 from benchmarks.problem import make_problem
 from benchmarks.processes import Processes
 from benchmarks.summary import fastest_peer, ratio, timing
@@ -244,10 +244,58 @@ def test_table_of_a_result():
     assert "left out, not installed: Thinc" in tables(RESULT)
 
 
-def test_tables_of_the_page_match_its_files():
-    text = PAGE.read_text(encoding="utf-8")
-    assert {match["name"] for match in MARKED.finditer(text)} == set(TABLES)
+def test_every_table_is_on_a_page():
+    names = [match["name"] for page in PAGES for match in MARKED.finditer(page.read_text(encoding="utf-8"))]
+    assert sorted(names) == sorted([*TABLES, *FIGURES])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_tables_of_the_pages_match_their_files(page):
+    text = page.read_text(encoding="utf-8")
     assert with_tables(text) == text
+
+
+def times(*seconds):
+    return {"seconds": list(seconds), "core_seconds": list(seconds)}
+
+
+@pytest.mark.parametrize(
+    ("name", "figures", "line"),
+    [
+        (
+            "search",
+            {"steps": 1000, "contenders": {"gpubp": times(2.0, 3.0) | {"best_accuracy": 0.9}}},
+            "| `BatchedSearchCV` | 2.00 | 2.00 | 2000.0 | 1.0 | 0.9000 |",
+        ),
+        (
+            "shapes",
+            {
+                **{"epochs": 10, "candidates": 11, "folds": 5},
+                "ways": {"a": times(1.0), "b": times(3.0, 4.0), "c": times(2.0), "d": times(2.55)},
+            },
+            "| an additional stack, in each epoch | 10.00 ms | padding of one network, in each epoch | 1.000 ms |",
+        ),
+        (
+            "xor-stack",
+            {"networks": 1000, "solved": 990, "peak_bytes": 10**8, "seconds": 2.0},
+            "| 1,000 | 990 | 100 MB |",
+        ),
+        (
+            "kills",
+            {"compiled": {"kills": 1000, "differences": 0}, "plain": {"kills": 9, "differences": 1}},
+            "| kills | 1,000 | 9 | differences | 0 | 1 |",
+        ),
+        (
+            "worst-files",
+            {"ties": {"bytes": 10**7, "outcome": "read", "cpu_seconds": 0.5, "peak": 10**8, "of_allowed": 0.25}},
+            "| ties | 10 MB | read | 0.50 s | 10.0 | 0.25 |",
+        ),
+    ],
+)
+def test_tables_of_single_benchmarks(name, figures, line, tmp_path):
+    path = write_result({"date": "2020-01-01", name: figures}, name, tmp_path / "result.json")
+    table = FIGURES[name]([json.loads(path.read_text())])
+    assert line in re.sub(r" +", " ", " ".join(table)).replace("| |", "|")
 
 
 def test_numbers_are_written_with_units():
