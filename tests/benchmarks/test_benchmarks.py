@@ -1,6 +1,7 @@
 """The arithmetic and the checks of the benchmarks; no time is asserted, and no other library is needed."""
 
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -291,6 +292,7 @@ def times(*seconds):
             "| ties | 10 MB | read | 0.50 s | 10.0 | 0.25 |",
         ),
     ],
+    ids=("search", "shapes", "xor-stack", "kills", "worst-files"),
 )
 def test_tables_of_single_benchmarks(name, figures, line, tmp_path):
     path = write_result({"date": "2020-01-01", name: figures}, name, tmp_path / "result.json")
