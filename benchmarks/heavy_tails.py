@@ -67,7 +67,7 @@ def contenders(time_budget):
     if importlib.util.find_spec("pytabkit") is not None:
         from pytabkit import RealMLP_TD_S_Regressor
 
-        found[REALMLP] = lambda seed: RealMLP_TD_S_Regressor(random_state=seed, device="cpu", verbosity=0)
+        found[REALMLP] = lambda seed: RealMLP_TD_S_Regressor(random_state=seed, device="cpu", n_threads=1, verbosity=0)
     return found
 
 

@@ -63,6 +63,7 @@ class Candidate:
 CANDIDATES = (
     Candidate(),
     Candidate("piecewise", (100,), 0.02, 0.003),
+    Candidate("robust", (100,), 0.02, 0.003),
     Candidate("linear", (), 1.0, 0.01),
     Candidate("linear", (24,), 0.1, 0.005),
     Candidate("linear", (100,), 0.02, 0.003),
@@ -167,7 +168,7 @@ def search_table(
     >>> from gpubp.tabular import prepare_table
     >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[1:3], epochs=20, device="cpu")
     >>> [trial.candidate.numbers for trial in result.trials]
-    ['piecewise', 'linear']
+    ['piecewise', 'robust']
     """
     candidates = CANDIDATES if candidates is None else tuple(candidates)
     _check(prepared, time_budget, candidates, n_networks, dtype)
