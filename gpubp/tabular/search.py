@@ -63,7 +63,7 @@ class Candidate:
 CANDIDATES = (
     Candidate(),
     Candidate("piecewise", (100,), 0.02, 0.003),
-    Candidate("robust", (100,), 0.02, 0.003),
+    Candidate("robust", (128, 128), 0.02, 0.002),
     Candidate("linear", (), 1.0, 0.01),
     Candidate("linear", (24,), 0.1, 0.005),
     Candidate("linear", (100,), 0.02, 0.003),
