@@ -63,9 +63,9 @@ class Candidate:
 CANDIDATES = (
     Candidate(),
     Candidate("piecewise", (100,), 0.02, 0.003),
-    Candidate("robust", (128, 128), 0.02, 0.002),
     Candidate("linear", (), 1.0, 0.01),
     Candidate("linear", (24,), 0.1, 0.005),
+    Candidate("robust", (128, 128), 0.02, 0.002),
     Candidate("linear", (100,), 0.02, 0.003),
     Candidate("piecewise", (24,), 0.1, 0.005),
     Candidate("piecewise", (128, 128), 0.02, 0.002),
@@ -168,7 +168,7 @@ def search_table(
     >>> from gpubp.tabular import prepare_table
     >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[1:3], epochs=20, device="cpu")
     >>> [trial.candidate.numbers for trial in result.trials]
-    ['piecewise', 'robust']
+    ['piecewise', 'linear']
     """
     candidates = CANDIDATES if candidates is None else tuple(candidates)
     _check(prepared, time_budget, candidates, n_networks, dtype)
