@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import rounds, stream
+from benchmarks import heavy_tails, rounds, stream
 from benchmarks.__main__ import main
 from benchmarks.agreement import disagreement
 from benchmarks.contenders import CONTENDERS, REFERENCES, Contender, reference_of
@@ -344,3 +344,27 @@ def test_streams_are_measured(tmp_path, monkeypatch, rows_in_memory):
     found = stream.run(path, (256, 4, 10), 8 << 20, rows_in_memory)
     assert found["rows_per_second"] > 0
     assert found["peak_bytes"] >= found["peak_bytes_before"] > 0
+
+
+@pytest.mark.parametrize("tails", heavy_tails.TAILS)
+def test_numbers_with_heavy_tails_are_drawn_from_their_seed(tails):
+    X, y = heavy_tails.heavy_tailed(tails, 20_000, 0)
+    again = heavy_tails.heavy_tailed(tails, 20_000, 0)
+    assert all(np.array_equal(*pair) for pair in zip((X, y), again, strict=True))
+    median, quartile = np.quantile(X, [0.5, 0.75])
+    assert median == pytest.approx(1.0 if tails == "log-normal" else 0.0, abs=0.05)
+    assert quartile == pytest.approx(1.963 if tails == "log-normal" else 0.816, rel=0.03)
+    assert np.abs(X).max() > 30.0
+    assert not np.array_equal(X, heavy_tails.heavy_tailed(tails, 20_000, 1)[0])
+
+
+def test_models_are_scored_on_numbers_with_heavy_tails(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(heavy_tails, "N_ROWS", 100)
+    monkeypatch.setattr(heavy_tails, "N_TEST", 50)
+    output = str(tmp_path / "result.json")
+    heavy_tails.main(["--seeds", "2", "--models", "linear", "robust", "--encodings", "--output", output])
+    heavy_tails.main(["--from", output])
+    found = json.loads((tmp_path / "result.json").read_text())["tails"]
+    assert list(found) == list(heavy_tails.TAILS)
+    assert len(found["t"]["robust"]["r2"]) == 2
+    assert capsys.readouterr().out.count("| robust ") == 2
