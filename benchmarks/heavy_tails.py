@@ -123,7 +123,7 @@ def table(found):
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.heavy_tails", description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--time-budget", type=float, default=10.0, help="seconds of gpubp best")
+    parser.add_argument("--time-budget", type=float, default=60.0, help="seconds of gpubp best")
     parser.add_argument("--encodings", action="store_true", help="compare gpubp's encodings of numbers")
     parser.add_argument("--models", nargs="+", metavar="NAME", help="models that take part")
     parser.add_argument("--output", type=Path, help="the result file (.json)")
