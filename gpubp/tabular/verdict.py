@@ -8,8 +8,8 @@ from gpubp._core.text import counted
 from gpubp.data.metrics import Scores
 from gpubp.tabular.fit import TableFit
 
-MOST_ERROR = 5.0
-"""How many times the root mean squared error of the mean marks a training that diverged."""
+MOST_ERROR = 2.0
+"""How many times the root mean squared error of the mean marks a training that diverged; predictions have limits."""
 
 MOST_LOG_LOSS = 2.0
 """How many times the log loss of equal probabilities marks it, if few rows are right besides those of one class."""
