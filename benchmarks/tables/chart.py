@@ -86,7 +86,12 @@ def _panel(axes, title, dots, task, handles):
         handles.setdefault(name, dot)
         if name.startswith("best-"):
             axes.annotate(
-                f"{described(name)[2]:g} s", (seconds, score), (7, -3), textcoords="offset points", fontsize=8
+                f"{described(name)[2]:g} s",
+                (seconds, score),
+                (0, 8),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
             )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: show_seconds(value)))
