@@ -11,7 +11,6 @@ from typing import NamedTuple
 from benchmarks.tables.summary import reference, summaries, tables_of
 
 SETS = ("developed on", "others")
-HEAVY_TAILED = ("made", "heavy_tailed")
 LEAST_ROWS, LEAST_SEEDS, ERRORS = 500, 10, 2.0
 """Of the comparison with the linear model."""
 
@@ -27,27 +26,7 @@ class Verdict(NamedTuple):
 
 def verdicts(result):
     """Compare every target with a result, set by set; one that lacks a contender is not measured."""
-    found = [one for set_name in SETS if set_name in result["sets"] for one in _of_set(result, set_name)]
-    return [*found, *_heavy_tailed(result)]
-
-
-def _heavy_tailed(result):
-    """Compare R squared where the numbers have heavy tails with that of RealMLP-TD-S."""
-    set_name, name = HEAVY_TAILED
-    seeds = result["sets"].get(set_name, {}).get(name, {}).get("seeds", {}).values()
-
-    def mean(contender):
-        fits = [seed["contenders"].get(contender, {}) for seed in seeds]
-        return fmean(fit["scores"]["r2"] for fit in fits) if fits and all("scores" in fit for fit in fits) else None
-
-    least, found = mean("RealMLP-TD-S"), []
-    for contender in ("fast", reference(result)):
-        value, what = mean(contender), f"{name}: R2 of {contender}, at least that of RealMLP-TD-S"
-        if None in (value, least):
-            found.append(Verdict(what, "", "", "not measured"))
-        else:
-            found.append(Verdict(what, f"at least {least:.3f}", f"{value:.3f}", _met(value >= least)))
-    return found
+    return [one for set_name in SETS if set_name in result["sets"] for one in _of_set(result, set_name)]
 
 
 def _of_set(result, set_name):

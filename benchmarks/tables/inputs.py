@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.tables.made import MADE
 from gpubp.data import read_table
 from gpubp.data.preprocessing import CategoryColumn, encode, encode_target, has_target
 from gpubp.tabular import prepare_table
@@ -40,9 +39,7 @@ class Rows(NamedTuple):
 
 
 def load_table(folder, named, work):
-    """Read or make a table of `tables.json`; a data frame in a pickle is written as CSV first."""
-    if "made" in named:
-        return MADE[named["made"]]()
+    """Read a table of `tables.json`; a data frame in a pickle is written as CSV first."""
     path = folder / named["file"]
     if ".pkl" in path.name and path.exists():
         import pandas
