@@ -8,8 +8,11 @@ from gpubp._core.text import counted
 from gpubp.data.metrics import Scores
 from gpubp.tabular.fit import TableFit
 
-MOST_ERROR = 2.0
-"""How many times the root mean squared error of the mean marks a training that diverged; predictions have limits."""
+MOST_ERROR = 5.0
+"""How many times the root mean squared error of the mean marks a training that diverged."""
+
+MOST_LIMITED_ERROR = 2.0
+"""The same of predictions that are kept within their limits, as those in scores are."""
 
 MOST_LOG_LOSS = 2.0
 """How many times the log loss of equal probabilities marks it, if few rows are right besides those of one class."""
@@ -34,7 +37,9 @@ def has_diverged_in_effect(result: TableFit) -> bool:
     False
     """
     parts = [part for part, n_rows in result.rows.items() if n_rows]
-    return all(part not in result.scores or _is_far_off(result, result.scores[part]) for part in parts)
+    return _has_large_losses(result) or all(
+        part not in result.scores or _is_far_off(result, result.scores[part]) for part in parts
+    )
 
 
 def no_better_than_baseline(result: TableFit) -> str:
@@ -69,9 +74,18 @@ def no_better_than_baseline(result: TableFit) -> str:
     return f"on the {rows} the model predicts no better than {constant} ({figures}{more})"
 
 
+def _has_large_losses(result: TableFit) -> bool:
+    """Return whether the squared error of scaled numbers, whose variance is 1, was large also in the best epoch."""
+    fit, place = result.fit, result.fit.best_epoch - 1
+    if fit.network.loss != "squared" or "r2" not in result.scores.get("train", {}):
+        return False
+    losses = [one[place] for one in (fit.history.loss, fit.history.validation_loss) if 0 <= place < len(one)]
+    return bool(losses) and min(losses) > 0.5 * MOST_ERROR**2 * fit.network.sizes[-1]
+
+
 def _is_far_off(result: TableFit, scores: Scores) -> bool:
     if "log_loss" not in scores:
-        return scores.get("r2", 0.0) < 1.0 - MOST_ERROR**2 and not result.model.network.loss.startswith(
+        return scores.get("r2", 0.0) < 1.0 - MOST_LIMITED_ERROR**2 and not result.model.network.loss.startswith(
             _NOT_OF_THE_CENTRE
         )
     shares = result.model.about["constant_outputs"]

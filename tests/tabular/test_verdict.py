@@ -24,6 +24,15 @@ def test_a_model_that_is_worse_than_a_constant_on_its_own_rows_has_diverged(data
     assert no_better_than_baseline(result)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_predictions_within_limits_hide_no_divergence(seed):
+    result = fit_table(prepare_table("diabetes"), optimizer=adam(1000.0), seed=seed, refit=False, **CPU)
+    assert result.scores["train"]["r2"] > -10.0
+    assert has_diverged_in_effect(result)
+    short = fit_table(prepare_table("diabetes"), seed=seed, refit=False, epochs=1, device="cpu")
+    assert not has_diverged_in_effect(short)
+
+
 def test_predictions_of_high_quantiles_and_of_medians_are_not_those_of_a_mean():
     prepared = prepare_table(NOISE, target="y")
     for loss in ("quantile(0.999)", "absolute"):
