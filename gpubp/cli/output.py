@@ -187,7 +187,8 @@ def _trial_row(trial: dict[str, Any]) -> list[str]:
     sizes, loss = trial.get("hidden_layer_sizes"), trial.get("loss", "")
     return [
         _any_text(trial.get("numbers"), str),
-        "-".join(map(str, sizes)) if isinstance(sizes, list) else _any_text(sizes, str),
+        ("-".join(map(str, sizes)) if isinstance(sizes, list) else _any_text(sizes, str))
+        + (f" {_any_text(trial['recipe'], str)}" if trial.get("recipe") else ""),
         _any_text(trial.get("l2"), number),
         _any_text(trial.get("learning_rate"), number),
         "inf" if loss is None else _any_text(loss, number),

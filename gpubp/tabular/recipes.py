@@ -27,7 +27,7 @@ class TableRecipe:
     ----------
     name : str
         The preset, which a model file names.
-    numbers : {"linear", "piecewise"}
+    numbers : {"robust", "linear", "piecewise"}
     hidden_layer_sizes : tuple of int
     activation : str
     is_periodic : bool
@@ -43,7 +43,7 @@ class TableRecipe:
     """
 
     name: str = "realmlp"
-    numbers: NumberEncoding = "linear"
+    numbers: NumberEncoding = "robust"
     hidden_layer_sizes: tuple[int, ...] = (256, 256, 256)
     activation: str = "selu"
     is_periodic: bool = False

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from gpubp._core.text import counted
 from gpubp.data.preprocessing import NumberEncoding, to_json
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
+from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
 from gpubp.tabular.fit import (
     TableFit,
@@ -28,6 +29,7 @@ from gpubp.tabular.fit import (
 )
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.recipes import REALMLP, TableRecipe, recipe_network, recipe_optimizer, recipe_weights
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
@@ -43,6 +45,12 @@ SPARE = 1.5
 LEAST_GAIN = 0.01
 """By what part of its loss a candidate must be better than the best of those before it: less may be chance."""
 
+EPOCHS_OF_RECIPE = 64
+"""A quarter of those of the preset, at which the rate has risen and fallen as often."""
+
+SMALL_NETWORK = 10_000
+"""Parameters below which a network takes no less time."""
+
 SHARE_OF_TRIALS = 0.5
 """The part of the time in which further candidates are tried; the rest is for training on all rows."""
 
@@ -52,12 +60,17 @@ MOST_ROWS_OF_TRIALS = 10_000
 
 @dataclass(frozen=True)
 class Candidate:
-    """An encoding of numbers, a network and its training, which a search tries."""
+    """An encoding of numbers, a network and its training, which a search tries.
+
+    With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP`, for fewer epochs and
+    without smoothed labels; the search's activation and patience are then not used.
+    """
 
     numbers: NumberEncoding = "piecewise"
     hidden_layer_sizes: tuple[int, ...] = (100,)
     l2: float = 0.1
     learning_rate: float = 0.001
+    recipe: Literal["", "realmlp"] = ""
 
 
 CANDIDATES = (
@@ -72,8 +85,14 @@ CANDIDATES = (
     Candidate("linear", (128, 128), 0.02, 0.002),
     Candidate("linear"),
     Candidate("piecewise", (), 1.0, 0.01),
+    Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp"),
 )
-"""What is tried, in this order."""
+"""What is tried, in this order; those with a recipe for numbers alone, since classes gain nothing by it."""
+
+
+def candidates_for(task: str) -> list[Candidate]:
+    """Return those of :data:`CANDIDATES` that are tried for a task."""
+    return [candidate for candidate in CANDIDATES if task == "regression" or not candidate.recipe]
 
 
 @dataclass(frozen=True)
@@ -140,7 +159,7 @@ def search_table(
         for the training on all rows, which is left out if too little is left. Where the time ends a training, the same
         seed may give another model.
     candidates : sequence of Candidate, optional
-        By default :data:`CANDIDATES`.
+        By default :data:`CANDIDATES`, for classes those without a recipe.
     n_networks : int
         The number of networks of the model, if there is time, at least five. Candidates are tried with five, and
         without much time these stay.
@@ -170,7 +189,7 @@ def search_table(
     >>> [trial.candidate.numbers for trial in result.trials]
     ['piecewise', 'linear']
     """
-    candidates = CANDIDATES if candidates is None else tuple(candidates)
+    candidates = tuple(candidates_for(getattr(prepared, "task", "")) if candidates is None else candidates)
     _check(prepared, time_budget, candidates, n_networks, dtype)
     prepared = with_label_smoothing(prepared, label_smoothing or prepared.label_smoothing)
     end = time.monotonic() + time_budget
@@ -211,13 +230,17 @@ def search_table(
         networks = more if more.is_complete else networks
     seconds = len(networks.seeds) * each
     trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
+    recipe = _recipe_of(chosen.candidate, prepared.task)
     about = {
         **{"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials))},
-        **{"batch_size": auto_batch_size(networks.prepared.rows["train"]), "l2": chosen.candidate.l2, "seed": seed},
+        **{"batch_size": _batch_size(recipe, networks.prepared.rows["train"]), "l2": chosen.candidate.l2, "seed": seed},
         **{"n_networks": len(networks.seeds), "dtype": dtype, "matmul_precision": matmul_precision},
         **({} if drawn is None else {"rows_of_trials": len(drawn["train"])}),
     }
-    optimizer = adam(chosen.candidate.learning_rate)
+    if recipe is None:
+        optimizer = adam(chosen.candidate.learning_rate)
+    else:
+        optimizer = recipe_optimizer(recipe, networks.fit.network)
     result = scored_fit(networks.prepared, networks.fit, optimizer, about, networks.out_of_fold)
     result = replace(result, trials=trials)
     if goes_on and refit and time.monotonic() + SPARE * seconds < end:
@@ -239,6 +262,8 @@ def _check(prepared: Any, time_budget: Any, candidates: Sequence[Any], n_network
             raise DataError(f"candidates must be of gpubp.tabular.Candidate, got {candidate!r}")
         if candidate.numbers not in get_args(NumberEncoding):
             raise DataError(unknown("encoding of numbers", candidate.numbers, get_args(NumberEncoding)))
+        if candidate.recipe not in ("", "realmlp"):
+            raise DataError(unknown("recipe", candidate.recipe, ("", "realmlp")))
     if not is_count(n_networks, least=N_FOLDS):
         raise DataError(f"n_networks must be a whole number of at least {N_FOLDS}, got {n_networks!r}")
     if not _has_folds(prepared) and prepared.validation() is None:
@@ -295,6 +320,8 @@ def _try(
             break
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
+        if tried and start + _seconds_of_recipe(candidate, encoded[candidate.numbers], settings, tried) > end:
+            break
         say(f"candidate {place} of {len(candidates)}")
         networks = _train(encoded[candidate.numbers], candidate, settings, seeds, ending)
         trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
@@ -302,6 +329,26 @@ def _try(
         if networks.fit.stop_reason == "interrupted":
             break
     return tried
+
+
+def _seconds_of_recipe(
+    candidate: Candidate,
+    prepared: PreparedTable,
+    settings: "_Settings",
+    tried: "Sequence[tuple[TableTrial, _Networks]]",
+) -> float:
+    """Estimate the time of a candidate that does not stop early, by that of the largest network; 0 for others."""
+    recipe = _recipe_of(candidate, prepared.task)
+    if recipe is None:
+        return 0.0
+
+    def size(network: Network) -> int:
+        return max(network.n_parameters, SMALL_NETWORK)
+
+    trial, largest = max(tried, key=lambda one: one[1].fit.network.n_parameters)
+    n_done = max(1, len(largest.fit.history.loss)) * size(largest.fit.network)
+    n_epochs = min(settings.epochs, recipe.epochs)
+    return trial.seconds * n_epochs * size(recipe_network(recipe, prepared, settings.loss)) / n_done
 
 
 def _best_of(tried: "Sequence[tuple[TableTrial, _Networks]]") -> "tuple[TableTrial, _Networks]":
@@ -379,12 +426,19 @@ def _ending_at(callback: Callback | None, end: float) -> Callback:
 def _train(
     prepared: PreparedTable, candidate: Candidate, settings: _Settings, seeds: list[int], ending: Callback
 ) -> _Networks:
-    network = network_for(
-        prepared,
-        hidden_layer_sizes=candidate.hidden_layer_sizes,
-        activation=settings.activation,
-        loss=settings.loss,
-    )
+    recipe, theta = _recipe_of(candidate, prepared.task), None
+    if recipe is None:
+        network = network_for(
+            prepared,
+            hidden_layer_sizes=candidate.hidden_layer_sizes,
+            activation=settings.activation,
+            loss=settings.loss,
+        )
+        optimizer = adam(candidate.learning_rate)
+    else:
+        network = recipe_network(recipe, prepared, settings.loss)
+        theta, optimizer = recipe_weights(recipe, network, seeds, settings.dtype), recipe_optimizer(recipe, network)
+        settings = settings._replace(epochs=min(settings.epochs, recipe.epochs), patience=recipe.epochs)
     scaled = scaled_for(network.loss, prepared)
     assert isinstance(scaled, PreparedTable)
     prepared = scaled
@@ -405,14 +459,15 @@ def _train(
         network,
         X,
         targets,
+        theta=theta,
         sample_weight=weights,
         validation_data=validation_data,
         epochs=settings.epochs,
         patience=settings.patience if validation_data else None,
         tolerance=settings.tolerance,
-        batch_size=auto_batch_size(len(X)),
+        batch_size=_batch_size(recipe, len(X)),
         l2=candidate.l2,
-        optimizer=adam(candidate.learning_rate),
+        optimizer=optimizer,
         seed=seeds,
         callbacks=[ending],
         device=settings.device,
@@ -427,6 +482,23 @@ def _train(
         scored = folds < len(seeds)
         outputs = labels[scored], _out_of_fold(fit, X[scored], folds[scored], settings.matmul_precision)
     return _Networks(prepared, seeds, without_diverged(fit), loss_of_best, outputs)
+
+
+def _recipe_of(candidate: Candidate, task: str) -> TableRecipe | None:
+    if not candidate.recipe:
+        return None
+    return replace(
+        REALMLP[task],
+        numbers=candidate.numbers,
+        hidden_layer_sizes=candidate.hidden_layer_sizes,
+        learning_rate=candidate.learning_rate,
+        epochs=EPOCHS_OF_RECIPE,
+        label_smoothing=0.0,
+    )
+
+
+def _batch_size(recipe: TableRecipe | None, n_rows: int) -> int:
+    return auto_batch_size(n_rows) if recipe is None else recipe.batch_size
 
 
 def _folds(targets: np.ndarray, seed: int, *, is_classes: bool) -> np.ndarray:
@@ -472,6 +544,7 @@ def _as_json(trial: TableTrial) -> dict[str, Any]:
         "hidden_layer_sizes": list(map(int, candidate.hidden_layer_sizes)),
         "l2": float(candidate.l2),
         "learning_rate": float(candidate.learning_rate),
+        **({"recipe": candidate.recipe} if candidate.recipe else {}),
         "loss": trial.loss if math.isfinite(trial.loss) else None,
         "epochs": int(trial.epochs),
         "seconds": round(trial.seconds, 3),

@@ -376,8 +376,8 @@ def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypat
 
 @pytest.fixture
 def two_candidates(monkeypatch):
-    for module in ("gpubp.tabular.search", "gpubp.cli.train.report"):
-        monkeypatch.setattr(f"{module}.CANDIDATES", (Candidate(), Candidate("linear", (8,), 0.02, 0.003)))
+    candidates = (Candidate(), Candidate("linear", (8,), 0.02, 0.003))
+    monkeypatch.setattr("gpubp.tabular.search.CANDIDATES", candidates)
 
 
 @pytest.mark.usefixtures("two_candidates")

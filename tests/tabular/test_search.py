@@ -1,6 +1,8 @@
 """The search for the best networks of a table, and the preset ``best``."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -127,6 +129,65 @@ def test_groups_and_times_are_held_out_instead_of_folds(by):
         search_table(without, candidates=TWO, **CPU)
 
 
+def test_recipes_are_candidates(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpubp.tabular.search.EPOCHS_OF_RECIPE", 20)
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    recipe = Candidate("piecewise", (8, 8), 0.0, 0.07, "realmlp")
+    result = search_table(prepared, candidates=[Candidate("linear", (), 1.0, 1e-4), recipe], device="cpu", n_networks=5)
+    trial = result.trials[1]
+    assert trial.loss < result.trials[0].loss
+    assert trial.is_kept
+    assert result.model.network.activations == ("identity", "mish", "mish", "identity")
+    assert np.isfinite(result.scores["validation"]["rmse"])
+    assert len(result.fit.history.loss) == len(result.refit.history.loss) == 20
+    about = json.loads(json.dumps(result.model.about))
+    assert [one.get("recipe") for one in about["training"]["trials"]] == [None, "realmlp"]
+    assert about["training"]["batch_size"] == 256
+    assert about["optimizer"]["name"] == "rate-scaled adam"
+    model = result.model
+    save_model(
+        tmp_path / "m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about
+    )
+    assert TabularRegressor.load(tmp_path / "m.safetensors").preset == "best"
+
+
+def test_a_recipe_that_a_held_out_group_stops_is_trained_as_long_on_all_rows():
+    prepared = prepare_table(bent(), target="y", group="house")
+    recipe = Candidate("piecewise", (8,), 0.0, 0.07, "realmlp")
+    result = search_table(prepared, candidates=[recipe], device="cpu", n_networks=5)
+    assert len(result.refit.history.loss) == result.fit.best_epoch
+
+
+def test_recipes_are_tried_for_numbers_alone(monkeypatch):
+    monkeypatch.setattr("gpubp.tabular.search.CANDIDATES", (TWO[1], replace(TWO[1], recipe="realmlp")))
+    for table, n_tried in ((prepare_table("iris"), 1), (prepare_table(bent(), target="y", group="house"), 2)):
+        assert len(search_table(table, device="cpu", epochs=2, n_networks=5).trials) == n_tried
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only where a test says so: a list of one number."""
+    seconds = [0.0]
+    monkeypatch.setattr("gpubp.tabular.search.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    return seconds
+
+
+def test_a_recipe_that_would_take_too_long_is_not_begun(clock):
+    """It is estimated by the epochs and the size of a network before it, which may have stopped early."""
+    prepared = prepare_table(bent(), target="y", group="house")
+    candidates = [Candidate("linear", (8,), 0.0, 1e-9), Candidate("linear", (8,), 0.0, 0.07, "realmlp")]
+
+    def tried(budget):
+        clock[0] = 0.0
+        options = {"time_budget": budget, "device": "cpu", "n_networks": 5, "patience": 5, "refit": False}
+        tick = partial(clock.__setitem__, 0)
+        result = search_table(prepared, candidates=candidates, callback=lambda _: tick(clock[0] + 1.0), **options)
+        return len(result.trials), result.trials[0].seconds
+
+    assert tried(120.0) == (1, 6.0)  # 64 epochs would take 64 s
+    assert tried(150.0) == (2, 6.0)
+
+
 def test_given_validation_rows_are_used():
     prepared = prepare_table(bent(), target="y", validation_table=bent(50, 1), test_fraction=0.0)
     result = search_table(prepared, candidates=TWO[1:], n_networks=5, **CPU)
@@ -136,14 +197,6 @@ def test_given_validation_rows_are_used():
     outputs = predict(fit.network, fit.theta, given.X, device="cpu")
     losses = 0.5 * ((outputs - given.targets) ** 2).sum(axis=(1, 2)) / 50
     assert result.trials[0].loss == pytest.approx(losses.mean(), rel=1e-4)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """Seconds that pass only where a test says so: a list of one number."""
-    seconds = [0.0]
-    monkeypatch.setattr("gpubp.tabular.search.time", SimpleNamespace(monotonic=lambda: seconds[0]))
-    return seconds
 
 
 def test_time_ends_trials(clock):

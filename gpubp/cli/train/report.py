@@ -30,7 +30,7 @@ from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.checks import few_rows, suspicions
-from gpubp.tabular.search import CANDIDATES, N_FOLDS
+from gpubp.tabular.search import N_FOLDS, candidates_for
 from gpubp.tabular.verdict import no_better_than_baseline
 from gpubp.training.checkpoints import checkpoints_in
 
@@ -194,8 +194,8 @@ def _networks_text(job: TrainingJob) -> str:
         return _network_text(job.network, job.options.networks)
     budget = f"{job.options.time_budget or TIME_BUDGET:g}"
     return (
-        f"the best of up to {len(CANDIDATES)} kinds that are tried in about {budget} s (--time-budget), {N_FOLDS} "
-        "networks each"
+        f"the best of up to {len(candidates_for(job.prepared.task))} kinds that are tried in about {budget} s "
+        f"(--time-budget), {N_FOLDS} networks each"
     )
 
 
