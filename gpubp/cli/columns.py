@@ -62,7 +62,8 @@ def print_columns(
         )
     if len(summaries) > MOST_COLUMNS:
         rest = counted(len(summaries) - MOST_COLUMNS, "more column", "more columns")
-        output.print(f"... and {rest} of numbers without missing values")
+        are_plain = all(one.type == "number" and not one.n_missing for one in summaries[MOST_COLUMNS:])
+        output.print(f"... and {rest}{' of numbers without missing values' if are_plain else ''}")
 
 
 def values_of(

@@ -40,6 +40,7 @@ FORMATS = (ISO, *(day + time for day in _DAYS for time in _TIMES), *_OTHERS, *TI
 """Formats that are tried in this order, so that 1/2/2020 is January 2 unless the column has a day above 12 there."""
 
 _SAMPLE, _FEW = 1000, 20  # texts that a format is tried on, and those of which it must read one to be tried on all
+_DIGIT = re.compile(r"\d")
 _LONGEST = 64  # characters of a date
 _SECONDS_OF_DAY = 86400.0
 
@@ -89,7 +90,7 @@ def find_date_format(counts: Mapping[str, int], least: float = MOST) -> str | No
     """
     sample = list(counts)[:: -(-len(counts) // _SAMPLE) or 1]
     n_total = sum(counts[text] for text in sample)
-    sample = [text for text in sample if any(character.isdigit() for character in text)]
+    sample = [text for text in sample if _DIGIT.search(text)]
     if not sample or sum(counts[text] for text in sample) < least * n_total:
         return None
     few = sample[:: -(-len(sample) // _FEW)]

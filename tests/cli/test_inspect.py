@@ -221,3 +221,11 @@ def test_one_is_singular(run, command):
     assert "; 1 other value, 'old', is taken as missing" not in out  # the row has no target
     assert ("1 without a target is left out" in out) == (command == "train")
     assert not re.search(r"\b1 (rows|others|columns|inputs|epochs|values|classes)\b", out)
+
+
+def test_what_is_not_shown_of_many_columns_is_said(run):
+    numbers = {f"n{k}": [0.5, 1.5, 2.5] for k in range(45)}
+    pd.DataFrame(numbers).to_csv("numbers.csv", index=False)
+    pd.DataFrame({f"t{k}": ["a", "b", "b"] for k in range(45)}).to_csv("texts.csv", index=False)
+    assert "... and 5 more columns of numbers without missing values\n" in run("inspect", "numbers.csv")[1]
+    assert "... and 5 more columns\n" in run("inspect", "texts.csv")[1]
