@@ -16,8 +16,8 @@ MOST_ROWS = 10_000
 MOST_COLUMNS = 200
 """Columns that are looked at alone; a tree for each takes a second or two."""
 
-ENOUGH_ROWS = 2000
-"""So many training rows show what a column of numbers predicts that hardly repeat, and so are no codes."""
+MOST_INPUTS = 2000
+"""Inputs of which a weighted sum may be the target."""
 
 ROWS_AT_ONCE = 1000
 """Rows that are copied together."""
@@ -103,23 +103,21 @@ def _leaks(prepared: PreparedTable) -> list[str]:
     tree = (DecisionTreeClassifier if is_classes else DecisionTreeRegressor)(min_samples_leaf=3, random_state=0)
     line = Ridge(1e-6, solver="cholesky")  # many times as fast as least squares by singular values
     models, name = ([tree], "accuracy") if is_classes else ([tree, line], "R²")
-    sentences, of_train = [], targets[train]
+    sentences = []
     for column, inputs in _inputs(prepared)[:MOST_COLUMNS]:
         x, x_held_out = (prepared.X[rows, inputs].astype(np.float64) for rows in (train, held_out))
-        is_no_code = x.shape[1] == 1 and len(np.unique(x)) > len(x) / 2
-        step = max(len(x) // ENOUGH_ROWS, 1) if is_no_code else 1
         with warnings.catch_warnings(action="ignore"):  # of many classes
-            score = max(model.fit(x[::step], of_train[::step]).score(x_held_out, targets[held_out]) for model in models)
+            score = max(model.fit(x, targets[train]).score(x_held_out, targets[held_out]) for model in models)
         if score >= LEAK:
             sentences.append(
                 f"column {excerpt(repr(column.name), 60)} predicts the target alone ({name} {score:.4f} on held-out "
                 "rows): if it is not known when predictions are made, drop it"
             )
     if not sentences and not is_classes:
-        places = [place for _, inputs in _inputs(prepared) for place in range(inputs.start, inputs.stop)]
+        places = [place for _, inputs in _inputs(prepared) for place in range(inputs.start, inputs.stop)][:MOST_INPUTS]
         x, x_held_out = (prepared.X[rows][:, places].astype(np.float64) for rows in (train, held_out))
         with warnings.catch_warnings(action="ignore"):  # of columns that are nearly the same
-            score = line.fit(x, of_train).score(x_held_out, targets[held_out])
+            score = line.fit(x, targets[train]).score(x_held_out, targets[held_out])
         if score >= EXACT:
             sentences.append(
                 f"the target is a weighted sum of the columns (R² {score:.6f} on held-out rows): drop those that are "

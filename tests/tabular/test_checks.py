@@ -105,14 +105,3 @@ def test_too_few_rows_are_named(n_rows, expected):
     text = few_rows(prepare_table(frame, target="y"))
     assert expected in text
     assert bool(text) == bool(expected)
-
-
-@pytest.mark.parametrize("n_codes", [40, None])
-def test_codes_and_numbers_that_give_the_target_away_are_noticed(n_codes):
-    random = np.random.default_rng(0)
-    codes = np.arange(6000) % n_codes if n_codes else random.normal(size=6000)
-    of_code = random.normal(size=6000)
-    y = of_code[codes] if n_codes else np.exp(np.sin(2.0 * codes))
-    order = random.permutation(6000)
-    [sentence] = found(pd.DataFrame({"x": random.normal(size=6000), "code": codes[order], "y": y[order]}))
-    assert sentence.startswith("column 'code' predicts the target alone")
