@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import heavy_tails, rounds, stream
+from benchmarks import first_call, heavy_tails, rounds, stream
 from benchmarks.__main__ import main
 from benchmarks.agreement import disagreement
 from benchmarks.contenders import CONTENDERS, REFERENCES, Contender, reference_of
@@ -298,6 +298,20 @@ def test_tables_of_single_benchmarks(name, figures, line, tmp_path):
     path = write_result({"date": "2020-01-01", name: figures}, name, tmp_path / "result.json")
     table = FIGURES[name]([json.loads(path.read_text())])
     assert line in re.sub(r" +", " ", " ".join(table)).replace("| |", "|")
+
+
+def test_excess_of_a_first_call():
+    def parts(*seconds):
+        return dict(zip(first_call.PARTS, [[one, 0.5 * one] for one in seconds], strict=True))
+
+    figures = {
+        "gpubp": [parts(1.5, 0.3, 0.1), parts(1.6, 0.2, 0.2)],
+        "scikit-learn": [parts(1.4, 1.0, 1.0), parts(1.3, 1.0, 1.0)],
+    }
+    assert first_call.excess(figures, 0) == pytest.approx(1.5 + 0.2 - 1.3 - 0.1)
+    table = first_call.table(figures)
+    assert re.fullmatch(r"\| gpubp, seconds +\| 1.5 s +\| 200 ms +\| 100 ms +\|", table[2])
+    assert "takes 300 ms of time and 150 ms of CPU time more" in table[-1]
 
 
 def test_numbers_are_written_with_units():
