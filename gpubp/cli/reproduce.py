@@ -35,7 +35,10 @@ def reproduce(
     sweeps: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Maximum number of sweeps. The default depends on the experiment.", show_default=False
+            metavar="N",
+            min=1,
+            help="Maximum number of sweeps. The default depends on the experiment.",
+            show_default=False,
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every experiment.")] = False,

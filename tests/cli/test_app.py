@@ -22,11 +22,12 @@ from tests.shop import FAST, shop, write
 def test_version_and_help(run):
     assert run("--version") == (0, f"gpubp {gpubp.__version__}\n", "")
     out = run("--help")[1]
-    for command in ("train", "predict", "show", "doctor", "explain"):
+    for command in ("train", "predict", "show", "doctor", "explain", "reproduce"):
         assert re.search(rf"\b{command}\b", out)
         code, reported, _ = run(command, "--help")
         assert code == 0
         assert "<bool>" not in reported
+        assert "range>" not in reported
     assert "<bool>" not in out
 
 

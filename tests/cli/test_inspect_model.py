@@ -141,9 +141,9 @@ def test_misuse(run, fails, model):
     assert "the model has no column 'incom' (did you mean 'income'?)" in unknown
     shop().drop(columns="buys").to_csv("none.csv", index=False)
     assert "there is no target 'buys', which is needed for a score" in fails("inspect", model, "none.csv")
-    assert "--target, --html: a model knows its columns" in fails(
-        "inspect", model, "shop.csv", "--target", "buys", "--html", "a.html"
-    )
+    message = fails("inspect", model, "shop.csv", "--target", "buys", "--html", "a.html")
+    assert "--target, --html: a model knows its columns" in message
+    assert "what is found of a model, --picture draws" in message
     of_model = "--columns, --repeats, --no-picture: only with a model: gpubp inspect MODEL DATA"
     assert of_model in fails("inspect", "shop.csv", "--no-picture", "--columns", "age", "--repeats", "2")
     assert f"{model} is a model: pass a table as well, gpubp inspect {model} DATA" in fails("inspect", model)

@@ -15,7 +15,7 @@ _STYLES = {"ok": "green", "info": "", "warning": "yellow", "fault": "bold red"}
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check CuPy, the NVIDIA driver and the GPUs, and print the command that fixes each fault.
+    """Check the compiled engine, CuPy, the NVIDIA driver and the GPUs, and print the command that fixes each fault.
 
     The exit code is 1 if there is a fault, else 0. A machine without a GPU is not a fault.
     """

@@ -35,7 +35,9 @@ def inspect(options: InspectOptions) -> None:
     they depend on the most important ones and whether they are calibrated.
     """
     if options.table is not None:
-        refuse(options, OF_TABLES, "a model knows its columns; leave this out, or inspect the table without a model")
+        why = "a model knows its columns; leave this out, or inspect the table without a model"
+        of_page = "" if options.html is None else "; what is found of a model, --picture draws and --json prints"
+        refuse(options, OF_TABLES, why + of_page)
         inspect_model(options, options.table)
         return
     if options.data.endswith(".safetensors"):

@@ -39,7 +39,7 @@ class InspectOptions(TableOptions):
     ] = None
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the report as a page with histograms.", show_default=False),
+        typer.Option(metavar="FILE", help="Write the report on a table as a page with histograms.", show_default=False),
     ] = None
     columns: Annotated[
         list[str] | None,
