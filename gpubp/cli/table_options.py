@@ -76,8 +76,8 @@ class TableOptions:
         bool,
         _data(
             "--stream",
-            help="Read the rows in parts, for training again in each epoch, if they do not fit into memory. This is the "
-            "default for folders, and for files larger than a quarter of the free memory.",
+            help="Read the rows in parts, for training again in each epoch, if they do not fit into memory. This is "
+            "the default for folders, and for files larger than a quarter of the free memory.",
         ),
     ] = False
     type: Annotated[
