@@ -90,7 +90,7 @@ def fit_table(
     l2: float = 0.1,
     label_smoothing: float = 0.0,
     patience: int | None = 10,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-6,
     seed: int = 0,
     device: str = "auto",
     dtype: str = "float32",

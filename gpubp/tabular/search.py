@@ -76,6 +76,7 @@ class Candidate:
 CANDIDATES = (
     Candidate(),
     Candidate("piecewise", (100,), 0.02, 0.003),
+    Candidate("linear", (), 0.001, 0.01),
     Candidate("linear", (), 1.0, 0.01),
     Candidate("linear", (24,), 0.1, 0.005),
     Candidate("robust", (128, 128), 0.02, 0.002),
@@ -130,7 +131,7 @@ def search_table(
     loss: str | None = None,
     epochs: int = 200,
     patience: int | None = 10,
-    tolerance: float = 1e-4,
+    tolerance: float = 1e-6,
     label_smoothing: float = 0.0,
     seed: int = 0,
     device: str = "auto",

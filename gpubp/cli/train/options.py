@@ -25,7 +25,7 @@ NOT_WITH_REALMLP = (
     *("patience", "label_smoothing"),
 )
 MAX_LAYER_SIZE = 1_000_000
-TOLERANCE = 1e-4  # smaller changes of the loss are no improvement for --patience
+TOLERANCE = 1e-6  # smaller changes of the loss are no improvement for --patience
 PICTURES = (".png", ".pdf", ".svg")
 
 # typer.Option, in a panel of the help
