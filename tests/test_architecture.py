@@ -3,6 +3,7 @@
 import ast
 import math
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -362,6 +363,18 @@ def test_type_checkers_see_the_same_public_names(package):
                     imported.append(f"{line.module}.{alias.name}")
     public = [f"{package.__name__}.{module}.{name}" for module, names in package._PUBLIC.items() for name in names]
     assert_same_names({f"the imports of {file}": imported, f"_PUBLIC of {file}": public})
+
+
+@pytest.mark.parametrize("package", ["gpubp", "gpubp.data", "gpubp.estimators"])
+def test_modules_of_lazy_packages_are_attributes_of_them(package):
+    modules = [module.name for module in pkgutil.iter_modules([str(ROOT / package.replace(".", "/"))])]
+    named = [name for name in modules if not name.startswith("_")]
+    code = (
+        f"import {package} as package, sys\n"
+        f"assert all(getattr(package, name).__name__ == '{package}.' + name for name in {named})\n"
+        "print(hasattr(package, 'absent'), hasattr(package, '_absent'))"
+    )
+    assert run(code) == "False False"
 
 
 def test_no_public_name_twice():

@@ -30,7 +30,9 @@ def main(arguments=None):
     parser.add_argument(
         "--output", type=Path, metavar="JSON", help="the result; what it already holds is not run again"
     )
-    parser.add_argument("--again", nargs="+", default=[], metavar="NAME", help="contenders to drop from it first")
+    parser.add_argument(
+        "--again", nargs="+", choices=CONTENDERS, default=[], metavar="NAME", help="contenders to drop from it first"
+    )
     parser.add_argument("--against", metavar="NAME", help="the contender that others are compared with")
     parser.add_argument("--wait-while", type=Path, metavar="FILE", help="begin no fit while this file exists")
     parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="report a result, and draw its chart")
@@ -62,7 +64,7 @@ def _continued(parser, options):
         for seed in table.get("seeds", {}).values()
     ]
     for found in seeds:
-        for name in options.again:
+        for name in expanded(options.again, options.time_budget):
             found["contenders"].pop(name, None)
     return result
 

@@ -23,18 +23,17 @@ def check_columns(table: Table, targets: Sequence[str], options: ColumnOptions, 
 such as a patient's number; group and time are two ways to hold out rows; choose one
     """
     by = {option: name for option, name in (("group", group), ("time", time)) if name is not None}
+    named = {option: name for option, name in by.items() if isinstance(name, str)}
     problems = [
-        f"{option} must be the name of a column, got {name!r}"
-        for option, name in by.items()
-        if not isinstance(name, str)
+        f"{option} must be the name of a column, got {name!r}" for option, name in by.items() if option not in named
     ]
-    problems += column_problems(table, targets, options, [name for name in by.values() if isinstance(name, str)])
-    if group in targets:
+    problems += column_problems(table, targets, options, list(named.values()))
+    if named.get("group") in targets:
         problems.append(
             f"group {group!r} is the target; name a column whose values are shared by the rows of one group, such as a "
             "patient's number"
         )
-    if time in targets:
+    if named.get("time") in targets:
         problems.append(
             f"time {time!r} is the target, which new rows do not have; name a column that says when each row was taken"
         )

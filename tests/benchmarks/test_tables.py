@@ -239,6 +239,20 @@ def test_what_a_result_holds_is_not_run_again(tmp_path, monkeypatch, capsys):
     assert "choose another file" in capsys.readouterr().err
 
 
+def test_searches_are_measured_again_by_the_name_of_the_contender(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(RESULT))
+    monkeypatch.setattr(command, "run", lambda result, *_, **__: path.write_text(json.dumps(result)))
+    monkeypatch.setattr(command, "_draw", lambda *_: None)
+    usual = [str(tmp_path), "--output", str(path), "--time-budget", "20", "--limit", "60", "--again"]
+    command.main([*usual, "best"])
+    kept = json.loads(path.read_text())["sets"]["others"]["a"]["seeds"]["0"]["contenders"]
+    assert list(kept) == ["best-4s", "MLP", "RealMLP-TD"]
+    with pytest.raises(SystemExit):
+        command.main([*usual, "bset"])
+    assert "invalid choice: 'bset'" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="each fit is a fork")
 def test_a_fit_that_fails_or_takes_too_long_is_recorded(tmp_path):
     from benchmarks.tables.runs import Workers

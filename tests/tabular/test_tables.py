@@ -386,6 +386,8 @@ def test_the_estimators_encode_in_the_precision_of_the_training(monkeypatch):
         ({"group": "town", "drop": 5}, "drop must be a sequence of names of columns, got 5"),
         ({"group": ["town"]}, r"group must be the name of a column, got \['town'\]"),
         ({"time": 5}, "time must be the name of a column, got 5"),
+        ({"time": np.array(["g", "x"])}, r"time must be the name of a column, got array\("),
+        ({"group": np.array(["g", "x"])}, r"group must be the name of a column, got array\("),
         (
             {"test_fraction": "0.2"},
             "must be fractions of the rows, at least 0 and together less than 1, got '0.2' and 0.1",
