@@ -172,47 +172,49 @@ class PreparedTable:
         """Return the table with all rows for training, encoded by the statistics of all of them."""
         return self.trained_on(np.arange(self.table.n_rows))
 
-    def trained_on(self, rows: np.ndarray, numbers: NumberEncoding | None = None) -> "PreparedTable":
+    def trained_on(
+        self, rows: np.ndarray, numbers: NumberEncoding | None = None, *, only: Mapping[str, np.ndarray] | None = None
+    ) -> "PreparedTable":
         """Return the table with some rows for training, encoded by their statistics; other parts keep the others.
 
-        `numbers` is another encoding of numbers.
+        `numbers` is another encoding of numbers, and `only` are the rows of each part to which the table is reduced.
         """
+        kept = self if only is None else self._reduced(only)
         decisions = self.decisions
         if numbers in (None, decisions.options.numbers) and np.array_equal(rows, self.parts["train"]):
-            return self
+            return kept
         if numbers is not None:
             decisions = replace(decisions, options=replace(decisions.options, numbers=numbers))
         is_training = np.zeros(self.table.n_rows, dtype=bool)
         is_training[rows] = True
         fitted = fit_columns(decisions, [(self.table, is_training)])
-        preprocessing, weights, given = fitted.preprocessing, self.encoded.sample_weight, self.given_validation
+        preprocessing, weights, given = fitted.preprocessing, kept.encoded.sample_weight, self.given_validation
         if given is not None and self.validation_table is not None:
             rows_and_targets = _inputs_and_targets(preprocessing, self.validation_table, self.X.dtype)
             given = EncodedRows(*rows_and_targets, given.sample_weight)
-        encoded = EncodedRows(*_inputs_and_targets(preprocessing, self.table, self.X.dtype), weights)
-        others = {part: self.parts[part][~is_training[self.parts[part]]] for part in SPLITS[1:]}
+        parts = kept.parts
+        if only is None:
+            parts = {part: of_part[~is_training[of_part]] for part, of_part in self.parts.items()} | {"train": rows}
+        encoded = EncodedRows(*_inputs_and_targets(preprocessing, kept.table, self.X.dtype), weights)
         return replace(
-            self,
+            kept,
             preprocessing=preprocessing,
-            encoded=_normalized(encoded, rows),
-            parts={SPLITS[0]: rows, **others},
+            encoded=_normalized(encoded, parts["train"]),
+            parts=parts,
             decisions=decisions,
             fingerprint=fitted.fingerprint,
             given_validation=given,
         )
 
-    def only(self, rows: Mapping[str, np.ndarray]) -> "PreparedTable":
+    def _reduced(self, rows: Mapping[str, np.ndarray]) -> "PreparedTable":
         """Return the table with some rows of each part alone, as they are encoded."""
         is_kept = np.zeros(self.table.n_rows, dtype=bool)
         for of_part in rows.values():
             is_kept[of_part] = True
         place = np.cumsum(is_kept) - 1
-        return replace(
-            self,
-            table=self.table.select(is_kept),
-            encoded=self.encoded.select(np.flatnonzero(is_kept)),
-            parts={part: place[rows[part]] for part in SPLITS},
-        )
+        parts = {part: place[rows[part]] for part in SPLITS}
+        encoded = _normalized(self.encoded.select(np.flatnonzero(is_kept)), parts["train"])
+        return replace(self, table=self.table.select(is_kept), encoded=encoded, parts=parts)
 
     def held_out(self) -> EncodedRows | None:
         """Return the test rows, or without them the validation rows."""

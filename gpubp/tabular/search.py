@@ -193,6 +193,7 @@ def search_table(
     candidates = tuple(candidates_for(getattr(prepared, "task", "")) if candidates is None else candidates)
     _check(prepared, time_budget, candidates, n_networks, dtype)
     prepared = with_label_smoothing(prepared, label_smoothing or prepared.label_smoothing)
+    scaled_for(network_for(prepared, activation=activation, loss=loss).loss, prepared)  # or an error
     end = time.monotonic() + time_budget
     settings = _Settings(activation, loss, epochs, patience, tolerance, device, dtype, matmul_precision)
     ending = _ending_at(callback, end)
@@ -201,8 +202,7 @@ def search_table(
     say = on_training or _say_nothing
     end_of_trials = end - (1.0 - SHARE_OF_TRIALS) * time_budget
     drawn = _drawn(prepared, seed)
-    trials_on = prepared if drawn is None else prepared.only(drawn)
-    tried = _try(trials_on, candidates, settings, seeds[:N_FOLDS], ending, end_of_trials, say)
+    tried = _try(prepared, drawn, candidates, settings, seeds[:N_FOLDS], ending, end_of_trials, say)
     chosen, networks = _best_of(tried)
     goes_on = tried[-1][1].fit.stop_reason != "interrupted"
     if goes_on and chosen.loss == math.inf:
@@ -210,26 +210,24 @@ def search_table(
             f"all of {counted(len(tried), 'candidate')} diverged: weights became infinite or NaN; look for extreme "
             "numbers in the table, or pass candidates with a smaller learning_rate"
         )
-    refit = refit and prepared.holds_out_rows
-    each = chosen.seconds / N_FOLDS  # of a training, for each network
+    seconds = chosen.seconds / N_FOLDS  # of a training, for each network
+    n_trainings = 1 + (refit and prepared.holds_out_rows)
     if drawn is not None:
-        networks = _of_table(networks, prepared, drawn, chosen.candidate)
-    if drawn is not None and goes_on:
-        say("the best on more rows")
-        rows, start = _learned_rows(prepared), time.monotonic()
-        expected = each * len(rows) / len(_learned_rows(trials_on))
-        n = max(k for k in range(1, N_FOLDS + 1) if k == 1 or start + SPARE * k * expected < end)
-        more = _train(
-            prepared.trained_on(rows, chosen.candidate.numbers), chosen.candidate, settings, seeds[:n], ending
-        )
-        goes_on, each = more.fit.stop_reason != "interrupted", (time.monotonic() - start) / n
-        networks = more if more.is_complete or more.loss < networks.loss else networks
-    if goes_on and n_networks > N_FOLDS and time.monotonic() + SPARE * (1 + refit) * n_networks * each < end:
+        whole = prepared.trained_on(_learned_rows(prepared), chosen.candidate.numbers)
+        networks = _beside_other_rows(networks, whole, drawn)
+        if goes_on:
+            say("the best on more rows")
+            start, more_rows = time.monotonic(), len(whole.parts["train"]) / len(drawn["train"])
+            expected = SPARE * n_trainings * more_rows * seconds
+            n = max(k for k in range(1, N_FOLDS + 1) if k == 1 or start + k * expected < end)
+            on_more = _train(whole, chosen.candidate, settings, seeds[:n], ending)
+            goes_on, seconds = on_more.fit.stop_reason != "interrupted", (time.monotonic() - start) / n
+            networks = on_more if on_more.is_complete or on_more.loss < networks.loss else networks
+    if goes_on and n_networks > N_FOLDS and time.monotonic() + SPARE * n_trainings * n_networks * seconds < end:
         say(f"{n_networks} networks of the best")
-        more = _train(networks.prepared, chosen.candidate, settings, seeds, ending)
-        goes_on = more.fit.stop_reason != "interrupted"
-        networks = more if more.is_complete else networks
-    seconds = len(networks.seeds) * each
+        all_networks = _train(networks.prepared, chosen.candidate, settings, seeds, ending)
+        goes_on = all_networks.fit.stop_reason != "interrupted"
+        networks = all_networks if all_networks.is_complete else networks
     trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
     recipe = _recipe_of(chosen.candidate, prepared.task)
     about = {
@@ -244,7 +242,8 @@ def search_table(
         optimizer = recipe_optimizer(recipe, networks.fit.network)
     result = scored_fit(networks.prepared, networks.fit, optimizer, about, networks.out_of_fold)
     result = replace(result, trials=trials)
-    if goes_on and refit and time.monotonic() + SPARE * seconds < end:
+    leaves_rows_out = prepared.holds_out_rows or len(networks.seeds) == 1
+    if goes_on and refit and leaves_rows_out and time.monotonic() + SPARE * len(networks.seeds) * seconds < end:
         say("all rows")
         return _on_all_rows(prepared, chosen, networks, settings, ending, result)
     return result
@@ -293,17 +292,16 @@ def _drawn(prepared: PreparedTable, seed: int) -> dict[str, np.ndarray] | None:
     return {part: np.sort(random.permutation(some)[:MOST_ROWS_OF_TRIALS]) for part, some in rows.items()}
 
 
-def _of_table(
-    networks: "_Networks", prepared: PreparedTable, drawn: dict[str, np.ndarray], candidate: Candidate
-) -> "_Networks":
-    """Return networks that were trained on drawn rows with the whole table, encoded by the statistics of these."""
-    whole = scaled_for(networks.fit.network.loss, prepared.trained_on(drawn["train"], candidate.numbers))
-    assert isinstance(whole, PreparedTable)
-    return networks._replace(prepared=whole)
+def _beside_other_rows(networks: "_Networks", whole: PreparedTable, drawn: dict[str, np.ndarray]) -> "_Networks":
+    """Return networks that were trained on drawn rows with the table that these were drawn from."""
+    scaled = scaled_for(networks.fit.network.loss, whole)
+    assert isinstance(scaled, PreparedTable)
+    return networks._replace(prepared=replace(scaled, parts={**scaled.parts, "train": drawn["train"]}))
 
 
 def _try(
     prepared: PreparedTable,
+    drawn: dict[str, np.ndarray] | None,
     candidates: Sequence[Candidate],
     settings: "_Settings",
     seeds: list[int],
@@ -311,7 +309,7 @@ def _try(
     end: float,
     say: Callable[[str], object],
 ) -> "list[tuple[TableTrial, _Networks]]":
-    """Train candidates on folds, as long as another is likely to be done before `end`."""
+    """Train candidates on folds, of drawn rows if there are some, while another is likely to be done before `end`."""
     rows = _learned_rows(prepared)
     encoded: dict[str, PreparedTable] = {}
     tried: list[tuple[TableTrial, _Networks]] = []
@@ -320,7 +318,7 @@ def _try(
         if tried and start + max(trial.seconds for trial, _ in tried) > end:
             break
         if candidate.numbers not in encoded:
-            encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers)
+            encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers, only=drawn)
         if tried and start + _seconds_of_recipe(candidate, encoded[candidate.numbers], settings, tried) > end:
             break
         say(f"candidate {place} of {len(candidates)}")
@@ -369,11 +367,15 @@ def _on_all_rows(
     ending: Callback,
     result: TableFit,
 ) -> TableFit:
-    """Train as many networks on all rows; if that does not end by itself, the model stays."""
+    """Train as many networks on all rows; if that does not end by itself, the model stays.
+
+    One network would leave a fold out: it learns all rows, for as many epochs as the one that was scored.
+    """
     everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
-    if not _has_folds(prepared):
+    has_folds = _has_folds(prepared) and len(scored.seeds) > 1
+    if not has_folds:
         settings = settings._replace(epochs=scored.fit.best_epoch)
-    final = _train(everything, chosen.candidate, settings, scored.seeds, ending)
+    final = _train(everything, chosen.candidate, settings, scored.seeds, ending, has_folds=has_folds)
     if not final.is_complete:
         return result
     about = {**result.model.about, "fingerprint": everything.fingerprint}
@@ -425,7 +427,13 @@ def _ending_at(callback: Callback | None, end: float) -> Callback:
 
 
 def _train(
-    prepared: PreparedTable, candidate: Candidate, settings: _Settings, seeds: list[int], ending: Callback
+    prepared: PreparedTable,
+    candidate: Candidate,
+    settings: _Settings,
+    seeds: list[int],
+    ending: Callback,
+    *,
+    has_folds: bool | None = None,
 ) -> _Networks:
     recipe, theta = _recipe_of(candidate, prepared.task), None
     if recipe is None:
@@ -447,7 +455,7 @@ def _train(
     labels = prepared.targets[prepared.parts["train"]]  # not smoothed
     validation_data: tuple[Any, ...] | None = prepared.validation()
     folds = None
-    if _has_folds(prepared):
+    if _has_folds(prepared) if has_folds is None else has_folds:
         folds = _folds(labels, seeds[0], is_classes=prepared.task == "classification")
         n_folds = int(folds.max()) + 1
         of_network = np.arange(len(seeds)) % n_folds

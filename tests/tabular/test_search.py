@@ -19,9 +19,10 @@ from gpubp import (
     save_model,
     train,
 )
+from gpubp.data.preprocessing import decode_predictions
 from gpubp.errors import DataError
 from gpubp.tabular import CANDIDATES, Candidate, search_table
-from gpubp.tabular.search import _folds, _rows_of_folds
+from gpubp.tabular.search import _drawn, _folds, _learned_rows, _rows_of_folds
 
 CPU = {"device": "cpu", "epochs": 8}
 TWO = (Candidate(), Candidate("linear", (8,), 0.01, 0.01))
@@ -275,21 +276,72 @@ def test_fewer_networks_are_trained_on_all_rows_where_time_is_short(few_for_tria
 
 
 def test_the_networks_of_some_rows_are_kept_if_those_of_all_rows_are_worse(few_for_trials, clock):
-    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    """They are saved with the statistics by which their inputs were encoded, those of all rows."""
+    table = bent()
+    table["x"][:6] = 50.0  # outliers and rare categories, of which a draw has few
+    table["kind"] = np.array([f"rare {k % 8}" if k < 24 else kind for k, kind in enumerate(table["kind"])])
+    prepared = prepare_table(table, target="y", drop=["house", "day"])
     epochs = []
 
     def tick(progress):
         epochs.append(progress.epoch)
         clock[0] += 0.0 if len(epochs) <= 8 else 100.0  # the time is over after one epoch on all rows
 
-    result = search_table(prepared, candidates=TWO[1:], n_networks=5, callback=tick, **CPU)
+    result = search_table(prepared, candidates=TWO[:1], n_networks=5, callback=tick, **CPU)
     assert len(epochs) == 9
     assert len(result.fit.history.loss) == 8
     assert result.refit is None
     assert result.rows == {"train": 100, "validation": 100, "test": 60}
     assert {*result.scores} == {"train", "validation", "test"}
+    folds_of_rows = prepared.trained_on(_learned_rows(prepared), "piecewise", only=_drawn(prepared, 0))
+    assert result.model.network.sizes[0] == folds_of_rows.n_inputs
     predicted = predict_table(result.model, prepared.table, device="cpu")["y"]
-    assert np.isfinite(predicted).all()
+    outputs = predict(result.model.network, result.model.theta, folds_of_rows.X, device="cpu").mean(axis=0)
+    drawn = _drawn(prepared, 0)["train"]
+    expected = decode_predictions(folds_of_rows.preprocessing, outputs)["y"]
+    np.testing.assert_allclose(predicted[drawn], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_ctrl_c_during_trials_on_some_rows_keeps_their_networks(few_for_trials):
+    prepared, calls = prepare_table(bent(), target="y", drop=["house", "day"]), []
+
+    def interrupt(_):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    result = search_table(prepared, candidates=TWO, callback=interrupt, **CPU)
+    assert result.fit.stop_reason == "interrupted"
+    assert {*result.scores} == {"train", "validation", "test"}
+    assert result.rows["train"] == 100
+
+
+def test_one_network_learns_all_rows_in_the_end(few_for_trials, clock):
+    """No row may be left out of a model because the time was short."""
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"], test_fraction=0.0)
+    epochs = []
+
+    def tick(progress):
+        epochs.append(progress.epoch)
+        clock[0] += 60.0 if len(epochs) <= 8 else 0.0
+
+    options = {"n_networks": 5, "callback": tick, "time_budget": 1000.0, "candidates": TWO[1:]}
+    with patch("gpubp.tabular.search.train", side_effect=train) as trained:
+        result = search_table(prepared, **options, **CPU)
+    last = trained.call_args
+    assert len(result.model.theta) == 1
+    assert result.refit is not None
+    assert len(last.args[1]) == 300
+    assert last.kwargs["sample_weight"] is None
+    assert last.kwargs["epochs"] == result.fit.best_epoch
+
+
+def test_a_target_that_the_loss_does_not_allow_is_an_error_before_the_trials(few_for_trials):
+    table = bent() | {"y": np.r_[np.linspace(0.5, 9.5, 299), -1.0]}
+    prepared = prepare_table(table, target="y", drop=["house", "day"])
+    with patch("gpubp.tabular.search.train") as trained, pytest.raises(DataError, match="poisson"):
+        search_table(prepared, loss="poisson", **CPU)
+    assert not trained.called
 
 
 def test_ctrl_c_ends_the_search_with_what_was_learned():
