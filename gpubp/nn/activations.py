@@ -260,7 +260,7 @@ ACTIVATIONS: dict[str, Activation | Parametric] = {
     "silu": Activation(_silu, _silu_dE_dx),
     "gelu": Activation(_gelu, _gelu_dE_dx),
     "mish": Activation(_mish, _mish_dE_dx),
-    "cosine": Activation(_cosine, _cosine_dE_dx, below_one=True),
+    "cosine": Activation(_cosine, _cosine_dE_dx),
     "exp": Activation(_exp, _exp_dE_dx, above_zero=True),
     "softmax": Parametric(_make_softmax, GROUP_SIZES),
 }

@@ -187,7 +187,7 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
         "numbers": preprocessing.number_encoding,
         **optimizer.parameters,
         "random_state": training.get("seed"),
-        **({"activation": network.activations[0]} if len(network.sizes) > 2 else {}),
+        "activation": training.get("activation", network.activations[0] if len(network.sizes) > 2 else None),
         **{name: training.get(name) for name in TRAINING_FACTS},
         **saved,
     }

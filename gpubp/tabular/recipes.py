@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from gpubp.data.preprocessing import DateColumn, NumberColumn, NumberEncoding, Preprocessing
 from gpubp.data.streaming.prepared_stream import PreparedStream
+from gpubp.errors import DataError
 from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors
 from gpubp.nn.network import Network
@@ -17,6 +19,9 @@ from gpubp.tabular.prepare import PreparedTable
 N_FREQUENCIES = 16
 N_PERIODIC = 3
 """Outputs of the periodic embedding of a number, which is an input itself as well."""
+
+MOST_INPUTS = 1_000
+"""Of the network with a recipe: the layer of their scales has the square of them as weights, each with its tie."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +70,23 @@ REALMLP: dict[str, TableRecipe] = {
 
 
 def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream, loss: str | None = None) -> Network:
-    """Build the network for a prepared table: a learned scale of the inputs, and the embeddings before it."""
+    """Build the network for a prepared table: a learned scale of the inputs, and the embeddings before it.
+
+    Raises
+    ------
+    DataError
+        If it has more than `MOST_INPUTS` inputs, or the loss is not valid.
+    """
     is_classification = prepared.task == "classification"
-    numbers = number_inputs(prepared.preprocessing) if recipe.is_periodic else []
+    numbers = _embedded(recipe, prepared)
+    n_inputs = prepared.n_inputs + N_PERIODIC * len(numbers)
+    if n_inputs > MOST_INPUTS:
+        raise DataError(
+            f"the recipe {recipe.name!r} learns a scale of each input, for at most {MOST_INPUTS:,} inputs, and the "
+            f"table has {n_inputs:,}; lower max_categories (--max-categories), drop columns, or train without a recipe"
+        )
     network = Network(
-        (prepared.n_inputs + N_PERIODIC * len(numbers), *recipe.hidden_layer_sizes, prepared.n_outputs),
+        (n_inputs, *recipe.hidden_layer_sizes, prepared.n_outputs),
         activation=recipe.activation,
         output_activation="softmax" if is_classification else None,
         loss=loss or ("cross_entropy" if is_classification else "squared"),
@@ -78,6 +95,16 @@ def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream
     if not numbers:
         return network
     return with_periodic_inputs(network, numbers, n_frequencies=N_FREQUENCIES, n_outputs=N_PERIODIC)
+
+
+def recipe_size(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> int:
+    """Count the parameters of the network without building it."""
+    n_numbers = len(_embedded(recipe, prepared))
+    n_waves, n_outputs = N_FREQUENCIES * n_numbers, N_PERIODIC * n_numbers
+    n_inputs = prepared.n_inputs + n_outputs
+    sizes = (n_inputs, n_inputs, *recipe.hidden_layer_sizes, prepared.n_outputs)
+    embedding = (prepared.n_inputs + 1) * n_waves + (n_waves + 1) * n_outputs
+    return embedding + sum((below + 1) * above for below, above in pairwise(sizes))
 
 
 def recipe_weights(recipe: TableRecipe, network: Network, seed: int | Sequence[int], dtype: str) -> np.ndarray:
@@ -106,6 +133,10 @@ def number_inputs(preprocessing: Preprocessing) -> list[int]:
         if isinstance(column, NumberColumn) or (isinstance(column, DateColumn) and "days" in column.parts):
             positions.append(place.start)
     return positions
+
+
+def _embedded(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> list[int]:
+    return number_inputs(prepared.preprocessing) if recipe.is_periodic else []
 
 
 def _is_periodic(network: Network) -> bool:

@@ -14,7 +14,6 @@ from gpubp._core.text import counted
 from gpubp.data.preprocessing import NumberEncoding, to_json
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
-from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
 from gpubp.tabular.fit import (
     TableFit,
@@ -29,7 +28,7 @@ from gpubp.tabular.fit import (
 )
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
-from gpubp.tabular.recipes import REALMLP, TableRecipe, recipe_network, recipe_optimizer, recipe_weights
+from gpubp.tabular.recipes import REALMLP, TableRecipe, recipe_network, recipe_optimizer, recipe_size, recipe_weights
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
@@ -48,6 +47,9 @@ LEAST_GAIN = 0.01
 EPOCHS_OF_RECIPE = 64
 """A quarter of those of the preset, at which the rate has risen and fallen as often."""
 
+MOST_INPUTS_OF_RECIPE = 500
+"""With more, a candidate with a recipe is left out: its first layer has the square of them as weights."""
+
 SMALL_NETWORK = 10_000
 """Parameters below which a network takes no less time."""
 
@@ -63,7 +65,8 @@ class Candidate:
     """An encoding of numbers, a network and its training, which a search tries.
 
     With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP`, for fewer epochs and
-    without smoothed labels; the search's activation and patience are then not used.
+    without smoothed labels; the search's activation and patience are then not used. After other candidates it is left
+    out if the table has more than 500 inputs.
     """
 
     numbers: NumberEncoding = "piecewise"
@@ -232,6 +235,7 @@ def search_table(
     recipe = _recipe_of(chosen.candidate, prepared.task)
     about = {
         **{"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials))},
+        "activation": activation,  # which a network with a recipe does not have
         **{"batch_size": _batch_size(recipe, networks.prepared.rows["train"]), "l2": chosen.candidate.l2, "seed": seed},
         **{"n_networks": len(networks.seeds), "dtype": dtype, "matmul_precision": matmul_precision},
         **({} if drawn is None else {"rows_of_trials": len(drawn["train"])}),
@@ -263,7 +267,7 @@ def _check(prepared: Any, time_budget: Any, candidates: Sequence[Any], n_network
         if candidate.numbers not in get_args(NumberEncoding):
             raise DataError(unknown("encoding of numbers", candidate.numbers, get_args(NumberEncoding)))
         if candidate.recipe not in ("", "realmlp"):
-            raise DataError(unknown("recipe", candidate.recipe, ("", "realmlp")))
+            raise DataError(f"the recipe of a candidate must be 'realmlp', or '' for none, got {candidate.recipe!r}")
     if not is_count(n_networks, least=N_FOLDS):
         raise DataError(f"n_networks must be a whole number of at least {N_FOLDS}, got {n_networks!r}")
     if not _has_folds(prepared) and prepared.validation() is None:
@@ -319,6 +323,8 @@ def _try(
             break
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers, only=drawn)
+        if tried and candidate.recipe and encoded[candidate.numbers].n_inputs > MOST_INPUTS_OF_RECIPE:
+            continue
         if tried and start + _seconds_of_recipe(candidate, encoded[candidate.numbers], settings, tried) > end:
             break
         say(f"candidate {place} of {len(candidates)}")
@@ -341,13 +347,10 @@ def _seconds_of_recipe(
     if recipe is None:
         return 0.0
 
-    def size(network: Network) -> int:
-        return max(network.n_parameters, SMALL_NETWORK)
-
     trial, largest = max(tried, key=lambda one: one[1].fit.network.n_parameters)
-    n_done = max(1, len(largest.fit.history.loss)) * size(largest.fit.network)
+    n_done = max(1, len(largest.fit.history.loss)) * max(largest.fit.network.n_parameters, SMALL_NETWORK)
     n_epochs = min(settings.epochs, recipe.epochs)
-    return trial.seconds * n_epochs * size(recipe_network(recipe, prepared, settings.loss)) / n_done
+    return trial.seconds * n_epochs * max(recipe_size(recipe, prepared), SMALL_NETWORK) / n_done
 
 
 def _best_of(tried: "Sequence[tuple[TableTrial, _Networks]]") -> "tuple[TableTrial, _Networks]":

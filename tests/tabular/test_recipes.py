@@ -16,9 +16,10 @@ from gpubp import (
     prepare_table,
     save_model,
 )
+from gpubp.errors import DataError
 from gpubp.nn.network import output_layer, views
 from gpubp.tabular import REALMLP
-from gpubp.tabular.recipes import number_inputs, recipe_network, recipe_optimizer, recipe_weights
+from gpubp.tabular.recipes import number_inputs, recipe_network, recipe_optimizer, recipe_size, recipe_weights
 
 SMALL = replace(REALMLP["regression"], hidden_layer_sizes=(16, 16), epochs=30, batch_size=16)
 PERIODIC = replace(SMALL, is_periodic=True)
@@ -62,6 +63,16 @@ class TestNetworks:
         random = np.random.default_rng(0)
         table = prepare_table({"a": random.choice(["u", "v"], 50), "y": random.normal(size=50)}, target="y")
         assert recipe_network(PERIODIC, table) == recipe_network(SMALL, table)
+
+    @recipes
+    def test_their_size_is_known_before(self, recipe):
+        assert recipe_size(recipe, prepared()) == recipe_network(recipe, prepared()).n_parameters
+
+    @recipes
+    def test_a_wide_table_is_refused(self, recipe, monkeypatch):
+        monkeypatch.setattr("gpubp.tabular.recipes.MOST_INPUTS", 3)
+        with pytest.raises(DataError, match="for at most 3 inputs, and the table has"):
+            fit_table(prepared(), recipe=recipe, device="cpu")
 
     @recipes
     def test_networks_begin_with_outputs_of_0(self, recipe):

@@ -149,7 +149,8 @@ def test_recipes_are_candidates(tmp_path, monkeypatch):
     save_model(
         tmp_path / "m.safetensors", model.network, model.theta, preprocessing=model.preprocessing, about=model.about
     )
-    assert TabularRegressor.load(tmp_path / "m.safetensors").preset == "best"
+    loaded = TabularRegressor.load(tmp_path / "m.safetensors")
+    assert (loaded.preset, loaded.activation) == ("best", "relu")
 
 
 def test_a_recipe_that_a_held_out_group_stops_is_trained_as_long_on_all_rows():
@@ -187,6 +188,16 @@ def test_a_recipe_that_would_take_too_long_is_not_begun(clock):
 
     assert tried(120.0) == (1, 6.0)  # 64 epochs would take 64 s
     assert tried(150.0) == (2, 6.0)
+
+
+def test_a_recipe_is_left_out_of_wide_tables(monkeypatch):
+    """Its network is not even built, to learn how long it would take."""
+    monkeypatch.setattr("gpubp.tabular.search.MOST_INPUTS_OF_RECIPE", 10)
+    monkeypatch.setattr("gpubp.tabular.search.recipe_network", None)
+    prepared = prepare_table(bent(), target="y", group="house")
+    recipe = Candidate("piecewise", (8,), 0.0, 0.07, "realmlp")
+    result = search_table(prepared, candidates=[TWO[1], recipe, TWO[0]], n_networks=5, refit=False, **CPU)
+    assert [trial.candidate for trial in result.trials] == [TWO[1], TWO[0]]
 
 
 def test_given_validation_rows_are_used():
@@ -388,9 +399,10 @@ def test_sizes_of_candidates_may_be_numbers_of_numpy(searched):
         ({"candidates": ()}, "candidates must name at least one"),
         ({"candidates": ["piecewise"]}, "candidates must be of gpubp.tabular.Candidate, got 'piecewise'"),
         ({"candidates": [Candidate("linaer")]}, r"unknown encoding of numbers 'linaer' \(did you mean 'linear'\?\)"),
+        ({"candidates": [Candidate(recipe=None)]}, "candidate must be 'realmlp', or '' for none, got None"),
         ({"dtype": "float64", "prepared_in": "float32"}, "the table was prepared in float32"),
     ],
-    ids=["time 0", "nan", "inf", "text", "four networks", "no candidate", "a text", "unknown", "precision"],
+    ids=["time 0", "nan", "inf", "text", "four networks", "no candidate", "a text", "unknown", "recipe", "precision"],
 )
 def test_options_that_are_not_valid(searched, options, message):
     prepared = searched[0]
