@@ -52,7 +52,7 @@ from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
 from gpubp.tabular.recipes import REALMLP
 from gpubp.tabular.search import search_table
-from gpubp.tabular.verdict import has_diverged_in_effect
+from gpubp.tabular.verdict import divergence_in_effect
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -182,10 +182,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             )
         if result.fit.best_epoch == 0 and result.fit.stop_reason == "diverged":
             raise DataError("the weights became infinite or NaN in the first epoch; choose a smaller learning_rate")
-        if prepared.encoded.sample_weight is None and has_diverged_in_effect(result):
+        if prepared.encoded.sample_weight is None and (divergence := divergence_in_effect(result)):
             warn(
-                "training diverged: the model is far worse than the same prediction for every row; choose a smaller "
-                "learning_rate, or look for extreme numbers in the table",
+                f"training diverged: {divergence}; choose a smaller learning_rate, or look for extreme numbers in the "
+                "table",
                 DivergenceWarning,
             )
         facts = {"parameters": plain_parameters(self), "has_feature_names": features.has_names}

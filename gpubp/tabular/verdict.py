@@ -6,16 +6,20 @@ import numpy as np
 
 from gpubp._core.text import counted
 from gpubp.data.metrics import Scores
+from gpubp.nn.losses import get_loss
 from gpubp.tabular.fit import TableFit
 
 MOST_ERROR = 5.0
-"""How many times the root mean squared error of the mean marks a training that diverged."""
+"""The loss of outputs that are wrong by so many standard deviations of the target marks a training that diverged."""
 
 MOST_LIMITED_ERROR = 2.0
-"""The same of predictions that are kept within their limits, as those in scores are."""
+"""So does this many times the root mean squared error of the mean, of predictions that are kept within limits."""
 
-MOST_LOG_LOSS = 2.0
-"""How many times the log loss of equal probabilities marks it, if few rows are right besides those of one class."""
+MOST_LOSS = 2.0
+"""How many times the log loss of equal probabilities marks it, if few rows are right besides those of one class.
+
+Of numbers, how many times the loss of an untrained network.
+"""
 
 LEAST_RIGHT = 0.1
 """Fewer than this part of the rows of other classes are few."""
@@ -25,21 +29,22 @@ _NOT_OF_THE_CENTRE = ("quantile", "dead_zone")
 """Losses, by the start of their name, that R squared does not measure."""
 
 
-def has_diverged_in_effect(result: TableFit) -> bool:
-    """Return whether a model with finite weights is of no use, not even on the rows that it was trained on.
+def divergence_in_effect(result: TableFit) -> str:
+    """Describe a model with finite weights that is of no use, not even on the rows that it was trained on; else "".
 
-    In each part of the rows, its outputs are infinite, or it is far worse than the same prediction for every row.
+    In each part of the rows its outputs are infinite, or its predictions are far worse than the same one for every row.
+    Or the loss of its best epoch says so: it is that of the outputs, which no limits have made better.
 
     Examples
     --------
     >>> from gpubp.tabular import fit_table, prepare_table
-    >>> has_diverged_in_effect(fit_table(prepare_table("iris"), epochs=20, device="cpu"))
-    False
+    >>> divergence_in_effect(fit_table(prepare_table("iris"), epochs=20, device="cpu"))
+    ''
     """
     parts = [part for part, n_rows in result.rows.items() if n_rows]
-    return _has_large_losses(result) or all(
-        part not in result.scores or _is_far_off(result, result.scores[part]) for part in parts
-    )
+    if all(part not in result.scores or _is_far_off(result, result.scores[part]) for part in parts):
+        return "on each part of the rows the model is far worse than the same prediction for every row"
+    return _large_loss(result)
 
 
 def no_better_than_baseline(result: TableFit) -> str:
@@ -62,9 +67,13 @@ def no_better_than_baseline(result: TableFit) -> str:
         names = [name for name in scores if name.partition(" ")[0] == kind]
         if not names or loss.startswith(_NOT_OF_THE_CENTRE):
             return ""
-        what = {"mae": "mean absolute error", "rmse": "root mean squared error"}[kind]
-        shown, constant = what + " {:.4g}, its {:.4g}", "the mean for every row"
-        found, expected = (float(np.mean([one[name] for name in names])) for one in (scores, baseline))
+        shown = {"mae": "mean absolute error", "rmse": "root mean squared error"}[kind]
+        constant = "the mean for every row"
+        if len(names) == 1:
+            shown, found, expected = shown + " {:.4g}, its {:.4g}", scores[names[0]], baseline[names[0]]
+        else:  # each target has its own unit
+            ratios = [scores[name] / baseline[name] for name in names if baseline[name] > 0.0]
+            shown, found, expected = shown + " {:.4g} times its, on average", float(np.mean(ratios or [0.0])), 1.0
     if not found > expected:
         return ""
     rows, figures = counted(result.rows[part], f"{part} row"), shown.format(found, expected)
@@ -74,13 +83,29 @@ def no_better_than_baseline(result: TableFit) -> str:
     return f"on the {rows} the model predicts no better than {constant} ({figures}{more})"
 
 
-def _has_large_losses(result: TableFit) -> bool:
-    """Return whether the squared error of scaled numbers, whose variance is 1, was large also in the best epoch."""
+def _large_loss(result: TableFit) -> str:
+    """Describe the loss of the best epoch if it was large on the rows for training, and on those for validation."""
     fit, place = result.fit, result.fit.best_epoch - 1
-    if fit.network.loss != "squared" or "r2" not in result.scores.get("train", {}):
-        return False
     losses = [one[place] for one in (fit.history.loss, fit.history.validation_loss) if 0 <= place < len(one)]
-    return bool(losses) and min(losses) > 0.5 * MOST_ERROR**2 * fit.network.sizes[-1]
+    if result.model.about["task"] == "classification" or not losses:
+        return ""
+    network, constant = fit.network, np.asarray(result.model.about["constant_outputs"])
+    loss, errors = get_loss(network.loss), np.full(network.sizes[-1], MOST_ERROR)
+    untrained = 0.0
+    if loss.target_range == (-math.inf, math.inf):  # of targets with mean 0 and variance 1
+        wrong = max(float(loss.value(np, one, 0.0 * one).sum()) for one in (errors, -errors))
+    elif network.loss == "poisson":  # of targets with variance 1
+        wrong = float(loss.value(np, constant + errors, constant).sum())
+        untrained = MOST_LOSS * float(loss.value(np, np.ones_like(constant), constant).sum())
+    elif network.loss == "binary_cross_entropy":
+        wrong, untrained = 0.0, MOST_LOSS * math.log(2.0) * len(errors)
+    else:
+        return ""
+    found, what = min(losses), f"predictions that are wrong by {MOST_ERROR:g} standard deviations in every row have"
+    if untrained > wrong:
+        what = f"{MOST_LOSS:g} times that of an untrained network is about"
+    most = max(wrong, untrained)
+    return f"the loss of its best epoch is {found:.4g}, and {what} {most:.4g}" if found > most else ""
 
 
 def _is_far_off(result: TableFit, scores: Scores) -> bool:
@@ -90,4 +115,4 @@ def _is_far_off(result: TableFit, scores: Scores) -> bool:
         )
     shares = result.model.about["constant_outputs"]
     few = max(shares) + LEAST_RIGHT * (1.0 - max(shares))
-    return scores["log_loss"] > MOST_LOG_LOSS * math.log(len(shares)) and scores["accuracy"] <= few
+    return scores["log_loss"] > MOST_LOSS * math.log(len(shares)) and scores["accuracy"] <= few

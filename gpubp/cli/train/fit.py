@@ -8,7 +8,7 @@ from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.rescue import sigterm_as_interrupt, warnings_as_notes
 from gpubp.errors import CheckpointError
 from gpubp.tabular import PreparedTable, TableFit, fit_table, search_table
-from gpubp.tabular.verdict import has_diverged_in_effect
+from gpubp.tabular.verdict import divergence_in_effect
 from gpubp.training.checkpoints import Checkpoints
 
 
@@ -32,7 +32,7 @@ class FitOutcome(NamedTuple):
     @property
     def has_model(self) -> bool:
         """Whether there are trained weights to save: those of a training that has diverged in effect are of no use."""
-        return self.has_learned and (self.is_interrupted or not has_diverged_in_effect(self.result))
+        return self.has_learned and (self.is_interrupted or not divergence_in_effect(self.result))
 
 
 def fit(job: TrainingJob) -> FitOutcome:

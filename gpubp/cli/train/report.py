@@ -31,7 +31,7 @@ from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.checks import few_rows, suspicions
 from gpubp.tabular.search import N_FOLDS, candidates_for
-from gpubp.tabular.verdict import no_better_than_baseline
+from gpubp.tabular.verdict import divergence_in_effect, no_better_than_baseline
 from gpubp.training.checkpoints import checkpoints_in
 
 Facts = list[tuple[str, str]]
@@ -117,8 +117,8 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
     if has_diverged:
         kept = f"{job.model_path} is still the former model" if job.replaced else "no model file is written"
         print_warning(
-            "training diverged: on each part of the rows the model is far worse than the same prediction for every "
-            f"row, so {kept}. To fix it, try a smaller --learning-rate, or look for extreme numbers in the table"
+            f"training diverged: {divergence_in_effect(outcome.result)}, so {kept}. To fix it, try a smaller "
+            "--learning-rate, or look for extreme numbers in the table"
         )
     elif outcome.has_model and (verdict := no_better_than_baseline(outcome.result)):
         print_warning(
