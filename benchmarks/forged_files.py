@@ -246,7 +246,7 @@ def valid_models():
     town = CategoryColumn("town", ("Bonn", "Köln"))
     classes = Preprocessing((numbers[0], town), ClassTarget("buys", ("no", "yes")), ("-999",))
     whole = Preprocessing(numbers, ClassTarget("k", ("-1", "2", "30"), "int"))
-    several = Preprocessing(numbers, NumberTarget(("a", "b"), (0.0, 1.0), (1.0, 2.0)))
+    several = Preprocessing(numbers, NumberTarget(("a", "b"), (0.0, 1.0), (1.0, 2.0), (-9.0, -9.0), (9.0, 9.0)))
     about = {"task": "classification", "source": "shop.csv", "rows": {"train": 10, "test": 2}}
     about |= {
         "scores": {"test": {"accuracy": 0.5}},

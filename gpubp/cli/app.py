@@ -31,15 +31,15 @@ PARALLEL_COMMANDS = ("train", "doctor")
 
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
-        return list(map(_completed, super().get_params(ctx)))
+        return list(map(_with_clear_errors, super().get_params(ctx)))
 
 
 class _Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
-        return list(map(_completed, super().get_params(ctx)))
+        return list(map(_with_clear_errors, super().get_params(ctx)))
 
 
-def _completed(option: Any) -> Any:
+def _with_clear_errors(option: Any) -> Any:
     """Hide the value type of a flag in the help, since flags take no value; let errors name the value received."""
     if getattr(option, "is_flag", False):
         option.metavar = ""

@@ -21,7 +21,7 @@ _COMPATIBLE = re.compile("[\u00b5\u00ba\u02da\u2100-\u214f\u3371-\u33df\uff01-\u
 
 _DEGREES = dict.fromkeys("\u00ba\u02da", "\u00b0")  # the masculine ordinal and the ring, which keyboards have instead
 
-_OTHER_NAMES = {"kmh": "km/h", "kph": "km/h"}
+_OTHER_NAMES = dict.fromkeys(("kmh", "kph", "km/h"), "km/h")  # in any case
 
 _LONGEST = 100  # characters of a number with its unit
 
@@ -161,11 +161,12 @@ def plain_unit(symbol: str) -> str:
 
     Examples
     --------
-    >>> plain_unit("m\u00b2"), plain_unit("m^2"), plain_unit("\u2126"), plain_unit("km / h"), plain_unit("kmh")
+    >>> plain_unit("m\u00b2"), plain_unit("m^2"), plain_unit("\u2126"), plain_unit("km / h"), plain_unit("KMH")
     ('m2', 'm2', '\u03a9', 'km/h', 'km/h')
     """
     plain = re.sub(r"\s*/\s*", "/", unicodedata.normalize("NFKC", symbol)).replace("^", "")
-    return symbol if plain[:1].isdigit() else _OTHER_NAMES.get(plain, plain)
+    plain = re.sub(r"\u00b0\s+(?=[CF]$)", "\u00b0", plain)
+    return symbol if plain[:1].isdigit() else _OTHER_NAMES.get(plain.lower(), plain)
 
 
 def _split_magnitude(symbol: str) -> tuple[str, float]:

@@ -40,6 +40,9 @@ OF_PREDICTED_CLASSES = (
 )
 """Scores that compare predicted classes, of which there may be any number."""
 
+OF_SECOND_CLASS = ("f1", "precision", "recall", "jaccard")
+"""Scores of the second of two classes; to them, all others are one."""
+
 
 def scoring_problem(scoring: Any) -> str | None:
     """Say what is wrong with the name of a score."""

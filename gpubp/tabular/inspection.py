@@ -136,17 +136,22 @@ class InspectedTable:
 
     def counts_unseen(self, scoring: Any) -> bool:
         """Whether rows of a class that training did not see are part of a score; their predictions are wrong."""
-        from gpubp.inspection.scorers import OF_PREDICTED_CLASSES
+        from gpubp.inspection.scorers import OF_PREDICTED_CLASSES, OF_SECOND_CLASS
 
         return bool(self.classes) and (
-            scoring is None or (isinstance(scoring, str) and scoring in OF_PREDICTED_CLASSES)
+            scoring is None or (isinstance(scoring, str) and scoring in (*OF_PREDICTED_CLASSES, *OF_SECOND_CLASS))
         )
 
-    def _scored_targets(self) -> NDArray[Any]:
+    def _scored_targets(self, scoring: Any) -> NDArray[Any]:
         """Return the targets, with a number for each class that training did not see, after those of the others."""
+        from gpubp.inspection.scorers import OF_SECOND_CLASS
+
         if not self.n_unseen:
             return self.targets
         numbers = self.targets.copy()
+        if scoring in OF_SECOND_CLASS:  # whose scorers refuse a third class
+            numbers[numbers == UNSEEN_CLASS] = 0
+            return numbers
         of_unseen = known_classes(self.preprocessing, self.table).of_unseen
         numbers[numbers == UNSEEN_CLASS] = len(self.classes) + of_unseen
         return numbers
@@ -181,7 +186,7 @@ class InspectedTable:
         if self.n_unseen:
             warn(f"{self.table.source}: {unseen_classes_in_words(self.n_unseen)}", TableWarning)
         scoring = scoring or ("accuracy" if self.classes else "r2")
-        score = scorer_of(scoring, self._scored_targets(), len(self.classes), self.sample_weight)
+        score = scorer_of(scoring, self._scored_targets(scoring), len(self.classes), self.sample_weight)
         first, slices = score(self.predict(self.X)), self.preprocessing.input_slices
         permuted = permuted_scores(self.predict, self.X, slices, score, **options)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")

@@ -146,7 +146,7 @@ def test_the_task_is_inferred_as_documented(values, is_classification):
 def test_the_task_can_be_requested():
     data = table(x=[1.0, 2.0, 3.0, 4.0], y=[0, 1, 1, 0])
     assert fit_preprocessing(data, task="regression").target == NumberTarget(
-        ("y",), (0.5,), (0.5,), (PLAIN,), (0.0,), (1.05,)
+        ("y",), (0.5,), (0.5,), (0.0,), (1.05,), (PLAIN,)
     )
     halves = table(x=[1.0, 2.0, 3.0], y=[0.5, 1.0, 0.5])
     assert fit_preprocessing(halves, task="classification").target == ClassTarget("y", ("0.5", "1"), "float")
@@ -205,7 +205,7 @@ def test_statistics_and_categories_come_from_the_training_rows_and_classes_from_
         NumberColumn("a", 2.0, 1.0, 2.0, low=1.0, high=3.0, bound=1.5),
         CategoryColumn("b", ("u", "w")),
     )
-    assert prepared.target == NumberTarget(("y",), (20.0,), (10.0,), (PLAIN,), (9.0,), (31.0,))
+    assert prepared.target == NumberTarget(("y",), (20.0,), (10.0,), (9.0,), (31.0,), (PLAIN,))
     mask = fit_preprocessing(data, rows=np.array([True, True, False, False]))
     assert mask == prepared
     classes = fit_preprocessing(table(a=[1.0, 2.0, 3.0], y=["p", "q", "r"]), rows=[0, 1]).target
@@ -498,7 +498,7 @@ def test_encoding_a_target_refuses(species, message):
 
 @pytest.mark.parametrize("value", [NAN, "x", INF, None])
 def test_rows_without_a_target_are_recognised(value):
-    prepared = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), NumberTarget(("y",), (0.0,), (1.0,)))
+    prepared = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), NumberTarget(("y",), (0.0,), (1.0,), (0.0,), (9.0,)))
     data = table(y=[1.5, value])
     np.testing.assert_array_equal(has_target(prepared, data), [True, False])
     np.testing.assert_array_equal(encode_target(prepared, data.select([0])), [[1.5]])

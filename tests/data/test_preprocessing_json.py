@@ -23,7 +23,7 @@ from gpubp.data.preprocessing import (
 )
 from gpubp.errors import ModelFileError
 
-NO_FORMATS = {"number_formats": [], "lows": [], "highs": []}
+NO_FORMATS = {"number_formats": [], "lows": [0.0], "highs": [1.0]}
 NAN, INF = float("nan"), float("inf")
 
 names = st.text(max_size=6)
@@ -72,16 +72,16 @@ def preprocessings(draw):
     text = st.lists(names, min_size=2, max_size=4, unique=True).map(tuple)
     scaled = st.lists(positive, min_size=n_targets, max_size=n_targets).map(tuple)
     formats = st.lists(number_formats, min_size=n_targets, max_size=n_targets).map(tuple) | st.just(())
-    ends = draw(
-        st.just(((), ())) | st.tuples(scaled, scaled).map(lambda ends: tuple(map(tuple, np.sort(ends, axis=0))))
-    )
-    lows, highs = (tuple(map(float, end)) for end in ends)
+    lows, highs = np.sort(draw(st.tuples(scaled, scaled)), axis=0).tolist()
     target = draw(
         st.one_of(
             st.builds(ClassTarget, st.just(targets[0]), text, st.just("str")),
             st.builds(ClassTarget, st.just(targets[0]), whole, st.just("int")),
             st.just(ClassTarget(targets[0], ("False", "True"), "bool")),
-            st.builds(NumberTarget, st.just(tuple(targets)), scaled, scaled, formats, st.just(lows), st.just(highs)),
+            st.builds(
+                *(NumberTarget, st.just(tuple(targets)), scaled, scaled),
+                *(st.just(tuple(lows)), st.just(tuple(highs)), formats),
+            ),
         )
     )
     missing = draw(st.lists(names, max_size=2).map(tuple))
@@ -117,13 +117,13 @@ def test_the_unchanged_json_is_read():
     ("path", "value", "message"),
     [
         ((), [], "expected Preprocessing"),
-        ((), {}, "the keys columns, target, missing, summaries"),
-        (("more",), 1, "the keys columns, target, missing, summaries"),
+        ((), {}, "the keys of Preprocessing, got no columns, target, missing, summaries, target_missing;"),
+        (("more",), 1, "the keys of Preprocessing, got the unknown more;"),
         (("columns",), [], "a feature and a target"),
         (("columns",), {}, "expected"),
         (("columns", 0), 3, "got 3"),
-        (("columns", 0), {}, "the keys name, (mean|category|words|categories|kind)"),
-        (("columns", 0, "extra"), 1, "the keys"),
+        (("columns", 0), {}, "the keys of .*Column, got no name, (mean|category|words|categories|kind)"),
+        (("columns", 0, "extra"), 1, "the keys of NumberColumn, got the unknown extra;"),
         (("columns", 0, "name"), 1, "expected str, got 1"),
         (("columns", 0, "mean"), None, "expected float, got None"),
         (("columns", 0, "mean"), "1", "expected float"),
@@ -166,7 +166,7 @@ def test_the_unchanged_json_is_read():
         (("target", "name"), "a", "names that differ"),
         (("missing",), None, "expected"),
         (("missing",), [1], "expected str"),
-        (("summaries",), [{"name": "a"}], "the keys name, type, reason"),
+        (("summaries",), [{"name": "a"}], "the keys of ColumnSummary, got no type, reason, n_missing"),
         (("target",), None, "got None"),
         (("target", "label_type"), "complex", "got complex"),
         (("target", "label_type"), [], r"got \[\]"),
@@ -180,7 +180,7 @@ def test_the_unchanged_json_is_read():
         (
             ("target",),
             {"names": ["y"], "means": [0.0], "scales": [], **NO_FORMATS},
-            "a mean, a scale and a format per target",
+            "a mean, a scale, a low, a high and a format per target",
         ),
         (("target",), {"names": [], "means": [], "scales": [], **NO_FORMATS}, "a feature and a target"),
         (("target",), {"names": ["y"], "means": [0.0], "scales": [0.0], **NO_FORMATS}, "scales above 0"),
@@ -188,14 +188,24 @@ def test_the_unchanged_json_is_read():
             (
                 ("target",),
                 {"names": ["y"], "means": [0.0], "scales": [1.0], **NO_FORMATS, **ends},
-                "a low and a high per target",
+                message,
             )
-            for ends in ({"lows": [0.0]}, {"lows": [1.0], "highs": [0.0]}, {"lows": [0.0, 0.0], "highs": [1.0, 1.0]})
+            for ends, message in (
+                ({"lows": []}, "a low, a high and a format per target"),
+                ({"lows": [], "highs": []}, "a low, a high and a format per target"),
+                ({"lows": [2.0]}, "a low that is not above the high"),
+                ({"lows": [0.0, 0.0], "highs": [1.0, 1.0]}, "a low, a high and a format per target"),
+            )
+        ),
+        (
+            ("target",),
+            {"names": ["y"], "means": [0.0], "scales": [1.0], "limits": [], "number_formats": []},
+            "the keys of NumberTarget, got no lows, highs and the unknown limits;",
         ),
         (("target",), {"names": ["y"], "means": [0.0], "scales": [1.0], **NO_FORMATS, "lows": [NAN]}, "expected float"),
         (
             ("target",),
-            {"names": ["y", "y"], "means": [0.0, 0.0], "scales": [1.0, 1.0], **NO_FORMATS},
+            {name: 2 * part for name, part in (NO_FORMATS | {"names": ["y"], "means": [0.0], "scales": [1.0]}).items()},
             "names that differ",
         ),
     ],
@@ -213,11 +223,11 @@ def test_malformed_json_is_refused(path, value, message):
         from_json(data)
 
 
-@pytest.mark.parametrize("key", ["columns", "target", "missing", "summaries"])
+@pytest.mark.parametrize("key", ["columns", "target", "missing", "target_missing", "summaries"])
 def test_a_missing_key_is_refused(key):
     data = good()
     del data[key]
-    with pytest.raises(ModelFileError, match="expected the keys columns, target, missing, summaries"):
+    with pytest.raises(ModelFileError, match=f"expected the keys of Preprocessing, got no {key};"):
         from_json(data)
 
 

@@ -75,8 +75,9 @@ def test_other_texts_are_no_numbers(texts):
     [
         ["m2", "m²", "m^2", "\u33a1"],
         ["kg/m3", "kg/m³", "kg/m^3", "kg / m³"],
-        ["km/h", "kmh", "kph", "km / h"],
-        ["°C", "ºC", "\u02daC", "\u2103"],
+        ["km/h", "kmh", "kph", "km / h", "KMH", "Km/h", "KM/H"],
+        ["°C", "ºC", "\u02daC", "\u2103", "° C", "º C"],
+        ["°F", "º F", "\u2109"],
         ["\u03bcm", "\u00b5m"],
         ["\u03a9", "\u2126"],
         ["K", "\u212a"],

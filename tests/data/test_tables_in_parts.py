@@ -345,7 +345,8 @@ class TestRunningScores:
         random = np.random.default_rng(0)
         targets = random.normal(size=(500, len(names)))
         y = targets + random.normal(size=targets.shape)
-        target = NumberTarget(names, (1000.0, -3.0)[: len(names)], (5.0, 2.0)[: len(names)])
+        parts = ((1000.0, -3.0), (5.0, 2.0), (0.0, -99.0), (2000.0, 99.0))
+        target = NumberTarget(names, *(part[: len(names)] for part in parts))
         self.check(Preprocessing((NumberColumn("x", 0.0, 1.0, 0.0),), target), targets, y)
 
     def check(self, preprocessing, targets, y):

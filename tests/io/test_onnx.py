@@ -513,7 +513,7 @@ class TestTables:
         for scale, mean in ((1.0 + 1e-9, 1e-60), (1.0 - 1e-9, 2.0)):
             graph = _graph.Graph("float64")
             outputs = graph.input("X", "float64", ("samples", 1))
-            predictions.rescaled_numbers(NumberTarget(("y",), (mean,), (scale,)))(graph, outputs, 1)
+            predictions.rescaled_numbers(NumberTarget(("y",), (mean,), (scale,), (0.0,), (9.0,)))(graph, outputs, 1)
             x = np.asarray([[3.0]])
             assert_agree(run(graph.model(""), {"X": x})["variable"], x * scale + mean, "forward")
 

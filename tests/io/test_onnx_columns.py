@@ -30,7 +30,7 @@ from gpubp.testing import assert_agree
 onnx = pytest.importorskip("onnx", reason="onnx, of the extra 'onnx', is not installed")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime, of the extra 'onnx', is not installed")
 
-TARGET = NumberTarget(("target",), (0.0,), (1.0,))
+TARGET = NumberTarget(("target",), (0.0,), (1.0,), (-1e9,), (1e9,))
 CHARACTERS = [chr(code) for code in range(sys.maxunicode + 1) if not 0xD800 <= code < 0xE000]
 
 

@@ -310,7 +310,8 @@ def test_preprocessing_that_scales_beyond_all_numbers_is_an_error_and_no_warning
     from gpubp.data.preprocessing import NumberColumn, NumberTarget, Preprocessing, to_json
 
     network = Network((1, 1))
-    preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), NumberTarget(("t",), (1e308,), (1e308,)))
+    target = NumberTarget(("t",), (1e308,), (1e308,), (0.0,), (1e308,))
+    preprocessing = Preprocessing((NumberColumn("a", 0.0, 1.0, 0.0),), target)
     save_model(path, network, np.asarray([9.0, 9.0], "float32"), preprocessing=to_json(preprocessing))
     with pytest.raises(DataError, match="beyond the range of numbers"):
         predict_table(load_model(path), {"a": [1.0]}, device="cpu")

@@ -174,6 +174,22 @@ def test_classes_that_training_did_not_see_count_as_wrong_as_in_score(classifier
     assert found.importances.max() < 0.8
 
 
+@pytest.mark.parametrize("name", ["f1", "precision", "recall", "jaccard"])
+def test_classes_that_training_did_not_see_are_not_the_second_of_two(name):
+    labels = np.where(np.median(PRICE) < PRICE, "dear", "cheap").astype(object)
+    model = TabularClassifier(**FAST).fit(X.assign(**{"class": labels}), "class")
+    second = model.classes_[1]
+    labels[20:50] = ["unheard of", "new", None] * 10
+    frame = X.assign(**{"class": labels})
+    with pytest.warns(TableWarning, match="20 rows of a class that training did not see count as wrong"):
+        found = gpubp.permutation_importance(model, frame, scoring=name, n_repeats=1, **CPU)
+    known = [label is not None for label in labels]
+    of_sklearn = getattr(sklearn.metrics, f"{name}_score")
+    expected = of_sklearn(labels[known].astype(str), model.predict(X[known]), labels=[second], average="macro")
+    assert found.score == pytest.approx(expected, abs=1e-12)
+    assert 0.0 < expected < 1.0
+
+
 def test_arrays_of_an_estimator():
     array = X[["size", "rooms"]].to_numpy()
     model = TabularRegressor(**FAST).fit(array, PRICE)

@@ -261,7 +261,7 @@ def test_scores_of_classes_are_scikit_learns():
 
 
 def test_scores_of_numbers_are_in_their_units():
-    target = NumberTarget(("u", "v"), (10.0, -5.0), (2.0, 100.0))
+    target = NumberTarget(("u", "v"), (10.0, -5.0), (2.0, 100.0), (0.0, -100.0), (99.0, 900.0))
     targets, y = np.asarray([[0.0, 0.0], [1.0, 1.0], [2.0, 5.0]]), np.asarray([[0.5, 0.0], [1.0, 1.0], [2.0, 2.0]])
     got = score(Preprocessing((NumberColumn("x", 0.0, 1.0, 0.0),), target), targets, y)
     assert got["mae u"] == pytest.approx(1.0 / 3)

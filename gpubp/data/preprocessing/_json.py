@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from gpubp._core.text import excerpt
+from gpubp._core.text import excerpt, shortened
 from gpubp.data._dates import FORMATS
 from gpubp.data._quantities import NumberFormat
 from gpubp.data._text_values import DESCRIPTIONS, FORMS
@@ -38,7 +38,8 @@ def to_json(preprocessing: Preprocessing) -> dict[str, Any]:
     Examples
     --------
     >>> from gpubp.data.preprocessing import NumberTarget, WordsColumn
-    >>> to_json(Preprocessing((WordsColumn("a", ("new", "old")),), NumberTarget(("y",), (0.0,), (2.0,))))["columns"]
+    >>> target = NumberTarget(("y",), (0.0,), (2.0,), (0.0,), (9.0,))
+    >>> to_json(Preprocessing((WordsColumn("a", ("new", "old")),), target))["columns"]
     [{'name': 'a', 'words': ['new', 'old']}]
     """
     as_json: dict[str, Any] = json.loads(json.dumps(asdict(preprocessing), allow_nan=False))
@@ -78,11 +79,11 @@ def from_json(data: Any) -> Preprocessing:
     for column in columns:
         _check_column(column)
     if isinstance(target, NumberTarget):
-        lengths = {len(target.names), len(target.means), len(target.scales), len(target.number_formats or target.names)}
-        _check(len(lengths) == 1, "a mean, a scale and a format per target", target)
-        has_ranges = len(target.lows) == len(target.highs) in (0, len(target.names))
-        is_range = all(low <= high for low, high in zip(target.lows, target.highs, strict=False))
-        _check(has_ranges and is_range, "a low and a high per target", target)
+        parts = (target.names, target.means, target.scales, target.lows, target.highs)
+        lengths = {*map(len, parts), len(target.number_formats or target.names)}
+        _check(len(lengths) == 1, "a mean, a scale, a low, a high and a format per target", target)
+        is_range = all(low <= high for low, high in zip(target.lows, target.highs, strict=True))
+        _check(is_range, "a low that is not above the high, per target", target)
         _check(all(scale > 0 for scale in target.scales), "scales above 0", target.scales)
         for number_format in target.number_formats:
             _check_number_format(number_format)
@@ -132,13 +133,21 @@ def _read(hint: Any, value: Any) -> Any:
         return _read(max(options, key=lambda option: len(set(_hints(option)) & set(value))), value)
     if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, dict):
         hints = _hints(hint)
-        _check(set(hints) == set(value), f"the keys {', '.join(hints)}", ", ".join(map(str, value)))
+        _check(set(hints) == set(value), f"the keys of {hint.__name__}", _differences(hints, value))
         return hint(**{key: _read(hints[key], value[key]) for key in hints})
     if hint in (str, bool, int) and type(value) is hint:
         return value
     if hint is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     raise ModelFileError(_malformed(getattr(hint, "__name__", str(hint)), value))
+
+
+def _differences(expected: dict[str, Any], received: dict[Any, Any]) -> str:
+    """Say which keys are missing and which are unknown."""
+    absent = [name for name in expected if name not in received]
+    unknown = [excerpt(str(name), 40) for name in received if name not in expected]
+    parts = {"no": absent, "the unknown": unknown}
+    return " and ".join(f"{which} {shortened(names)}" for which, names in parts.items() if names)
 
 
 def _check_column(column: FeatureColumn) -> None:

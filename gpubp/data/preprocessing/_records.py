@@ -157,16 +157,15 @@ class ClassTarget:
 class NumberTarget:
     """One or several numeric targets, scaled to ``(value - mean) / scale``.
 
-    Predictions are kept between `lows` and `highs`, a little beyond the range of the training rows, if these are not
-    empty.
+    Predictions are kept between `lows` and `highs`, a little beyond the range of the training rows.
     """
 
     names: tuple[str, ...]
     means: tuple[float, ...]
     scales: tuple[float, ...]
+    lows: tuple[float, ...]
+    highs: tuple[float, ...]
     number_formats: tuple[NumberFormat, ...] = ()
-    lows: tuple[float, ...] = ()
-    highs: tuple[float, ...] = ()
 
     def number_format(self, name: str) -> NumberFormat:
         """Return how a target is written."""
@@ -211,7 +210,7 @@ class Preprocessing:
     Examples
     --------
     >>> columns = (NumberColumn("size", 0.0, 1.0, 0.0), CategoryColumn("colour", ("blue", "red")))
-    >>> preprocessing = Preprocessing(columns, NumberTarget(("y",), (0.0,), (1.0,)))
+    >>> preprocessing = Preprocessing(columns, NumberTarget(("y",), (0.0,), (1.0,), (0.0,), (9.0,)))
     >>> preprocessing.feature_names, preprocessing.n_outputs, preprocessing.task
     (('size', 'colour=blue', 'colour=red'), 1, 'regression')
     """

@@ -131,7 +131,7 @@ def fit_number_target(decision: TargetDecision, moments: list[RunningMoments]) -
     means, deviations = (tuple(scale[place] for scale in scales) for place in (0, 1))
     limits = [_limits(one.minimum, one.maximum) for one in moments]
     lows, highs = (tuple(pair[place] for pair in limits) for place in (0, 1))
-    return NumberTarget(decision.names, means, deviations, decision.number_formats, lows, highs)
+    return NumberTarget(decision.names, means, deviations, lows, highs, decision.number_formats)
 
 
 def _limits(low: float, high: float) -> tuple[float, float]:

@@ -96,7 +96,8 @@ def apply(
     --------
     >>> from gpubp.data import table_from_mapping
     >>> from gpubp.data.preprocessing import NumberColumn, NumberTarget
-    >>> preprocessing = Preprocessing((NumberColumn("a", 2.0, 4.0, 2.0),), NumberTarget(("y",), (0.0,), (1.0,)))
+    >>> target = NumberTarget(("y",), (0.0,), (1.0,), (0.0,), (9.0,))
+    >>> preprocessing = Preprocessing((NumberColumn("a", 2.0, 4.0, 2.0),), target)
     >>> apply(preprocessing, table_from_mapping({"a": [2.0, 10.0, None]}))
     array([[0.],
            [2.],
@@ -324,7 +325,7 @@ def decode_predictions(preprocessing: Preprocessing, outputs: ArrayLike) -> dict
     [3.0, 5.0]
     """
     decoded, target = decode_target(preprocessing, outputs), preprocessing.target
-    if isinstance(target, ClassTarget) or not target.lows:
+    if isinstance(target, ClassTarget):
         return decoded
     ranges = zip(decoded.items(), target.lows, target.highs, strict=True)
     return {name: np.clip(numbers, low, high) for (name, numbers), low, high in ranges}

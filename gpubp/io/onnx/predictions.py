@@ -30,9 +30,8 @@ def rescaled_numbers(target: NumberTarget) -> AddPredictions:
     def add(graph: Graph, outputs: str, n_outputs: int) -> None:
         scaled = graph.node("Mul", graph.cast(outputs, np.float64), graph.constant(target.scales, "target_scales"))
         numbers = graph.node("Add", scaled, graph.constant(target.means, "target_means"))
-        if target.lows:
-            numbers = graph.node("Max", numbers, graph.constant(target.lows, "target_lows"))
-            numbers = graph.node("Min", numbers, graph.constant(target.highs, "target_highs"))
+        numbers = graph.node("Max", numbers, graph.constant(target.lows, "target_lows"))
+        numbers = graph.node("Min", numbers, graph.constant(target.highs, "target_highs"))
         graph.output(NUMBERS, numbers, np.float64, (SAMPLES, n_outputs))
 
     return add
