@@ -13,7 +13,10 @@ from gpubp.backends.memory import SAMPLES_AT_ONCE, samples_at_once, storage_back
 from gpubp.engine import cpu
 from gpubp.engine.argument_checks import choose_precision, host_array, host_theta, validate_theta, validate_x
 from gpubp.engine.pointer_checks import check_prediction
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Layer, Network, output_layer
+
+WORTH_THREADS = 1e8
+"""Operations of a prediction in array calls, below which one thread of BLAS computes."""
 
 
 @np.errstate(all="ignore")
@@ -127,8 +130,23 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
     part_size = samples_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
     on_device = (to_backend(backend, part) for part in in_parts(x, part_size))
-    parts = [output_layer(backend.xp, network, theta, part).y for part in on_device]
+    parts = [last_layer(backend, network, theta, part).y for part in on_device]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
+
+
+def last_layer(backend: Backend, network: Network, theta: Array, x: Array) -> Layer:
+    """Compute the output layer in array calls; small products on NumPy take one thread of BLAS.
+
+    Several threads wait for each other, far longer than they compute if another process has one of their cores.
+    """
+    n_networks = theta.shape[0] if theta.ndim == 2 else 1
+    is_small = 2.0 * x.shape[-2] * network.n_parameters * n_networks < WORTH_THREADS
+    if not (is_small and backend.is_numpy and cpu.is_wanted()):
+        return output_layer(backend.xp, network, theta, x)
+    from gpubp.engine.cpu.threads import blas_of_one_thread
+
+    with blas_of_one_thread():
+        return output_layer(backend.xp, network, theta, x)
 
 
 def in_parts(x: Array, at_once: int | None = None) -> Iterator[Array]:

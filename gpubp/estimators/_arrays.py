@@ -14,8 +14,8 @@ from gpubp.backends.libraries import is_of_other_library
 from gpubp.backends.memory import SAMPLES_AT_ONCE, storage_backend
 from gpubp.backends.sparse_matmul import for_samples, samples_of
 from gpubp.engine.plain.minibatches import take_rows
-from gpubp.engine.prediction import outputs
-from gpubp.nn.network import Network, output_layer
+from gpubp.engine.prediction import last_layer, outputs
+from gpubp.nn.network import Network
 
 HOST_LIBRARY = "numpy"
 
@@ -53,9 +53,9 @@ def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: 
     theta = to_backend(backend, theta, precision)
     if not scipy.sparse.issparse(x):
         return outputs(backend, network, theta, to_backend(storage_backend(backend, precision, x), x, precision))
-    xp = for_samples(backend, x).xp
+    on_samples = for_samples(backend, x)
     parts = [
-        output_layer(xp, network, theta, samples_of(x, rows, precision)).y
+        last_layer(on_samples, network, theta, samples_of(x, rows, precision)).y
         for rows in gen_batches(x.shape[0], SAMPLES_AT_ONCE)
     ]
-    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=-2)
+    return parts[0] if len(parts) == 1 else on_samples.xp.concat(parts, axis=-2)

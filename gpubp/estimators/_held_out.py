@@ -12,12 +12,13 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.backends.sparse_matmul import for_samples, samples_of
+from gpubp.engine.prediction import last_layer
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host, rows_of
 from gpubp.estimators._options import FitOptions
 from gpubp.estimators._targets import TargetCoding
 from gpubp.nn.losses import output_loss
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class HeldOut:
         xp, network, weights = self.backend.xp, self.network, self.sample_weight
         total, outputs = np.zeros(theta.shape[:-1]), []
         for rows in gen_batches(self.x.shape[0], SAMPLES_AT_ONCE):
-            layer = output_layer(xp, network, theta, samples_of(self.x, rows, self.precision))
+            layer = last_layer(self.backend, network, theta, samples_of(self.x, rows, self.precision))
             part_weights = None if weights is None else weights[rows]
             targets = self.targets[rows, :]
             loss, _ = output_loss(xp, network.loss, network.activations[-1], *layer, targets, part_weights)

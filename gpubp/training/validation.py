@@ -7,9 +7,9 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_numpy
 from gpubp.engine.plain.minibatches import Batch, total_weight
-from gpubp.engine.prediction import in_parts
+from gpubp.engine.prediction import in_parts, last_layer
 from gpubp.nn.losses import output_loss
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Network
 from gpubp.training.plan import Validation
 
 Scoring = Callable[[np.ndarray, np.ndarray], float]
@@ -22,7 +22,7 @@ def evaluate(
     """Compute the loss, without penalty, as a weighted mean or sum over the samples, and the score without weights."""
     xp, loss, outputs, start = backend.xp, 0.0, [], 0
     for x, targets in zip(in_parts(held_out.x), in_parts(held_out.targets), strict=True):
-        layer = output_layer(xp, network, theta, x)
+        layer = last_layer(backend, network, theta, x)
         weights = held_out.sample_weight
         if weights is not None:
             weights = weights[..., start : start + x.shape[-2]]

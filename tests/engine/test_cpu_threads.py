@@ -5,13 +5,14 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpubp.backends.backend import choose_backend
-from gpubp.engine import cpu
+from gpubp.engine import cpu, prediction
 from gpubp.engine.cpu import epoch as engine_epoch
 from gpubp.engine.cpu import thread_choice, threads
 from gpubp.engine.cpu.epoch import engine_epoch_runner
@@ -20,7 +21,7 @@ from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import Network
+from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import momentum
 
 pytestmark = pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
@@ -232,3 +233,23 @@ def test_blas_is_kept_to_one_thread_and_given_back():
     assert set(before) == {2}
     assert set(seen[0]) == {1}
     assert threads_of_blas() == before
+
+
+@pytest.mark.parametrize("stack", [(), (3,)])
+def test_small_predictions_in_array_calls_take_one_thread_of_blas(stack):
+    """With several, validation took 40 times as long as training beside a busy process."""
+    network, x = Network((6, 4, 1)), np.ones((20, 6), np.float32)
+    theta = np.ones((*stack, network.n_parameters), np.float32)
+    during = []
+
+    def counted(*arguments):
+        during.append(threads._threads_of_blas())
+        return output_layer(*arguments)
+
+    before = threads._threads_of_blas()
+    with patch.object(prediction, "output_layer", counted):
+        prediction.last_layer(choose_backend("cpu"), network, theta, x)
+        with patch.object(prediction, "WORTH_THREADS", 0.0):
+            prediction.last_layer(choose_backend("cpu"), network, theta, x)
+    assert during == [[1] * len(before), before]
+    assert threads._threads_of_blas() == before

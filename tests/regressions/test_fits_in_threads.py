@@ -42,9 +42,9 @@ def test_eight_fits():
 
 
 def test_blas_stays_limited_while_it_has_a_user():
-    from gpubp.engine.cpu.threads import _blas_of_one_thread, _threads_of_blas
+    from gpubp.engine.cpu.threads import _threads_of_blas, blas_of_one_thread
 
-    first, second = _blas_of_one_thread(), _blas_of_one_thread()
+    first, second = blas_of_one_thread(), blas_of_one_thread()
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from gpubp.engine.cpu.library import gemm
+
 PLACE = 16  # int64 in each place of a mailbox; see c/threads.h
 BARRIER, TAKEN, N_THREADS, BEGUN, REQUESTED = (PLACE * place for place in range(5))
 WAITED = REQUESTED + 1
@@ -64,7 +66,7 @@ class Crew:
         n_threads = self.n_threads if n_threads is None else n_threads
         self.mailbox[TAKEN], self.mailbox[N_THREADS], self.mailbox[BEGUN] = 0, n_threads, self.mailbox[BARRIER]
         self.mailbox[WAITED::PLACE] = 0
-        with _blas_of_one_thread(), self.places.own_core(n_threads):
+        with blas_of_one_thread(), self.places.own_core(n_threads):
             try:
                 for thread in range(1, n_threads):
                     asked, self.asked[thread] = self.asked[thread], self.asked[thread] + 1
@@ -174,7 +176,8 @@ def cores() -> int:
 
 @cache
 def blas() -> list[Any]:
-    """Find the BLAS libraries, once; compiled code has loaded SciPy's by then."""
+    """Find the BLAS libraries, once, SciPy's among them."""
+    gemm("float32")  # loads it
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
@@ -188,7 +191,7 @@ _before = [1]  # how many threads each BLAS had when it was last limited
 
 
 @contextlib.contextmanager
-def _blas_of_one_thread() -> Iterator[None]:
+def blas_of_one_thread() -> Iterator[None]:
     """Keep BLAS to one thread, in the whole process, until the last of its users is done."""
     global _users
     with _lock:
