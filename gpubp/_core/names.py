@@ -221,13 +221,13 @@ def canonical_name(kind: str, text: str, entries: Mapping[str, Any]) -> str:
     return f"{name}({','.join(repr(value).removesuffix('.0') for value in arguments)})" if arguments else name
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+def unknown(kind: str, name: Any, known: Iterable[str]) -> str:
     """Return the error message about an unknown name: what was given, the nearest known names, and all known names."""
     names = list(known)
     return f"unknown {kind} {name!r}{near_miss(name, names)}; known: {', '.join(names)}"
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
+def near_miss(name: Any, known: Iterable[str]) -> str:
     """Return " (did you mean ...?)" for an error message, or an empty text if no known name is close.
 
     Examples
@@ -235,6 +235,8 @@ def near_miss(name: str, known: Iterable[str]) -> str:
     >>> near_miss("digit", ["digits", "iris"])
     " (did you mean 'digits'?)"
     """
+    if not isinstance(name, str):
+        return ""
     # difflib alone would count a wrong case letter by letter
     by_lower = {candidate.lower(): candidate for candidate in known}
     if (other := OTHER_NAMES.get(name.lower())) in by_lower:

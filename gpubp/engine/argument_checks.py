@@ -1,5 +1,6 @@
 """Validation at the entry points: options are checked, arrays are checked and moved to the backend."""
 
+import sys
 from inspect import signature
 from types import FunctionType
 from typing import Any
@@ -245,10 +246,16 @@ def check_is_called(optimizer: Any) -> None:
     """Check that an optimizer is not a function of gpubp that makes one, such as ``gpubp.adam`` without brackets."""
     if isinstance(optimizer, type):
         raise DataError(f"optimizer must be one of gpubp's, such as adam(), got the class {optimizer.__name__}")
-    if isinstance(optimizer, FunctionType) and optimizer.__module__.startswith("gpubp.optim."):
+    if isinstance(optimizer, FunctionType) and _is_public_maker(optimizer):
         name, parameters = optimizer.__name__, signature(optimizer).parameters.values()
         arguments = "" if all(p.default is not p.empty for p in parameters) else "..."
         raise DataError(f"optimizer is a function that makes one: pass gpubp.{name}({arguments}), not gpubp.{name}")
+
+
+def _is_public_maker(function: FunctionType) -> bool:
+    """Return whether a function is one of gpubp.optim itself: functools.wraps gives its names to a user's as well."""
+    module = str(function.__module__)
+    return module.startswith("gpubp.optim.") and getattr(sys.modules.get(module), function.__name__, None) is function
 
 
 def check_stack_options(

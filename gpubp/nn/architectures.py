@@ -269,17 +269,20 @@ def with_periodic_inputs(
     for name, n in (("n_frequencies", n_frequencies), ("n_outputs", n_outputs)):
         if not is_count(n):
             raise DataError(f"{name} must be a whole number of at least 1, got {n!r}")
-    n_inputs = network.sizes[0] - n_outputs * len(inputs)
-    if not all(is_count(i, least=0) and i < n_inputs for i in inputs) or not 0 < len(set(inputs)) == len(inputs):
+    given = np.asarray(inputs, dtype=object)
+    positions = given.tolist() if given.ndim == 1 else []
+    n_inputs = network.sizes[0] - n_outputs * len(positions)
+    is_each = all(is_count(i, least=0) and i < n_inputs for i in positions)
+    if not is_each or not 0 < len(set(positions)) == len(positions):
         raise DataError(
             f"inputs must be one or more positions, each once and below {n_inputs}: the network has {network.sizes[0]} "
-            f"inputs, and {n_outputs} of them are for each number that is embedded; got {list(inputs)!r}"
+            f"inputs, and {n_outputs} of them are for each number that is embedded; got {given.tolist()!r}"
         )
     if any(below == 0 for below, _ in network.skips):
         raise DataError("connections from the inputs of the network must not skip layers; remove them from its skips")
-    of_number = np.arange(len(inputs))
+    of_number = np.arange(len(positions))
     waves, outputs = np.repeat(of_number, n_frequencies), np.repeat(of_number, n_outputs)  # the number of each unit
-    to_waves = np.asarray(inputs)[waves] == np.arange(n_inputs)[:, None]
+    to_waves = np.asarray(positions)[waves] == np.arange(n_inputs)[:, None]
     to_outputs = outputs == waves[:, None]
     layers = [
         (len(numbers), activation, np.vstack([connected, np.ones((int(network.bias), len(numbers)), dtype=bool)]))

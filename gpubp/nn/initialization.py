@@ -62,7 +62,7 @@ def initial_weights(
     >>> initial_weights(network, seed=[0, 1]).shape
     (2, 3)
     """
-    schemes = [scheme] * len(network.shapes) if isinstance(scheme, str) else list(scheme)
+    schemes = [scheme] * len(network.shapes) if isinstance(scheme, str) else _items(scheme)
     for name in schemes:
         if name not in SCHEMES:
             raise DataError(unknown("scheme", name, SCHEMES))
@@ -70,10 +70,22 @@ def initial_weights(
         raise DataError(f"scheme must be one name, or {len(network.shapes)}, one for each layer, got {scheme!r}")
     if dtype not in ("float32", "float64"):
         raise DataError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    if not (isinstance(scale, int | float | np.floating) and math.isfinite(scale) and scale >= 0.0):
+    if not _is_factor(scale):
         raise DataError(f"scale must be a finite number, 0 or more, got {scale!r}")
     rows = [_draw(network, single_seed, schemes, scale).astype(dtype) for single_seed in check_seeds(seed)]
     return np.stack(rows) if is_sequence(seed) else rows[0]
+
+
+def _items(sequence: Any) -> list[Any]:
+    """Return the items of a sequence; none of what is not one."""
+    array = np.asarray(sequence, dtype=object)
+    return array.tolist() if array.ndim == 1 else []
+
+
+def _is_factor(number: Any) -> bool:
+    """Return whether a value is a finite number, 0 or more; True and False are not."""
+    is_number = isinstance(number, int | float | np.floating) and not isinstance(number, bool)
+    return is_number and math.isfinite(number) and number >= 0.0
 
 
 def is_sequence(seed: Any) -> bool:
@@ -163,14 +175,16 @@ def ntk_rate_factors(
     >>> optimizer = rate_scaled(decay_scaled(adamw(0.04), network.weight_mask() / factors), factors)
     """
     n_layers, others = len(network.shapes), {} if others is None else others
+    if not isinstance(others, Mapping):
+        raise DataError(f"others must be a mapping, such as {{1: (6.0, 0.0)}}, got {others!r}")
     for layer, pair in others.items():
-        if not (is_count(layer) and layer <= n_layers and len(pair) == 2):
+        if not (is_count(layer) and layer <= n_layers and len(_items(pair)) == 2):
             raise DataError(
                 f"others must be layers from 1 to {n_layers}, each with the factors of its weights and of its biases, "
                 f"got {layer!r}: {pair!r}"
             )
     for name, given in (("bias", bias), *(("others", factor) for pair in others.values() for factor in pair)):
-        if not (isinstance(given, int | float | np.floating) and math.isfinite(given) and given >= 0.0):
+        if not _is_factor(given):
             raise DataError(f"{name} must be a finite number, 0 or more, got {given!r}")
     factors = np.empty(network.n_parameters)
     for layer, block in enumerate(views(np, network, factors), start=1):

@@ -1,7 +1,7 @@
 """What the estimators for tables share: fitting, prediction, files."""
 
 import inspect
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from os import PathLike
@@ -418,7 +418,13 @@ class ValidationRows(NamedTuple):
 
 def _is(value: Any, default: Any) -> bool:
     """Return whether a parameter is its default, or an equal number, text or tuple, as after a file or a copy."""
-    return value is default or (isinstance(value, type(default)) and isinstance(value, Hashable) and value == default)
+    if value is default:
+        return True
+    try:
+        hash(value)
+    except TypeError:  # a list or an array, or a tuple with one
+        return False
+    return isinstance(value, type(default)) and bool(value == default)
 
 
 @contextmanager

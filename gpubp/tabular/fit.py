@@ -27,7 +27,7 @@ from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
-from gpubp.tabular.recipes import TableRecipe, recipe_network, recipe_optimizer, recipe_weights
+from gpubp.tabular.recipes import TableRecipe, check_recipe, recipe_network, recipe_optimizer, recipe_weights
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
@@ -160,7 +160,8 @@ def fit_table(
     Raises
     ------
     DataError
-        If an option is not valid, or the loss is not defined for the values of the target.
+        If an option is not valid, the recipe is not for the table, or the loss is not defined for the values of the
+        target.
     CheckpointError
         See :func:`gpubp.train`; its ``fit`` is a TableFit.
     DeviceError
@@ -177,6 +178,7 @@ def fit_table(
     if recipe is None:
         network = network_for(prepared, hidden_layer_sizes=hidden_layer_sizes, activation=activation, loss=loss)
     else:
+        check_recipe(recipe, prepared)
         network = recipe_network(recipe, prepared, loss)
         optimizer, l2, batch_size = partial(recipe_optimizer, recipe), 0.0, recipe.batch_size
         epochs, patience, label_smoothing = recipe.epochs, recipe.epochs, recipe.label_smoothing

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from gpubp._core.text import excerpt
 from gpubp.data.preprocessing import DateColumn, NumberColumn, NumberEncoding, Preprocessing
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import DataError
@@ -67,6 +68,27 @@ REALMLP: dict[str, TableRecipe] = {
     "regression": TableRecipe(activation="mish", learning_rate=0.07),
 }
 """RealMLP-TD-S, by task, of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default"."""
+
+
+def check_recipe(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> None:
+    """Raise an error if a recipe is none, or is not for the task and the encoding of a prepared table."""
+    if not isinstance(recipe, TableRecipe):
+        raise DataError(
+            f"recipe must be a TableRecipe, such as gpubp.tabular.REALMLP[{prepared.task!r}], got "
+            f"{type(recipe).__name__}: {excerpt(repr(recipe))}"
+        )
+    if recipe.label_smoothing and prepared.task != "classification":
+        raise DataError(
+            f"the recipe smooths labels by {recipe.label_smoothing:g}, and the target holds numbers; pass a recipe for "
+            "numbers, such as gpubp.tabular.REALMLP['regression']"
+        )
+    columns = prepared.preprocessing.columns
+    found = next((one.encoding for one in columns if isinstance(one, NumberColumn)), recipe.numbers)
+    if found != recipe.numbers:
+        raise DataError(
+            f"the recipe is for numbers encoded as {recipe.numbers!r}, and those of the table are {found!r}; pass "
+            f"numbers={recipe.numbers!r} when it is prepared"
+        )
 
 
 def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream, loss: str | None = None) -> Network:

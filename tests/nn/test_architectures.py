@@ -294,6 +294,7 @@ class TestMakers:
             (Network((5, 1)), {"inputs": [0, 0]}, "each once and below -1: the network has 5 inputs, and 3 of them"),
             (Network((5, 1)), {"inputs": [2]}, r"below 2: .*; got \[2\]"),
             (Network((5, 1)), {"inputs": [0.0]}, "inputs must be"),
+            (Network((5, 1)), {"inputs": 5}, "inputs must be one or more positions.*got 5"),
             (Network((5, 1)), {"inputs": [0], "n_outputs": 0}, "n_outputs must be a whole number of at least 1, got 0"),
             (Network((5, 1)), {"inputs": [0], "n_frequencies": 1.5}, "n_frequencies must be"),
             (Network((5, 2, 1), skips=[(0, 2)]), {"inputs": [0]}, "inputs of the network must not skip layers"),

@@ -92,7 +92,7 @@ def test_ntk_rate_factors_of_each_layer():
     assert ntk_rate_factors(Network((9, 2), bias=False)).tolist() == [1 / 3] * 18
 
 
-@pytest.mark.parametrize("bias", [-0.1, np.nan, "a"])
+@pytest.mark.parametrize("bias", [-0.1, np.nan, "a", True])
 def test_ntk_factor_of_the_biases_is_checked(bias):
     with pytest.raises(DataError, match="bias must be a finite number, 0 or more, got"):
         ntk_rate_factors(NETWORK, bias=bias)
@@ -140,6 +140,9 @@ def test_the_factors_of_other_layers():
         ({3: (1.0, 1.0)}, "others must be layers from 1 to 2"),
         ({1: (1.0,)}, "each with the factors of its weights and of its biases"),
         ({1: (1.0, np.inf)}, "others must be a finite number, 0 or more, got inf"),
+        ({1: (1.0, True)}, "others must be a finite number, 0 or more, got True"),
+        ({1: 1}, "each with the factors of its weights and of its biases, got 1: 1"),
+        ([1, 2], r"others must be a mapping, such as {1: \(6.0, 0.0\)}, got \[1, 2\]"),
     ):
         with pytest.raises(DataError, match=reported):
             ntk_rate_factors(network, others=others)
@@ -148,6 +151,15 @@ def test_the_factors_of_other_layers():
 def test_one_scheme_for_each_layer_is_needed():
     with pytest.raises(DataError, match=r"scheme must be one name, or 2, one for each layer, got \('ntk',\)"):
         initial_weights(NETWORK, scheme=("ntk",))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reported"),
+    [(5, "scheme must be one name, or 2, one for each layer, got 5"), (["ntk", 3], "unknown scheme 3; known: glorot")],
+)
+def test_a_scheme_that_is_no_text_raises(scheme, reported):
+    with pytest.raises(DataError, match=reported):
+        initial_weights(NETWORK, scheme=scheme)
 
 
 def test_an_unknown_scheme_raises():

@@ -1,6 +1,7 @@
 """The estimators for tables: what they take as X, y and weights, scikit-learn's checks, and files."""
 
 import copy
+import functools
 import pickle
 import re
 import warnings
@@ -636,6 +637,16 @@ def test_a_function_of_gpubp_in_place_of_an_optimizer_is_named(name):
         gpubp.fit_table(gpubp.prepare_table("iris"), optimizer=function, device="cpu")
     with pytest.raises(DataError, match=message):
         gpubp.train(gpubp.Network((2, 1)), np.ones((3, 2)), np.ones((3, 1)), optimizer=function, device="cpu")
+
+
+def test_a_users_function_with_the_names_of_one_of_gpubp_makes_an_optimizer():
+    @functools.wraps(gpubp.adam)
+    def make(network):
+        return gpubp.adam(0.01)
+
+    for module in (gpubp.adam.__module__, None):
+        make.__module__ = module
+        assert classifier(optimizer=make).fit(FRAME, CLASSES).history_.loss
 
 
 def test_a_function_that_makes_no_optimizer_is_named():

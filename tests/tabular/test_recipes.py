@@ -131,6 +131,23 @@ class TestTraining:
         plain, periodic = (fit.scores["test"]["rmse"] for fit in fits)
         assert periodic < plain
 
+    @pytest.mark.parametrize("encoding", ["piecewise", "linear"])
+    def test_a_table_with_another_encoding_is_refused(self, encoding):
+        table = prepare_table(waves(), target="y", numbers=encoding)
+        with pytest.raises(DataError, match=f"as 'robust', and those of the table are '{encoding}'; pass numbers='rob"):
+            fit_table(table, recipe=SMALL, device="cpu")
+
+    def test_a_recipe_for_classes_is_refused_for_numbers(self):
+        with pytest.raises(DataError, match=r"the recipe smooths labels by 0\.1, and the target holds numbers"):
+            fit_table(prepared(), recipe=REALMLP["classification"], device="cpu")
+
+    @pytest.mark.parametrize("recipe", ["realmlp", REALMLP], ids=["name", "both tasks"])
+    def test_what_is_no_recipe_is_refused(self, recipe):
+        with pytest.raises(
+            DataError, match=r"recipe must be a TableRecipe, such as gpubp.tabular.REALMLP\['regression'"
+        ):
+            fit_table(prepared(), recipe=recipe, device="cpu")
+
     def test_labels_are_smoothed_by_the_recipe(self):
         recipe = replace(REALMLP["classification"], hidden_layer_sizes=(8,), epochs=2)
         table = prepare_table("iris", numbers=recipe.numbers)
@@ -158,6 +175,11 @@ class TestEstimators:
         save(model, tmp_path)
         loaded = TabularRegressor.load(tmp_path / "m.safetensors")
         assert (loaded.preset, loaded.hidden_layer_sizes, loaded.optimizer) == ("realmlp", (100,), "adam")
+
+    def test_sizes_that_are_arrays_are_refused(self):
+        table = waves()
+        with pytest.raises(ValueError, match="hidden_layer_sizes must be whole numbers > 0"):
+            TabularRegressor(preset="realmlp", hidden_layer_sizes=(np.array([1, 2]),)).fit(table, "y")
 
     def test_refuse_what_the_preset_chooses(self):
         table = waves()

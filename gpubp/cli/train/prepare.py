@@ -151,6 +151,8 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
             prepared, hidden_layer_sizes=hidden_layer_sizes, activation=options.activation, loss=options.loss
         )
     else:
+        if isinstance(prepared, PreparedTable):  # encoded before its task was known
+            prepared = prepared.trained_on(prepared.parts["train"], recipe.numbers)
         network = recipe_network(recipe, prepared, options.loss)
     return TrainingJob(
         options,
