@@ -14,6 +14,7 @@ from gpubp._core.text import counted
 from gpubp.data.preprocessing import NumberEncoding, to_json
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
+from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
 from gpubp.tabular.fit import (
     TableFit,
@@ -319,16 +320,17 @@ def _try(
     tried: list[tuple[TableTrial, _Networks]] = []
     for place, candidate in enumerate(candidates, 1):
         start = time.monotonic()
-        if tried and start + max(trial.seconds for trial, _ in tried) > end:
+        if tried and start >= end:
             break
         if candidate.numbers not in encoded:
             encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers, only=drawn)
-        if tried and candidate.recipe and encoded[candidate.numbers].n_inputs > MOST_INPUTS_OF_RECIPE:
+        of_candidate = encoded[candidate.numbers]
+        if tried and candidate.recipe and of_candidate.n_inputs > MOST_INPUTS_OF_RECIPE:
             continue
-        if tried and start + _seconds_of_recipe(candidate, encoded[candidate.numbers], settings, tried) > end:
-            break
+        if tried and start + _expected_seconds(candidate, of_candidate, settings, tried) > end:
+            continue
         say(f"candidate {place} of {len(candidates)}")
-        networks = _train(encoded[candidate.numbers], candidate, settings, seeds, ending)
+        networks = _train(of_candidate, candidate, settings, seeds, ending)
         trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
@@ -336,21 +338,25 @@ def _try(
     return tried
 
 
-def _seconds_of_recipe(
+def _expected_seconds(
     candidate: Candidate,
     prepared: PreparedTable,
     settings: "_Settings",
     tried: "Sequence[tuple[TableTrial, _Networks]]",
 ) -> float:
-    """Estimate the time of a candidate that does not stop early, by that of the largest network; 0 for others."""
-    recipe = _recipe_of(candidate, prepared.task)
-    if recipe is None:
-        return 0.0
+    """Estimate the time of a candidate by that of the slowest, as proportional to the parameters.
 
-    trial, largest = max(tried, key=lambda one: one[1].fit.network.n_parameters)
-    n_done = max(1, len(largest.fit.history.loss)) * max(largest.fit.network.n_parameters, SMALL_NETWORK)
-    n_epochs = min(settings.epochs, recipe.epochs)
-    return trial.seconds * n_epochs * max(recipe_size(recipe, prepared), SMALL_NETWORK) / n_done
+    One without a recipe may stop as early as that one, one with a recipe trains for all epochs.
+    """
+    slowest, networks = max(tried, key=lambda one: one[0].seconds)
+    recipe, n_done = _recipe_of(candidate, prepared.task), max(1, len(networks.fit.history.loss))
+    if recipe is None:
+        sizes = (prepared.n_inputs, *candidate.hidden_layer_sizes, prepared.n_outputs)
+        size, n_epochs = Network(sizes).n_parameters, n_done
+    else:
+        size, n_epochs = recipe_size(recipe, prepared), min(settings.epochs, recipe.epochs)
+    largest = max(networks.fit.network.n_parameters, SMALL_NETWORK)
+    return slowest.seconds * n_epochs / n_done * max(size, SMALL_NETWORK) / largest
 
 
 def _best_of(tried: "Sequence[tuple[TableTrial, _Networks]]") -> "tuple[TableTrial, _Networks]":

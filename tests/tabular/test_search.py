@@ -229,6 +229,18 @@ def test_time_ends_trials(clock):
     assert short.refit is not None
 
 
+def test_quick_candidates_are_tried_where_the_time_is_too_short_for_slow_ones(clock):
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+
+    def tick(_):
+        clock[0] += 1.0
+
+    slow, quick = Candidate("linear", (2000, 100), 0.1, 1e-3), Candidate("linear", (8,), 0.1, 1e-3)
+    options = {"patience": None, "device": "cpu", "callback": tick, "n_networks": 5, "refit": False, "epochs": 8}
+    result = search_table(prepared, candidates=[slow, slow, quick, slow], time_budget=24.0, **options)
+    assert [trial.candidate for trial in result.trials] == [slow, quick]
+
+
 @pytest.mark.parametrize("group", [None, "house"])
 def test_a_training_on_all_rows_that_time_ends_is_not_kept(clock, group):
     """The scores are those of the model."""
