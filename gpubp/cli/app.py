@@ -33,6 +33,15 @@ class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return list(map(_with_clear_errors, super().get_params(ctx)))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if hasattr(error, "possibilities") and hasattr(error, "option_name"):  # of an option that does not exist
+                known = [name for parameter in self.get_params(ctx) for name in parameter.opts]
+                error.possibilities = options_meant(error.option_name, known) or error.possibilities
+            raise
+
 
 class _Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
@@ -57,6 +66,21 @@ def _with_clear_errors(option: Any) -> Any:
 
     option.process_value = process_value
     return option
+
+
+def options_meant(name: str, known: Iterable[str]) -> list[str]:
+    """Return the options that begin with a name, or whose initials it is.
+
+    Examples
+    --------
+    >>> options_meant("--hidden", ["--help", "--hidden-layer-sizes"])
+    ['--hidden-layer-sizes']
+    >>> options_meant("--lr", ["--l2", "--learning-rate"])
+    ['--learning-rate']
+    """
+    start = f"--{name.lstrip('-')}"
+    initials = {one: "".join(word[:1] for word in one.removeprefix("--").split("-")) for one in known}
+    return [one for one, short in initials.items() if one.startswith(start) or f"--{short}" == start]
 
 
 def make_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:

@@ -38,6 +38,25 @@ def test_bad_input_is_one_line(fails, sample):
     assert os.listdir() == ["shop.csv"]
 
 
+@pytest.mark.parametrize(("option", "meant"), [("--lr", "--learning-rate"), ("--hidden", "--hidden-layer-sizes")])
+def test_abbreviated_options_are_suggested_in_full(run, option, meant):
+    code, _, err = run("train", "iris", option, "1")
+    assert code == 2
+    assert f"No such option: {option} (Possible options: {meant})" in " ".join(err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("iris", "--label-smoothing", "2"), "from 0 to below 1, got 2.0"),
+        (("diabetes", "--label-smoothing", "0.1"), "is for classes"),
+    ],
+)
+@pytest.mark.parametrize("preset", ["fast", "best"])
+def test_smoothing_that_cannot_be_is_an_error_before_the_job_is_printed(fails, options, message, preset):
+    assert message in fails("train", *options, "--preset", preset)
+
+
 def test_files_that_cannot_be_read(fails):
     with open("empty.csv", "w") as file:
         file.write("a,b\n")

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import platform
 import subprocess
 import sys
 import weakref
@@ -1018,10 +1019,14 @@ class TestDropout:
         np.testing.assert_array_equal(thetas[0], thetas[2])
 
 
+def vanish():
+    """Whether c/subnormal.h knows how to make subnormal numbers 0 on this processor."""
+    machine = platform.machine().lower()
+    return machine in ("x86_64", "amd64") or (machine in ("aarch64", "arm64") and sys.platform != "win32")
+
+
 @pytest.mark.parametrize("stack", [(), (3,)])
 def test_subnormal_numbers_become_zero_in_a_step_but_not_after_it(stack):
-    # An instruction that meets one takes some hundred cycles: a network that had learned its samples took 20 times as
-    # long for an epoch.
     smallest = np.finfo(np.float32).smallest_normal
     network = Network((3, 2, 1))
     theta = np.full((*stack, network.n_parameters), 4.0 * smallest, np.float32)
@@ -1029,5 +1034,6 @@ def test_subnormal_numbers_become_zero_in_a_step_but_not_after_it(stack):
     seed = list(range(stack[0])) if stack else 0
     options = {"theta": theta, "optimizer": decayed(gradient_descent(1e-30), 0.8), "epochs": 1, "seed": seed}
     fit = train(network, X, targets, device="cpu", dtype="float32", batch_size=8, **options)
-    assert np.all(fit.theta == 0.0)
-    assert np.float32(smallest) * np.float32(0.5) != 0.0
+    left = np.float32(0.2) * theta
+    np.testing.assert_allclose(fit.theta, np.zeros_like(left) if vanish() else left, rtol=1e-5)
+    assert 0.0 < left.max() < smallest

@@ -69,6 +69,22 @@ def test_many_short_steps(train, n_threads):
     np.testing.assert_allclose(train(n_threads)(30), train(1)(30), rtol=1e-9)
 
 
+def test_threads_keep_their_own_arithmetic(train, monkeypatch):
+    """Subnormal numbers are 0 in a step alone."""
+    take_part, halves, crews = threads.Crew._take_part, {}, []
+
+    def taken_part(crew, mailbox, thread):
+        crews.append(crew)
+        take_part(crew, mailbox, thread)
+        halves[thread] = float(np.finfo(np.float64).smallest_normal * np.float64(0.5))
+
+    monkeypatch.setattr(threads.Crew, "_take_part", taken_part)
+    train(2)()
+    crews[0].others.shutdown()
+    assert sorted(halves) == [0, 1]
+    assert min(halves.values()) > 0.0
+
+
 def test_are_requested_again_while_they_wait_and_when_they_have_left(train, monkeypatch):
     monkeypatch.setattr(ThreadChoice, "note", lambda *given: None)  # both, whatever else the machine does
     starts = []

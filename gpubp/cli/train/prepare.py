@@ -37,6 +37,7 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular import REALMLP, PreparedTable, TableRecipe, make_optimizer, network_for, prepare_table
+from gpubp.tabular.fit import with_label_smoothing
 from gpubp.tabular.recipes import recipe_network
 from gpubp.training.callbacks import Callback, get_callback
 
@@ -145,6 +146,7 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))
     searches, not_best = _searches(options, processes, in_parts=stream_reason is not None)
     prepared = _prepare_data(options, searches=searches, in_parts=stream_reason is not None)
+    with_label_smoothing(prepared, options.label_smoothing)
     recipe = REALMLP[prepared.task] if options.preset == "realmlp" else None
     if recipe is None:
         network = network_for(
