@@ -127,10 +127,11 @@ def main(arguments=None):
     parser.add_argument("--encodings", action="store_true", help="compare gpubp's encodings of numbers")
     parser.add_argument("--models", nargs="+", metavar="NAME", help="models that take part")
     parser.add_argument("--output", type=Path, help="the result file (.json)")
-    parser.add_argument("--from", dest="source", type=Path, metavar="JSON", help="print a result file")
+    parser.add_argument("--from", dest="sources", type=Path, nargs="+", metavar="JSON", help="print result files")
     options = parser.parse_args(arguments)
-    if options.source is not None:
-        print(table(json.loads(options.source.read_text())["tails"]))
+    if options.sources:
+        results = [json.loads(path.read_text(encoding="utf-8"))["tails"] for path in options.sources]
+        print(table({tails: {name: one for found in results for name, one in found[tails].items()} for tails in TAILS}))
         return
     models = encodings() if options.encodings else contenders(options.time_budget)
     if options.models:

@@ -40,7 +40,7 @@ def draw(result, path, against=None):
 
 
 def score_against_time(result, against=None):
-    """Draw a row for each set of tables, and a panel for each task, of the contenders that share all tables with it."""
+    """Draw a row for each set of tables, and a panel for each task."""
     against = reference(result, against)
     panels = {
         (set_name, task): dots

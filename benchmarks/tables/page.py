@@ -9,7 +9,7 @@ import re
 
 from benchmarks.machine import ROOT
 from benchmarks.table import markdown
-from benchmarks.tables.bars import verdicts
+from benchmarks.tables.aims import verdicts
 from benchmarks.tables.report import overview
 
 PAGE = ROOT / "docs" / "table_benchmark.md"

@@ -3,7 +3,7 @@
 from statistics import fmean
 
 from benchmarks.table import markdown, show_bytes, show_seconds
-from benchmarks.tables.bars import verdicts
+from benchmarks.tables.aims import verdicts
 from benchmarks.tables.contenders import described
 from benchmarks.tables.summary import LEAST, LOSSES, NOTABLE, SHOWN, reference, summaries, tables_of
 
@@ -22,8 +22,8 @@ def report(result, against=None):
             if tables_of(result, name, task):
                 lines += [f"{task or 'all tasks'}:", "", *overview(result, name, task, against), ""]
         lines += [*_each(result, name), ""]
-    bars = [[one.what, one.limit, one.value, one.verdict] for one in verdicts(result)]
-    return "\n".join([*lines, "## targets", "", *markdown(["target", "limit", "measured", ""], bars)])
+    aims = [[one.what, one.limit, one.value, one.verdict] for one in verdicts(result)]
+    return "\n".join([*lines, "## targets", "", *markdown(["target", "limit", "measured", ""], aims)])
 
 
 def overview(result, set_name, task=None, against=None):

@@ -142,7 +142,7 @@ def constant(rows):
 def scores(outputs, rows):
     """Return accuracy and log loss, or R squared and root mean squared error in the units of the target.
 
-    Probabilities are kept above the smallest of float32, so that the log loss is finite.
+    Probabilities are kept above the distance of float32 from 1 to the next number, so that the log loss is finite.
     """
     if rows.facts["task"] == "regression":
         errors = outputs - rows.tested

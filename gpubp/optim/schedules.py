@@ -1,7 +1,8 @@
 """Schedules: settings of an optimizer, such as the learning rate, as functions of the number of epochs done.
 
 The number of epochs is a fraction within an epoch. The schedules here are values: they can be printed, compared, copied
-and pickled. Any function of one number can be used as a schedule.
+and pickled. Any function of one number can be used as a schedule; it is called once more before training, for 0.0, to
+check it.
 """
 
 import math

@@ -99,7 +99,11 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Return those parameters that the preset chooses and that are not left at their defaults."""
         defaults = inspect.signature(type(self)).parameters
         chosen = CHOSEN_BY.get(self.preset, ()) if isinstance(self.preset, str) else ()
-        return [name for name in chosen if name in defaults and not _is(getattr(self, name), defaults[name].default)]
+        return [
+            name
+            for name in chosen
+            if name in defaults and not _equals_default(getattr(self, name), defaults[name].default)
+        ]
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -416,7 +420,7 @@ class ValidationRows(NamedTuple):
     weight: Any
 
 
-def _is(value: Any, default: Any) -> bool:
+def _equals_default(value: Any, default: Any) -> bool:
     """Return whether a parameter is its default, or an equal number, text or tuple, as after a file or a copy."""
     if value is default:
         return True

@@ -46,7 +46,7 @@ LEAST_GAIN = 0.01
 """By what part of its loss a candidate must be better than the best of those before it: less may be chance."""
 
 EPOCHS_OF_RECIPE = 64
-"""A quarter of those of the preset, at which the rate has risen and fallen as often."""
+"""A quarter of those of the preset, in which the rate rises and falls as often; fewer if the search has fewer."""
 
 MOST_INPUTS_OF_RECIPE = 500
 """With more, a candidate with a recipe is left out: its first layer has the square of them as weights."""
@@ -58,7 +58,7 @@ SHARE_OF_TRIALS = 0.5
 """The part of the time in which further candidates are tried; the rest is for training on all rows."""
 
 MOST_ROWS_OF_TRIALS = 10_000
-"""Of a larger table so many rows are drawn for the trials, or the time would be over after a few candidates."""
+"""Rows that are drawn of a larger table for the trials, or the time would be over after a few candidates."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ CANDIDATES = (
     Candidate("piecewise", (), 1.0, 0.01),
     Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp"),
 )
-"""What is tried, in this order; those with a recipe for numbers alone, since classes gain nothing by it."""
+"""What is tried, in this order; those with a recipe for numbers alone."""
 
 
 def candidates_for(task: str) -> list[Candidate]:
@@ -150,7 +150,7 @@ def search_table(
     The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
     are averaged, as in bagging (Breiman 1996). A later candidate must be better by one hundredth, since less may be
-    chance. Of more than 10,000 rows so many are drawn for these trials; then the best candidate is trained without one
+    chance. Of more than 10,000 rows, 10,000 are drawn for these trials; then the best candidate is trained without one
     fold of all rows, or without each of several if there is time. Of the best candidate `n_networks` are trained and
     scored, and then as many on the folds of all rows. If the table was split by groups or time, or has validation rows
     of its own, these take the place of the folds. The statistics of columns are those of all folds.

@@ -360,6 +360,14 @@ def test_streams_are_measured(tmp_path, monkeypatch, rows_in_memory):
     assert found["peak_bytes"] >= found["peak_bytes_before"] > 0
 
 
+def test_the_table_of_heavy_tails_is_that_of_its_files(capsys):
+    page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    mark = r"<!-- python -m benchmarks\.heavy_tails --from (.*) -->\n\n(.*?)\n\n<!-- end -->"
+    files, shown = re.search(mark, page, re.DOTALL).groups()
+    heavy_tails.main(["--from", *(str(ROOT / "benchmarks" / "results" / file) for file in files.split())])
+    assert capsys.readouterr().out.strip() == shown
+
+
 @pytest.mark.parametrize("tails", heavy_tails.TAILS)
 def test_numbers_with_heavy_tails_are_drawn_from_their_seed(tails):
     X, y = heavy_tails.heavy_tailed(tails, 20_000, 0)

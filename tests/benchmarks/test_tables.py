@@ -11,7 +11,7 @@ from sklearn.metrics import log_loss, r2_score
 
 from benchmarks.tables import __main__ as command
 from benchmarks.tables import inputs, page
-from benchmarks.tables.bars import verdicts
+from benchmarks.tables.aims import verdicts
 from benchmarks.tables.contenders import CONTENDERS, Job
 from benchmarks.tables.inputs import Rows, named_tables, write_inputs
 from benchmarks.tables.report import overview, report

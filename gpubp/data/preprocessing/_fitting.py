@@ -118,9 +118,9 @@ def column_problems(
     if absent := [name for name in named if name not in table.columns]:
         shown = ", ".join(f"{name!r}{near_miss(name, table.columns)}" for name in absent)
         problems.append(f"{table.source} has no column {shown}; it has {quoted_list(table.columns)}")
-    asked = [types, dict.fromkeys(options.categorical, "category"), dict.fromkeys(options.drop, "drop")]
+    requests = [types, dict.fromkeys(options.categorical, "category"), dict.fromkeys(options.drop, "drop")]
     for name in named:
-        wanted = dict.fromkeys(str(one[name]) for one in asked if name in one)
+        wanted = dict.fromkeys(str(one[name]) for one in requests if name in one)
         if len(wanted) > 1:
             problems.append(
                 f"{name!r} is requested as {' and as '.join(wanted)} (types, categorical, drop); choose one"
