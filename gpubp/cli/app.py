@@ -38,7 +38,7 @@ class _Command(TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:
             if hasattr(error, "possibilities") and hasattr(error, "option_name"):  # of an option that does not exist
-                known = [name for parameter in self.get_params(ctx) for name in parameter.opts]
+                known = [name for one in self.get_params(ctx) for name in one.opts if name.startswith("--")]
                 error.possibilities = options_meant(error.option_name, known) or error.possibilities
             raise
 

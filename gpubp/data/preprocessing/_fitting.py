@@ -215,7 +215,7 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
         If an option is not valid, or a target cannot be learned.
     """
     validate_task(options.task)
-    if options.numbers not in get_args(NumberEncoding):
+    if not isinstance(options.numbers, str) or options.numbers not in get_args(NumberEncoding):
         raise DataError(f"numbers must be 'piecewise', 'linear' or 'robust', got {options.numbers!r}")
     if not is_count(options.max_categories):
         raise DataError(f"max_categories must be a whole number of at least 1, got {options.max_categories!r}")
@@ -341,7 +341,7 @@ def _column_names(option: str, names: Any) -> tuple[str, ...]:
                 f"{option} takes names of columns, which are text, got {name!r}; write 'x{name}' for a column of an "
                 f"array, and '{name}' for one of a data frame"
             )
-    return given
+    return tuple(map(str, given))  # without NumPy's type, which messages would show
 
 
 def _missing_texts(missing: Any) -> tuple[str, ...]:
@@ -358,9 +358,9 @@ def _missing_texts(missing: Any) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def validate_task(task: str) -> None:
+def validate_task(task: Any) -> None:
     """Raise a DataError if `task` is unknown."""
-    if task not in ("auto", "classification", "regression"):
+    if not isinstance(task, str) or task not in ("auto", "classification", "regression"):
         raise DataError(f"task must be 'auto', 'classification' or 'regression', got {task!r}")
 
 
