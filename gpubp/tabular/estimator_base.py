@@ -92,18 +92,19 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             problems.append(
                 f'{", ".join(given)} cannot be given beside preset="{self.preset}", which chooses them; leave one out'
             )
+        if self.preset != "best" and not self._is_default("time_budget"):
+            problems.append(f'time_budget is for preset="best", not for preset={self.preset!r}; leave one out')
         if problems:
             raise InvalidParameterError("\n".join(problems))
 
+    def _is_default(self, name: str) -> bool:
+        return _equals_default(getattr(self, name), inspect.signature(type(self)).parameters[name].default)
+
     def _chosen_by_preset(self) -> list[str]:
         """Return those parameters that the preset chooses and that are not left at their defaults."""
-        defaults = inspect.signature(type(self)).parameters
+        parameters = inspect.signature(type(self)).parameters
         chosen = CHOSEN_BY.get(self.preset, ()) if isinstance(self.preset, str) else ()
-        return [
-            name
-            for name in chosen
-            if name in defaults and not _equals_default(getattr(self, name), defaults[name].default)
-        ]
+        return [name for name in chosen if name in parameters and not self._is_default(name)]
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

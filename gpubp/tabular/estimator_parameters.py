@@ -70,7 +70,7 @@ _PARAMETERS = """
         :data:`gpubp.tabular.REALMLP`, slowly and often better; all of these but `n_networks` and `callbacks`, and
         `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out.
     time_budget : float, default=60.0
-        About how many seconds "best" may take.
+        About how many seconds "best" may take; for the others it must be left out.
     hidden_layer_sizes : int or sequence of int, default=(100,)
         The number of units of each hidden layer; ``()`` for none.
     activation : str, default="relu"

@@ -126,15 +126,20 @@ def add_target(
     if len(names) != len(columns_of_y):
         raise DataError(f"y has {len(columns_of_y)} columns, expected {len(names)}: {', '.join(map(repr, names))}")
     targets = table_from_mapping(dict(zip(names, columns_of_y, strict=True)), source="y")
+    refuse_missing(targets)
+    if is_classifier:
+        _check_labels(targets)
+    return LabelledTable(table.with_columns(targets), tuple(names), is_apart=True)
+
+
+def refuse_missing(targets: Table) -> None:
+    """Raise a DataError if one of the targets that are given apart from X is missing."""
     for values in targets.columns.values():
         if (is_missing := missing_values(values)).any():
             raise DataError(
                 f"Input y contains NaN: the target of row {int(is_missing.argmax()) + 1:,} is missing, or is an empty "
                 "text; leave such rows out, or pass the name of a column of X as y"
             )
-    if is_classifier:
-        _check_labels(targets)
-    return LabelledTable(table.with_columns(targets), tuple(names), is_apart=True)
 
 
 def _matrix(X: Any, estimator: Any, least_rows: int) -> np.ndarray:

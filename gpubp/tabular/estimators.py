@@ -9,13 +9,14 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from gpubp._core.text import excerpt, shortened
+from gpubp.backends.inputs import accept_on_host
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
-from gpubp.data.table import Column
+from gpubp.data.table import Column, table_from_mapping
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.tabular.estimator_base import TabularEstimator
 from gpubp.tabular.estimator_parameters import documented, keep_parameters
-from gpubp.tabular.estimator_tables import numbers_of
+from gpubp.tabular.estimator_tables import numbers_of, refuse_missing
 from gpubp.tabular.fit import with_label_smoothing
 from gpubp.tabular.predict import interval_ends
 from gpubp.tabular.prepare import PreparedTable
@@ -183,6 +184,9 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         """
         rows, true, weights = self._known(X, y, sample_weight)
         if true is y:
+            labels = np.asarray(accept_on_host("y", y))
+            if labels.ndim == 1 and labels.dtype.kind in "Of":
+                refuse_missing(table_from_mapping({"y": labels}))
             return float(super().score(X, y, sample_weight))
         return float(np.average(true == self.predict(rows), weights=weights))
 

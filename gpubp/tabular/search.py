@@ -265,7 +265,7 @@ def _check(prepared: Any, time_budget: Any, candidates: Sequence[Any], n_network
     for candidate in candidates:
         if not isinstance(candidate, Candidate):
             raise DataError(f"candidates must be of gpubp.tabular.Candidate, got {candidate!r}")
-        if candidate.numbers not in get_args(NumberEncoding):
+        if not isinstance(candidate.numbers, str) or candidate.numbers not in get_args(NumberEncoding):
             raise DataError(unknown("encoding of numbers", candidate.numbers, get_args(NumberEncoding)))
         if candidate.recipe not in ("", "realmlp"):
             raise DataError(f"the recipe of a candidate must be 'realmlp', or '' for none, got {candidate.recipe!r}")

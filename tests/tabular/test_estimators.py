@@ -17,6 +17,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils._param_validation import InvalidParameterError
 
 import gpubp
 from gpubp import (
@@ -281,6 +282,21 @@ def test_what_cannot_be_scored_is_refused():
         weights = np.r_[1.0, np.zeros(N - 1)]
         with pytest.raises(DataError, match="has no row of weight above 0 whose target 'y' is known"):
             model.score(FRAME.assign(y=[None, *y[1:]]), "y", sample_weight=weights)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+def test_missing_targets_are_refused_in_score_as_in_fit(missing):
+    y = np.array([*CLASSES], dtype=object)
+    model = classifier().fit(FRAME, y)
+    y[3] = missing
+    for function in (model.fit, model.score):
+        with pytest.raises(DataError, match="the target of row 4 is missing"):
+            function(FRAME, y)
+
+
+def test_a_time_budget_without_a_search_is_an_error():
+    with pytest.raises(InvalidParameterError, match=r"time_budget is for preset=\"best\", not for preset='fast'"):
+        classifier(time_budget=5).fit(FRAME, CLASSES)
 
 
 def test_numbers_of_an_array_are_numbers():

@@ -53,6 +53,12 @@ _STOP_REASONS = {
     "interrupted": "interrupted",
 }
 
+_WORTH_A_TRY = {
+    True: "a larger --time-budget",
+    False: "--preset best, a smaller --learning-rate, a larger --l2 or more --epochs",
+}
+"""What may help, by whether the model is of the preset best."""
+
 
 def print_job(job: TrainingJob) -> None:
     """Print what was found in the data, and what will be trained, on stderr."""
@@ -123,7 +129,7 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
     elif outcome.has_model and (verdict := no_better_than_baseline(outcome.result)):
         print_warning(
             f"{verdict}. The columns may say little about the target, or the rows may be too few; otherwise try "
-            "--preset best, a smaller --learning-rate, a larger --l2 or more --epochs"
+            + _WORTH_A_TRY[outcome.result.model.about["training"].get("preset", "fast") == "best"]
         )
     if outcome.checkpoint_error is not None:
         raise CheckpointError(f"{outcome.checkpoint_error}; {model or 'no model file'} holds what was learned")
