@@ -97,6 +97,12 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         if problems:
             raise InvalidParameterError("\n".join(problems))
 
+    def _types(self, features: Features) -> dict[str, Any]:
+        """Return the types of columns that are requested, and otherwise those of an array's."""
+        requested = ColumnOptions(types=self.types, categorical=self.categorical, drop=self.drop)
+        others = {*requested.categorical, *requested.drop}
+        return {name: kind for name, kind in features.types.items() if name not in others} | dict(self.types or {})
+
     def _is_default(self, name: str) -> bool:
         return _equals_default(getattr(self, name), inspect.signature(type(self)).parameters[name].default)
 
@@ -144,7 +150,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             labelled.table,
             target=labelled.target,
             task=self._task,
-            types={**features.types, **(self.types or {})},
+            types=self._types(features),
             categorical=self.categorical,
             drop=self.drop,
             missing=self.missing,

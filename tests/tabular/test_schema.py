@@ -89,7 +89,7 @@ def test_the_schema_is_in_the_model_file(tmp_path):
         ({"kind": "number"}, "categories of 'town' that hold numbers"),
         ({"kind": "bool", "categories": ["True", "yes"]}, "hold true or false"),
         ({"kind": "datetime", "categories": ["2020-01-31Z"]}, "hold dates without a time zone"),
-        ({"kind": "text", "unit": "m"}, "the keys name, categories, kind, .*, got .*unit"),
+        ({"kind": "text", "unit": "m"}, "the keys of CategoryColumn, got the unknown unit"),
     ],
 )
 def test_a_malformed_schema_is_refused(column, message):
