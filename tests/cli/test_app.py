@@ -49,7 +49,8 @@ def test_a_value_that_is_not_valid_is_named(run, arguments, value):
     for _ in range(2):
         code, _, err = run(*arguments.split())
         assert code == 2
-        assert err.count(f"got '{value}'") == 1
+        named_by_click = re.search(rf"'?{value}'? is not", err)  # in its older versions
+        assert err.count(f"got '{value}'") == (0 if named_by_click else 1)
 
 
 def test_files_that_are_not_models_are_refused(fails):
