@@ -1,11 +1,12 @@
 """Train and score a network on a table, and predict new tables."""
 
 from gpubp.data.preprocessing import Task
+from gpubp.tabular.candidates import CANDIDATES, Candidate, TableTrial
 from gpubp.tabular.fit import TableFit, fit_table, make_optimizer, network_for
 from gpubp.tabular.predict import decode_outputs, network_outputs, predict_table
 from gpubp.tabular.prepare import PreparedTable, as_table, prepare_table
 from gpubp.tabular.recipes import REALMLP, TableRecipe
-from gpubp.tabular.search import CANDIDATES, Candidate, TableTrial, search_table
+from gpubp.tabular.search import search_table
 
 __all__ = [
     "CANDIDATES",

@@ -3,19 +3,26 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, get_args
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpubp._core.counts import is_count
-from gpubp._core.names import unknown
 from gpubp._core.text import counted
-from gpubp.data.preprocessing import NumberEncoding, to_json
+from gpubp.data.preprocessing import to_json
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
+from gpubp.tabular.candidates import (
+    Candidate,
+    TableTrial,
+    candidates_for,
+    check_candidate,
+    recipe_of,
+    trial_as_json,
+)
 from gpubp.tabular.fit import (
     TableFit,
     auto_batch_size,
@@ -29,7 +36,7 @@ from gpubp.tabular.fit import (
 )
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
-from gpubp.tabular.recipes import REALMLP, TableRecipe, recipe_network, recipe_optimizer, recipe_size, recipe_weights
+from gpubp.tabular.recipes import TableRecipe, recipe_network, recipe_optimizer, recipe_size, recipe_weights
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
@@ -45,9 +52,6 @@ SPARE = 1.5
 LEAST_GAIN = 0.01
 """By what part of its loss a candidate must be better than the best of those before it: less may be chance."""
 
-EPOCHS_OF_RECIPE = 64
-"""A quarter of those of the preset, in which the rate rises and falls as often; fewer if the search has fewer."""
-
 MOST_INPUTS_OF_RECIPE = 500
 """With more, a candidate with a recipe is left out: its first layer has the square of them as weights."""
 
@@ -59,69 +63,6 @@ SHARE_OF_TRIALS = 0.5
 
 MOST_ROWS_OF_TRIALS = 10_000
 """Rows that are drawn of a larger table for the trials, or the time would be over after a few candidates."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An encoding of numbers, a network and its training, which a search tries.
-
-    With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP`, for fewer epochs and
-    without smoothed labels; the search's activation and patience are then not used. After other candidates it is left
-    out if the table has more than 500 inputs.
-    """
-
-    numbers: NumberEncoding = "piecewise"
-    hidden_layer_sizes: tuple[int, ...] = (100,)
-    l2: float = 0.1
-    learning_rate: float = 0.001
-    recipe: Literal["", "realmlp"] = ""
-
-
-CANDIDATES = (
-    Candidate(),
-    Candidate("piecewise", (100,), 0.02, 0.003),
-    Candidate("linear", (), 0.001, 0.01),
-    Candidate("linear", (), 1.0, 0.01),
-    Candidate("linear", (24,), 0.1, 0.005),
-    Candidate("robust", (128, 128), 0.02, 0.002),
-    Candidate("linear", (100,), 0.02, 0.003),
-    Candidate("piecewise", (24,), 0.1, 0.005),
-    Candidate("piecewise", (128, 128), 0.02, 0.002),
-    Candidate("linear", (128, 128), 0.02, 0.002),
-    Candidate("linear"),
-    Candidate("piecewise", (), 1.0, 0.01),
-    Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp"),
-)
-"""What is tried, in this order; those with a recipe for numbers alone."""
-
-
-def candidates_for(task: str) -> list[Candidate]:
-    """Return those of :data:`CANDIDATES` that are tried for a task."""
-    return [candidate for candidate in CANDIDATES if task == "regression" or not candidate.recipe]
-
-
-@dataclass(frozen=True)
-class TableTrial:
-    """A candidate that was tried.
-
-    Attributes
-    ----------
-    candidate : Candidate
-    loss : float
-        The mean loss of each network on rows that it was not trained on; infinite if one diverged.
-    epochs : int
-        The epoch of this loss, the best.
-    seconds : float
-        How long its training took.
-    is_kept : bool
-        Whether the model is this one.
-    """
-
-    candidate: Candidate
-    loss: float
-    epochs: int
-    seconds: float
-    is_kept: bool = False
 
 
 @np.errstate(all="ignore")
@@ -164,7 +105,7 @@ def search_table(
         for the training on all rows, which is left out if too little is left. Where the time ends a training, the same
         seed may give another model.
     candidates : sequence of Candidate, optional
-        By default :data:`CANDIDATES`, for classes those without a recipe.
+        By default :data:`gpubp.tabular.CANDIDATES`, for classes those without a recipe.
     n_networks : int
         The number of networks of the model, if there is time, at least five. Candidates are tried with five, and
         without much time these stay.
@@ -189,7 +130,7 @@ def search_table(
 
     Examples
     --------
-    >>> from gpubp.tabular import prepare_table
+    >>> from gpubp.tabular import CANDIDATES, prepare_table
     >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[1:3], epochs=20, device="cpu")
     >>> [trial.candidate.numbers for trial in result.trials]
     ['piecewise', 'linear']
@@ -233,9 +174,9 @@ def search_table(
         goes_on = all_networks.fit.stop_reason != "interrupted"
         networks = all_networks if all_networks.is_complete else networks
     trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
-    recipe = _recipe_of(chosen.candidate, prepared.task)
+    recipe = recipe_of(chosen.candidate, prepared.task)
     about = {
-        **{"preset": "best", "time_budget": time_budget, "trials": list(map(_as_json, trials))},
+        **{"preset": "best", "time_budget": time_budget, "trials": list(map(trial_as_json, trials))},
         "activation": activation,  # which a network with a recipe does not have
         **{"batch_size": _batch_size(recipe, networks.prepared.rows["train"]), "l2": chosen.candidate.l2, "seed": seed},
         **{"n_networks": len(networks.seeds), "dtype": dtype, "matmul_precision": matmul_precision},
@@ -263,12 +204,7 @@ def _check(prepared: Any, time_budget: Any, candidates: Sequence[Any], n_network
     if not candidates:
         raise DataError("candidates must name at least one candidate, got none")
     for candidate in candidates:
-        if not isinstance(candidate, Candidate):
-            raise DataError(f"candidates must be of gpubp.tabular.Candidate, got {candidate!r}")
-        if not isinstance(candidate.numbers, str) or candidate.numbers not in get_args(NumberEncoding):
-            raise DataError(unknown("encoding of numbers", candidate.numbers, get_args(NumberEncoding)))
-        if candidate.recipe not in ("", "realmlp"):
-            raise DataError(f"the recipe of a candidate must be 'realmlp', or '' for none, got {candidate.recipe!r}")
+        check_candidate(candidate)
     if not is_count(n_networks, least=N_FOLDS):
         raise DataError(f"n_networks must be a whole number of at least {N_FOLDS}, got {n_networks!r}")
     if not _has_folds(prepared) and prepared.validation() is None:
@@ -349,7 +285,7 @@ def _expected_seconds(
     One without a recipe may stop as early as that one, one with a recipe trains for all epochs.
     """
     slowest, networks = max(tried, key=lambda one: one[0].seconds)
-    recipe, n_done = _recipe_of(candidate, prepared.task), max(1, len(networks.fit.history.loss))
+    recipe, n_done = recipe_of(candidate, prepared.task), max(1, len(networks.fit.history.loss))
     if recipe is None:
         sizes = (prepared.n_inputs, *candidate.hidden_layer_sizes, prepared.n_outputs)
         size, n_epochs = Network(sizes).n_parameters, n_done
@@ -444,7 +380,7 @@ def _train(
     *,
     has_folds: bool | None = None,
 ) -> _Networks:
-    recipe, theta = _recipe_of(candidate, prepared.task), None
+    recipe, theta = recipe_of(candidate, prepared.task), None
     if recipe is None:
         network = network_for(
             prepared,
@@ -502,19 +438,6 @@ def _train(
     return _Networks(prepared, seeds, without_diverged(fit), loss_of_best, outputs)
 
 
-def _recipe_of(candidate: Candidate, task: str) -> TableRecipe | None:
-    if not candidate.recipe:
-        return None
-    return replace(
-        REALMLP[task],
-        numbers=candidate.numbers,
-        hidden_layer_sizes=candidate.hidden_layer_sizes,
-        learning_rate=candidate.learning_rate,
-        epochs=EPOCHS_OF_RECIPE,
-        label_smoothing=0.0,
-    )
-
-
 def _batch_size(recipe: TableRecipe | None, n_rows: int) -> int:
     return auto_batch_size(n_rows) if recipe is None else recipe.batch_size
 
@@ -553,18 +476,3 @@ def _out_of_fold(fit: Fit, X: np.ndarray, folds: np.ndarray, matmul_precision: s
         theta, rows = fit.theta[fold::n_folds], folds == fold
         outputs[rows] = mean_outputs(fit.network, theta, X[rows], device=fit.device, matmul_precision=matmul_precision)
     return outputs
-
-
-def _as_json(trial: TableTrial) -> dict[str, Any]:
-    candidate = trial.candidate
-    return {
-        "numbers": candidate.numbers,
-        "hidden_layer_sizes": list(map(int, candidate.hidden_layer_sizes)),
-        "l2": float(candidate.l2),
-        "learning_rate": float(candidate.learning_rate),
-        **({"recipe": candidate.recipe} if candidate.recipe else {}),
-        "loss": trial.loss if math.isfinite(trial.loss) else None,
-        "epochs": int(trial.epochs),
-        "seconds": round(trial.seconds, 3),
-        "is_kept": trial.is_kept,
-    }

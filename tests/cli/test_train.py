@@ -377,7 +377,7 @@ def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypat
 @pytest.fixture
 def two_candidates(monkeypatch):
     candidates = (Candidate(), Candidate("linear", (8,), 0.02, 0.003))
-    monkeypatch.setattr("gpubp.tabular.search.CANDIDATES", candidates)
+    monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", candidates)
 
 
 @pytest.mark.usefixtures("two_candidates")

@@ -131,7 +131,7 @@ def test_groups_and_times_are_held_out_instead_of_folds(by):
 
 
 def test_recipes_are_candidates(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpubp.tabular.search.EPOCHS_OF_RECIPE", 20)
+    monkeypatch.setattr("gpubp.tabular.candidates.EPOCHS_OF_RECIPE", 20)
     prepared = prepare_table(bent(), target="y", drop=["house", "day"])
     recipe = Candidate("piecewise", (8, 8), 0.0, 0.07, "realmlp")
     result = search_table(prepared, candidates=[Candidate("linear", (), 1.0, 1e-4), recipe], device="cpu", n_networks=5)
@@ -161,7 +161,7 @@ def test_a_recipe_that_a_held_out_group_stops_is_trained_as_long_on_all_rows():
 
 
 def test_recipes_are_tried_for_numbers_alone(monkeypatch):
-    monkeypatch.setattr("gpubp.tabular.search.CANDIDATES", (TWO[1], replace(TWO[1], recipe="realmlp")))
+    monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", (TWO[1], replace(TWO[1], recipe="realmlp")))
     for table, n_tried in ((prepare_table("iris"), 1), (prepare_table(bent(), target="y", group="house"), 2)):
         assert len(search_table(table, device="cpu", epochs=2, n_networks=5).trials) == n_tried
 
@@ -484,7 +484,7 @@ def test_each_row_stands_once_among_the_rows_of_folds():
 
 
 def test_estimators_search(monkeypatch):
-    monkeypatch.setattr("gpubp.tabular.search.CANDIDATES", TWO)
+    monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", TWO)
     frame = bent()
     y = frame.pop("y")
     model = TabularRegressor(preset="best", epochs=8, device="cpu").fit(frame, y)
@@ -516,7 +516,7 @@ def test_what_is_trained_is_said_before():
 
 
 def test_a_loaded_search_is_a_search(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpubp.tabular.search.CANDIDATES", TWO)
+    monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", TWO)
     monkeypatch.setattr("gpubp.tabular.search.N_NETWORKS", 5)
     frame = bent(60)
     path, options = tmp_path / "m.safetensors", {"time_budget": 2.0, "device": "cpu"}

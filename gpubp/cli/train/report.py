@@ -29,8 +29,9 @@ from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
+from gpubp.tabular.candidates import candidates_for
 from gpubp.tabular.checks import few_rows, suspicions
-from gpubp.tabular.search import N_FOLDS, candidates_for
+from gpubp.tabular.search import N_FOLDS
 from gpubp.tabular.verdict import divergence_in_effect, no_better_than_baseline
 from gpubp.training.checkpoints import checkpoints_in
 

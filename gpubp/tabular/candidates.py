@@ -1,0 +1,116 @@
+"""What a search tries, its candidates, and what it notes of each trial."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from gpubp._core.names import unknown
+from gpubp.data.preprocessing import NumberEncoding
+from gpubp.errors import DataError
+from gpubp.tabular.recipes import REALMLP, TableRecipe
+
+EPOCHS_OF_RECIPE = 64
+"""A quarter of those of the preset, in which the rate rises and falls as often; fewer if the search has fewer."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An encoding of numbers, a network and its training, which a search tries.
+
+    With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP`, for fewer epochs and
+    without smoothed labels; the search's activation and patience are then not used. After other candidates it is left
+    out if the table has more than 500 inputs.
+    """
+
+    numbers: NumberEncoding = "piecewise"
+    hidden_layer_sizes: tuple[int, ...] = (100,)
+    l2: float = 0.1
+    learning_rate: float = 0.001
+    recipe: Literal["", "realmlp"] = ""
+
+
+CANDIDATES = (
+    Candidate(),
+    Candidate("piecewise", (100,), 0.02, 0.003),
+    Candidate("linear", (), 0.001, 0.01),
+    Candidate("linear", (), 1.0, 0.01),
+    Candidate("linear", (24,), 0.1, 0.005),
+    Candidate("robust", (128, 128), 0.02, 0.002),
+    Candidate("linear", (100,), 0.02, 0.003),
+    Candidate("piecewise", (24,), 0.1, 0.005),
+    Candidate("piecewise", (128, 128), 0.02, 0.002),
+    Candidate("linear", (128, 128), 0.02, 0.002),
+    Candidate("linear"),
+    Candidate("piecewise", (), 1.0, 0.01),
+    Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp"),
+)
+"""What is tried, in this order; those with a recipe for numbers alone."""
+
+
+def candidates_for(task: str) -> list[Candidate]:
+    """Return those of :data:`CANDIDATES` that are tried for a task."""
+    return [candidate for candidate in CANDIDATES if task == "regression" or not candidate.recipe]
+
+
+def check_candidate(candidate: Any) -> None:
+    """Raise a DataError if something is not a candidate, or a field of it is not valid."""
+    if not isinstance(candidate, Candidate):
+        raise DataError(f"candidates must be of gpubp.tabular.Candidate, got {candidate!r}")
+    if not isinstance(candidate.numbers, str) or candidate.numbers not in get_args(NumberEncoding):
+        raise DataError(unknown("encoding of numbers", candidate.numbers, get_args(NumberEncoding)))
+    if candidate.recipe not in ("", "realmlp"):
+        raise DataError(f"the recipe of a candidate must be 'realmlp', or '' for none, got {candidate.recipe!r}")
+
+
+def recipe_of(candidate: Candidate, task: str) -> TableRecipe | None:
+    """Return the recipe of a candidate, or None."""
+    if not candidate.recipe:
+        return None
+    return replace(
+        REALMLP[task],
+        numbers=candidate.numbers,
+        hidden_layer_sizes=candidate.hidden_layer_sizes,
+        learning_rate=candidate.learning_rate,
+        epochs=EPOCHS_OF_RECIPE,
+        label_smoothing=0.0,
+    )
+
+
+@dataclass(frozen=True)
+class TableTrial:
+    """A candidate that was tried.
+
+    Attributes
+    ----------
+    candidate : Candidate
+    loss : float
+        The mean loss of each network on rows that it was not trained on; infinite if one diverged.
+    epochs : int
+        The epoch of this loss, the best.
+    seconds : float
+        How long its training took.
+    is_kept : bool
+        Whether the model is this one.
+    """
+
+    candidate: Candidate
+    loss: float
+    epochs: int
+    seconds: float
+    is_kept: bool = False
+
+
+def trial_as_json(trial: TableTrial) -> dict[str, Any]:
+    """Return a trial as a model file holds it."""
+    candidate = trial.candidate
+    return {
+        "numbers": candidate.numbers,
+        "hidden_layer_sizes": list(map(int, candidate.hidden_layer_sizes)),
+        "l2": float(candidate.l2),
+        "learning_rate": float(candidate.learning_rate),
+        **({"recipe": candidate.recipe} if candidate.recipe else {}),
+        "loss": trial.loss if math.isfinite(trial.loss) else None,
+        "epochs": int(trial.epochs),
+        "seconds": round(trial.seconds, 3),
+        "is_kept": trial.is_kept,
+    }
