@@ -6,7 +6,7 @@ from benchmarks.agreement import disagreement
 from benchmarks.contenders import reference_of, unable
 from benchmarks.processes import Processes
 
-REST = 0.05  # seconds between two turns, so that the threads of the last contender become idle
+REST = 0.2  # seconds between two turns: OpenBLAS's idle threads keep a core busy for 0.1
 
 
 def run_workload(workload, names, *, threads, rounds, seconds, limit, report):

@@ -151,6 +151,16 @@ def test_a_first_call_that_is_slow_costs_a_short_rest_only():
     assert choose(choice, lambda n: 0.8 * n, times=20) == [1, 2]
 
 
+def test_more_are_tried_again_soon_after_a_moment_in_which_a_core_was_busy():
+    choice, seconds, paces = ThreadChoice(2), 0.0, {1: 1.0, 2: 0.5}
+    while choice.n_threads == 2:
+        choice.note(paces[2] * choice.seconds, choice.seconds, 0.9)
+    while choice.n_threads == 1:
+        seconds += choice.seconds
+        choice.note(paces[1] * choice.seconds, choice.seconds, 1.0)
+    assert seconds <= 2 * thread_choice.SECONDS_OF_A_TRIAL + thread_choice.FIRST_REST
+
+
 def test_fewer_are_tried_soon_when_steps_become_slow():
     choice = ThreadChoice(2)
     choose(choice, lambda n: 1.5 if n == 2 else 1.0, times=1000, at_work=lambda n: n / 2)  # the rest is long now

@@ -20,7 +20,7 @@ LONG_WAITS = 1.2
 CHANGED = 0.8
 """Another number is tried soon where the threads take less than this part of the steps that they took."""
 
-FIRST_REST, LONGEST_REST = 0.1, 8.0
+FIRST_REST, LONGEST_REST = 0.05, 8.0
 """Seconds until another number is tried; doubled each time that it is not kept."""
 
 
@@ -52,15 +52,17 @@ class ThreadChoice:
             return
         pace, at_work = self._steps / self._watched, self._worked / self._watched
         if self.n_threads == self._kept:
-            if self._until_trial <= 0.0:
-                self.n_threads = self._other(at_work)
             changed = pace < CHANGED * self._most  # at some moment of this watch: the next one is wholly after it
             self._until_trial = 0.0 if changed else self._until_trial - self._watched
             self._pace, self._most = pace, pace if changed else max(pace, self._most)
+            if self._until_trial <= 0.0 and not changed:
+                self.n_threads = self._other(at_work)
         else:
             self._compare(pace)
         self._watched = self._steps = self._worked = 0.0
         self.seconds = SECONDS_OF_A_CALL if self.n_threads == self._kept else SECONDS_OF_A_TRIAL
+        if 0.0 < self._until_trial < self.seconds:
+            self.seconds = max(self._until_trial, SECONDS_OF_A_TRIAL)
 
     def _other(self, at_work: float) -> int:
         """Return the number that is tried next: fewer if those at work wait long, else more if there are more."""
