@@ -8,6 +8,7 @@ import numpy as np
 
 from gpubp._core.user_warnings import warn
 from gpubp.backends.backend import Backend
+from gpubp.engine.plain.dropout import Rate
 from gpubp.estimators._fit_state import FitState
 from gpubp.estimators._options import FitOptions
 from gpubp.estimators._targets import TargetCoding
@@ -48,7 +49,7 @@ class EstimatorFit:
     state: FitState
     coding: TargetCoding
     network: Network
-    dropout_rates: tuple[float, ...]
+    dropout_rates: tuple[Rate, ...]
     backend: Backend
     precision: str
     random_state: np.random.RandomState

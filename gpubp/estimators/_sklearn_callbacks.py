@@ -44,14 +44,14 @@ class FitTask:
             self.epoch_context = self.context.subcontext(task_name="epoch")
             self.epoch_context.call_on_fit_task_begin(estimator=self.estimator, **self.arguments)
 
-    def in_epochs(self, batches: Callable[[], Batches]) -> Callable[[], Batches]:
+    def in_epochs(self, batches: Callable[[int], Batches]) -> Callable[[int], Batches]:
         """Wrap ``batches`` so that each call reports that an epoch begins."""
         if self.context is None:
             return batches
 
-        def next_batches() -> Batches:
+        def next_batches(epoch: int) -> Batches:
             self.begin_epoch()
-            return batches()
+            return batches(epoch)
 
         return next_batches
 

@@ -51,8 +51,8 @@ def fit_stochastic(
     size = fit.batch_size(n_samples, warns=True)
     in_order = BatchesInOrder(samples, size, fit.random_state if options.shuffle else None)
 
-    def batches() -> Batches:
-        return in_order(None if dropout is None else dropout.at(epoch=position.epoch))
+    def batches(epoch: int) -> Batches:
+        return in_order(None if dropout is None else dropout.at(epoch=epoch))
 
     n_steps = math.ceil(n_samples / size) * max(options.max_iter, CALLS if incremental else 0)
     objective = Objective(network, l2=float(options.alpha), processes=samples.processes)

@@ -93,12 +93,12 @@ class BatchedEpochs:
             if plan.draws is not None:
                 plan.draws.restore(draws)
             if n_done:
-                epochs.train_on_batches(plan, model, self._join_batches(plan, batches, n_done))
+                epochs.train_on_batches(plan, model, self._join_batches(plan, epoch, batches, n_done))
                 model.epoch += n_done
 
         start, self.enabled = time.perf_counter(), False
         try:
-            sums, finite, _, thetas = epochs.train_on_batches(plan, model, self._join_batches(plan, batches, n))
+            sums, finite, _, thetas = epochs.train_on_batches(plan, model, self._join_batches(plan, epoch, batches, n))
             losses = epochs.mean_losses(plan, sums)
             self.enabled = bool(np.all(np.isfinite(losses)) and np.all(finite))
         finally:
@@ -114,12 +114,12 @@ class BatchedEpochs:
         rate = sums.n_samples / seconds
         return EpochsOfCall(epoch + 1, epochs.list_per_epoch(losses), seen, rate, ended, go_back)
 
-    def _join_batches(self, plan: Plan, batches: ArrayBatches, n: int) -> ArrayBatches:
+    def _join_batches(self, plan: Plan, epoch: int, batches: ArrayBatches, n: int) -> ArrayBatches:
         """Return the batches of ``n`` epochs, the first of which has been drawn."""
-        others = [plan.batches() for _ in range(n - 1)]  # full batches need no order, but it is drawn
+        others = [plan.batches(epoch + k) for k in range(1, n)]  # full batches need no order, but it is drawn
         if batches.order is None:
             return replace(batches, epochs=n)
-        orders: list[Any] = [epoch.order for epoch in (batches, *others)]  # type: ignore[union-attr]
+        orders: list[Any] = [one.order for one in (batches, *others)]  # type: ignore[union-attr]
         return replace(batches, order=np.stack(orders), epochs=n)
 
     def _choose_n_epochs(

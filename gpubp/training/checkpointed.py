@@ -3,6 +3,8 @@
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from gpubp.data.streaming.stream import Stream
 from gpubp.errors import DataError
 from gpubp.training.checkpoint_file import Checkpoint
@@ -90,6 +92,9 @@ def _settings(setup: Setup, placed: Placed, steps_per_part: int) -> Settings:
         "scoring": options.scoring,
         "stop_when": options.stop_when,
     }
+    if (dropout := setup.dropout) is not None:
+        others |= {f"dropout of layer {layer}": rate for layer, rate in enumerate(dropout.rates)}
+        others["seed of dropout"] = str(np.atleast_1d(dropout.key).tolist())
     if isinstance(setup.inputs.X, Stream):
         others |= setup.inputs.X.fingerprint(setup.batch_size, setup.precision)
     return settings_of(setup.network, placed.optimizer, data, others)

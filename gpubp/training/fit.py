@@ -14,6 +14,7 @@ from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.data.streaming.stream import Stream
 from gpubp.distributed.launch import process_group_for
 from gpubp.distributed.process_group import ProcessGroup
+from gpubp.engine.plain.dropout import Rate
 from gpubp.nn.initialization import Seed
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer, adam
@@ -44,6 +45,7 @@ def train(
     seed: Seed | Sequence[Seed] = 0,
     reduction: Literal["mean", "sum"] = "mean",
     l2: float | Array = 0.0,
+    dropout: Rate | Sequence[Rate] = 0.0,
     sample_weight: Array | None = None,
     validation_data: tuple[Array, ...] | None = None,
     scoring: Scoring | None = None,
@@ -89,6 +91,11 @@ def train(
         Whether the loss of a batch is divided by the total weight of its samples. The paper uses "sum".
     l2 : float, or (K, 1) array for a stack
         Adds ``l2 / 2`` times the sum of the squared weights, without biases, to the sum of the losses.
+    dropout : float or schedule, or sequence of them
+        The fraction of units whose outputs are set to 0, others for each sample (Srivastava et al. 2014): one rate for
+        all hidden layers, one for each, or one for the inputs and then one for each hidden layer. A schedule, such as
+        :class:`gpubp.FlatCosine`, changes it from epoch to epoch. The units follow from ``seed``, the same for every
+        backend. For first-order optimizers.
     sample_weight : (b,) or (K, b) array, optional
     validation_data : (X, targets) or (X, targets, sample_weight), optional
         Samples that are evaluated after each epoch and not used for training.
@@ -188,6 +195,7 @@ def train(
             seed=seed,
             reduction=reduction,
             l2=l2,
+            dropout=dropout,
             scoring=scoring,
             patience=patience,
             tolerance=tolerance,

@@ -51,7 +51,7 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
     save_now = partial(_save, plan, state, start_time, save)
     try:
         while stop_reason is None:
-            batches = plan.batches()
+            batches = plan.batches(model.epoch)
             if (together := batched.train(plan, model, batches, state.best.epochs_without_improvement)) is not None:
                 stop_reason = _record_together(plan, state, batched, together, start_time)
                 state.last_good, together = model.theta, None

@@ -16,6 +16,7 @@ from gpubp.engine.argument_checks import (
     validate_theta,
     validate_x,
 )
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
@@ -39,6 +40,8 @@ class Placed:
     optimizer : Optimizer or SecondOrder
         Settings of each network are NumPy arrays; a step moves them to the device if needed.
     l2 : float, or (K, 1) array of NumPy
+    dropout : Dropout, optional
+        That of the first epoch.
     """
 
     theta: Array
@@ -48,6 +51,7 @@ class Placed:
     l2: Any
     storage: Backend
     n_networks: int
+    dropout: Dropout | None = None
 
 
 def place(setup: Setup) -> Placed:
@@ -73,7 +77,7 @@ def place(setup: Setup) -> Placed:
     check_stack_options(theta, options.optimizer, options.seed, options.stop_when, options.scoring, options.patience)
     optimizer = _settings_on_host(network, options.optimizer, theta)
     l2 = _host_setting("l2", options.l2, theta)
-    return Placed(theta, samples, held_out, optimizer, l2, storage, setup.n_networks)
+    return Placed(theta, samples, held_out, optimizer, l2, storage, setup.n_networks, setup.dropout)
 
 
 def select_networks(backend: Backend, placed: Placed, chosen: np.ndarray) -> Placed:
@@ -84,6 +88,7 @@ def select_networks(backend: Backend, placed: Placed, chosen: np.ndarray) -> Pla
         held_out=placed.held_out and _select_samples(backend, placed.held_out, chosen),
         optimizer=_select_settings(placed.optimizer, chosen),
         l2=_select(placed.l2, chosen),
+        dropout=placed.dropout and placed.dropout.of_networks(chosen),
         n_networks=int(np.sum(chosen)),
     )
 

@@ -43,7 +43,8 @@ class Plan:
     run_epoch : callable
         See :data:`~gpubp.engine.plain.step.EpochRunner`.
     batches : callable
-        Returns the batches of the next epoch, or the parts that contain them; called once per epoch.
+        Returns the batches of the next epoch, or the parts that contain them, from the number of epochs done; called
+        once per epoch.
     draws : Draws, optional
         The random numbers that ``batches`` draws.
     epochs : int
@@ -84,7 +85,7 @@ class Plan:
 
     backend: Backend
     run_epoch: EpochRunner
-    batches: Callable[[], Batches | EpochInParts]
+    batches: Callable[[int], Batches | EpochInParts]
     epochs: int
     average: Literal["weights", "samples"] | None = "weights"
     validate: Callable[[Array], Validation] | None = None

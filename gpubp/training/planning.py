@@ -12,6 +12,7 @@ from gpubp.backends.backend import to_backend, to_numpy
 from gpubp.data.streaming.stream import Stream
 from gpubp.data.streaming.validation import stream_epochs
 from gpubp.engine.epoch import make_epoch_runner
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, BatchesInParts, EpochInParts
 from gpubp.engine.plain.step import EpochRunner, Objective
 from gpubp.engine.prediction import outputs as outputs_of
@@ -50,7 +51,7 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         monitors_score=options.monitor == "score",
         callbacks=callbacks,
         observers=callbacks,
-        can_go_ahead=_can_go_ahead(options),
+        can_go_ahead=_can_go_ahead(options, placed.dropout),
         learning_rate=partial(learning_rate_after, placed.optimizer),
         stop_when=options.stop_when and partial(_find_done, setup, placed.samples),
         plan_for_subset=partial(_plan_for_subset, setup, steps_per_part, callbacks, placed),
@@ -66,9 +67,10 @@ def _plan_for_subset(
     return _plan(setup, steps_per_part, callbacks, select_networks(setup.backend, placed, chosen))
 
 
-def _can_go_ahead(options: Options) -> bool:
+def _can_go_ahead(options: Options, dropout: Dropout | None) -> bool:
     """Return whether callbacks can change neither a schedule nor the generator of the orders."""
-    return all(map(is_fixed, options.optimizer.settings.values())) and not isinstance(options.seed, np.random.Generator)
+    settings = [*options.optimizer.settings.values(), *(() if dropout is None else dropout.rates)]
+    return all(map(is_fixed, settings)) and not isinstance(options.seed, np.random.Generator)
 
 
 def _epoch_runner(setup: Setup, placed: Placed) -> EpochRunner:
@@ -93,26 +95,35 @@ def _epoch_runner(setup: Setup, placed: Placed) -> EpochRunner:
     )
 
 
-def _batches(setup: Setup, placed: Placed, steps_per_part: int | None) -> Callable[[], Batches | EpochInParts]:
+def _batches(setup: Setup, placed: Placed, steps_per_part: int | None) -> Callable[[int], Batches | EpochInParts]:
     if isinstance(setup.inputs.X, Stream):
-        stream: Callable[[], Batches | EpochInParts] = stream_epochs(
-            setup.network, setup.inputs.X, setup.backend, setup.precision, setup.batch_size, setup.orders
+        stream: Callable[[int], Batches | EpochInParts] = stream_epochs(
+            setup.network,
+            setup.inputs.X,
+            setup.backend,
+            setup.precision,
+            setup.batch_size,
+            setup.orders,
+            placed.dropout,
         )
         return stream
-    on_host = placed.storage is not setup.backend
-    return partial(_array_batches, setup, placed.samples, on_host, steps_per_part)
+    return partial(_array_batches, setup, placed, steps_per_part)
 
 
 def _array_batches(
-    setup: Setup, samples: Batch, on_host: bool, steps_per_part: int | None
+    setup: Setup, placed: Placed, steps_per_part: int | None, epoch: int
 ) -> ArrayBatches | BatchesInParts:
     """Divide the samples into batches, in a new order with ``shuffle`` and more than one batch.
 
     The batches are grouped into parts if there are enough steps for several parts.
     """
-    n_samples, size, orders = samples.x.shape[-2], setup.batch_size, setup.orders
+    samples, size, orders = placed.samples, setup.batch_size, setup.orders
+    n_samples, on_host = samples.x.shape[-2], placed.storage is not setup.backend
     order = None if orders is None or size >= n_samples else orders.draw(n_samples)
-    batches = ArrayBatches(setup.backend, samples, size, order, on_host=on_host, processes=setup.processes)
+    dropout = None if placed.dropout is None else placed.dropout.at(epoch=epoch)
+    batches = ArrayBatches(
+        setup.backend, samples, size, order, on_host=on_host, processes=setup.processes, dropout=dropout
+    )
     if steps_per_part is None or n_samples < 2 * steps_per_part * size:
         return batches
     return BatchesInParts(batches, steps_per_part)

@@ -19,6 +19,7 @@ from gpubp.engine.argument_checks import (
     host_array,
     host_theta,
 )
+from gpubp.engine.plain.dropout import Dropout, Rate, dropout_rates
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Orders
 from gpubp.errors import DataError
 from gpubp.nn.initialization import Seed, check_seeds, initial_weights
@@ -64,6 +65,7 @@ class Options:
     seed: Seed | Sequence[Seed]
     reduction: Literal["mean", "sum"]
     l2: float | Array
+    dropout: Rate | Sequence[Rate]
     scoring: Scoring | None
     patience: int | None
     tolerance: float
@@ -92,6 +94,8 @@ class Setup:
         Samples of a step, in all processes together.
     orders : Orders, optional
         The generator of the order of the samples, with ``shuffle``.
+    dropout : Dropout, optional
+        That of the first epoch.
     """
 
     network: Network
@@ -104,6 +108,7 @@ class Setup:
     batch_size: int
     orders: Orders | None
     processes: ProcessGroup
+    dropout: Dropout | None = None
 
 
 def validate(network: Network, inputs: Inputs, options: Options, processes: ProcessGroup) -> Setup:
@@ -139,6 +144,7 @@ def validate(network: Network, inputs: Inputs, options: Options, processes: Proc
         min(size, n_samples),
         orders,
         processes,
+        _dropout(network, options),
     )
 
 
@@ -164,8 +170,8 @@ def synchronize(setup: Setup, keeps_checkpoints: bool, resumes: bool) -> Setup:
                 "whether checkpoints are written, and resumed from": (keeps_checkpoints, resumes),
             }
         )
-        theta, orders = processes.on_rank_0(lambda: (to_numpy(inputs.theta), setup.orders))
-        setup = replace(setup, inputs=inputs._replace(theta=theta), orders=orders)
+        theta, orders, dropout = processes.on_rank_0(lambda: (to_numpy(inputs.theta), setup.orders, setup.dropout))
+        setup = replace(setup, inputs=inputs._replace(theta=theta), orders=orders, dropout=dropout)
     return replace(setup, backend=with_matmul(backend, options.matmul_precision, setup.precision))
 
 
@@ -231,5 +237,24 @@ def _loss_scaled(optimizer: Optimizer | SecondOrder) -> Optimizer:
 
 def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
     """Return the generator of the samples' order: `seed` if it is a Generator, else one not used for the weights."""
-    first = check_seeds(seed)[0]
-    return first if isinstance(first, np.random.Generator) else np.random.default_rng((int(first), 1))
+    return _generator(check_seeds(seed)[0], 1)
+
+
+def _dropout(network: Network, options: Options) -> Dropout | None:
+    """Return the dropout of the first epoch, with a key for each seed."""
+    rates = dropout_rates(network, options.dropout)
+    if not rates:
+        return None
+    if isinstance(options.optimizer, SecondOrder):
+        raise DataError(f"dropout makes the loss random, which {options.optimizer.name} does not support; use adam()")
+    keys = [dropout_key(seed) for seed in check_seeds(options.seed)]
+    return Dropout(network.sizes[:-1], rates, keys[0] if len(keys) == 1 else np.asarray(keys, np.uint64))
+
+
+def dropout_key(seed: Seed) -> int:
+    """Draw the key of a network: 64 bits."""
+    return int(_generator(seed, 2).integers(2**64, dtype=np.uint64))
+
+
+def _generator(seed: Seed, purpose: int) -> np.random.Generator:
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng((int(seed), purpose))

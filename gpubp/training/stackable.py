@@ -7,6 +7,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend
+from gpubp.engine.plain.dropout import Rate
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.training.callbacks import Progress
@@ -72,7 +73,7 @@ class StackableFit(Protocol):
     """
 
     network: Network
-    dropout_rates: tuple[float, ...]
+    dropout_rates: tuple[Rate, ...]
     backend: Backend
     precision: str
     random_state: np.random.RandomState

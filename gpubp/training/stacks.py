@@ -323,7 +323,7 @@ class StackOfFits:
             keeps_history=False,
         )
 
-    def batches(self, active: np.ndarray) -> PerNetworkBatches:
+    def batches(self, active: np.ndarray, epoch: int) -> PerNetworkBatches:
         """Return the batches of one more epoch; each stream draws its order once for all networks that share it."""
         starts: dict[int, int] = {}
         orders: list[np.ndarray] = []
@@ -344,16 +344,15 @@ class StackOfFits:
             np.asarray([starts[stream.number] for stream in streams]),
             np.asarray([len(stream.rows) for stream in streams]),
             None if self.weights_of is None else self.weights_of[active],
-            self._dropout(streams),
+            self._dropout(streams, epoch),
         )
 
-    def _dropout(self, streams: list[RandomStream]) -> Dropout | None:
+    def _dropout(self, streams: list[RandomStream], epoch: int) -> Dropout | None:
         """Return the dropout of the next epoch."""
-        assert self.position is not None
         if not self.first.dropout_rates:
             return None
         keys = np.asarray([stream.dropout_key for stream in streams], np.uint64)
-        return Dropout(self.network.sizes[:-1], self.first.dropout_rates, keys, self.position.epoch)
+        return Dropout(self.network.sizes[:-1], self.first.dropout_rates, keys, epoch)
 
     # --- after an epoch ---
 

@@ -30,6 +30,7 @@ from gpubp.data.streaming._shuffle_windows import TargetRange, shuffled_windows
 from gpubp.data.streaming._stream_epoch import StreamEpoch
 from gpubp.data.streaming.stream import ORDER_BYTES
 from gpubp.data.streaming.validation import validate_stream
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.errors import CheckpointError
 from gpubp.optim.schedules import InverseScaling
 from gpubp.testing import assert_agree
@@ -292,6 +293,17 @@ class TestWindows:
         else:
             np.testing.assert_allclose(fractions_done, (ends - [len(x) for x, *_ in windows]) / N)
             np.testing.assert_allclose(fractions, [len(x) / N for x, *_ in windows])
+
+    def test_drop_units_by_their_place_in_the_epoch(self, stream):
+        dropout = Dropout((N_IN,), (0.4,), 7, epoch=2)
+        parts = replace(parts_of(stream), dropout=dropout)
+        for n_left_out in (0, 1):
+            rows = n_left_out * parts.buffers.n_rows
+            for part in parts.after(n_left_out):
+                masks = np.concatenate([batch.dropout_masks[0] for _, batch in part])
+                np.testing.assert_array_equal(masks, dropout.mask(0, rows + np.arange(len(masks)), "float32"))
+                rows += len(masks)
+            assert rows == N
 
     @pytest.mark.parametrize("seed", [(1, 2), None])
     def test_can_be_left_out(self, stream, seed):

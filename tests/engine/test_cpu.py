@@ -53,7 +53,7 @@ from gpubp.optim.first_order import (
     momentum,
     rate_scaled,
 )
-from gpubp.optim.schedules import PiecewiseConstant
+from gpubp.optim.schedules import Cosine, PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
 from tests.threads_as_processes import results_of, run_on_ranks
@@ -934,12 +934,15 @@ class TestElementaryFunctions:
             assert np.signbit(apply(name, x)[1])
 
 
+FALLING = Cosine(0.6, 2)  # 0 from the third epoch on
+
+
 class TestDropout:
     NETWORK = Network((5, 7, 11, 3), activation="tanh", loss="cross_entropy")
 
     @pytest.mark.parametrize("n_threads", [1, 2, 5])
     @pytest.mark.parametrize("shuffled", [False, True])
-    @pytest.mark.parametrize("rates", [(0.0, 0.3, 0.5), (0.2, 0.0, 0.0), (0.2, 0.3, 0.5)])
+    @pytest.mark.parametrize("rates", [(0.0, 0.3, 0.5), (0.2, 0.0, 0.0), (0.2, 0.3, 0.5), (FALLING, 0.3, FALLING)])
     def test_one_network(self, rates, shuffled, n_threads, dtype):
         assert_equal_runs(
             run_both(self.NETWORK, adam(), dtype, n_threads, shuffled=shuffled, dropout=rates, weighted=shuffled)
@@ -1008,7 +1011,7 @@ class TestDropout:
             theta = initial_weights(network, 0, dtype="float64")
             model, start = ModelState(theta, optimizer.init(np, theta)), 0
             for n in [1] * 4 if calls == "parts" else calls:
-                dropout = dropout_of(network, (0.2, 0.3, 0.5)).at(epoch=start)
+                dropout = dropout_of(network, (0.2, FALLING, 0.5)).at(epoch=start)
                 order = orders[start : start + n]
                 batches = ArrayBatches(BACKEND, data, 3, order if n > 1 else order[0], n, dropout=dropout)
                 for part in BatchesInParts(batches, 2) if calls == "parts" else (batches,):

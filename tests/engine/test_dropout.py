@@ -18,6 +18,7 @@ from gpubp.engine.plain.philox import philox
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DataError
 from gpubp.nn.network import loss_and_gradient
+from gpubp.optim.schedules import Cosine, FlatCosine
 from gpubp.testing import assert_agree
 
 NETWORK = Network((4, 6, 5, 3), activation="tanh", loss="cross_entropy")
@@ -32,6 +33,8 @@ NETWORK = Network((4, 6, 5, 3), activation="tanh", loss="cross_entropy")
         (0.5, (0.0, 0.5, 0.5)),
         ((0.1, 0.2), (0.0, 0.1, 0.2)),
         (np.asarray([0.3, 0.1, 0.2]), (0.3, 0.1, 0.2)),
+        (Cosine(0.5, 3), (0.0, Cosine(0.5, 3), Cosine(0.5, 3))),
+        ((0.1, Cosine(0.5, 3), 0), (0.1, Cosine(0.5, 3), 0.0)),
     ],
 )
 def test_rates(dropout, rates):
@@ -69,6 +72,23 @@ def assert_same_masks(actual, expected):
     assert len(actual) == len(expected)
     for one, other in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def rises(epoch):
+    return 0.5 * epoch
+
+
+@pytest.mark.parametrize("schedule", [Cosine(1.0, 3), lambda epoch: "0.1", lambda epoch: -0.1])
+def test_schedules_with_invalid_values(schedule):
+    with pytest.raises(DataError, match=r"the values of dropout must be from 0 to below 1, .* after 0 epochs .* is "):
+        dropout_rates(NETWORK, schedule)
+    with pytest.raises(DataError, match=r"after 2 epochs <function rises .* is 1\.0"):
+        dropout_of((0.0, rises, 0.0), epoch=2).mask(1, np.arange(3), "float64")
+
+
+def test_schedules_that_are_not_made():
+    with pytest.raises(DataError, match=r"dropout must be a number or a schedule, .* got the class Cosine"):
+        dropout_rates(NETWORK, Cosine)
 
 
 # --- one epoch ---
@@ -116,6 +136,21 @@ def test_layers_epochs_and_keys_have_different_masks():
         for layer in (0, 1, 2)
     ]
     assert len(set(masks)) == len(masks)
+
+
+def test_a_rate_that_is_a_schedule_has_its_value_in_each_epoch():
+    schedule, positions = FlatCosine(0.5, 8), np.arange(9)
+    scheduled, rates = dropout_of((0.1, schedule, 0.0)), []
+    for epoch in range(9):
+        rate = 0.5 if epoch <= 4 else 0.25 * (1.0 + np.cos(np.pi * (epoch - 4) / 4))
+        fixed = dropout_of((0.1, rate, 0.0), epoch=epoch)
+        rates.append(fixed.rates)
+        for layer in range(3):
+            masks = (one.mask(layer, positions, "float64") for one in (scheduled.at(epoch=epoch), fixed))
+            np.testing.assert_allclose(*masks, rtol=1e-15)
+    np.testing.assert_allclose(scheduled.of_epochs(9), rates, rtol=1e-15)
+    [(_, batch)] = ArrayBatches(choose_backend("cpu"), Batch(*samples(9)), 9, dropout=scheduled.at(epoch=8))
+    assert batch.dropout_masks[1:] == (None, None)
 
 
 def test_gradient_through_the_masks_equals_differences():

@@ -140,7 +140,7 @@ def plan(parts=None, *, optimizer, average="weights", weighed=False, epochs=5, *
     """Return a plan for epochs in new orders, in parts of this many steps."""
     rng = np.random.default_rng(2)
 
-    def next_batches():
+    def next_batches(epoch):
         expected = replace(batches(weighed=weighed), order=rng.permutation(N_SAMPLES))
         return expected if parts is None else BatchesInParts(expected, parts)
 
@@ -174,7 +174,7 @@ def test_many_steps_add_up_to_the_same_in_parts(average):
         return EpochResult(values[part.order], weights[part.order], np.ones(part.n_samples, int), np.asarray(True))
 
     errors = [
-        run(Plan(BACKEND, run_epoch, lambda given=given: given, 1, average), position(momentum())).history.loss
+        run(Plan(BACKEND, run_epoch, lambda _, given=given: given, 1, average), position(momentum())).history.loss
         for given in (batches, *(BatchesInParts(batches, n_steps) for n_steps in (1, 7, 100, 333)))
     ]
     assert errors[1:] == errors[:1] * 4

@@ -31,7 +31,7 @@ from gpubp.optim.first_order import (
     nesterov,
     rate_scaled,
 )
-from gpubp.optim.schedules import Cosine, PiecewiseConstant
+from gpubp.optim.schedules import Cosine, FlatCosine, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.training import batched_epochs, checkpointed, checkpoints, run_settings
 from gpubp.training import epochs as epoch_module
@@ -157,6 +157,7 @@ TRAININGS = {
     "decayed": {"optimizer": decayed(adam(0.01), 0.001)},
     "rate factors": {"optimizer": rate_scaled(decay_scaled(adamw(0.01), factors()), factors()), "dtype": "float32"},
     "rate factors of a stack": {**STACK, "optimizer": rate_scaled(momentum(0.3), factors(4)), "stop_when": close},
+    "dropout": {"dropout": (0.1, FlatCosine(0.4, EPOCHS)), "seed": (1, 2)},
     "patience": {"validation_data": samples(9, 1), "patience": 2, "optimizer": momentum(0.15), "epochs": 40},
     "patience without": {"patience": 3, "optimizer": momentum(0.4), "epochs": 40},
     "score": {

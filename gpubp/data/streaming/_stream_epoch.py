@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from gpubp.backends.backend import Backend
 from gpubp.data.streaming._shuffle_windows import TargetRange, WindowBuffers
 from gpubp.data.streaming.stream import Stream
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 
 
@@ -26,6 +27,7 @@ class StreamEpoch:
     seed : tuple of int, optional
         Seed of the order of this epoch.
     target_range : TargetRange
+    dropout : Dropout, optional
     n_skipped : int
         Number of windows to skip at the beginning.
     """
@@ -36,12 +38,13 @@ class StreamEpoch:
     size: int
     seed: tuple[int, ...] | None
     target_range: TargetRange
+    dropout: Dropout | None = None
     n_skipped: int = 0
 
     def __iter__(self) -> Iterator[ArrayBatches]:
-        on_host = not self.backend.is_numpy
+        on_host, dropout, size = not self.backend.is_numpy, self.dropout, self.buffers.n_rows
         with closing(self.stream.windows(self.buffers, self.seed, self.target_range, self.n_skipped)) as windows:
-            for x, targets, order, fraction_done, fraction in windows:
+            for number, (x, targets, order, fraction_done, fraction) in enumerate(windows, self.n_skipped):
                 samples = Batch(x, targets)
                 yield ArrayBatches(
                     self.backend,
@@ -51,6 +54,7 @@ class StreamEpoch:
                     on_host=on_host,
                     fraction_done=fraction_done,
                     fraction=fraction,
+                    dropout=None if dropout is None else dropout.at(sample=number * size),
                 )
 
     def after(self, n: int) -> "StreamEpoch":

@@ -7,6 +7,7 @@ from gpubp.backends.backend import Backend
 from gpubp.data.streaming._shuffle_windows import TargetRange
 from gpubp.data.streaming._stream_epoch import StreamEpoch
 from gpubp.data.streaming.stream import Stream
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import Orders
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
@@ -66,14 +67,21 @@ def validate_stream(
 
 
 def stream_epochs(
-    network: Network, stream: Stream, backend: Backend, dtype: str, batch_size: int, orders: Orders | None
-) -> Callable[[], StreamEpoch]:
-    """Return a function that returns the next epoch at each call, in a new order if there are `orders`."""
+    network: Network,
+    stream: Stream,
+    backend: Backend,
+    dtype: str,
+    batch_size: int,
+    orders: Orders | None,
+    dropout: Dropout | None,
+) -> Callable[[int], StreamEpoch]:
+    """Return a function that returns the next epoch, from the number of those done, in a new order with `orders`."""
     target_range = TargetRange(stream.classes, network.loss)
     buffers = stream.allocate_windows(batch_size, dtype)
 
-    def epoch() -> StreamEpoch:
+    def next_epoch(epoch: int) -> StreamEpoch:
         seed = None if orders is None else orders.draw_seed()
-        return StreamEpoch(stream, backend, buffers, batch_size, seed, target_range)
+        dropout_now = None if dropout is None else dropout.at(epoch=epoch)
+        return StreamEpoch(stream, backend, buffers, batch_size, seed, target_range, dropout_now)
 
-    return epoch
+    return next_epoch

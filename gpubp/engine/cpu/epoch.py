@@ -156,6 +156,7 @@ class EngineEpochRunner:
         thetas = np.empty((n_epochs, *theta.shape), self.dtype) if keeps_thetas else None
         dropout = batches.dropout
         keys = None if dropout is None else halves(dropout.key, stack)
+        rates = None if dropout is None else dropout.of_epochs(n_epochs)
         model.state = state
         request = Request(
             n_networks=stack[0] if stack else 1,
@@ -188,6 +189,7 @@ class EngineEpochRunner:
             thetas=address(thetas),
             thetas_apart=theta.size,
             keys=address(keys),
+            dropout=address(rates),
             epoch=0 if dropout is None else dropout.epoch,
             first_sample=0 if dropout is None else dropout.first_sample,
         )
@@ -272,8 +274,8 @@ class EngineEpochRunner:
         size, window = min(batches.size, n_samples), self._window(batches, min(batches.size, n_samples))
         gathered = 0 if batches.order is None else max(1, window)
         weighted, sparse = batches.samples.sample_weight is not None, sparse_bits(batches.samples.x)
-        rates = () if batches.dropout is None else batches.dropout.rates
-        kind = (size, stack, window, gathered, weighted, n_samples >= WORTH_MOVING, sparse, rates)
+        drops = () if batches.dropout is None else tuple(map(bool, batches.dropout.rates))
+        kind = (size, stack, window, gathered, weighted, n_samples >= WORTH_MOVING, sparse, drops)
         if self.place is None or self.place.kind != kind:
             n_threads = self.place.plan.n_threads if self.place else self._choose_n_threads(size, stack)
             self.place = Workplace(kind, self._plan(n_threads, *kind), self.functions)
@@ -314,7 +316,7 @@ class EngineEpochRunner:
         weighted: bool,
         worth_moving: bool,
         sparse: int,
-        rates: tuple[float, ...],
+        drops: tuple[bool, ...],
     ) -> Plan:
         """Describe the steps on batches of one kind."""
         objective, network = self.objective, self.objective.network
@@ -337,8 +339,8 @@ class EngineEpochRunner:
         short = network.sizes[1] // plan.n_shares * self.dtype.itemsize <= SHORT_ROW
         whole_gradient = plan.clipped or ties or plan.n_parts > 1 or plan.n_processes > 1
         plan.apart = plan.n_shares > 1 and short and worth_moving and not (sparse or whole_gradient)
-        if rates:
-            set_arrays(plan, dropout=np.asarray(rates))
+        if drops:
+            set_arrays(plan, drops=np.asarray(drops, np.int64))
         if network.tied is not None and ties is None:
             set_arrays(plan, mask=np.asarray(network.tied.mask, self.dtype))
         if ties is not None:

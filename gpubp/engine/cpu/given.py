@@ -47,7 +47,7 @@ def halves(key: Any, stack: tuple[int, ...]) -> np.ndarray:
 
 def drops_sparse_inputs(batches: ArrayBatches | PerNetworkBatches) -> bool:
     """Return whether inputs of sparse samples are dropped, which is done before the engine is given them."""
-    return is_sparse(batches.samples.x) and batches.dropout is not None and batches.dropout.rates[0] > 0.0
+    return is_sparse(batches.samples.x) and batches.dropout is not None and bool(batches.dropout.rates[0])
 
 
 def with_inputs_dropped(batches: ArrayBatches) -> Iterator[ArrayBatches]:

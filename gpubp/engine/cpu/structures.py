@@ -40,7 +40,7 @@ class Plan(ctypes.Structure):
             "n_places": _INTEGER,
             "places weight_at": _POINTER,
             "n_weights": _INTEGER,
-            "n_equal gemm dropout": _POINTER,
+            "n_equal gemm drops": _POINTER,
             "rank n_processes n_parts batch gathered_steps weighted sparse": _INTEGER,
             "n_shares n_threads stack n_teams apart": _INTEGER,
             "room": _POINTER,
@@ -70,7 +70,7 @@ class Request(ctypes.Structure):
             "thetas": _POINTER,
             "thetas_apart begin end phase": _INTEGER,
             "gradient": _POINTER,
-            "keys": _POINTER,
+            "keys dropout": _POINTER,
             "epoch first_sample": _INTEGER,
         }
     )

@@ -16,6 +16,8 @@ multiplied by ``1 / (1 - rate)``, which is computed in double precision and roun
 
 The row in the batch is that in the whole batch, also if several processes share it or it is processed in parts. In a
 stack each network has its own key, and positions are counted in its own samples.
+
+A rate may be a schedule (:mod:`gpubp.optim.schedules`); its value at the beginning of an epoch is for all of the epoch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,34 +27,39 @@ from typing import Any
 
 import numpy as np
 
+from gpubp._core.names import Range
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.engine.plain.philox import philox
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
+from gpubp.optim.schedules import Schedule, first_value
+
+Rate = float | Schedule
+RATES = Range(0, 1, includes_high=False)
 
 COUNTERS_AT_ONCE = 1 << 13
 """The number of counters whose words are computed together, so that intermediate arrays stay in the cache."""
 
 
-def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[float, ...]:
+def dropout_rates(network: Network, dropout: Rate | Sequence[Rate]) -> tuple[Rate, ...]:
     """Return the dropout rate of the inputs and of each hidden layer.
 
     Parameters
     ----------
-    dropout : float or sequence of float
-        One number is for every hidden layer, with all inputs kept. A sequence has a rate for each hidden layer,
+    dropout : float or schedule, or sequence of them
+        One rate is for every hidden layer, with all inputs kept. A sequence has a rate for each hidden layer,
         optionally preceded by one for the inputs.
 
     Returns
     -------
-    tuple of float
+    tuple of float or schedule
         One rate per layer, inputs first; empty if all are 0.
 
     Raises
     ------
     DataError
-        If there are more or fewer numbers, or one is not from 0 to below 1.
+        If there are more or fewer rates, or one is not from 0 to below 1.
 
     Examples
     --------
@@ -60,7 +67,8 @@ def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[f
     (0.0, 0.5, 0.5)
     """
     n_hidden = len(network.sizes) - 2
-    rates: list[Any] = [0.0] + [dropout] * n_hidden if isinstance(dropout, Real) else list(dropout)  # type: ignore[arg-type]
+    is_one = isinstance(dropout, Real) or callable(dropout)
+    rates: list[Any] = [0.0] + [dropout] * n_hidden if is_one else list(dropout)  # type: ignore[arg-type]
     if len(rates) == n_hidden:
         rates = [0.0, *rates]
     if len(rates) != n_hidden + 1:
@@ -68,9 +76,25 @@ def dropout_rates(network: Network, dropout: float | Sequence[float]) -> tuple[f
             f"dropout must be one number, {n_hidden} (one for each hidden layer) or {n_hidden + 1} (the inputs first), "
             f"got {dropout!r}"
         )
-    if not all(isinstance(rate, Real) and 0.0 <= float(rate) < 1.0 for rate in rates):
+    if not all(callable(rate) or (isinstance(rate, Real) and 0.0 <= float(rate) < 1.0) for rate in rates):
         raise DataError(f"dropout must be from 0 to below 1, the fraction of units that is dropped, got {dropout!r}")
-    return tuple(map(float, rates)) if any(rates) else ()
+    rates = [rate if callable(rate) else float(rate) for rate in rates]
+    for rate in filter(callable, rates):
+        _value_of(rate, 0)
+    return tuple(rates) if any(rates) else ()
+
+
+def _value_of(rate: Rate, epoch: int) -> float:
+    """Return a rate after some epochs; check what a schedule returns."""
+    if not callable(rate):
+        return rate
+    value = first_value("dropout", rate) if epoch == 0 else rate(epoch)
+    if value not in RATES:
+        raise DataError(
+            f"the values of dropout must be {RATES}, the fraction of units that is dropped; after {epoch} epochs "
+            f"{rate!r:.80} is {value!r:.80}"
+        )
+    return float(value)
 
 
 def draw_dropout_key(random_state: np.random.RandomState) -> int:
@@ -91,7 +115,7 @@ class Dropout:
     ----------
     n_units : tuple of int
         The number of inputs, and of units of each hidden layer.
-    rates : tuple of float
+    rates : tuple of float or schedule
         The rate of each of these layers, as :func:`dropout_rates` returns them.
     key : int, or (K,) array of uint64 for a stack
         See :func:`draw_dropout_key`.
@@ -102,7 +126,7 @@ class Dropout:
     """
 
     n_units: tuple[int, ...]
-    rates: tuple[float, ...]
+    rates: tuple[Rate, ...]
     key: Any
     epoch: int = 0
     first_sample: int = 0
@@ -110,6 +134,18 @@ class Dropout:
     def at(self, *, epoch: int = 0, sample: int = 0) -> "Dropout":
         """Return the dropout of a later epoch, or of samples that are further back in the epoch."""
         return replace(self, epoch=self.epoch + epoch, first_sample=self.first_sample + sample)
+
+    def of_networks(self, chosen: np.ndarray) -> "Dropout":
+        """Return the dropout of some networks of a stack, selected by an array of bool."""
+        return replace(self, key=self.key[chosen] if np.ndim(self.key) else self.key)
+
+    def rate(self, layer: int) -> float:
+        """Return the rate of a layer in this epoch."""
+        return _value_of(self.rates[layer], self.epoch)
+
+    def of_epochs(self, n: int) -> np.ndarray:
+        """Return the rates of this epoch and of those after it: ``(n, layers)``."""
+        return np.asarray([[_value_of(rate, self.epoch + k) for rate in self.rates] for k in range(n)])
 
     def apply(self, backend: Backend, x: Any, start: int = 0) -> tuple[Any, tuple[Array | None, ...]]:
         """Return samples and the masks of their dropout, ``(..., b, n)``, None for a layer without dropout.
@@ -127,8 +163,8 @@ class Dropout:
         dtype, positions = str(x.dtype).rpartition(".")[2], np.arange(start, start + x.shape[-2])
         positions += self.first_sample
         masks: list[Array | None] = []
-        for layer, rate in enumerate(self.rates):
-            if not rate:
+        for layer in range(len(self.rates)):
+            if not self.rate(layer):
                 masks.append(None)
             elif not layer and hasattr(x, "indptr"):  # without SciPy, which training on arrays does not import
                 x = self.drop_inputs(x, positions)
@@ -140,12 +176,12 @@ class Dropout:
     def mask(self, layer: int, positions: np.ndarray, dtype: str) -> np.ndarray:
         """Compute the mask of a layer for samples at some positions of the epoch: ``(..., b, n)`` of NumPy."""
         keys, key_of = np.unique(np.asarray(self.key, np.uint64), return_inverse=True)
-        groups = np.arange(-(-self.n_units[layer] // 4))
+        groups, threshold = np.arange(-(-self.n_units[layer] // 4)), threshold_of(self.rate(layer))
         is_kept = np.empty((len(keys), len(positions), len(groups), 4), bool)
         for rows in _parts(len(positions), len(keys) * len(groups)):
             words = philox((groups, positions[rows, None], self.epoch, layer), keys[:, None, None])
             for k, word in enumerate(words):
-                np.greater_equal(word, threshold_of(self.rates[layer]), out=is_kept[:, rows, :, k])
+                np.greater_equal(word, threshold, out=is_kept[:, rows, :, k])
         is_kept = is_kept.reshape(*is_kept.shape[:2], 4 * len(groups))[..., : self.n_units[layer]]
         mask = np.multiply(is_kept, self._factor(layer), dtype=dtype)
         return mask[0] if len(keys) == 1 else mask[key_of]
@@ -153,16 +189,16 @@ class Dropout:
     def drop_inputs(self, x: Any, positions: np.ndarray) -> Any:
         """Multiply sparse samples at some positions of the epoch by the mask of the inputs, where they have values."""
         data, rows = np.empty_like(x.data), np.repeat(positions, np.diff(x.indptr))
-        factor = data.dtype.type(self._factor(0))
+        factor, threshold = data.dtype.type(self._factor(0)), threshold_of(self.rate(0))
         for part in _parts(len(data), 1):
             columns = x.indices[part]
             words = philox((columns // 4, rows[part], self.epoch, 0), self.key)
-            is_kept = np.choose(columns % 4, words) >= threshold_of(self.rates[0])
+            is_kept = np.choose(columns % 4, words) >= threshold
             data[part] = x.data[part] * (is_kept * factor)
         return type(x)((data, x.indices, x.indptr), shape=x.shape)
 
     def _factor(self, layer: int) -> float:
-        return 1.0 / (1.0 - self.rates[layer])
+        return 1.0 / (1.0 - self.rate(layer))
 
 
 def _parts(n: int, counters_per_item: int) -> Iterator[slice]:

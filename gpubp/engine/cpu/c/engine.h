@@ -46,7 +46,7 @@ struct plan {
     integer n_weights;
     const void* n_equal;            /* n_weights reals: how many positions have that weight */
     void* gemm;                     /* Fortran's sgemm or dgemm, with 32-bit integers */
-    const double* dropout;          /* rate of the inputs and of each hidden layer; NULL without dropout */
+    const integer* drops;           /* whether the inputs and each hidden layer have dropout; NULL without any */
     integer rank, n_processes;      /* the processes that share each batch, and which of them this is */
     integer n_parts;                /* into which a process's samples of a batch are divided, one done after the other */
     integer batch;                  /* samples of a part, at most */
@@ -96,6 +96,7 @@ struct request {
     integer phase;                  /* one of the phases below; for other than WHOLE_STEPS one step */
     void* gradient;                 /* K times n_parameters reals, for other phases than WHOLE_STEPS */
     const uint32_t* keys;           /* dropout: (K, 2), the low half of each network's first */
+    const double* dropout;          /* for each epoch the rate of the inputs and of each hidden layer */
     integer epoch;                  /* dropout: of the first step */
     integer first_sample;           /* dropout: the position in its epoch of the first sample */
 };

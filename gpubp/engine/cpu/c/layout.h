@@ -87,7 +87,7 @@ static void lay_out(const struct plan* plan, struct layout* at) {
     size_t end = 0;
     const integer chosen = plan->gathered_steps * batch;
     const integer n_inputs = plan->sparse ? 0 : plan->sizes[0];
-    const int drops_inputs = plan->dropout && plan->dropout[0] > 0;
+    const int drops_inputs = plan->drops && plan->drops[0];
     at->x = place(&end, (drops_inputs ? largest(chosen, batch) : chosen) * n_inputs);
     at->x_mask = place(&end, drops_inputs ? batch * plan->sizes[0] : 0);
     at->targets = place(&end, chosen * n_outputs);
@@ -97,8 +97,8 @@ static void lay_out(const struct plan* plan, struct layout* at) {
     end = 0;
     at->totals = place(&end, at->own_size);
     at->outputs = place(&end, at->own_size);
-    at->dropped = place(&end, plan->dropout ? at->own_size : 0);
-    at->masks = place(&end, plan->dropout ? at->own_size : 0);
+    at->dropped = place(&end, plan->drops ? at->own_size : 0);
+    at->masks = place(&end, plan->drops ? at->own_size : 0);
     at->partials = place(&end, at->common_size);
     at->own_signals = place(&end, batch * own_first);
     at->gradient = place(&end, at->gradient_size);

@@ -80,7 +80,7 @@ static const real* rows_of(
 
 static const real* inputs_of(const struct team* team, const struct request* asked) {
     const struct layout* at = team->at;
-    if (team->plan->dropout && team->plan->dropout[0] > 0) return (const real*)(gatherer(team) + at->x);
+    if (team->plan->drops && team->plan->drops[0]) return (const real*)(gatherer(team) + at->x);
     return rows_of(team, asked, asked->x, at->x, 0, team->plan->sizes[0]);
 }
 
@@ -111,13 +111,14 @@ static struct sparse_rows sparse_batch(const struct team* team, const struct req
 static void dropout_mask(
     const struct team* team, const struct request* asked, integer layer, struct range units, real* mask
 ) {
+    const integer epoch = team->step / steps_of_epoch(asked);
     const struct philox_place place = {
         .key = {asked->keys[0], asked->keys[1]},
-        .epoch = asked->epoch + team->step / steps_of_epoch(asked),
+        .epoch = asked->epoch + epoch,
         .first = asked->first_sample + team->first,
         .layer = layer,
     };
-    philox_mask(mask, team->b, units.low, units.n, &place, team->plan->dropout[layer]);
+    philox_mask(mask, team->b, units.low, units.n, &place, asked->dropout[epoch * team->plan->n_layers + layer]);
 }
 
 static void drop_inputs(const struct team* team, const struct request* asked) {
@@ -196,7 +197,7 @@ static struct below below_of(const struct team* team, const struct request* aske
         return (struct below){inputs_of(team, asked) + units.low, n, units};
     }
     const struct range units = units_of(team, from - 1, share);
-    const size_t what = plan->dropout ? team->at->dropped : team->at->outputs;
+    const size_t what = plan->drops ? team->at->dropped : team->at->outputs;
     return (struct below){of_share(team, share, what, team->at->own[from - 1]), units.n, units};
 }
 
@@ -283,10 +284,10 @@ static void outputs_of_units(const struct team* team, const struct request* aske
         );
     }
     activate(plan, k, team->b, own.n, total, y);
-    if (plan->dropout) {
+    if (plan->drops) {
         real* const dropped = of_share(team, share, at->dropped, at->own[k]);
         memcpy(dropped, y, (size_t)(team->b * own.n) * sizeof(real));
-        if (plan->dropout[k + 1] > 0) {
+        if (plan->drops[k + 1]) {
             real* const mask = of_share(team, share, at->masks, at->own[k]);
             dropout_mask(team, asked, k + 1, own, mask);
             multiply_rows(dropped, 0, mask, 0, 1, team->b * own.n);
@@ -397,7 +398,7 @@ static void signals_below(const struct team* team, const struct request* asked, 
     }
     const struct range own = units_of(team, k - 1, share);
     real* const dE = signals_of(team, k - 1, share, &stride_below) + (k > 1 ? own.low : 0);
-    if (plan->dropout && plan->dropout[k] > 0) {
+    if (plan->drops && plan->drops[k]) {
         const real* const mask = of_share(team, share, at->masks, at->own[k - 1]);
         multiply_rows(dE, stride_below, mask, own.n, team->b, own.n);
     }
@@ -621,7 +622,7 @@ static void choose_samples(struct team* team, const struct request* asked, integ
         team->order = asked->order + epoch * asked->order_apart + first;
         gather_batch(team, asked, team->order, n);
     }
-    if (team->plan->dropout && team->plan->dropout[0] > 0) drop_inputs(team, asked);
+    if (team->plan->drops && team->plan->drops[0]) drop_inputs(team, asked);
 }
 
 /* By what sums over samples are multiplied. */
