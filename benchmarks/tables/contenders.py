@@ -98,6 +98,7 @@ LOG_LOSS = "the best epoch by log loss"
 CONTENDERS = {
     "fast": Contender("gpubp, fast", "gpubp", "table", _gpubp("fast")),
     "best": Contender("gpubp, best", "gpubp", "table", _gpubp("best")),
+    "tabm": Contender("gpubp, tabm", "gpubp", "table", _gpubp("tabm")),
     "linear": Contender("linear", "sklearn", "one-hot", _linear, "LogisticRegression(max_iter=1000), RidgeCV()"),
     "MLP": Contender("scikit-learn's MLP", "sklearn", "one-hot", _mlp, "early_stopping=True"),
     "HistGradientBoosting": Contender("HistGradientBoosting", "sklearn", "codes", _trees),
@@ -110,7 +111,7 @@ CONTENDERS = {
     ),
     "TabM": Contender("TabM", "pytabkit", "codes", _pytabkit("TabM_D"), LOG_LOSS),
 }
-GPUBP = ("fast", "best")
+GPUBP = ("fast", "best", "tabm")
 
 
 def expanded(names, budgets):

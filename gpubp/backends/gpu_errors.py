@@ -113,7 +113,8 @@ def batch_that_fits(workload: Workload, memory: Memory) -> int:
     """Estimate the largest batch size that fits, a power of two below the one that did not; 0 if none fits."""
     assert workload.batch_size is not None
     space = MARGIN * (memory.available - _fixed_bytes(workload))
-    fitting = space / bytes_per_sample(workload.network.sizes, workload.dtype, workload.n_networks)
+    n_networks = workload.n_networks * (workload.network.n_members or 1)
+    fitting = space / bytes_per_sample(workload.network.sizes, workload.dtype, n_networks)
     return power_of_two_below(min(fitting, workload.batch_size - 1))
 
 

@@ -91,11 +91,11 @@ def _as_text(value: Any) -> str:
 
 def _layers(network: Network) -> list[list[str]]:
     rows = [["input", "", f"{network.sizes[0]:,}", "", ""]]
-    for position, (activation, (n_rows, n_units)) in enumerate(
-        zip(network.activations, network.shapes, strict=True), 1
+    for position, (activation, (n_rows, n_units), n_parameters) in enumerate(
+        zip(network.activations, network.shapes, network.parameters_of_layers, strict=True), 1
     ):
         name = "output" if position == len(network.shapes) else f"hidden {position}"
-        rows.append([name, activation, f"{n_units:,}", f"{n_rows:,} x {n_units:,}", f"{n_rows * n_units:,}"])
+        rows.append([name, activation, f"{n_units:,}", f"{n_rows:,} x {n_units:,}", f"{n_parameters:,}"])
     if len(rows) > MOST_LAYERS:
         half = MOST_LAYERS // 2
         rows = [*rows[:half], [f"... {len(rows) - 2 * half:,} more", "", "", "", ""], *rows[-half:]]
@@ -114,8 +114,10 @@ def _are_scores(scores: Any) -> bool:
 def _as_json(path: Path, model: Model) -> dict[str, Any]:
     network = model.network
     layers = [
-        {"activation": activation, "shape": list(shape), "parameters": shape[0] * shape[1]}
-        for activation, shape in zip(network.activations, network.shapes, strict=True)
+        {"activation": activation, "shape": list(shape), "parameters": n_parameters}
+        for activation, shape, n_parameters in zip(
+            network.activations, network.shapes, network.parameters_of_layers, strict=True
+        )
     ]
     return {
         "model": str(path),

@@ -220,6 +220,8 @@ def check_options(
             raise DataError(f"{optimizer.name} works on the full batch: leave batch_size out, or make it 'full'")
         if optimizer.needs_squared_loss and network.loss != "squared":
             raise DataError(f"{optimizer.name} needs the loss 'squared', got {network.loss!r}; use lbfgs")
+        if optimizer.needs_squared_loss and network.n_members is not None:
+            raise DataError(f"{optimizer.name} does not train members that share weights; use lbfgs")
 
 
 def check_gradient_accumulation(gradient_accumulation: Any, batch_size: Any, optimizer: Any) -> None:

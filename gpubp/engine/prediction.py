@@ -9,7 +9,7 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
-from gpubp.backends.memory import SAMPLES_AT_ONCE, samples_at_once, storage_backend
+from gpubp.backends.memory import samples_at_once, storage_backend
 from gpubp.engine import cpu
 from gpubp.engine.argument_checks import choose_precision, host_array, host_theta, validate_theta, validate_x
 from gpubp.engine.pointer_checks import check_prediction
@@ -129,7 +129,7 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
             return computed
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
     part_size = samples_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
-    on_device = (to_backend(backend, part) for part in in_parts(x, part_size))
+    on_device = (to_backend(backend, part) for part in in_parts(x, part_size // (network.n_members or 1)))
     parts = [last_layer(backend, network, theta, part).y for part in on_device]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
 
@@ -149,11 +149,11 @@ def last_layer(backend: Backend, network: Network, theta: Array, x: Array) -> La
         return output_layer(backend.xp, network, theta, x)
 
 
-def in_parts(x: Array, at_once: int | None = None) -> Iterator[Array]:
+def in_parts(x: Array, at_once: int) -> Iterator[Array]:
     """Divide samples, or targets, into parts whose hidden layers take little memory.
 
-    Without ``at_once`` all devices use the same parts, so that a loss summed over the parts is the same to the bit.
+    With the same ``at_once`` on all devices, a loss summed over the parts is the same to the bit.
     """
-    at_once = SAMPLES_AT_ONCE if at_once is None else at_once
+    at_once = max(1, at_once)
     for start in range(0, x.shape[-2], at_once):
         yield x[..., start : min(start + at_once, x.shape[-2]), :]

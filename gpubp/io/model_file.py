@@ -26,15 +26,17 @@ from gpubp.io.json_header import canonical_json, checksum, has_types, parse_cano
 from gpubp.io.safetensors import MalformedFile, max_header_bytes, read_tensors
 from gpubp.nn.network import Network
 
-FORMAT = 2
-"""The newest format that this version reads. Networks without ties and skips are written in format 1."""
+FORMAT = 3
+"""The newest format that this version reads. Each network is written in the lowest that can describe it."""
 
 MAX_LEVELS = 64
 """Levels of nested lists and objects in a header."""
 
 
 def format_of(network: Network) -> int:
-    """Return the number of the format in which a network is written."""
+    """Return the number of the format in which a network is written: 2 has skips and ties, 3 members as well."""
+    if network.n_members is not None:
+        return 3
     return 2 if network.skips or network.ties else 1
 
 
@@ -49,7 +51,8 @@ _HEADER = {
     "sha256": str,
 }
 _TOPOLOGY = {"sizes": list, "activation": list, "output_activation": str, "loss": str, "bias": bool}
-_WIRING = {"skips": list, "ties": list | None}
+_TOPOLOGY_OF: dict[Any, dict[str, Any]] = {1: _TOPOLOGY, 2: _TOPOLOGY | {"skips": list, "ties": list | None}}
+_TOPOLOGY_OF[3] = _TOPOLOGY_OF[2] | {"n_members": int}
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +131,11 @@ def save_model(
     if problem := _theta_problem(network, host):
         raise DataError(f"theta {problem}")
     host = host.astype(host.dtype.newbyteorder("<"), copy=False)
-    has_wiring = format_of(network) > 1
+    number, topology = format_of(network), asdict(network)
     header = {
-        "format": format_of(network),
+        "format": number,
         "version": __version__,
-        "network": {name: value for name, value in asdict(network).items() if has_wiring or name not in _WIRING},
+        "network": {name: topology[name] for name in _TOPOLOGY_OF[number]},
         "theta": {"dtype": host.dtype.name, "shape": list(host.shape)},
         "preprocessing": None if preprocessing is None else dict(preprocessing),
         "about": dict(about or {}),
@@ -247,7 +250,7 @@ def _parse_header(text: str) -> dict[str, Any]:
             "Upgrade it: pip install --upgrade gpubp"
         )
     _check_types("header", header, _HEADER)
-    _check_types("topology", header["network"], _TOPOLOGY | _WIRING if number == 2 else _TOPOLOGY)
+    _check_types("topology", header["network"], _TOPOLOGY_OF.get(number, _TOPOLOGY))
     return header
 
 
@@ -255,7 +258,8 @@ def _build_model(header: dict[str, Any], theta: np.ndarray) -> Model:
     """Build the model that a header describes."""
     if header.pop("sha256") != checksum(header, theta):
         raise _file_error("was changed after it was written: its checksum does not match")
-    if header["format"] not in (1, 2) or header["theta"] != {"dtype": theta.dtype.name, "shape": list(theta.shape)}:
+    described = {"dtype": theta.dtype.name, "shape": list(theta.shape)}
+    if header["format"] not in _TOPOLOGY_OF or header["theta"] != described:
         raise _file_error("has a header that does not match its contents")
     n_parameters = theta.shape[-1] if theta.shape else 0
     if any(isinstance(n, int) and n > n_parameters for n in header["network"]["sizes"]):

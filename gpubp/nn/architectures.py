@@ -383,6 +383,8 @@ def transfer_weights(theta: np.ndarray, network: Network, other: Network) -> np.
 
 def _weight_numbers(network: Network) -> np.ndarray:
     """Return the number of the weight at each position of ``theta``: (P,)."""
+    if network.n_members is not None:
+        raise DataError("a network with members has no receptive fields, groups or ties; leave n_members out")
     return np.arange(network.n_parameters) if network.ties is None else np.asarray(network.ties)
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
 from gpubp.errors import DataError
+from gpubp.nn import batch_ensemble
+from gpubp.nn.batch_ensemble import Members
 from gpubp.nn.network import Network, views
 
 Seed = int | np.random.Generator
@@ -42,6 +44,8 @@ def initial_weights(
         weights and biases uniform in :math:`\pm 1 / \sqrt{n}` with the unit's own number n of connections.
         ``"periodic"``, for cosine units: weights normal with standard deviation :math:`2 \pi \cdot 0.1`, biases uniform
         in :math:`\pm\pi` (Holzmüller et al. 2024). ``"ones"`` and ``"zeros"``: all weights are that, and all biases 0.
+        Members that share weights draw them so, with equal biases; the scales of their inputs are random signs, all
+        others 1, and each has an output layer of its own (Gorishniy et al. 2025).
     scale : float
         The range of ``"uniform"``.
     dtype : {"float32", "float64"}
@@ -115,26 +119,52 @@ def check_seeds(seed: Any) -> list[Seed]:
 def _draw(network: Network, seed: Seed, schemes: list[str], scale: float) -> np.ndarray:
     generator = np.random.default_rng(seed)
     theta = np.zeros(network.n_parameters)
+    if network.members is not None:
+        _draw_members(generator, network.members, theta, schemes, scale)
+        return theta
     connected = np.ones(network.n_parameters) if network.tied is None else network.tied.mask
     for block, present, scheme in zip(views(np, network, theta), views(np, network, connected), schemes, strict=True):
-        n_in, n_out = block.shape[0] - network.bias, block.shape[1]
-        if scheme in ("ones", "zeros"):
-            block[:n_in] = float(scheme == "ones")
-        elif scheme == "fan_in":
-            block[...] = generator.uniform(-1.0, 1.0, block.shape)
-            block /= np.sqrt(np.maximum(present[:n_in].sum(axis=0), 1.0))
-        elif scheme == "periodic":
-            block[:n_in] = generator.normal(0.0, 2.0 * math.pi * PERIODIC_SIGMA, (n_in, n_out))
-            block[n_in:] = generator.uniform(-math.pi, math.pi, (int(network.bias), n_out))
-        elif scheme == "uniform":
-            block[...] = generator.uniform(-scale, scale, block.shape)
-        elif scheme == "ntk":
-            block[...] = generator.normal(size=block.shape)
-            block[:n_in] /= math.sqrt(n_in)
-        else:
-            bound = math.sqrt(6.0 / (n_in + n_out if scheme == "glorot" else n_in))
-            block[:n_in] = generator.uniform(-bound, bound, (n_in, n_out))
+        _draw_block(generator, block, present[: len(block) - network.bias], scheme, scale)
     return theta if network.tied is None else network.tied.tie(theta)
+
+
+def _draw_members(
+    generator: np.random.Generator, members: Members, theta: np.ndarray, schemes: list[str], scale: float
+) -> None:
+    """Draw the parameters of members, whose shared layers begin equal but for the signs of the inputs."""
+    shared, last = batch_ensemble.views(np, members, theta)
+    for layer, scheme in zip(shared, schemes, strict=False):
+        block = np.zeros((len(layer.w) + 1, layer.w.shape[1]))
+        _draw_block(generator, block, np.ones_like(layer.w), scheme, scale)
+        layer.w[...], layer.b[...] = block[:-1], block[-1]
+        layer.r[...] = layer.s[...] = 1.0
+    if shared:
+        shared[0].r[...] = generator.choice([-1.0, 1.0], shared[0].r.shape)
+    for block in last:
+        _draw_block(generator, block, np.ones_like(block[:-1]), schemes[-1], scale)
+
+
+def _draw_block(
+    generator: np.random.Generator, block: np.ndarray, present: np.ndarray, scheme: str, scale: float
+) -> None:
+    """Draw a layer's block of weights, which is zeros; `present` (i, j) is 1 where there is a connection."""
+    n_in, n_out = present.shape
+    if scheme in ("ones", "zeros"):
+        block[:n_in] = float(scheme == "ones")
+    elif scheme == "fan_in":
+        block[...] = generator.uniform(-1.0, 1.0, block.shape)
+        block /= np.sqrt(np.maximum(present.sum(axis=0), 1.0))
+    elif scheme == "periodic":
+        block[:n_in] = generator.normal(0.0, 2.0 * math.pi * PERIODIC_SIGMA, (n_in, n_out))
+        block[n_in:] = generator.uniform(-math.pi, math.pi, (len(block) - n_in, n_out))
+    elif scheme == "uniform":
+        block[...] = generator.uniform(-scale, scale, block.shape)
+    elif scheme == "ntk":
+        block[...] = generator.normal(size=block.shape)
+        block[:n_in] /= math.sqrt(n_in)
+    else:
+        bound = math.sqrt(6.0 / (n_in + n_out if scheme == "glorot" else n_in))
+        block[:n_in] = generator.uniform(-bound, bound, (n_in, n_out))
 
 
 def ntk_rate_factors(

@@ -17,7 +17,7 @@ from gpubp._core.counts import is_count
 from gpubp._core.names import canonical_name
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
-from gpubp.nn import equations
+from gpubp.nn import batch_ensemble, equations
 from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.losses import LOSSES, get_loss, output_loss
 from gpubp.nn.weight_sharing import ABSENT, Ties
@@ -47,12 +47,15 @@ class Network:
         The number of the weight at each position of ``theta``. Positions with the same number are tied: their weights
         are equal, and change by the average of their derivatives. -1 means no connection.
         :mod:`gpubp.nn.architectures` makes networks with ties.
+    n_members : int, optional
+        Makes the network an ensemble of members that share the weights of hidden layers, each with scales, biases and
+        outputs of its own, whose means are the outputs: see :mod:`gpubp.nn.batch_ensemble`.
 
     Raises
     ------
     DataError
-        If a size, a name, a connection or a tie is invalid, or if the loss is not defined for the outputs of the output
-        activation.
+        If a size, a name, a connection, a tie or a number is invalid, or if the loss is not defined for the outputs of
+        the output activation.
 
     Examples
     --------
@@ -70,6 +73,7 @@ class Network:
     bias: bool = True
     skips: tuple[tuple[int, int], ...] = ()
     ties: tuple[int, ...] | None = None
+    n_members: int | None = None
 
     def __post_init__(self) -> None:
         sizes = tuple(self.sizes) if isinstance(self.sizes, Iterable) else ()
@@ -109,7 +113,18 @@ class Network:
         object.__setattr__(self, "output_activation", output)
         object.__setattr__(self, "loss", loss_name)
         object.__setattr__(self, "skips", self._check_skips())
+        if self.n_members is not None:
+            self._check_members()
         object.__setattr__(self, "ties", None if self.ties is None else self._check_ties())
+
+    def _check_members(self) -> None:
+        if not (is_count(self.n_members) and self.n_members < 2**63):  # type: ignore[operator]
+            raise DataError(f"n_members must be a whole number of at least 1, or None, got {self.n_members!r}")
+        if self.skips or self.ties is not None or not self.bias:
+            raise DataError(
+                "members share their weights in layers with biases, without skips and ties; leave out one or the other"
+            )
+        object.__setattr__(self, "n_members", int(self.n_members))  # type: ignore[arg-type]
 
     def _check_skips(self) -> tuple[tuple[int, int], ...]:
         pairs = [tuple(pair) if isinstance(pair, Iterable) else () for pair in self.skips]
@@ -168,9 +183,23 @@ class Network:
         return None if self.ties is None else Ties(self.ties)
 
     @cached_property
+    def members(self) -> batch_ensemble.Members | None:
+        """The members that share weights, or None if the network has none."""
+        if self.n_members is None:
+            return None
+        return batch_ensemble.Members(self.n_members, self.sizes, self.activations, self.loss)
+
+    @cached_property
+    def parameters_of_layers(self) -> tuple[int, ...]:
+        """The number of parameters of each layer above the inputs."""
+        if self.members is not None:
+            return self.members.parameters_of_layers
+        return tuple(rows * columns for rows, columns in self.shapes)
+
+    @cached_property
     def n_parameters(self) -> int:
         """The number of parameters of one network, P."""
-        return sum(rows * columns for rows, columns in self.shapes)
+        return sum(self.parameters_of_layers)
 
     @property
     def has_groups(self) -> bool:
@@ -178,9 +207,13 @@ class Network:
         return any(get_activation(name).groups for name in self.activations)
 
     def weight_mask(self) -> np.ndarray:
-        """Return a ``(P,)`` array that is 1 where ``theta`` holds a weight and 0 where it holds a bias."""
+        """Return a ``(P,)`` array: 1 where ``theta`` holds a weight, 0 where it holds a bias or a member's scale."""
         mask = np.ones(self.n_parameters)
-        if self.bias:
+        if self.members is not None:
+            shared, last = batch_ensemble.views(np, self.members, mask)
+            for array in (last[:, -1], *(array for layer in shared for array in layer[1:])):
+                array[...] = 0.0
+        elif self.bias:
             for block in views(np, self, mask):
                 block[-1] = 0.0
         return mask
@@ -204,7 +237,17 @@ def views(xp: Namespace, network: Network, theta: Array) -> list[Array]:
     -------
     list of (..., i + 1, j) arrays
         (..., i, j) in a network without biases.
+
+    Raises
+    ------
+    DataError
+        If the network has members, whose layers have more than one block.
     """
+    if network.n_members is not None:
+        raise DataError(
+            "this is for networks whose layers have a block of weights each, and not for members that share weights; "
+            "leave n_members out"
+        )
     blocks, start = [], 0
     for rows, columns in network.shapes:
         stop = start + rows * columns
@@ -272,7 +315,12 @@ def _parts_below(network: Network, dE_dy: Array, k: int) -> dict[int, Array]:
 
 
 def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Layer:
-    """Compute the output layer alone, without keeping the layers below; see :func:`forward`."""
+    """Compute the output layer alone, without keeping the layers below; see :func:`forward`.
+
+    That of a network with members is the mean of theirs.
+    """
+    if network.members is not None:
+        return Layer(*batch_ensemble.mean_output(xp, network.members, theta, x))
     if network.skips:
         return forward(xp, network, theta, x)[-1]
     layer = Layer(x, x)
@@ -340,7 +388,7 @@ def loss_and_gradient(
     sample_weight : (..., b) array, optional
         The weight of each sample; 1 by default.
     masks : tuple of (..., b, n) arrays or None, optional
-        The masks of dropout; see :mod:`gpubp.engine.plain.dropout`.
+        The masks of dropout; see :mod:`gpubp.engine.plain.dropout`. ``(..., k, b, n)`` in a network with members.
     loss_scale : (...) array, optional
         A power of two. The backward pass multiplies all derivatives by it, and the gradient is divided by it at the
         end, so that products in float16 do not underflow.
@@ -348,7 +396,7 @@ def loss_and_gradient(
     Returns
     -------
     E : (...) array
-        The loss: a sum over the samples, not a mean.
+        The loss: a sum over the samples, not a mean; with members, the mean of theirs.
     gradient : (..., P) array
         :math:`\partial E / \partial \theta`.
 
@@ -360,6 +408,10 @@ def loss_and_gradient(
     >>> E, gradient
     (np.float64(0.5), array([2.]))
     """
+    if network.members is not None:
+        return batch_ensemble.loss_and_gradient(
+            xp, network.members, theta, x, targets, sample_weight, masks, loss_scale
+        )
     layers = forward(xp, network, theta, x, masks)
     E, dE_dx = output_loss(xp, network.loss, network.activations[-1], *layers[-1], targets, sample_weight)
     if loss_scale is not None:

@@ -50,7 +50,7 @@ from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.held_out import check_columns
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
-from gpubp.tabular.recipes import REALMLP
+from gpubp.tabular.recipes import RECIPES
 from gpubp.tabular.search import search_table
 from gpubp.tabular.verdict import divergence_in_effect
 
@@ -145,7 +145,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """
         features = read_features(X, self, least_rows=2)
         labelled, validation = self._checked(features, y, sample_weight, validation_data)
-        seed, recipe = self._seed(), REALMLP[self._task] if self.preset == "realmlp" else None
+        seed, recipe = self._seed(), RECIPES[self.preset][self._task] if self.preset in RECIPES else None
         prepared = prepare_table(
             labelled.table,
             target=labelled.target,

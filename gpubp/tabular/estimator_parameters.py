@@ -16,16 +16,18 @@ from gpubp.data.preprocessing import NumberEncoding, preprocessing_of
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.tabular.recipes import RECIPES
 from gpubp.tabular.saved_optimizer import optimizer_in
 
 TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "label_smoothing")
 """The parameters that stand under their names in what a model file says of the training."""
 
 _OF_EACH_PRESET = ("numbers", "hidden_layer_sizes", "optimizer", "learning_rate", "batch_size", "l2")
+_OF_RECIPES = (*_OF_EACH_PRESET, "activation", "epochs", "patience", "tolerance", "label_smoothing")
 CHOSEN_BY: dict[str, tuple[str, ...]] = {
     "fast": (),
     "best": (*_OF_EACH_PRESET, "n_networks", "callbacks"),
-    "realmlp": (*_OF_EACH_PRESET, "activation", "epochs", "patience", "tolerance", "label_smoothing"),
+    **dict.fromkeys(RECIPES, _OF_RECIPES),
 }
 """The presets, and the parameters that each chooses."""
 
@@ -62,13 +64,14 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 _PARAMETERS = """
-    preset : {"fast", "best", "realmlp"}, default="fast"
+    preset : {"fast", "best", "realmlp", "tabm"}, default="fast"
         "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
         learning rates and penalties on folds of the rows, and keeps several networks of the best:
         :func:`gpubp.tabular.search_table`. `numbers`, `hidden_layer_sizes`, `optimizer`, `learning_rate`, `batch_size`,
         `l2`, `n_networks` and `callbacks` must then be left out. "realmlp" trains a large network by the recipe
-        :data:`gpubp.tabular.REALMLP`, slowly and often better; all of these but `n_networks` and `callbacks`, and
-        `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out.
+        :data:`gpubp.tabular.REALMLP`, slowly and often better, and "tabm" 32 members that share weights, by
+        :data:`gpubp.tabular.TABM`, the slowest; all of these but `n_networks` and `callbacks`, and `activation`,
+        `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out.
     time_budget : float, default=60.0
         About how many seconds "best" may take; for the others it must be left out.
     hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -191,7 +194,7 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
         **{name: training.get(name) for name in TRAINING_FACTS},
         **saved,
     }
-    if (preset := training.get("preset")) in ("best", "realmlp"):  # what it chose is no parameter
+    if (preset := training.get("preset")) in ("best", *RECIPES):  # what it chose is no parameter
         found = {name: value for name, value in found.items() if name not in CHOSEN_BY[preset]}
         found |= {name: training.get(name) for name in ("preset", "time_budget")} | saved
         lost = ""

@@ -181,7 +181,8 @@ def fit_table(
         check_recipe(recipe, prepared)
         network = recipe_network(recipe, prepared, loss)
         optimizer, l2, batch_size = partial(recipe_optimizer, recipe), 0.0, recipe.batch_size
-        epochs, patience, label_smoothing = recipe.epochs, recipe.epochs, recipe.label_smoothing
+        epochs, label_smoothing = recipe.epochs, recipe.label_smoothing
+        patience = recipe.patience or recipe.epochs
     prepared = with_label_smoothing(scaled_for(network.loss, prepared), label_smoothing)
     X, targets, sample_weight = prepared.training()
     of_network = _optimizer_for(optimizer, network)
@@ -205,7 +206,7 @@ def fit_table(
             network,
             X,
             targets,
-            theta=None if recipe is None else recipe_weights(recipe, network, seeds, dtype),
+            theta=None if recipe is None else recipe_weights(recipe, network, prepared, seeds, dtype),
             sample_weight=sample_weight,
             epochs=epochs,
             validation_data=validation_data,
@@ -354,7 +355,7 @@ def _refitted(
         )
     else:
         network = recipe_network(recipe, everything, first.loss)
-        options["theta"] = recipe_weights(recipe, network, options["seed"], options["dtype"])
+        options["theta"] = recipe_weights(recipe, network, everything, options["seed"], options["dtype"])
     everything = scaled_for(network.loss, everything)
     X, targets, sample_weight = everything.training()
     options = {**options, "optimizer": _optimizer_for(options["optimizer"], network)}

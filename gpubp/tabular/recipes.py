@@ -10,10 +10,12 @@ from gpubp._core.text import excerpt
 from gpubp.data.preprocessing import DateColumn, NumberColumn, NumberEncoding, Preprocessing
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import DataError
+from gpubp.nn import batch_ensemble
 from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
+from gpubp.nn.batch_ensemble import Members
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Optimizer, adam, rate_scaled
+from gpubp.optim.first_order import Optimizer, adam, adamw, rate_scaled
 from gpubp.optim.schedules import CosineCycles
 from gpubp.tabular.prepare import PreparedTable
 
@@ -29,6 +31,8 @@ MOST_INPUTS = 1_000
 class TableRecipe:
     """An encoding of numbers, a network in the parametrization of the NTK, and its training by Adam.
 
+    With `n_members` it is a network of members that share weights, in the usual parametrization, trained by AdamW.
+
     Attributes
     ----------
     name : str
@@ -39,13 +43,18 @@ class TableRecipe:
     is_periodic : bool
         Whether numbers have periodic embeddings: :func:`gpubp.nn.architectures.with_periodic_inputs`.
     learning_rate, beta_2 : float
-        The largest rate of :class:`gpubp.CosineCycles` over all epochs, and Adam's setting.
+        The largest rate of :class:`gpubp.CosineCycles` over all epochs, and Adam's setting; with members the one rate.
     bias_rate, scale_rate, periodic_rate : float
         What the rate of the biases, of the scale of the inputs and of the periodic embeddings is multiplied by.
     epochs, batch_size : int
-        Training does not stop early; the weights of the best epoch are kept.
+    patience : int, optional
+        Training stops early after so many epochs without improvement; None trains for all. The weights of the best
+        epoch are kept.
     label_smoothing : float
         See :func:`fit_table`.
+    n_members : int, optional
+    weight_decay : float
+        AdamW's, with members.
     """
 
     name: str = "realmlp"
@@ -61,6 +70,9 @@ class TableRecipe:
     epochs: int = 256
     batch_size: int = 256
     label_smoothing: float = 0.0
+    patience: int | None = None
+    n_members: int | None = None
+    weight_decay: float = 0.0
 
 
 REALMLP: dict[str, TableRecipe] = {
@@ -68,6 +80,24 @@ REALMLP: dict[str, TableRecipe] = {
     "regression": TableRecipe(activation="mish", learning_rate=0.07),
 }
 """RealMLP-TD-S, by task, of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default"."""
+
+_TABM = TableRecipe(
+    name="tabm",
+    numbers="piecewise",
+    hidden_layer_sizes=(512, 512),
+    activation="relu",
+    learning_rate=0.002,
+    beta_2=0.999,
+    epochs=1000,
+    patience=16,
+    n_members=32,
+    weight_decay=3e-4,
+)
+TABM: dict[str, TableRecipe] = {"classification": _TABM, "regression": _TABM}
+"""TabM with piecewise-linear inputs, without dropout, of Gorishniy, Kotelnikov & Babenko (2025), "TabM"."""
+
+RECIPES: dict[str, dict[str, TableRecipe]] = {"realmlp": REALMLP, "tabm": TABM}
+"""The presets that are recipes, each by task."""
 
 
 def check_recipe(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> None:
@@ -92,7 +122,7 @@ def check_recipe(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) 
 
 
 def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream, loss: str | None = None) -> Network:
-    """Build the network for a prepared table: a learned scale of the inputs, and the embeddings before it.
+    """Build the network for a prepared table: members, or a learned scale of the inputs and embeddings before it.
 
     Raises
     ------
@@ -102,7 +132,7 @@ def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream
     is_classification = prepared.task == "classification"
     numbers = _embedded(recipe, prepared)
     n_inputs = prepared.n_inputs + N_PERIODIC * len(numbers)
-    if n_inputs > MOST_INPUTS:
+    if n_inputs > MOST_INPUTS and recipe.n_members is None:
         raise DataError(
             f"the recipe {recipe.name!r} learns a scale of each input, for at most {MOST_INPUTS:,} inputs, and the "
             f"table has {n_inputs:,}; lower max_categories (--max-categories), drop columns, or train without a recipe"
@@ -112,7 +142,10 @@ def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream
         activation=recipe.activation,
         output_activation="softmax" if is_classification else None,
         loss=loss or ("cross_entropy" if is_classification else "squared"),
+        n_members=recipe.n_members,
     )
+    if recipe.n_members is not None:
+        return network
     network = with_scaled_inputs(network)
     if not numbers:
         return network
@@ -120,7 +153,9 @@ def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream
 
 
 def recipe_size(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> int:
-    """Count the parameters of the network without building it."""
+    """Count the parameters of the network without building its ties."""
+    if recipe.n_members is not None:
+        return recipe_network(recipe, prepared).n_parameters
     n_numbers = len(_embedded(recipe, prepared))
     n_waves, n_outputs = N_FREQUENCIES * n_numbers, N_PERIODIC * n_numbers
     n_inputs = prepared.n_inputs + n_outputs
@@ -129,16 +164,39 @@ def recipe_size(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -
     return embedding + sum((below + 1) * above for below, above in pairwise(sizes))
 
 
-def recipe_weights(recipe: TableRecipe, network: Network, seed: int | Sequence[int], dtype: str) -> np.ndarray:
-    """Draw the initial weights of one network or of several; the outputs begin at 0."""
+def recipe_weights(
+    recipe: TableRecipe,
+    network: Network,
+    prepared: PreparedTable | PreparedStream,
+    seed: int | Sequence[int],
+    dtype: str,
+) -> np.ndarray:
+    """Draw the initial weights of one network or of several; without members the outputs begin at 0."""
+    if network.members is not None:
+        theta = initial_weights(network, seed, scheme="fan_in", dtype=dtype)
+        return _member_weights(network.members, theta, prepared, seed)
     schemes = ["ones", *["ntk"] * len(recipe.hidden_layer_sizes), "zeros"]
     if _is_periodic(network):
         schemes = ["periodic", "fan_in", *schemes]
     return initial_weights(network, seed, scheme=schemes, dtype=dtype)
 
 
+def _member_weights(
+    members: Members, theta: np.ndarray, prepared: PreparedTable | PreparedStream, seed: int | Sequence[int]
+) -> np.ndarray:
+    """Draw the members' scales of the inputs: a normal number for each column."""
+    shared, _ = batch_ensemble.views(np, members, theta)
+    widths = [place.stop - place.start for place in prepared.preprocessing.input_slices.values()]
+    for scales, one in zip(shared[0].r.reshape(-1, members.n, sum(widths)), np.atleast_1d(seed).tolist(), strict=True):
+        drawn = np.random.default_rng((one, 2)).normal(size=(members.n, len(widths)))
+        scales[...] = np.repeat(drawn, widths, axis=1)
+    return theta
+
+
 def recipe_optimizer(recipe: TableRecipe, network: Network) -> Optimizer:
     """Return the optimizer, with its learning rate for each parameter."""
+    if recipe.n_members is not None:
+        return adamw(recipe.learning_rate, beta_2=recipe.beta_2, weight_decay=recipe.weight_decay)
     scale = 3 if _is_periodic(network) else 1
     others = {scale: (recipe.scale_rate, 0.0)}
     if scale > 1:  # RealMLP has cos(2 pi w x + b), and learns w

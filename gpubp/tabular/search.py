@@ -391,7 +391,8 @@ def _train(
         optimizer = adam(candidate.learning_rate)
     else:
         network = recipe_network(recipe, prepared, settings.loss)
-        theta, optimizer = recipe_weights(recipe, network, seeds, settings.dtype), recipe_optimizer(recipe, network)
+        theta = recipe_weights(recipe, network, prepared, seeds, settings.dtype)
+        optimizer = recipe_optimizer(recipe, network)
         settings = settings._replace(epochs=min(settings.epochs, recipe.epochs), patience=recipe.epochs)
     scaled = scaled_for(network.loss, prepared)
     assert isinstance(scaled, PreparedTable)

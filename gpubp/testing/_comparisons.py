@@ -107,6 +107,7 @@ _NETWORKS = (
     Network((4, 6, 5, 3), activation=("tanh", "relu"), loss="cross_entropy"),
     Network((4, 6, 2), activation="gelu", loss="poisson", bias=False),
     Network((64, 100, 10), loss="cross_entropy"),
+    Network((4, 6, 5, 3), activation="tanh", loss="cross_entropy", n_members=4),
 )
 
 
@@ -123,7 +124,8 @@ def _networks(generator: np.random.Generator) -> Iterator[Comparison]:
         return jacobian(backend.xp, network, theta, x)
 
     for network in _NETWORKS:
-        name = "-".join(map(str, network.sizes)) + f" {network.loss}"
+        members = f" of {network.n_members} members" if network.n_members else ""
+        name = "-".join(map(str, network.sizes)) + f"{members} {network.loss}"
         data = _data(network, generator)
         yield Comparison("forward", name, partial(_outputs, network=network), data)
         yield Comparison("gradient", name, partial(_gradients, network=network), data)

@@ -6,6 +6,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_numpy
+from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.engine.plain.minibatches import Batch, total_weight
 from gpubp.engine.prediction import in_parts, last_layer
 from gpubp.nn.losses import output_loss
@@ -21,7 +22,8 @@ def evaluate(
 ) -> Validation:
     """Compute the loss, without penalty, as a weighted mean or sum over the samples, and the score without weights."""
     xp, loss, outputs, start = backend.xp, 0.0, [], 0
-    for x, targets in zip(in_parts(held_out.x), in_parts(held_out.targets), strict=True):
+    at_once = SAMPLES_AT_ONCE // (network.n_members or 1)
+    for x, targets in zip(in_parts(held_out.x, at_once), in_parts(held_out.targets, at_once), strict=True):
         layer = last_layer(backend, network, theta, x)
         weights = held_out.sample_weight
         if weights is not None:

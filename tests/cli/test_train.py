@@ -18,7 +18,7 @@ from gpubp.data import read_table
 from gpubp.errors import DataError
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.tabular import REALMLP, Candidate, fit_table, predict_table, prepare_table
+from gpubp.tabular import REALMLP, TABM, Candidate, fit_table, predict_table, prepare_table
 from gpubp.training.callbacks import CALLBACKS
 from tests.shop import FAST, ROWS, rows_of, shop, write
 
@@ -461,6 +461,21 @@ def test_the_preset_realmlp(run, monkeypatch):
     code, out, _ = run("show", "shop.safetensors")
     assert code == 0
     assert "preset realmlp" in out
+    assert run("predict", "shop.safetensors", "shop.csv")[0] == 0
+
+
+def test_the_preset_tabm(run, monkeypatch):
+    for task, recipe in TABM.items():
+        monkeypatch.setitem(TABM, task, replace(recipe, hidden_layer_sizes=(8, 8), epochs=3, n_members=4))
+    code, _, err = run("train", write(), "--preset", "tabm", "--device", "cpu", "--no-picture")
+    assert code == 0
+    assert re.search(r"^network +\d+-8-8-2 \(relu, relu, softmax\), 4 members", err, re.M)
+    network = load_model("shop.safetensors").network
+    code, out, _ = run("show", "shop.safetensors")
+    assert code == 0
+    assert "preset tabm" in out
+    assert re.search(rf"^output +softmax +2 +9 x 2 +{4 * 9 * 2}$", out, re.M)
+    assert re.search(rf"^all +{network.n_parameters:,}$", out, re.M)
     assert run("predict", "shop.safetensors", "shop.csv")[0] == 0
 
 

@@ -18,6 +18,7 @@ import gpubp
 from gpubp import Network, load_model, save_model
 from gpubp.errors import DataError, ModelFileError
 from gpubp.io import atomic_files, json_header
+from gpubp.io.model_file import FORMAT
 from gpubp.nn.initialization import initial_weights
 
 NETWORK = Network((3, 4, 2), activation="tanh", loss="cross_entropy")
@@ -197,7 +198,7 @@ def test_a_foreign_safetensors_file_is_refused(path):
 
 def test_a_newer_format_requires_an_upgrade(path, content):
     header, theta = header_and_theta(path)
-    forge(path, header | {"format": 3, "version": "9.8", "something": "new"}, {"theta": theta, "state": theta})
+    forge(path, header | {"format": FORMAT + 1, "version": "9.8", "something": "new"}, {"theta": theta, "state": theta})
     message = refusal(path)
     assert "9.8" in message
     assert "pip install --upgrade gpubp" in message

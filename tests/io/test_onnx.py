@@ -122,8 +122,10 @@ class TestNetworks:
             with_fields(Network((20, 6 * 2, 2), activation="logistic"), 1, (4, 5), (3, 3), n_feature_maps=2),
             iterative(2, 3, n_steps=4, n_outputs=2, activation="tanh"),
             with_periodic_inputs(with_scaled_inputs(Network((3 + 2 * 3, 4, 2), activation="selu")), [2, 0]),
+            Network((3, 5, 4, 2), activation="tanh", loss="cross_entropy", n_members=4),
+            Network((3, 2), n_members=2),
         ],
-        ids=["skips", "no biases", "blocks", "fields", "iterative", "periodic"],
+        ids=["skips", "no biases", "blocks", "fields", "iterative", "periodic", "members", "members without layers"],
     )
     @pytest.mark.parametrize("seeds", [1, range(3)], ids=["one", "stack"])
     def test_connections_of_all_kinds(self, network, precision, seeds):

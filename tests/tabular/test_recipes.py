@@ -17,12 +17,14 @@ from gpubp import (
     save_model,
 )
 from gpubp.errors import DataError
+from gpubp.nn import batch_ensemble
 from gpubp.nn.network import output_layer, views
-from gpubp.tabular import REALMLP
+from gpubp.tabular import REALMLP, TABM
 from gpubp.tabular.recipes import number_inputs, recipe_network, recipe_optimizer, recipe_size, recipe_weights
 
 SMALL = replace(REALMLP["regression"], hidden_layer_sizes=(16, 16), epochs=30, batch_size=16)
 PERIODIC = replace(SMALL, is_periodic=True)
+MEMBERS = replace(TABM["regression"], hidden_layer_sizes=(16, 16), epochs=40, batch_size=16, n_members=4)
 recipes = pytest.mark.parametrize("recipe", [SMALL, PERIODIC], ids=["plain", "periodic"])
 
 
@@ -47,6 +49,7 @@ def small(monkeypatch):
     """A preset that takes no time."""
     for task, recipe in REALMLP.items():
         monkeypatch.setitem(REALMLP, task, replace(recipe, hidden_layer_sizes=(16, 16), epochs=12, batch_size=16))
+        monkeypatch.setitem(TABM, task, MEMBERS)
 
 
 class TestNetworks:
@@ -78,7 +81,7 @@ class TestNetworks:
     def test_networks_begin_with_outputs_of_0(self, recipe):
         table = prepared()
         network = recipe_network(recipe, table)
-        theta = recipe_weights(recipe, network, [1, 2], "float64")
+        theta = recipe_weights(recipe, network, table, [1, 2], "float64")
         assert not np.any(output_layer(np, network, theta, table.X).y)
 
     @recipes
@@ -94,6 +97,67 @@ class TestNetworks:
             np.testing.assert_array_equal(block[-1], 0.1)
         rates = [(float(block[0, 0]), float(block[-1, 0])) for block in embedding]
         assert rates == ([(pytest.approx(0.2 * np.pi), 0.1), (0.1, 0.1)] if recipe is PERIODIC else [])
+
+
+class TestMembers:
+    def test_they_share_weights_and_are_trained_by_adamw(self):
+        table = prepare_table(waves(), target="y", numbers=MEMBERS.numbers)
+        network = recipe_network(MEMBERS, table)
+        assert (network.sizes, network.n_members) == ((table.n_inputs, 16, 16, 1), 4)
+        assert recipe_size(MEMBERS, table) == network.n_parameters
+        optimizer = recipe_optimizer(MEMBERS, network)
+        assert optimizer.name == "adamw"
+        assert (optimizer.settings["learning_rate"], optimizer.settings["weight_decay"]) == (0.002, 3e-4)
+
+    def test_each_scales_every_column_by_a_number(self):
+        table = prepare_table(waves(), target="y", numbers=MEMBERS.numbers)
+        network = recipe_network(MEMBERS, table)
+        theta = recipe_weights(MEMBERS, network, table, [1, 2], "float64")
+        np.testing.assert_array_equal(theta[1], recipe_weights(MEMBERS, network, table, 2, "float64"))
+        (first, second), _ = batch_ensemble.views(np, network.members, theta)
+        assert np.all(second.r == 1.0)
+        for _, place in inputs_of(table):
+            scales = first.r[..., place]
+            np.testing.assert_array_equal(scales, np.broadcast_to(scales[..., :1], scales.shape))
+        assert len(np.unique(first.r)) == 2 * 4 * len(table.preprocessing.columns)
+
+    def test_a_wide_table_is_no_trouble(self, monkeypatch):
+        monkeypatch.setattr("gpubp.tabular.recipes.MOST_INPUTS", 3)
+        table = prepare_table(waves(), target="y", numbers=MEMBERS.numbers)
+        assert recipe_network(MEMBERS, table).sizes[0] > 3
+
+    def test_training_stops_early_by_the_mean_prediction(self, tmp_path, caplog):
+        caplog.set_level(logging.INFO, "gpubp")
+        table = prepare_table(waves(), target="y", numbers=MEMBERS.numbers)
+        result = fit_table(table, recipe=replace(MEMBERS, epochs=500, patience=5), device="cpu")
+        assert result.scores["test"]["r2"] > 0.6
+        assert (result.fit.stop_reason, len(result.fit.history.loss)) == ("patience", result.fit.best_epoch + 5)
+        assert caplog.text.count("array calls") <= 1
+        assert result.model.about["training"]["preset"] == "tabm"
+        save(result.model, tmp_path)
+        expected = predict_table(result.model, waves(20, 1), device="cpu")
+        found = predict_table(load_model(tmp_path / "m.safetensors"), waves(20, 1), device="cpu")
+        np.testing.assert_array_equal(found["y"], expected["y"])
+
+    def test_several_networks_of_members_are_averaged(self):
+        table = prepare_table(waves(), target="y", numbers=MEMBERS.numbers)
+        result = fit_table(table, recipe=replace(MEMBERS, epochs=5), device="cpu", n_networks=2, refit=False)
+        model, table = result.model, waves(20, 1)
+        each = [predict_table(replace(model, theta=theta), table, device="cpu")["y"] for theta in model.theta]
+        np.testing.assert_allclose(predict_table(model, table, device="cpu")["y"], np.mean(each, axis=0), rtol=1e-5)
+
+    @pytest.mark.usefixtures("small")
+    def test_the_exported_model_predicts_the_same(self):
+        pytest.importorskip("onnx")
+        onnxruntime = pytest.importorskip("onnxruntime")
+        random = np.random.default_rng(0)
+        X = random.normal(size=(80, 3)).astype("float32")
+        model = TabularClassifier(preset="tabm", device="cpu").fit(X, X[:, 0] * X[:, 1] > 0)
+        session = onnxruntime.InferenceSession(model.to_onnx().SerializeToString())
+        feeds = {one.name: X[:, k : k + 1].astype("float64") for k, one in enumerate(session.get_inputs())}
+        names = [one.name for one in session.get_outputs()]
+        found = dict(zip(names, session.run(None, feeds), strict=True))
+        np.testing.assert_allclose(found["probabilities"], model.predict_proba(X), atol=1e-5)
 
 
 def save(model, folder):
@@ -156,11 +220,12 @@ class TestTraining:
 
 @pytest.mark.usefixtures("small")
 class TestEstimators:
-    def test_have_a_preset(self, tmp_path):
+    @pytest.mark.parametrize("preset", ["realmlp", "tabm"])
+    def test_have_a_preset(self, tmp_path, preset):
         table = waves()
         y = table.pop("y")
         for make, targets in ((TabularRegressor, y), (TabularClassifier, y > 0.5)):
-            model = make(preset="realmlp", device="cpu").fit(table, targets)
+            model = make(preset=preset, device="cpu").fit(table, targets)
             assert model.score(table, targets) > 0.3
             assert model.model_.network.sizes[-3:-1] == (16, 16)
             model.save(tmp_path / "m.safetensors")

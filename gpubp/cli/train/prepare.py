@@ -17,7 +17,7 @@ from gpubp.cli.output import print_note, print_reading, silence
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
     NOT_WITH_BEST,
-    NOT_WITH_REALMLP,
+    NOT_WITH_RECIPE,
     PICTURES,
     PRESETS,
     TrainOptions,
@@ -36,9 +36,9 @@ from gpubp.io.model_file import load_model
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular import REALMLP, PreparedTable, TableRecipe, make_optimizer, network_for, prepare_table
+from gpubp.tabular import PreparedTable, TableRecipe, make_optimizer, network_for, prepare_table
 from gpubp.tabular.fit import with_label_smoothing
-from gpubp.tabular.recipes import recipe_network
+from gpubp.tabular.recipes import RECIPES, recipe_network
 from gpubp.training.callbacks import Callback, get_callback
 
 _PARALLEL = ("auto", "mpi", "none")
@@ -58,7 +58,7 @@ class TrainingJob:
     not_best : tuple of str
         The options and facts that rule the search out.
     recipe : TableRecipe, optional
-        The network and its training in the preset ``realmlp``.
+        The network and its training in the presets ``realmlp`` and ``tabm``.
     device : str
         The device, and the reason for choosing it.
     stream_reason : str, optional
@@ -147,7 +147,7 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     searches, not_best = _searches(options, processes, in_parts=stream_reason is not None)
     prepared = _prepare_data(options, searches=searches, in_parts=stream_reason is not None)
     with_label_smoothing(prepared, options.label_smoothing)
-    recipe = REALMLP[prepared.task] if options.preset == "realmlp" else None
+    recipe = RECIPES[options.preset][prepared.task] if options.preset in RECIPES else None
     if recipe is None:
         network = network_for(
             prepared, hidden_layer_sizes=hidden_layer_sizes, activation=options.activation, loss=options.loss
@@ -188,8 +188,8 @@ def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool)
     if options.preset == "best" and reasons:
         raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit one or the other")
     searches = options.preset == "best" or (options.preset == "auto" and not reasons)
-    if options.preset == "realmlp" and (given := options.given(*NOT_WITH_REALMLP)):
-        raise DataError(f"--preset realmlp cannot be combined with {', '.join(given)}; omit one or the other")
+    if options.preset in RECIPES and (given := options.given(*NOT_WITH_RECIPE)):
+        raise DataError(f"--preset {options.preset} cannot be combined with {', '.join(given)}; omit one or the other")
     if options.time_budget is not None and not searches:
         because = f"not with {', '.join(reasons) or f'--preset {options.preset}'}"
         raise DataError(f"--time-budget is for --preset best, {because}; omit one of them")
@@ -217,7 +217,7 @@ def _prepare_data(options: TrainOptions, *, searches: bool, in_parts: bool) -> P
     names = tables.names if tables else tuple(table.columns) if table else ()
     preparation: dict[str, Any] = {
         **options.of_columns(names),
-        "numbers": REALMLP["regression"].numbers if options.preset == "realmlp" else options.numbers,
+        "numbers": RECIPES[options.preset]["regression"].numbers if options.preset in RECIPES else options.numbers,
         "test_fraction": options.test_fraction,
         "validation_fraction": 0.0 if searches and not options.holds_out_by_column else options.validation_fraction,
         "seed": options.seed,

@@ -102,7 +102,7 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
         print_scores(outcome.result.scores, outcome.result.rows, outcome.result.baseline)
         console.print()
     files = [(name, str(path)) for name, path in (("model", saved.model), ("picture", saved.picture)) if path]
-    print_facts([("training", _course_text(outcome.result, job.options.patience)), *files], console)
+    print_facts([("training", _course_text(outcome.result, _patience(job))), *files], console)
     if saved.model is not None and not job.quiet:
         print_facts([("next", f"gpubp predict {saved.model} DATA")], notes)
 
@@ -209,12 +209,16 @@ def _networks_text(job: TrainingJob) -> str:
 def _network_text(network: Network, n_networks: int) -> str:
     sizes = "-".join(map(str, network.sizes))
     several = f"{n_networks:,} networks, each " if n_networks > 1 else ""
-    return (
-        f"{several}{sizes} ({', '.join(network.activations)}), {network.n_parameters:,} parameters, loss {network.loss}"
-    )
+    layers = f"{sizes} ({', '.join(network.activations)})"
+    members = "" if network.n_members is None else f", {counted(network.n_members, 'member')} that share weights"
+    return f"{several}{layers}{members}, {network.n_parameters:,} parameters, loss {network.loss}"
 
 
-def _course_text(result: TableFit, patience: int) -> str:
+def _patience(job: TrainingJob) -> int | None:
+    return job.options.patience if job.recipe is None else job.recipe.patience
+
+
+def _course_text(result: TableFit, patience: int | None) -> str:
     """Describe the course of training: how many epochs, how long, why it stopped."""
     fit = result.fit
     n_epochs = len(fit.history.loss)
@@ -256,6 +260,7 @@ def _as_json(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> dict[s
             "activations": list(network.activations),
             "loss": network.loss,
             "parameters": network.n_parameters,
+            **({} if network.n_members is None else {"members": network.n_members}),
         },
         "device": job.device,
         "history": {

@@ -73,7 +73,7 @@ def engine_epoch_runner(
     functions, update = functions_of(dtype), engine_update(optimizer, dtype)
     plan = network_plan(objective.network, functions, library.gemm(dtype))
     if plan is None or update is None or not set_loss(plan, objective.network, functions):
-        network = "what the network needs: an activation, the loss, or products of so many units"
+        network = "what the network needs: an activation, the loss, shared members, or products of so many units"
         log_plain(f"the compiled engine lacks {f'the optimizer {optimizer.name!r}' if update is None else network}")
         return make_plain()
     return EngineEpochRunner(objective, update, dtype, functions, plan, make_plain, outputs_wanted)

@@ -155,7 +155,9 @@ def set_arrays(plan: Plan, **arrays: Any) -> None:
 
 
 def network_plan(network: Network, functions: Functions, gemm: int) -> Plan | None:
-    """Describe a network; None if an activation is not in the library, or a layer is too wide for BLAS."""
+    """Describe a network; None if an activation is not in the library, a layer is too wide, or it has members."""
+    if network.n_members is not None:
+        return None
     names = [name.partition("(")[0].encode() for name in network.activations]
     values = [functions.find(b"value " + name) for name in names]
     if None in values or max(network.sizes) >= LIMIT_OF_BLAS:

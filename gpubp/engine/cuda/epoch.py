@@ -54,6 +54,8 @@ class CudaEpochRunner:
     def __init__(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str, plain: EpochRunner) -> None:
         if objective.network.skips or objective.network.ties:
             raise Inexpressible("the network has connections that skip layers, or weights that are tied or absent")
+        if objective.network.n_members is not None:
+            raise Inexpressible("the network has members that share weights")
         if np.ndim(objective.l2):
             raise Inexpressible("the networks have different penalties")
         self.device, self.objective, self.optimizer, self.dtype, self.plain = device, objective, optimizer, dtype, plain

@@ -4,6 +4,7 @@ import numpy as np
 
 from gpubp.io.onnx._activations import onnx_activation
 from gpubp.io.onnx._graph import Graph
+from gpubp.nn import batch_ensemble
 from gpubp.nn.network import Network, views
 
 
@@ -24,10 +25,29 @@ def add_network(graph: Graph, network: Network, theta: np.ndarray, x: str) -> st
     str
         The value of the outputs: ``(b, j)``, or ``(K, b, j)``.
     """
+    if network.members is not None:
+        return _add_members(graph, network.members, theta, x)
     layers = [x]
     for number, (weights, name) in enumerate(zip(views(np, network, theta), network.activations, strict=True), start=1):
         layers.append(onnx_activation(name)(graph, _add_total_input(graph, network, weights, layers, number)))
     return layers[-1]
+
+
+def _add_members(graph: Graph, members: batch_ensemble.Members, theta: np.ndarray, x: str) -> str:
+    """Add members that share weights, and the mean of their outputs."""
+    shared, last = batch_ensemble.views(np, members, theta)
+    y = x
+    for number, (layer, name) in enumerate(zip(shared, members.activations, strict=False), start=1):
+        scaled = graph.node("Mul", y, graph.constant(layer.r, f"input_scales.{number}"))
+        weights = graph.constant(layer.w[..., None, :, :], f"weights.{number - 1}.{number}")
+        product = graph.node("MatMul", scaled, weights, name=f"product.{number - 1}.{number}")
+        scaled = graph.node("Mul", product, graph.constant(layer.s, f"output_scales.{number}"))
+        y = onnx_activation(name)(graph, graph.node("Add", scaled, graph.constant(layer.b, f"biases.{number}")))
+    n = len(members.activations)
+    product = graph.node("MatMul", y, graph.constant(last[..., :-1, :], f"weights.{n - 1}.{n}"))
+    total = graph.node("Add", product, graph.constant(last[..., -1:, :], f"biases.{n}"))
+    outputs = onnx_activation(members.activations[-1])(graph, total)
+    return graph.node("ReduceMean", outputs, graph.integers(-3), keepdims=0)
 
 
 def _add_total_input(graph: Graph, network: Network, weights: np.ndarray, layers: list[str], number: int) -> str:
