@@ -241,19 +241,20 @@ def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
 
 
 def _dropout(network: Network, options: Options) -> Dropout | None:
-    """Return the dropout of the first epoch, with a key for each seed."""
+    """Return the dropout of the first epoch, with a key for each seed, or for each of its members."""
     rates = dropout_rates(network, options.dropout)
     if not rates:
         return None
     if isinstance(options.optimizer, SecondOrder):
         raise DataError(f"dropout makes the loss random, which {options.optimizer.name} does not support; use adam()")
-    keys = [dropout_key(seed) for seed in check_seeds(options.seed)]
+    keys = [dropout_key(seed, network.n_members) for seed in check_seeds(options.seed)]
     return Dropout(network.sizes[:-1], rates, keys[0] if len(keys) == 1 else np.asarray(keys, np.uint64))
 
 
-def dropout_key(seed: Seed) -> int:
-    """Draw the key of a network: 64 bits."""
-    return int(_generator(seed, 2).integers(2**64, dtype=np.uint64))
+def dropout_key(seed: Seed, n_members: int | None = None) -> Any:
+    """Draw the key of a network, 64 bits, or an array with one for each of its members."""
+    drawn = _generator(seed, 2).integers(2**64, size=n_members, dtype=np.uint64)
+    return int(drawn) if n_members is None else drawn
 
 
 def _generator(seed: Seed, purpose: int) -> np.random.Generator:

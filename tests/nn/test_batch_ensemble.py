@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubp import Network, adam, check_gradient, levenberg_marquardt, load_model, predict, save_model, train
+from gpubp import (
+    Network,
+    adam,
+    check_gradient,
+    gradient_descent,
+    levenberg_marquardt,
+    load_model,
+    predict,
+    save_model,
+    train,
+)
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.errors import DataError, ModelFileError
 from gpubp.io.model_file import format_of
 from gpubp.nn import batch_ensemble
@@ -14,6 +25,7 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import get_loss, output_loss
 from gpubp.nn.network import forward, jacobian, loss_and_gradient, output_layer
 from gpubp.testing import assert_agree
+from gpubp.training.setup import dropout_key
 from tests import reference
 
 LOGISTIC = Network((3, 4, 5, 2), activation="logistic", output_activation="logistic", n_members=3)
@@ -235,6 +247,22 @@ class TestTraining:
         assert outputs.shape == self.TARGETS.shape
         members = [predict(*of_one_member(CLASSES, blocks), self.X) for blocks in member_weights(CLASSES, fit.theta)]
         assert_agree(outputs, np.mean(members, axis=0), "forward")
+
+    def test_dropout_is_that_of_each_member(self):
+        rates, X, targets = (0.2, 0.3, 0.4), self.X[:32], self.TARGETS[:32]
+        network, theta = CLASSES, initial_weights(CLASSES, [4, 5], dtype="float64")
+        options = {"optimizer": gradient_descent(0.1), "epochs": 2, "batch_size": 16, "shuffle": False}
+        fit = train(network, X, targets, theta=theta, seed=[4, 5], dropout=rates, **options)
+        for seed, one in zip([4, 5], theta, strict=True):
+            for epoch in range(2):
+                dropout = Dropout(network.sizes[:-1], rates, dropout_key(seed, 3), epoch)
+                for start in (0, 16):
+                    rows = slice(start, start + 16)
+                    masks = tuple(dropout.mask(layer, np.arange(32)[rows], "float64") for layer in range(3))
+                    assert masks[1].shape == (3, 16, 4)
+                    _, gradient = loss_and_gradient(np, network, one, X[rows], targets[rows], masks=masks)
+                    one = one - 0.1 * gradient / 16
+            assert_agree(fit.theta[seed - 4], one, "steps")
 
     def test_many_samples_are_predicted_in_parts(self, monkeypatch):
         monkeypatch.setattr("gpubp.backends.memory.SAMPLES_AT_ONCE", 8)

@@ -117,7 +117,7 @@ class Dropout:
         The number of inputs, and of units of each hidden layer.
     rates : tuple of float or schedule
         The rate of each of these layers, as :func:`dropout_rates` returns them.
-    key : int, or (K,) array of uint64 for a stack
+    key : int, or (K,) array of uint64 for a stack; (..., k) for members that share weights
         See :func:`draw_dropout_key`.
     epoch : int
         The number of the epoch since the start of the fit.
@@ -184,7 +184,7 @@ class Dropout:
                 np.greater_equal(word, threshold, out=is_kept[:, rows, :, k])
         is_kept = is_kept.reshape(*is_kept.shape[:2], 4 * len(groups))[..., : self.n_units[layer]]
         mask = np.multiply(is_kept, self._factor(layer), dtype=dtype)
-        return mask[0] if len(keys) == 1 else mask[key_of]
+        return mask[0] if len(keys) == 1 else mask[key_of.reshape(np.shape(self.key))]
 
     def drop_inputs(self, x: Any, positions: np.ndarray) -> Any:
         """Multiply sparse samples at some positions of the epoch by the mask of the inputs, where they have values."""
