@@ -20,6 +20,7 @@ from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import epoch as engine_epoch
 from gpubp.engine.cpu import library, structures, thread_choice, threads
+from gpubp.engine.cpu.compiler import INSTRUCTIONS
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
 from gpubp.engine.cpu.outputs import engine_outputs
 from gpubp.engine.cpu.structures import address, functions_of, in_rows
@@ -451,6 +452,16 @@ class TestSteps:
     @pytest.mark.parametrize("sizes", [(1100, 4, 2), (3, 600, 2)])  # rows of a gradient are computed 512 at a time
     def test_gradients_in_several_blocks(self, sizes, dtype):
         assert_equal_runs(run_both(Network(sizes, activation="tanh"), adam(), l2=0.1, dtype=dtype))
+
+    @pytest.mark.parametrize("instructions", INSTRUCTIONS)
+    @pytest.mark.parametrize("sizes", [(20, 37, 16, 3), (70, 17, 33), (30, 520, 330, 3)])  # tiles with and without edges
+    @pytest.mark.parametrize("n_threads", [1, 2])
+    def test_products_of_every_instruction_set(self, sizes, n_threads, instructions, dtype, monkeypatch):
+        if instructions not in library._supported():
+            pytest.skip(f"this CPU has no {instructions}")
+        monkeypatch.setenv("GPUBP_INSTRUCTIONS", instructions)
+        network = Network(sizes, activation="tanh", loss="cross_entropy", skips=((0, len(sizes) - 1),))
+        assert_equal_runs(run_both(network, size=N_SAMPLES, n_threads=n_threads, dtype=dtype))
 
     def test_a_batch_whose_samples_count_nothing_changes_nothing(self):
         network, optimizer = Network((3, 2)), momentum(0.1, 0.0)

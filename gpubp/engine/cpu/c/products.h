@@ -1,18 +1,33 @@
-/* Products of matrices: by SciPy's BLAS, or by loops of our own where matrices are so small that calling it costs more.
+/* Products of matrices: by SciPy's BLAS, by tiles where these are faster, or by plain loops where a call costs more.
  *
  * A matrix may be part of a larger one: a stride leads from one of its rows to the next. Which way a product takes
  * depends on its shape alone, so the same product gives the same bits. */
 #ifndef GPUBP_PRODUCTS_H
 #define GPUBP_PRODUCTS_H
 
-#include "elementary.h"
+#include "tiles.h"
 
 typedef void gemm_function(
     char* a_form, char* b_form, int* m, int* n, int* k, real* alpha, real* a, int* a_stride, real* b, int* b_stride,
     real* beta, real* c, int* c_stride
 );
 
-enum { SMALL = 256 }; /* multiplications of a product that loops do: beyond, they take longer than the call */
+enum { SMALL = 256 }; /* multiplications of a product that loops do: beyond, they take longer than a call */
+
+/* Multiplications from which on tiles are faster than BLAS, and to which: OpenBLAS has kernels for small matrices where
+ * there is AVX-512, and copies rows of a as well, which pays once they leave the caches. */
+#ifdef __AVX512F__
+enum { LEAST_OF_TILES = 1000000 };
+#else
+enum { LEAST_OF_TILES = SMALL };
+#endif
+enum { MOST_OF_TILES = 1 << 24, NARROWEST_OF_TILES = 16, FARTHEST_OF_TILES = 4096 / sizeof(real) };
+
+/* Rows of a that are a multiple of 4096 bytes apart push each other out of the cache. */
+static int suits_tiles(integer m, integer n, integer k, integer a_stride) {
+    const integer size = m * n * k;
+    return n >= NARROWEST_OF_TILES && size > LEAST_OF_TILES && size <= MOST_OF_TILES && a_stride % FARTHEST_OF_TILES;
+}
 
 /* Fortran sees rows as columns, and so computes the transposed product of the transposed matrices. */
 static void call_gemm(
@@ -50,7 +65,10 @@ static void multiply(
     void* gemm, integer m, integer n, integer k, const real* a, integer a_stride, const real* b, integer b_stride,
     real kept, real* c, integer c_stride
 ) {
-    if (m > 1 && m * n * k > SMALL) {
+    if (m > 1 && suits_tiles(m, n, k, a_stride)) {
+        const struct strided a_at = {a, a_stride, 1}, b_at = {b, b_stride, 1};
+        multiply_by_tiles(m, n, k, a_at, b_at, kept != 0, c, c_stride);
+    } else if (m > 1 && m * n * k > SMALL) {
         call_gemm(gemm, m, n, k, a, 'N', a_stride, b, 'N', b_stride, kept, c, c_stride);
     } else {
         multiply_by_loops(m, n, k, a, a_stride, b, b_stride, kept, c, c_stride);
@@ -62,6 +80,11 @@ static void multiply_transposed_first(
     void* gemm, integer m, integer n, integer k, const real* a, integer a_stride, const real* b, integer b_stride,
     real kept, real* c, integer c_stride
 ) {
+    if (suits_tiles(m, n, k, a_stride)) {
+        const struct strided a_at = {a, 1, a_stride}, b_at = {b, b_stride, 1};
+        multiply_by_tiles(m, n, k, a_at, b_at, kept != 0, c, c_stride);
+        return;
+    }
     if (m * n * k > SMALL) {
         call_gemm(gemm, m, n, k, a, 'T', a_stride, b, 'N', b_stride, kept, c, c_stride);
         return;
@@ -84,6 +107,11 @@ static void multiply_transposed_second(
     void* gemm, integer m, integer n, integer k, const real* a, integer a_stride, const real* b, integer b_stride,
     real kept, real* c, integer c_stride
 ) {
+    if (suits_tiles(m, n, k, a_stride)) {
+        const struct strided a_at = {a, a_stride, 1}, b_at = {b, 1, b_stride};
+        multiply_by_tiles(m, n, k, a_at, b_at, kept != 0, c, c_stride);
+        return;
+    }
     if (m * n * k > SMALL) {
         call_gemm(gemm, m, n, k, a, 'N', a_stride, b, 'T', b_stride, kept, c, c_stride);
         return;
