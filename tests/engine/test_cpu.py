@@ -454,7 +454,7 @@ class TestSteps:
         assert_equal_runs(run_both(Network(sizes, activation="tanh"), adam(), l2=0.1, dtype=dtype))
 
     @pytest.mark.parametrize("instructions", INSTRUCTIONS)
-    @pytest.mark.parametrize("sizes", [(20, 37, 16, 3), (70, 17, 33), (30, 520, 330, 3)])  # tiles with and without edges
+    @pytest.mark.parametrize("sizes", [(20, 37, 16, 3), (70, 17, 33), (30, 520, 330, 3)])  # tiles and their edges
     @pytest.mark.parametrize("n_threads", [1, 2])
     def test_products_of_every_instruction_set(self, sizes, n_threads, instructions, dtype, monkeypatch):
         if instructions not in library._supported():
