@@ -186,7 +186,8 @@ def print_trials(trials: Sequence[dict[str, Any]]) -> None:
 def _trial_row(trial: dict[str, Any]) -> list[str]:
     sizes, loss = trial.get("hidden_layer_sizes"), trial.get("loss", "")
     return [
-        _any_text(trial.get("numbers"), str),
+        _any_text(trial.get("numbers"), str)
+        + (f", {_any_text(trial['categories'], str)}" if trial.get("categories") else ""),
         ("-".join(map(str, sizes)) if isinstance(sizes, list) else _any_text(sizes, str))
         + (f" {_any_text(trial['recipe'], str)}" if trial.get("recipe") else ""),
         _any_text(trial.get("l2"), number),

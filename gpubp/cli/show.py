@@ -10,7 +10,7 @@ from gpubp._core.text import shortened
 from gpubp.cli import options
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, print_columns
 from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table, print_trials
-from gpubp.data.preprocessing import ClassTarget, NumberColumn, Preprocessing, preprocessing_of
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
 
@@ -38,6 +38,8 @@ def show(
         facts += [("target", _target(preprocessing))]
         if any(isinstance(column, NumberColumn) for column in preprocessing.columns):
             facts += [("numbers", preprocessing.number_encoding)]
+        if any(isinstance(column, CategoryColumn) for column in preprocessing.columns):
+            facts += [("categories", preprocessing.category_encoding)]
     training, trials = _without_trials(about.get("training"))
     for label, value in (("data", about.get("source")), ("optimizer", about.get("optimizer")), ("training", training)):
         if value:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from gpubp._core.names import unknown
-from gpubp.data.preprocessing import NumberEncoding
+from gpubp.data.preprocessing import CategoryEncoding, NumberEncoding
 from gpubp.errors import DataError
 from gpubp.tabular.recipes import REALMLP, TableRecipe
 
@@ -15,7 +15,7 @@ EPOCHS_OF_RECIPE = 64
 
 @dataclass(frozen=True)
 class Candidate:
-    """An encoding of numbers, a network and its training, which a search tries.
+    """Encodings of numbers and categories, a network and its training, which a search tries.
 
     With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP`, for fewer epochs and
     without smoothed labels; the search's activation and patience are then not used. After other candidates it is left
@@ -27,6 +27,12 @@ class Candidate:
     l2: float = 0.1
     learning_rate: float = 0.001
     recipe: Literal["", "realmlp"] = ""
+    categories: CategoryEncoding = "one-hot"
+
+    @property
+    def encodings(self) -> tuple[NumberEncoding, CategoryEncoding]:
+        """How numbers and categories become inputs."""
+        return self.numbers, self.categories
 
 
 CANDIDATES = (
@@ -58,6 +64,8 @@ def check_candidate(candidate: Any) -> None:
         raise DataError(f"candidates must be of gpubp.tabular.Candidate, got {candidate!r}")
     if not isinstance(candidate.numbers, str) or candidate.numbers not in get_args(NumberEncoding):
         raise DataError(unknown("encoding of numbers", candidate.numbers, get_args(NumberEncoding)))
+    if not isinstance(candidate.categories, str) or candidate.categories not in get_args(CategoryEncoding):
+        raise DataError(unknown("encoding of categories", candidate.categories, get_args(CategoryEncoding)))
     if candidate.recipe not in ("", "realmlp"):
         raise DataError(f"the recipe of a candidate must be 'realmlp', or '' for none, got {candidate.recipe!r}")
 
@@ -109,6 +117,7 @@ def trial_as_json(trial: TableTrial) -> dict[str, Any]:
         "l2": float(candidate.l2),
         "learning_rate": float(candidate.learning_rate),
         **({"recipe": candidate.recipe} if candidate.recipe else {}),
+        **({"categories": candidate.categories} if candidate.categories != "one-hot" else {}),
         "loss": trial.loss if math.isfinite(trial.loss) else None,
         "epochs": int(trial.epochs),
         "seconds": round(trial.seconds, 3),

@@ -157,6 +157,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             max_categories=self.max_categories,
             strict=self.strict,
             numbers=self.numbers if recipe is None else recipe.numbers,
+            categories=self.categories,
             test_fraction=0.0,
             validation_fraction=self.validation_fraction,
             group=self.group,

@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import (
 )
 
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
-from gpubp.data.preprocessing import NumberEncoding, preprocessing_of
+from gpubp.data.preprocessing import CategoryEncoding, NumberEncoding, preprocessing_of
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
@@ -26,7 +26,7 @@ _OF_EACH_PRESET = ("numbers", "hidden_layer_sizes", "optimizer", "learning_rate"
 _OF_RECIPES = (*_OF_EACH_PRESET, "activation", "epochs", "patience", "tolerance", "label_smoothing")
 CHOSEN_BY: dict[str, tuple[str, ...]] = {
     "fast": (),
-    "best": (*_OF_EACH_PRESET, "n_networks", "callbacks"),
+    "best": (*_OF_EACH_PRESET, "categories", "n_networks", "callbacks"),
     **dict.fromkeys(RECIPES, _OF_RECIPES),
 }
 """The presets, and the parameters that each chooses."""
@@ -53,6 +53,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "max_categories": [Interval(Integral, 1, None, closed="left")],
     "strict": ["boolean"],
     "numbers": [StrOptions({*get_args(NumberEncoding)})],
+    "categories": [StrOptions({*get_args(CategoryEncoding)})],
     "n_networks": [Interval(Integral, 1, None, closed="left")],
     "group": [str, None],
     "time": [str, None],
@@ -67,11 +68,11 @@ _PARAMETERS = """
     preset : {"fast", "best", "realmlp", "tabm"}, default="fast"
         "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
         learning rates and penalties on folds of the rows, and keeps several networks of the best:
-        :func:`gpubp.tabular.search_table`. `numbers`, `hidden_layer_sizes`, `optimizer`, `learning_rate`, `batch_size`,
-        `l2`, `n_networks` and `callbacks` must then be left out. "realmlp" trains a large network by the recipe
-        :data:`gpubp.tabular.REALMLP`, slowly and often better, and "tabm" 32 members that share weights, by
-        :data:`gpubp.tabular.TABM`, the slowest; all of these but `n_networks` and `callbacks`, and `activation`,
-        `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out.
+        :func:`gpubp.tabular.search_table`. `numbers`, `categories`, `hidden_layer_sizes`, `optimizer`, `learning_rate`,
+        `batch_size`, `l2`, `n_networks` and `callbacks` must then be left out. "realmlp" trains a large network by the
+        recipe :data:`gpubp.tabular.REALMLP`, slowly and often better, and "tabm" 32 members that share weights, by
+        :data:`gpubp.tabular.TABM`, the slowest; all of these but `categories`, `n_networks` and `callbacks`, and
+        `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out.
     time_budget : float, default=60.0
         About how many seconds "best" may take; for the others it must be left out.
     hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -110,6 +111,9 @@ _PARAMETERS = """
         Whether to raise where a value would be filled, left out or read as missing, in training and prediction.
     numbers : {"piecewise", "linear", "robust"}, default="piecewise"
         How numbers become inputs: see :func:`gpubp.data.fit_preprocessing`.
+    categories : {"one-hot", "target"}, default="one-hot"
+        How columns of more than ten categories become inputs: an input for each category, or target statistics. See
+        :func:`gpubp.prepare_table`.
     n_networks : int, default=1
         The number of networks that are trained at once; their outputs are averaged.
     group, time : str, optional
@@ -188,6 +192,7 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
         "loss": network.loss,
         "missing": preprocessing.missing,
         "numbers": preprocessing.number_encoding,
+        "categories": preprocessing.category_encoding,
         **optimizer.parameters,
         "random_state": training.get("seed"),
         "activation": training.get("activation", network.activations[0] if len(network.sizes) > 2 else None),

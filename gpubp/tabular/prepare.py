@@ -12,6 +12,7 @@ from gpubp._core.text import counted, shortened
 from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import (
+    CategoryEncoding,
     ClassTarget,
     ColumnOptions,
     ColumnType,
@@ -173,18 +174,25 @@ class PreparedTable:
         return self.trained_on(np.arange(self.table.n_rows))
 
     def trained_on(
-        self, rows: np.ndarray, numbers: NumberEncoding | None = None, *, only: Mapping[str, np.ndarray] | None = None
+        self,
+        rows: np.ndarray,
+        numbers: NumberEncoding | None = None,
+        categories: CategoryEncoding | None = None,
+        *,
+        only: Mapping[str, np.ndarray] | None = None,
     ) -> "PreparedTable":
         """Return the table with some rows for training, encoded by their statistics; other parts keep the others.
 
-        `numbers` is another encoding of numbers, and `only` are the rows of each part to which the table is reduced.
+        `numbers` and `categories` are other encodings, and `only` are the rows of each part to which the table is
+        reduced.
         """
         kept = self if only is None else self._reduced(only)
         decisions = self.decisions
-        if numbers in (None, decisions.options.numbers) and np.array_equal(rows, self.parts["train"]):
+        options = decisions.options
+        options = replace(options, numbers=numbers or options.numbers, categories=categories or options.categories)
+        if options == decisions.options and np.array_equal(rows, self.parts["train"]):
             return kept
-        if numbers is not None:
-            decisions = replace(decisions, options=replace(decisions.options, numbers=numbers))
+        decisions = replace(decisions, options=options)
         is_training = np.zeros(self.table.n_rows, dtype=bool)
         is_training[rows] = True
         fitted = fit_columns(decisions, [(self.table, is_training)])
@@ -196,6 +204,8 @@ class PreparedTable:
         if only is None:
             parts = {part: of_part[~is_training[of_part]] for part, of_part in self.parts.items()} | {"train": rows}
         encoded = EncodedRows(*_inputs_and_targets(preprocessing, kept.table, self.X.dtype), weights)
+        numbers_of_rows = rows if only is None else only["train"]
+        fitted.out_of_fold.fill(encoded.X, preprocessing, kept.table, parts["train"], numbers_of_rows)
         return replace(
             kept,
             preprocessing=preprocessing,
@@ -252,6 +262,7 @@ def prepare_table(
     max_categories: int = 100,
     strict: bool = False,
     numbers: NumberEncoding = "piecewise",
+    categories: CategoryEncoding = "one-hot",
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     group: str | None = None,
@@ -271,6 +282,13 @@ def prepare_table(
         See :func:`gpubp.data.read_table` for paths and names.
     target, task, types, categorical, drop, missing, max_categories, strict, numbers
         See :func:`gpubp.data.fit_preprocessing`.
+    categories : {"one-hot", "target"}
+        "one-hot" gives each category an input. With "target" a column of more than ten categories becomes target
+        statistics: the mean of each target in the rows of the category, or the share of each class, of two classes that
+        of the second. It is drawn towards the mean of all rows the more, the fewer rows the category has and the less
+        the means of categories differ (Micci-Barreca 2001); categories that training did not see have the mean of all.
+        The statistics of a training row come from four of five folds, without its own, those of other rows from all
+        training rows, all without weights.
     test_fraction, validation_fraction : float
         Fractions of all rows, drawn at random and stratified by class. The test rows are scored once, after training;
         the validation rows are scored after each epoch, for early stopping. A part of fewer than two rows stays empty.
@@ -279,7 +297,7 @@ def prepare_table(
     time : str, optional
         Hold out the latest rows by this column of dates or numbers, the test rows after the validation rows.
     seed : int
-        Seed of the split.
+        Seed of the split, and of the folds of target statistics.
     sample_weight : (n,) array, optional
         The weight of each row of the table in the loss; only ratios matter, and rows of weight 0 are left out.
     validation_table : table, optional
@@ -315,7 +333,8 @@ def prepare_table(
     if dtype not in ("float64", "float32"):
         raise DataError(f"dtype must be 'float64' or 'float32', got {dtype!r}")
     options = ColumnOptions(
-        target, task, types, categorical, drop, missing, max_categories, strict, exact_labels, numbers
+        *(target, task, types, categorical, drop, missing, max_categories, strict, exact_labels, numbers),
+        *(categories, seed),
     )
     check_columns(table, choose_targets(table, target), options, group, time)
     if group is not None:
@@ -345,6 +364,7 @@ def prepare_table(
     fitted = fit_columns(decisions, [(table, is_training)])
     preprocessing = fitted.preprocessing
     encoded, table = _encode(preprocessing, table, weights, present, dtype)
+    fitted.out_of_fold.fill(encoded.X, preprocessing, table, training, all_rows[training])
     given, given_table = None, None
     if validation_table is not None:
         rows = _weighted_rows(as_table(validation_table), "the weights of validation_data", validation_weight)

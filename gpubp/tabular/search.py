@@ -158,7 +158,7 @@ def search_table(
     seconds = chosen.seconds / N_FOLDS  # of a training, for each network
     n_trainings = 1 + (refit and prepared.holds_out_rows)
     if drawn is not None:
-        whole = prepared.trained_on(_learned_rows(prepared), chosen.candidate.numbers)
+        whole = prepared.trained_on(_learned_rows(prepared), *chosen.candidate.encodings)
         networks = _beside_other_rows(networks, whole, drawn)
         if goes_on:
             say("the best on more rows")
@@ -252,15 +252,15 @@ def _try(
 ) -> "list[tuple[TableTrial, _Networks]]":
     """Train candidates on folds, of drawn rows if there are some, while another is likely to be done before `end`."""
     rows = _learned_rows(prepared)
-    encoded: dict[str, PreparedTable] = {}
+    encoded: dict[Any, PreparedTable] = {}
     tried: list[tuple[TableTrial, _Networks]] = []
     for place, candidate in enumerate(candidates, 1):
         start = time.monotonic()
         if tried and start >= end:
             break
-        if candidate.numbers not in encoded:
-            encoded[candidate.numbers] = prepared.trained_on(rows, candidate.numbers, only=drawn)
-        of_candidate = encoded[candidate.numbers]
+        if candidate.encodings not in encoded:
+            encoded[candidate.encodings] = prepared.trained_on(rows, *candidate.encodings, only=drawn)
+        of_candidate = encoded[candidate.encodings]
         if tried and candidate.recipe and of_candidate.n_inputs > MOST_INPUTS_OF_RECIPE:
             continue
         if tried and start + _expected_seconds(candidate, of_candidate, settings, tried) > end:
@@ -316,7 +316,7 @@ def _on_all_rows(
 
     One network would leave a fold out: it learns all rows, for as many epochs as the one that was scored.
     """
-    everything = prepared.trained_on(np.arange(prepared.table.n_rows), chosen.candidate.numbers)
+    everything = prepared.trained_on(np.arange(prepared.table.n_rows), *chosen.candidate.encodings)
     has_folds = _has_folds(prepared) and len(scored.seeds) > 1
     if not has_folds:
         settings = settings._replace(epochs=scored.fit.best_epoch)

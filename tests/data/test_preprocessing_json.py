@@ -17,6 +17,7 @@ from gpubp.data.preprocessing import (
     NumberColumn,
     NumberTarget,
     Preprocessing,
+    TargetStatisticsColumn,
     WordsColumn,
     from_json,
     to_json,
@@ -29,6 +30,7 @@ NAN, INF = float("nan"), float("inf")
 names = st.text(max_size=6)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 positive = st.floats(min_value=0.0, exclude_min=True, allow_infinity=False)
+pairs = st.tuples(finite, finite)
 distinct = st.lists(names, min_size=1, max_size=5, unique=True).map(tuple)
 
 
@@ -53,6 +55,11 @@ def column(draw, name):
             ),
             st.just(CategoryColumn(name, tuple(known[:n_own]), "text", grouped, draw(st.booleans()), len(name) > 2)),
             st.just(CategoryColumn(name, ("False", "True"), "bool")),
+            st.builds(
+                *(TargetStatisticsColumn, st.just(name), st.just(("u", "v")), st.just("text"), st.just(())),
+                *(st.booleans(), st.just(True), st.just(("y", "z")), st.tuples(pairs, pairs), pairs, pairs),
+                st.just((1.0, 2.0)),
+            ),
             st.builds(
                 *(DateColumn, st.just(name), st.sampled_from(["datetime", "datetime_utc"]), parts, finite, positive),
                 *(seconds, st.booleans(), seconds, seconds, st.sampled_from(FORMATS)),

@@ -16,6 +16,7 @@ from gpubp.data.preprocessing import (
     NumberColumn,
     NumberTarget,
     Preprocessing,
+    TargetStatisticsColumn,
     WordsColumn,
     encode,
     lowered,
@@ -132,6 +133,13 @@ def test_categories_groups_others_and_missing_ones(other, missing):
     ]
     received = check([column], {"town": texts}, missing=("gone", " never ", "no."))
     assert received.sum() == 6 + other * 2 + (other or missing) * 7
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_target_statistics(missing):
+    received = check([with_statistics("town", ["Bonn", "NA"], missing=missing)], {"town": ["NA", "", "Ulm", "n/a"]})
+    np.testing.assert_allclose(received[[0, 2]], [[0.2, -200.0], [0.0, 0.0]])
+    assert received[1].any() == received[3].any() == missing
 
 
 @pytest.mark.parametrize("missing", [(), ("no", "True")])
@@ -282,6 +290,14 @@ def number_columns(draw, name, n):
     return column, np.asarray(draw(st.lists(st.floats(), min_size=n, max_size=n)))
 
 
+def with_statistics(name, known, kind="text", *, other=False, missing=False):
+    """Return a column with two statistics of each category."""
+    statistics = tuple((float(place), 0.1 * place**2) for place in range(len(known)))
+    of_missing = (-2.0, 7.0) if missing else ()
+    parts = (kind, (), other, missing, ("a", "b"), statistics, of_missing, (0.7, 0.3), (1.5, 1e-3))
+    return TargetStatisticsColumn(name, tuple(known), *parts)
+
+
 @st.composite
 def category_columns(draw, name, n):
     kind = draw(st.sampled_from(["text", "bool", "number"]))
@@ -293,7 +309,11 @@ def category_columns(draw, name, n):
         known = {"True", "False"} if kind == "bool" else {text for text in values if text} | {"a"}
     known = draw(st.sets(st.sampled_from(sorted(known)), min_size=1))
     categories, groups = parts_of(draw, known)
-    column = CategoryColumn(name, categories, kind, groups, draw(st.booleans()), draw(st.booleans()))
+    other, missing = draw(st.booleans()), draw(st.booleans())
+    if draw(st.booleans()):
+        column = CategoryColumn(name, categories, kind, groups, other, missing)
+    else:
+        column = with_statistics(name, sorted(known), kind, other=other, missing=missing)
     return column, np.asarray(values, dtype=float if kind == "number" else object)
 
 

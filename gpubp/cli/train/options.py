@@ -17,8 +17,8 @@ from gpubp.training.callbacks import CALLBACKS
 PRESETS = ("auto", "best", "fast", "realmlp", "tabm")
 TIME_BUDGET = 60.0
 NOT_WITH_BEST = (
-    *("numbers", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "epochs", "batch_size", "l2"),
-    *("patience", "callback", "checkpoint", "resume"),
+    *("numbers", "categories", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "epochs", "batch_size"),
+    *("l2", "patience", "callback", "checkpoint", "resume"),
 )
 NOT_WITH_RECIPE = (
     *("numbers", "hidden_layer_sizes", "activation", "optimizer", "learning_rate", "epochs", "batch_size", "l2"),
@@ -84,6 +84,14 @@ class TrainOptions(TableOptions):
             "robust, for outliers.",
         ),
     ] = "piecewise"
+    categories: Annotated[
+        str,
+        _network(
+            metavar="NAME",
+            help="How columns of more than ten categories become inputs: one-hot, an input for each; or target, the "
+            "smoothed mean of the target.",
+        ),
+    ] = "one-hot"
     hidden_layer_sizes: Annotated[
         str,
         _network(metavar="SIZES", help="Number of units in each hidden layer: 100,50; or none."),

@@ -218,6 +218,7 @@ def _prepare_data(options: TrainOptions, *, searches: bool, in_parts: bool) -> P
     preparation: dict[str, Any] = {
         **options.of_columns(names),
         "numbers": RECIPES[options.preset]["regression"].numbers if options.preset in RECIPES else options.numbers,
+        "categories": options.categories,
         "test_fraction": options.test_fraction,
         "validation_fraction": 0.0 if searches and not options.holds_out_by_column else options.validation_fraction,
         "seed": options.seed,

@@ -19,7 +19,6 @@ from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._features import lowered
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
 from gpubp.data.preprocessing._fitting import (
-    ColumnOptions,
     FittedTable,
     TableDecisions,
     column_decision,
@@ -29,9 +28,11 @@ from gpubp.data.preprocessing._fitting import (
     fit_preprocessing,
 )
 from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
+from gpubp.data.preprocessing._options import ColumnOptions
 from gpubp.data.preprocessing._records import (
     FARTHEST,
     CategoryColumn,
+    CategoryEncoding,
     ClassTarget,
     ColumnSummary,
     ColumnType,
@@ -41,8 +42,10 @@ from gpubp.data.preprocessing._records import (
     NumberEncoding,
     NumberTarget,
     Preprocessing,
+    TargetStatisticsColumn,
     WordsColumn,
 )
+from gpubp.data.preprocessing._target_statistics import FEW_CATEGORIES, OutOfFold
 from gpubp.data.preprocessing._targets import TargetDecision, Task
 from gpubp.data.preprocessing._transform import (
     MISSING_CLASS,
@@ -74,11 +77,13 @@ __all__ = [
     "BOOL_WORDS",
     "DESCRIPTIONS",
     "FARTHEST",
+    "FEW_CATEGORIES",
     "MAX_COUNTED",
     "MISSING_CLASS",
     "MISSING_TEXTS",
     "UNSEEN_CLASS",
     "CategoryColumn",
+    "CategoryEncoding",
     "ClassTarget",
     "ColumnOptions",
     "ColumnSummary",
@@ -93,11 +98,13 @@ __all__ = [
     "NumberColumn",
     "NumberEncoding",
     "NumberTarget",
+    "OutOfFold",
     "Preprocessing",
     "ReadColumn",
     "RunningFingerprint",
     "TableDecisions",
     "TargetDecision",
+    "TargetStatisticsColumn",
     "Task",
     "WordsColumn",
     "apply",

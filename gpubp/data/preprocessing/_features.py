@@ -83,8 +83,8 @@ class FeatureFit:
         """Name of the column."""
         return self.decision.name
 
-    def add(self, table: Table, training: NDArray[np.bool_]) -> None:
-        """Add the column's values in more rows, with the mask of the training rows."""
+    def add(self, table: Table, training: NDArray[np.bool_]) -> ReadColumn:
+        """Add the column's values in more rows, with the mask of the training rows, and return them."""
         column = self.read(table)
         is_missing = missing_values(column.values)
         self.n_rows += len(is_missing)
@@ -94,6 +94,7 @@ class FeatureFit:
             self.n_unreadable += int(column.unreadable.sum())
             self.example = self.example or shown_value(table, self.name, int(column.unreadable.argmax()))
         self.add_values(column.values[training & ~is_missing])
+        return column
 
     def read(self, table: Table) -> ReadColumn:
         """Read the column."""

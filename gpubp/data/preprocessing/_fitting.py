@@ -5,18 +5,15 @@ Both are one pass over the table, which may be in memory or arrive in pieces.
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import repeat
-from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gpubp._core.counts import is_count
 from gpubp._core.names import near_miss
 from gpubp._core.text import counted, shortened
 from gpubp.data._running_statistics import RunningMoments, RunningSample
-from gpubp.data._text_values import write_number
 from gpubp.data.preprocessing._decisions import (
     Decision,
     choose_targets,
@@ -27,6 +24,7 @@ from gpubp.data.preprocessing._decisions import (
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.data.preprocessing._features import FeatureFit, feature_fits
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
+from gpubp.data.preprocessing._options import ColumnOptions, check_options
 from gpubp.data.preprocessing._records import (
     CategoryColumn,
     ColumnSummary,
@@ -34,8 +32,16 @@ from gpubp.data.preprocessing._records import (
     FeatureColumn,
     NumberEncoding,
     Preprocessing,
+    TargetStatisticsColumn,
 )
 from gpubp.data.preprocessing._suspicious_numbers import likely_mark
+from gpubp.data.preprocessing._target_statistics import (
+    OutOfFold,
+    TargetStatisticsFit,
+    folds_of,
+    statistics_fits,
+    targets_of,
+)
 from gpubp.data.preprocessing._targets import (
     NO_TARGET,
     TargetDecision,
@@ -48,34 +54,6 @@ from gpubp.data.table import Table
 from gpubp.errors import DataError
 
 _MANY_ROWS = 1 << 18  # of a table whose columns are counted in threads
-
-
-@dataclass(frozen=True)
-class ColumnOptions:
-    """What a user says about the columns of a table; see :func:`fit_preprocessing`. A text stands for a list of one.
-
-    With `exact_labels` each text of the target is a class, also those that usually mean a missing value, and `missing`
-    is of the features alone.
-    """
-
-    target: str | Sequence[str] | None = None
-    task: Task = "auto"
-    types: Mapping[str, ColumnType] | None = None
-    categorical: Sequence[str] = ()
-    drop: Sequence[str] = ()
-    missing: Sequence[str] = ()
-    max_categories: int = 100
-    strict: bool = False
-    exact_labels: bool = False
-    numbers: NumberEncoding = "linear"
-
-    def __post_init__(self) -> None:
-        for name in ("categorical", "drop"):
-            object.__setattr__(self, name, _column_names(name, getattr(self, name)))
-        if self.types is not None and not isinstance(self.types, Mapping):
-            raise DataError(f"types must be a dict of names of columns and types, got {type(self.types).__name__}")
-        _column_names("types", tuple(self.types or ()))
-        object.__setattr__(self, "missing", _missing_texts(self.missing))
 
 
 @dataclass(frozen=True)
@@ -99,13 +77,14 @@ class FittedTable:
     """The preprocessing, and the minimum and maximum of each numeric target over all rows.
 
     `fingerprint` is that of the columns that are used, in all rows with a target; see `RunningFingerprint`. `refusal`
-    is why no network can be trained on the table, if it is only looked at.
+    is why no network can be trained on the table, if it is only looked at. `out_of_fold` encodes the training rows.
     """
 
     preprocessing: Preprocessing
     ranges: dict[str, tuple[float, float]]
     fingerprint: str = ""
     refusal: str = ""
+    out_of_fold: OutOfFold = field(default_factory=lambda: OutOfFold(0, {}))
 
 
 def column_problems(
@@ -214,11 +193,7 @@ def decide_table(pieces: Iterable[Table], options: ColumnOptions, *, needs_targe
     DataError
         If an option is not valid, or a target cannot be learned.
     """
-    validate_task(options.task)
-    if not isinstance(options.numbers, str) or options.numbers not in get_args(NumberEncoding):
-        raise DataError(f"numbers must be 'piecewise', 'linear' or 'robust', got {options.numbers!r}")
-    if not is_count(options.max_categories):
-        raise DataError(f"max_categories must be a whole number of at least 1, got {options.max_categories!r}")
+    check_options(options)
     facts: dict[str, ColumnFacts] = {}
     targets: tuple[str, ...] = ()
     requested: dict[str, ColumnType] = {}
@@ -281,19 +256,27 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     options, target = decisions.options, decisions.target
     n_rows = next(iter(decisions.facts.values())).n_rows
     fits = feature_fits(decisions.features, options.missing, options.max_categories, options.numbers, n_rows)
+    if options.categories == "target" and target.names:
+        fits = statistics_fits(fits, target, options.missing, options.max_categories)
+    by_target = [(name, fit) for name, fit in fits.items() if isinstance(fit, TargetStatisticsFit)]
     training_moments = [RunningMoments() for _ in target.names]
     all_moments = [RunningMoments() for _ in target.names]
     samples = [RunningSample() for _ in target.names]
-    n_without_target = 0
+    first = n_without_target = 0
     fingerprint = RunningFingerprint([*fits, *target.names])
     for whole, of_whole in pieces:
         present = target.present(whole)  # rows without a target count nowhere else
         table, training = (whole, of_whole) if present.all() else (whole.select(present), of_whole[present])
         n_without_target += int((~present).sum())
         fingerprint.add(table)
-        for fit in fits.values():
-            fit.add(table, training)
+        values = {name: fit.add(table, training).values for name, fit in fits.items()}
         columns = target.read(table)
+        if by_target:
+            folds = folds_of(first, whole.n_rows, options.seed)[present][training]
+            means_of = targets_of(target, [column.values[training] for column in columns])
+            for name, fit in by_target:
+                fit.add_targets(values[name][training], means_of, folds)
+        first += whole.n_rows
         if not target.is_classes:
             for column, of_training, of_all, sample in zip(
                 columns, training_moments, all_moments, samples, strict=True
@@ -325,43 +308,9 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     ranges = {name: (one.minimum, one.maximum) for name, one in zip(target.names, all_moments, strict=True)}
     preprocessing = Preprocessing(tuple(fitted), one_target, tuple(options.missing), tuple(summaries), target.missing)
     digest = fingerprint.digest(preprocessing.schema)
-    return FittedTable(preprocessing, {} if target.is_classes else ranges, digest, refusal)
-
-
-def _column_names(option: str, names: Any) -> tuple[str, ...]:
-    """Return names of columns, or one, as a tuple."""
-    if isinstance(names, str):  # otherwise each letter would be a name
-        return (names,)
-    if not isinstance(names, Iterable):
-        raise DataError(f"{option} must be a sequence of names of columns, got {names!r}")
-    given = tuple(names)
-    for name in given:
-        if not isinstance(name, str):
-            raise DataError(
-                f"{option} takes names of columns, which are text, got {name!r}; write 'x{name}' for a column of an "
-                f"array, and '{name}' for one of a data frame"
-            )
-    return tuple(map(str, given))  # without NumPy's type, which messages would show
-
-
-def _missing_texts(missing: Any) -> tuple[str, ...]:
-    """Return texts that mean a missing value; numbers as texts, ``-999.0`` as ``-999``."""
-    given = tuple(missing) if isinstance(missing, Iterable) and not isinstance(missing, str) else (missing,)
-    texts = []
-    for value in given:
-        text = value if isinstance(value, str) else None
-        if isinstance(value, int | float | np.number) and not isinstance(value, bool | np.complexfloating):
-            text = write_number(int(value) if isinstance(value, int | np.integer) else float(value))
-        if text is None:
-            raise DataError(f"missing must be texts or numbers that mean a missing value, such as -999, got {value!r}")
-        texts.append(text)
-    return tuple(texts)
-
-
-def validate_task(task: Any) -> None:
-    """Raise a DataError if `task` is unknown."""
-    if not isinstance(task, str) or task not in ("auto", "classification", "regression"):
-        raise DataError(f"task must be 'auto', 'classification' or 'regression', got {task!r}")
+    inputs = {name: fit.by_fold for name, fit in by_target if fit.by_fold is not None}
+    out_of_fold = OutOfFold(options.seed, inputs)
+    return FittedTable(preprocessing, {} if target.is_classes else ranges, digest, refusal, out_of_fold)
 
 
 def _kept(decision: Decision, facts: ColumnFacts, requested: Mapping[str, ColumnType]) -> Decision:
@@ -423,6 +372,10 @@ def _shares(column: CategoryColumn) -> str:
         n_grouped = sum(map(len, column.groups))
         shares = (
             f"; the {len(column.categories)} most frequent have an input each, {n_grouped:,} share {len(column.groups)}"
+        )
+    if isinstance(column, TargetStatisticsColumn):
+        return "; each becomes the smoothed mean of the target" + (
+            ", those that occur once its overall mean" if column.other else ""
         )
     return shares + ("; those that occur once are one category, 'other'" if column.other else "")
 

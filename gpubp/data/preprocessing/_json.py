@@ -21,6 +21,7 @@ from gpubp.data.preprocessing._records import (
     NumberColumn,
     NumberTarget,
     Preprocessing,
+    TargetStatisticsColumn,
     WordsColumn,
 )
 from gpubp.data.preprocessing._transform import class_values
@@ -161,6 +162,8 @@ def _check_column(column: FeatureColumn) -> None:
         _check(all(column.groups), f"groups of {name!r} that are not empty", column.groups)
         forms = known if column.kind == "text" else tuple(map(FORMS[column.kind], known))
         _check(forms == known, f"categories of {name!r} that hold {DESCRIPTIONS[column.kind]}", known)
+        if isinstance(column, TargetStatisticsColumn):
+            _check_statistics(column)
     elif isinstance(column, WordsColumn):
         words = column.words
         _check(0 < len(words) == len(set(words)), f"words of {name!r} that differ", words)
@@ -180,6 +183,16 @@ def _check_column(column: FeatureColumn) -> None:
             _check(0 < len(parts) == len(set(parts)), f"parts of {name!r} that differ", parts)
             _check(abs(column.fill) < _LARGEST_DATE, f"a date as fill of {name!r}", column.fill)
             _check(column.date_format in FORMATS, f"a known format of {name!r}", column.date_format)
+
+
+def _check_statistics(column: TargetStatisticsColumn) -> None:
+    name, n = column.name, len(column.averaged)
+    _check(not column.groups, f"no groups of {name!r}", column.groups)
+    _check(len(column.statistics) == len(column.categories), f"statistics of each category of {name!r}", name)
+    parts = (column.overall, column.scales, *column.statistics, *([column.of_missing] * column.missing))
+    _check(n > 0 and {*map(len, parts)} == {n}, f"statistics of {name!r} for each of {n} means", name)
+    _check(column.missing or not column.of_missing, f"no statistics of missing values of {name!r}", column.of_missing)
+    _check(all(scale > 0 for scale in column.scales), f"scales of {name!r} above 0", column.scales)
 
 
 def _check_number_format(number_format: NumberFormat) -> None:

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gpubp._core.names import distinct_names
 from gpubp.data._dates import ISO, TIMES_OF_DAY
 from gpubp.data._quantities import PLAIN, NumberFormat
 from gpubp.data._text_values import Kind
+from gpubp.data.table import Column
 
 LabelType = Literal["int", "float", "bool", "str"]
 """The type of a class label in the user's table."""
@@ -20,6 +24,9 @@ DatePart = Literal["days", "month", "weekday", "hour"]
 
 NumberEncoding = Literal["piecewise", "linear", "robust"]
 """How numbers become inputs: standardised, and by bins; only standardised; or scaled by quartiles and clipped."""
+
+CategoryEncoding = Literal["one-hot", "target"]
+"""How categories become inputs: an input each, or in columns of many the smoothed mean of the target."""
 
 FARTHEST = 1e6
 """The largest bound of scaled numbers, so that no value of a table overflows in a network."""
@@ -89,6 +96,53 @@ class CategoryColumn:
         grouped = {text: len(self.categories) + number for number, group in enumerate(self.groups) for text in group}
         return {text: index for index, text in enumerate(self.categories)} | grouped
 
+    @property
+    def other_places(self) -> tuple[int, int]:
+        """The indices of the inputs of other categories and of missing values; -1 for none."""
+        n_known = len(self.categories) + len(self.groups)
+        other = n_known if self.other else -1
+        return other, n_known + self.other if self.missing else other
+
+    def places_of(self, texts: Column) -> NDArray[np.intp]:
+        """Return the index of the input of each text, ``(n,)``; -1 for none."""
+        known, (other, missing) = self.known, self.other_places
+        return np.array([missing if text is None else known.get(text, other) for text in texts], dtype=np.intp)
+
+
+@dataclass(frozen=True)
+class TargetStatisticsColumn(CategoryColumn):
+    """A column of categories, each of which becomes the smoothed mean of the target in its training rows.
+
+    `averaged` names what has a mean: each target, or whether the target is a class. `statistics` has these means for
+    each of `categories`, in the user's units, `of_missing` those of missing values, and `overall` those of all training
+    rows, which belong to categories that training did not see. An input is ``(statistic - overall) / scale``.
+    """
+
+    averaged: tuple[str, ...] = ()
+    statistics: tuple[tuple[float, ...], ...] = ()
+    of_missing: tuple[float, ...] = ()
+    overall: tuple[float, ...] = ()
+    scales: tuple[float, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the network's inputs."""
+        return tuple(f"{self.name}:mean of {name}" for name in self.averaged)
+
+    @property
+    def other_places(self) -> tuple[int, int]:
+        """The rows of other categories and of missing values in `table`."""
+        return -1, len(self.categories) if self.missing else -1
+
+    @property
+    def table(self) -> NDArray[np.float64]:
+        """The inputs of each category, of missing values if they have statistics, and at last of all others: 0."""
+        statistics = np.array([*self.statistics, *([self.of_missing] if self.missing else []), self.overall])
+        with np.errstate(over="ignore"):
+            scaled = (statistics - np.array(self.overall)) / np.array(self.scales)
+        inputs: NDArray[np.float64] = np.clip(scaled, -FARTHEST, FARTHEST)
+        return inputs
+
 
 @dataclass(frozen=True)
 class DateColumn:
@@ -136,7 +190,7 @@ class WordsColumn:
         return tuple(f"{self.name}:{word}" for word in self.words)
 
 
-FeatureColumn = NumberColumn | CategoryColumn | DateColumn | WordsColumn
+FeatureColumn = NumberColumn | CategoryColumn | TargetStatisticsColumn | DateColumn | WordsColumn
 
 
 @dataclass(frozen=True)
@@ -230,6 +284,11 @@ class Preprocessing:
     def number_encoding(self) -> NumberEncoding:
         """How numbers become inputs."""
         return next((column.encoding for column in self.columns if isinstance(column, NumberColumn)), "linear")
+
+    @property
+    def category_encoding(self) -> CategoryEncoding:
+        """How the categories of columns of many become inputs."""
+        return "target" if any(isinstance(column, TargetStatisticsColumn) for column in self.columns) else "one-hot"
 
     @property
     def schema(self) -> dict[str, Kind]:

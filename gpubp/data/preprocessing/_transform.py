@@ -18,6 +18,7 @@ from gpubp.data.preprocessing._records import (
     DateColumn,
     NumberColumn,
     Preprocessing,
+    TargetStatisticsColumn,
     WordsColumn,
 )
 from gpubp.data.preprocessing._suspicious_numbers import unit_factor
@@ -145,7 +146,7 @@ def encode(preprocessing: Preprocessing, table: Table, dtype: DTypeLike = np.flo
             known = column.known
             read = read_categories(table, column.name, column.kind, known, preprocessing.missing)
             unseen = np.array([text is not None and text not in known for text in read.values], dtype=bool)
-            encode_part, expects_missing = partial(_encode_categories, column, known), column.missing
+            encode_part, expects_missing = partial(_encode_categories, column), column.missing
             issues += _issues(table, column.name, "other" if column.other else "unseen", unseen)
         parts.append((encode_part, read.values))
         if isinstance(column, NumberColumn | DateColumn):
@@ -444,12 +445,11 @@ def _encode_words(column: WordsColumn, texts: Column) -> NDArray[np.float64]:
     return encoded
 
 
-def _encode_categories(column: CategoryColumn, known: dict[str, int], texts: Column) -> NDArray[np.float64]:
-    n_known = len(column.categories) + len(column.groups)
-    other = n_known if column.other else -1
-    missing = n_known + column.other if column.missing else other
-    places = np.array([missing if text is None else known.get(text, other) for text in texts], dtype=np.intp)
-    encoded = np.zeros((len(texts), n_known + column.other + column.missing))
+def _encode_categories(column: CategoryColumn, texts: Column) -> NDArray[np.float64]:
+    places = column.places_of(texts)
+    if isinstance(column, TargetStatisticsColumn):
+        return column.table[places]
+    encoded = np.zeros((len(texts), len(column.inputs)))
     rows = np.flatnonzero(places >= 0)
     encoded[rows, places[rows]] = 1.0
     return encoded

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from gpubp._core.text import counted
 from gpubp.data.metrics import RunningScores, Scores
 from gpubp.data.preprocessing import (
+    CategoryEncoding,
     ColumnOptions,
     ColumnType,
     NumberEncoding,
+    OutOfFold,
     Preprocessing,
     TableDecisions,
     Task,
@@ -47,6 +49,7 @@ class PreparedSource:
     splits: Callable[[int, int], NDArray[np.int8]]
     counts: np.ndarray
     label_smoothing: float = 0.0
+    out_of_fold: OutOfFold | None = None
 
     dtype = "float32"
 
@@ -76,6 +79,9 @@ class PreparedSource:
         for piece in self.tables.pieces(blocks):
             training = self.splits(piece.number, piece.table.n_rows) == TRAIN
             x, targets = encode_piece(self.preprocessing, piece, training)
+            if self.out_of_fold is not None:
+                rows, table = np.flatnonzero(training), piece.table.select(training)
+                self.out_of_fold.fill(x, self.preprocessing, table, np.arange(len(rows)), piece.number + rows)
             targets = smoothed_labels(targets, self.label_smoothing, self.n_outputs)
             yield Rows(x, targets, piece.origin, piece.first)
 
@@ -105,6 +111,8 @@ class PreparedStream:
         See :class:`gpubp.tabular.PreparedTable`.
     label_smoothing : float
         See :class:`gpubp.tabular.PreparedTable`.
+    out_of_fold : OutOfFold, optional
+        The target statistics of the training rows.
     """
 
     tables: TableSource
@@ -117,6 +125,7 @@ class PreparedStream:
     memory: int
     fingerprint: str = ""
     label_smoothing: float = 0.0
+    out_of_fold: OutOfFold | None = None
 
     @property
     def task(self) -> str:
@@ -149,7 +158,9 @@ class PreparedStream:
 
     def training(self) -> tuple[Stream, None, None]:
         """Return X, targets and weights for :func:`gpubp.train`: a stream of the training rows, and None twice."""
-        source = PreparedSource(self.tables, self.preprocessing, self.splits, self.counts, self.label_smoothing)
+        source = PreparedSource(
+            *(self.tables, self.preprocessing, self.splits, self.counts, self.label_smoothing, self.out_of_fold)
+        )
         return Stream(source, self.memory, None, self.rows["train"]), None, None
 
     def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
@@ -213,6 +224,7 @@ def prepare_stream(
     max_categories: int = 100,
     strict: bool = False,
     numbers: NumberEncoding = "piecewise",
+    categories: CategoryEncoding = "one-hot",
     test_fraction: float = 0.2,
     validation_fraction: float = 0.1,
     seed: int = 0,
@@ -230,7 +242,7 @@ def prepare_stream(
     tables : str, path or TableSource
         A Parquet or text file, a folder of such files, or a pattern such as ``"data/*.csv"``; or the result of
         :func:`~gpubp.data.streaming.table_files.open_tables`.
-    target, task, types, categorical, drop, missing, max_categories, strict, numbers, test_fraction,
+    target, task, types, categorical, drop, missing, max_categories, strict, numbers, categories, test_fraction,
     validation_fraction, seed
         See :func:`gpubp.prepare_table`.
     separator : str, optional
@@ -287,7 +299,12 @@ def prepare_stream(
                 held_out.append(piece._replace(table=piece.table.select(row_splits == VALIDATION)))
             yield piece.table, row_splits == TRAIN
 
-    options = ColumnOptions(target, task, types, categorical, drop, missing, max_categories, strict, numbers=numbers)
+    options = ColumnOptions(
+        *(target, task, types, categorical, drop, missing, max_categories, strict),
+        numbers=numbers,
+        categories=categories,
+        seed=seed,
+    )
     try:
         decisions = decide_table((piece.table for piece in pieces()), options)
         fitted = fit_columns(decisions, training_pieces(decisions))
@@ -320,6 +337,7 @@ def prepare_stream(
         training_counts,
         memory,
         fitted.fingerprint,
+        out_of_fold=fitted.out_of_fold,
     )
 
 

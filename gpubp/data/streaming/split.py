@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.counts import is_count
+from gpubp.data._draws_by_row import drawn_by_row
 from gpubp.errors import DataError
 
 SPLITS = ("train", "validation", "test")
@@ -46,8 +47,8 @@ def assign_splits(first: int, n: int, fractions: Sequence[float], seed: int) -> 
     Returns
     -------
     (n,) array
-        The numbers of the splits. Each follows from a hash of the row's number, that of SplitMix64 (Steele, Lea and
-        Flood 2014), as if it were drawn: a fraction f of n rows is n f rows, give or take sqrt(n f (1 - f)).
+        The numbers of the splits. Each follows from a hash of the row's number as if it were drawn: a fraction f of n
+        rows is n f rows, give or take sqrt(n f (1 - f)).
 
     Examples
     --------
@@ -56,18 +57,6 @@ def assign_splits(first: int, n: int, fractions: Sequence[float], seed: int) -> 
     >>> bool(np.all(assign_splits(50, 10, (0.1, 0.2), 0) == assign_splits(0, 60, (0.1, 0.2), 0)[50:]))
     True
     """
-    with np.errstate(over="ignore"):
-        hashed = np.arange(first, first + n, dtype=np.uint64)
-        for number in (_mix(np.asarray([seed], np.uint64))[0], np.uint64(0)):
-            hashed = _mix(hashed ^ number)
-    drawn = (hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53
     bounds = np.cumsum(fractions)
-    splits = np.searchsorted(bounds, drawn, side="right") + 1
+    splits = np.searchsorted(bounds, drawn_by_row(first, n, seed), side="right") + 1
     return np.where(splits > len(bounds), 0, splits).astype(np.int8)
-
-
-def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))

@@ -18,6 +18,7 @@ from gpubp.data.preprocessing import (
     FeatureColumn,
     NumberColumn,
     Preprocessing,
+    TargetStatisticsColumn,
     WordsColumn,
     number_form,
     read_number,
@@ -67,7 +68,7 @@ def _encoded(graph: Graph, column: FeatureColumn, missing: Sequence[str]) -> str
         is_present = graph.node("Not", is_missing(graph, column.name, missing))
         return graph.cast(graph.node("And", graph.concatenate(found), is_present), graph.precision)
     if isinstance(column, CategoryColumn):
-        return _one_hot(graph, column, missing)
+        return _categories(graph, column, missing)
     assert isinstance(column, DateColumn)
     return graph.cast(add_date_parts(graph, column), graph.precision)
 
@@ -130,12 +131,9 @@ def _binned(graph: Graph, columns: Sequence[NumberColumn], x: str) -> str:
     return graph.node("Div", graph.node("Sub", x, graph.constant(0.5)), graph.constant(roots, "roots"))
 
 
-def _one_hot(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str]) -> str:
-    """Look up the place of each category, and return 1 there."""
-    x, known = column.name, column.known
-    n_known = len(column.categories) + len(column.groups)
-    other = n_known if column.other else -1
-    missing = n_known + column.other if column.missing else other
+def _categories(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str]) -> str:
+    """Look up the place of each category, and return 1 there, or the target statistics of the category."""
+    x, known, (other, missing) = column.name, column.known, column.other_places
     if (numbers := _as_numbers(column)) is not None:
         as_missing = [float(text) for text in missing_texts if number_form(text) == text]
         not_numbers = dict.fromkeys((math.nan, math.inf, -math.inf, *as_missing), missing)
@@ -150,6 +148,10 @@ def _one_hot(graph: Graph, column: CategoryColumn, missing_texts: Sequence[str])
             if column.kind == "text":  # a category may be one of the texts for missing values
                 chosen = graph.node("And", chosen, graph.node("Equal", places, graph.constant(float(other))))
             places = graph.node("Where", chosen, graph.constant(float(missing)), places)
+    if isinstance(column, TargetStatisticsColumn):
+        table = graph.constant(column.table.astype(graph.precision), "statistics")
+        rows = graph.node("Squeeze", graph.cast(places, np.int64), graph.integers(-1))
+        return graph.node("Gather", table, rows, axis=0)
     return graph.cast(
         graph.node("Equal", places, graph.constant(np.arange(float(len(column.inputs))))), graph.precision
     )
