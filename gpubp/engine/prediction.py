@@ -10,13 +10,17 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, like, to_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import samples_at_once, storage_backend
+from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.engine import cpu
 from gpubp.engine.argument_checks import choose_precision, host_array, host_theta, validate_theta, validate_x
 from gpubp.engine.pointer_checks import check_prediction
 from gpubp.nn.network import Layer, Network, output_layer
 
 WORTH_THREADS = 1e8
-"""Operations of a prediction in array calls, below which one thread of BLAS computes."""
+"""Operations of a prediction in array calls, below which one thread computes."""
+
+SAMPLES_OF_A_THREAD, PARTS_OF_A_STACK = 512, 16
+"""How a larger one is divided for threads."""
 
 
 @np.errstate(all="ignore")
@@ -135,18 +139,35 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
 
 
 def last_layer(backend: Backend, network: Network, theta: Array, x: Array) -> Layer:
-    """Compute the output layer in array calls; small products on NumPy take one thread of BLAS.
+    """Compute the output layer in array calls, on NumPy by threads that each have a BLAS of one thread.
 
-    Several threads wait for each other, far longer than they compute if another process has one of their cores.
+    Threads of BLAS keep their cores busy for a tenth of a second after a product, and training waits for these.
     """
+    if not (backend.is_numpy and cpu.is_wanted()):
+        return output_layer(backend.xp, network, theta, x)
+    from gpubp.engine.cpu.threads import blas_of_one_thread, side_by_side
+
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
     is_small = 2.0 * x.shape[-2] * network.n_parameters * n_networks < WORTH_THREADS
-    if not (is_small and backend.is_numpy and cpu.is_wanted()):
-        return output_layer(backend.xp, network, theta, x)
-    from gpubp.engine.cpu.threads import blas_of_one_thread
-
     with blas_of_one_thread():
-        return output_layer(backend.xp, network, theta, x)
+        parts = [(theta, x)] if is_small or is_sparse(x) else _independent_parts(theta, x)
+        layers = side_by_side(lambda part: output_layer(np, network, *part), parts)
+    if len(layers) == 1:
+        return layers[0]
+    axis = 0 if theta.ndim == 2 else -2
+    return Layer(*(np.concatenate(arrays, axis=axis) for arrays in zip(*layers, strict=True)))
+
+
+def _independent_parts(theta: np.ndarray, x: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Divide a stack into a few networks each, or the samples of one network into as many as suit a cache.
+
+    The number of threads changes no bit: a network of a stack is computed alone, and the number of samples is fixed.
+    """
+    if theta.ndim == 1:
+        return [(theta, part) for part in in_parts(x, SAMPLES_OF_A_THREAD)]
+    at_once = -(-len(theta) // PARTS_OF_A_STACK)
+    networks = [slice(first, first + at_once) for first in range(0, len(theta), at_once)]
+    return [(theta[some], x if x.ndim == 2 else x[some]) for some in networks]
 
 
 def in_parts(x: Array, at_once: int) -> Iterator[Array]:

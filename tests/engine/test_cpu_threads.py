@@ -23,6 +23,7 @@ from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import momentum
+from gpubp.testing import assert_agree
 
 pytestmark = pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
 
@@ -261,21 +262,31 @@ def test_blas_is_kept_to_one_thread_and_given_back():
     assert threads_of_blas() == before
 
 
-@pytest.mark.parametrize("stack", [(), (3,)])
-def test_small_predictions_in_array_calls_take_one_thread_of_blas(stack):
-    """With several, validation took 40 times as long as training beside a busy process."""
-    network, x = Network((6, 4, 1)), np.ones((20, 6), np.float32)
-    theta = np.ones((*stack, network.n_parameters), np.float32)
-    during = []
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("worth_threads", [np.inf, 0.0], ids=["small", "large"])
+@pytest.mark.parametrize("x", [np.ones((1100, 6), np.float32), np.ones((3, 20, 6), np.float32)], ids=["shared", "own"])
+@pytest.mark.parametrize("stack", [(), (3,), (35,)])
+def test_predictions_in_array_calls_take_one_thread_of_blas(stack, x, worth_threads):
+    """The others would keep their cores busy: validation took 40 times as long as training beside a busy process."""
+    network, rng = Network((6, 4, 2)), np.random.default_rng(0)
+    if x.ndim == 3:
+        x = np.resize(x, (*stack, 20, 6))
+    x = x * rng.normal(size=x.shape).astype(np.float32)
+    theta = rng.normal(size=(*stack, network.n_parameters)).astype(np.float32)
+    during, names = [], set()
 
     def counted(*arguments):
         during.append(threads._threads_of_blas())
+        names.add(threading.current_thread().name)
+        time.sleep(0.001)
         return output_layer(*arguments)
 
     before = threads._threads_of_blas()
-    with patch.object(prediction, "output_layer", counted):
-        prediction.last_layer(choose_backend("cpu"), network, theta, x)
-        with patch.object(prediction, "WORTH_THREADS", 0.0):
-            prediction.last_layer(choose_backend("cpu"), network, theta, x)
-    assert during == [[1] * len(before), before]
+    with patch.object(prediction, "output_layer", counted), patch.object(prediction, "WORTH_THREADS", worth_threads):
+        layer = prediction.last_layer(choose_backend("cpu"), network, theta, x)
+    for found, expected in zip(layer, output_layer(np, network, theta, x), strict=True):
+        assert_agree(found, expected, "forward")
+    assert len(names) == min(2, len(during))
+    assert (len(during) > 1) == (worth_threads == 0.0 and (bool(stack) or len(x) > 512))
+    assert during == [[1] * len(before)] * len(during)
     assert threads._threads_of_blas() == before

@@ -4,10 +4,11 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -19,6 +20,8 @@ BARRIER, TAKEN, N_THREADS, BEGUN, REQUESTED = (PLACE * place for place in range(
 WAITED = REQUESTED + 1
 ABANDONED = 1 << 60
 GONE = -1
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 Work = Callable[[int, int], None]
 """``work(mailbox, thread)``: take part in requests, with the address of the mailbox."""
@@ -206,6 +209,15 @@ def blas_of_one_thread() -> Iterator[None]:
             _users -= 1
             if not _users:
                 _set_threads_of_blas({k: _before[k] for k in _with_several()})
+
+
+def side_by_side(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Call a function for each item, by as many threads as may compute; return the results in their order."""
+    n_threads = min(threads_allowed(), len(items))
+    if n_threads == 1:
+        return list(map(function, items))
+    with ThreadPoolExecutor(n_threads) as threads:  # each in the context of the caller, such as NumPy's error state
+        return [one.result() for one in [threads.submit(copy_context().run, function, item) for item in items]]
 
 
 def _with_several() -> list[int]:
