@@ -21,7 +21,8 @@ WAITED = REQUESTED + 1
 ABANDONED = 1 << 60
 GONE = -1
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 Work = Callable[[int, int], None]
 """``work(mailbox, thread)``: take part in requests, with the address of the mailbox."""

@@ -79,7 +79,7 @@ def dropout_rates(network: Network, dropout: Rate | Sequence[Rate]) -> tuple[Rat
     if not all(callable(rate) or (isinstance(rate, Real) and 0.0 <= float(rate) < 1.0) for rate in rates):
         raise DataError(f"dropout must be from 0 to below 1, the fraction of units that is dropped, got {dropout!r}")
     rates = [rate if callable(rate) else float(rate) for rate in rates]
-    for rate in filter(callable, rates):
+    for rate in rates:
         _value_of(rate, 0)
     return tuple(rates) if any(rates) else ()
 
