@@ -259,7 +259,13 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
                 )
         output_activation, loss = self._coding().output_and_loss()
         activation = self.activation if isinstance(self.activation, str) else tuple(self.activation)
-        return Network(tuple(sizes), activation=activation, output_activation=output_activation, loss=loss)
+        network = Network(tuple(sizes), activation=activation, output_activation=output_activation, loss=loss)
+        if any(network.activation_weights):
+            raise ValueError(
+                f"activation={self.activation!r} has weights of its own, which coefs_ and intercepts_ do not hold; "
+                "gpubp.train and the estimators for tables take it"
+            )
+        return network
 
     def _theta(self) -> np.ndarray:
         """Join ``coefs_`` and ``intercepts_``, which the user may have changed."""

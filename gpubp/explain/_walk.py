@@ -127,8 +127,9 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise DataError(f"learning_rate must be finite and above 0, got {learning_rate}")
-    if network.skips or network.ties:
-        reason = "connections that skip layers" if network.skips else "weights that are tied"
+    if network.skips or network.ties or any(network.activation_weights):
+        others = "weights that are tied" if network.ties else "parametric activations"
+        reason = "connections that skip layers" if network.skips else others
         raise DataError(
             f"explain needs a network whose layers connect only to the next one, by independent weights; this one, "
             f"{'-'.join(map(str, network.sizes))}, has {reason}"

@@ -9,18 +9,20 @@ networks, ``b`` samples, ``j`` units of the layer.
 
 :func:`get_activation` finds an activation by its name. Some take a parameter in brackets: ``"leaky_relu(0.2)"``,
 ``"elu(alpha=0.5)"``. ``"softmax(3,4)"`` is a softmax over the first three units of the layer and another over the next
-four.
+four. ``"parametric(selu)"`` has a weight of its own for each unit, which is learned.
 """
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-from gpubp._core.names import ABOVE_0, Parametric, Range, look_up
+from gpubp._core.names import ABOVE_0, Parametric, Range, canonical_name, look_up, parse_name
 from gpubp._typing import Array, Namespace
+from gpubp.errors import DataError
 from gpubp.nn import equations
 
 
@@ -35,6 +37,8 @@ class Activation(NamedTuple):
         Whether all outputs are above 0, and whether all are below 1.
     groups : tuple of int
         The sizes of the groups of units if a layer has several softmaxes; else empty.
+    is_parametric : bool
+        Whether each unit has a weight that mixes the output with the total input; see :func:`parametric`.
     """
 
     value: Callable[[Namespace, Array], Array]
@@ -42,6 +46,7 @@ class Activation(NamedTuple):
     above_zero: bool = False
     below_one: bool = False
     groups: tuple[int, ...] = ()
+    is_parametric: bool = False
 
 
 def _logistic_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
@@ -238,6 +243,27 @@ def _make_softmax(*sizes: int) -> Activation:
     )
 
 
+def parametric(xp: Namespace, x: Array, f_x: Array, a: Array) -> Array:
+    r"""Parametric activation (Holzmüller et al. 2024): :math:`y = (1 - a)\, x + a f(x)`, a learned for each unit.
+
+    Parameters
+    ----------
+    x, f_x : (..., b, j) arrays
+    a : (..., 1, j) array
+    """
+    return x + a * (f_x - x)
+
+
+def parametric_dE_dx(xp: Namespace, f: Activation, dE_dy: Array, x: Array, a: Array) -> Array:
+    r""":math:`dy/dx = 1 - a + a f'(x)`."""
+    return (1.0 - a) * dE_dy + f.dE_dx(xp, a * dE_dy, x, f.value(xp, x))
+
+
+def parametric_dE_da(xp: Namespace, f: Activation, dE_dy: Array, x: Array) -> Array:
+    r""":math:`\partial E / \partial a = \partial E / \partial y\, (f(x) - x)`, not yet summed: (..., b, j)."""
+    return dE_dy * (f.value(xp, x) - x)
+
+
 def _make_leaky_relu(slope: float = 0.01) -> Activation:
     return Activation(partial(_leaky_relu, slope=slope), partial(_leaky_relu_dE_dx, slope=slope))
 
@@ -280,6 +306,8 @@ def get_activation(name: str) -> Activation:
         - ``"leaky_relu"``, with the ``slope`` below 0, above 0 (0.01)
         - ``"elu"``, with ``alpha``, above 0 (1)
         - ``"softmax"``, over all units of the layer; with several ``sizes``, over groups of these sizes
+        - ``"parametric(NAME)"``, of an activation above that is none of the softmaxes: :func:`parametric`. Its weights
+          are parameters of the network, begin at 1, and are not decayed.
 
     Returns
     -------
@@ -296,5 +324,36 @@ def get_activation(name: str) -> Activation:
     >>> get_activation("leaky_relu(slope=0.5)").value(np, np.asarray([-2.0, 3.0]))
     array([-1.,  3.])
     """
-    activation: Activation = look_up("activation", name, ACTIVATIONS)
-    return activation
+    base = base_name(name)
+    activation: Activation = look_up("activation", base, ACTIVATIONS)
+    if base == name:
+        return activation
+    if parse_name("activation", base, ACTIVATIONS)[0] == "softmax":
+        raise DataError(
+            f"a parametric activation is of one that each unit applies to its own total input, such as "
+            f"'parametric(selu)'; got {name!r}"
+        )
+    return activation._replace(above_zero=False, below_one=False, is_parametric=True)
+
+
+_PARAMETRIC = re.compile(r"\s*parametric\s*\((.*)\)\s*", re.DOTALL)
+
+
+def base_name(name: str) -> str:
+    """Return the name of the activation inside a parametric one; that of any other unchanged.
+
+    Examples
+    --------
+    >>> base_name("parametric(elu(0.5))"), base_name("relu")
+    ('elu(0.5)', 'relu')
+    """
+    match = _PARAMETRIC.fullmatch(name) if isinstance(name, str) else None
+    return name if match is None else match[1]
+
+
+def activation_name(name: str) -> str:
+    """Return the name by which networks are compared and stored; see :func:`gpubp._core.names.canonical_name`."""
+    get_activation(name)
+    base = base_name(name)
+    canonical = canonical_name("activation", base, ACTIVATIONS)
+    return canonical if base == name else f"parametric({canonical})"

@@ -11,7 +11,7 @@ from gpubp._core.names import unknown
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
 from gpubp.nn.batch_ensemble import Members
-from gpubp.nn.network import Network, views
+from gpubp.nn.network import Network, forward, views
 
 Seed = int | np.random.Generator
 SCHEMES = ("glorot", "he", "uniform", "ntk", "fan_in", "periodic", "ones", "zeros")
@@ -46,6 +46,7 @@ def initial_weights(
         in :math:`\pm\pi` (Holzmüller et al. 2024). ``"ones"`` and ``"zeros"``: all weights are that, and all biases 0.
         Members that share weights draw them so, with equal biases; the scales of their inputs are random signs, all
         others 1, and each has an output layer of its own (Gorishniy et al. 2025).
+        The weights of parametric activations are 1.
     scale : float
         The range of ``"uniform"``.
     dtype : {"float32", "float64"}
@@ -125,6 +126,63 @@ def _draw(network: Network, seed: Seed, schemes: list[str], scale: float) -> np.
     connected = np.ones(network.n_parameters) if network.tied is None else network.tied.mask
     for block, present, scheme in zip(views(np, network, theta), views(np, network, connected), schemes, strict=True):
         _draw_block(generator, block, present[: len(block) - network.bias], scheme, scale)
+    theta[network.n_parameters - sum(network.activation_weights) :] = 1.0
+    return theta if network.tied is None else network.tied.tie(theta)
+
+
+def standardized_weights(
+    network: Network, theta: np.ndarray, X: np.ndarray, seed: Seed | Sequence[Seed], *, layers: Sequence[int]
+) -> np.ndarray:
+    r"""Scale initial weights to samples: so that the total inputs of some layers have standard deviation 1.
+
+    Layer after layer, the weights of each unit are divided by the standard deviation of :math:`t_c = \sum_i y_{ic} w_i`
+    over the samples c, as by Mishkin & Matas (2016). Its bias becomes :math:`-\sum_k p_k t_{c_k}` with five samples
+    :math:`c_k` drawn for each unit and random shares :math:`p_k`, so that it bends among the samples, as in RealMLP
+    (Holzmüller et al. 2024; "he+5" of Steinwart 2019).
+
+    Parameters
+    ----------
+    network : Network
+    theta : (P,) or (K, P) NumPy array
+        From :func:`initial_weights`.
+    X : (b, i) NumPy array
+    seed : int, Generator, or for a stack a sequence of them
+    layers : sequence of int
+        In ascending order; 1 is the first layer above the inputs.
+
+    Returns
+    -------
+    (P,) or (K, P) NumPy array
+
+    Examples
+    --------
+    >>> network, X = Network((2, 3, 1)), np.random.default_rng(0).normal(size=(50, 2))
+    >>> theta = standardized_weights(network, initial_weights(network, dtype="float64"), X, 0, layers=[1])
+    >>> np.std(X @ theta[:6].reshape(2, 3), axis=0).round(6).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    seeds = (seed if isinstance(seed, np.random.Generator) else (int(seed), 3) for seed in check_seeds(seed))
+    rows = [
+        _standardize(network, one.astype("float64"), np.asarray(X, "float64"), np.random.default_rng(seed), layers)
+        for one, seed in zip(np.atleast_2d(theta), seeds, strict=True)
+    ]
+    return np.reshape(np.stack(rows), theta.shape).astype(theta.dtype)
+
+
+def _standardize(
+    network: Network, theta: np.ndarray, x: np.ndarray, generator: np.random.Generator, layers: Sequence[int]
+) -> np.ndarray:
+    for layer in layers:
+        block = views(np, network, theta)[layer - 1]
+        n_units, n_in = block.shape[1], block.shape[0] - network.bias
+        block[n_in:] = 0.0
+        total = forward(np, network, theta, x)[layer - 1].x
+        spread = total.std(axis=0)
+        spread[spread == 0.0] = 1.0
+        block[:n_in] /= spread
+        samples = generator.integers(len(x), size=(5, n_units))
+        shares = generator.dirichlet(np.ones(5), n_units).T
+        block[n_in:] = -np.sum(shares * (total / spread)[samples, np.arange(n_units)], axis=0)
     return theta if network.tied is None else network.tied.tie(theta)
 
 
@@ -168,7 +226,11 @@ def _draw_block(
 
 
 def ntk_rate_factors(
-    network: Network, *, bias: float = 1.0, others: Mapping[int, tuple[float, float]] | None = None
+    network: Network,
+    *,
+    bias: float = 1.0,
+    activation: float = 1.0,
+    others: Mapping[int, tuple[float, float]] | None = None,
 ) -> np.ndarray:
     r"""Return the factors of the learning rate with which a network trains in the parametrization of the NTK.
 
@@ -183,6 +245,8 @@ def ntk_rate_factors(
     network : Network
     bias : float
         The factor of the biases; 0.1 in RealMLP (Holzmüller et al. 2024).
+    activation : float
+        The factor of the weights of parametric activations; 0.1 in RealMLP.
     others : mapping of int to (float, float), optional
         Layers that are not in this parametrization, with the factor of their weights and that of their biases. 1 is the
         first layer above the inputs. RealMLP has 6 for the layer of :func:`gpubp.nn.architectures.with_scaled_inputs`.
@@ -213,10 +277,14 @@ def ntk_rate_factors(
                 f"others must be layers from 1 to {n_layers}, each with the factors of its weights and of its biases, "
                 f"got {layer!r}: {pair!r}"
             )
-    for name, given in (("bias", bias), *(("others", factor) for pair in others.values() for factor in pair)):
+    for name, given in (
+        ("bias", bias),
+        ("activation", activation),
+        *(("others", factor) for pair in others.values() for factor in pair),
+    ):
         if not _is_factor(given):
             raise DataError(f"{name} must be a finite number, 0 or more, got {given!r}")
-    factors = np.empty(network.n_parameters)
+    factors = np.full(network.n_parameters, float(activation))
     for layer, block in enumerate(views(np, network, factors), start=1):
         n_in = block.shape[0] - network.bias
         block[:n_in], block[n_in:] = others.get(layer, (1.0 / math.sqrt(n_in), bias))

@@ -1,8 +1,8 @@
 """A network: its topology, its parameters as one flat array, and the forward and backward passes.
 
 All parameters of a network are one contiguous array ``theta`` of ``P`` numbers, layer after layer; the weights of a
-layer are a view of a slice. ``theta`` may have leading dimensions: ``(K, P)`` is a stack of K networks, and every
-function here treats a stack like one network.
+layer are a view of a slice. The weights of parametric activations follow after the last layer. ``theta`` may have
+leading dimensions: ``(K, P)`` is a stack of K networks, and every function here treats a stack like one network.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from gpubp._core.names import canonical_name
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble, equations
-from gpubp.nn.activations import ACTIVATIONS, get_activation
+from gpubp.nn.activations import activation_name, get_activation, parametric, parametric_dE_da, parametric_dE_dx
 from gpubp.nn.losses import LOSSES, get_loss, output_loss
 from gpubp.nn.weight_sharing import ABSENT, Ties
 
@@ -94,12 +94,14 @@ class Network:
             )
         loss_name = canonical_name("loss", self.loss, LOSSES)
         loss = get_loss(loss_name)
-        activations = tuple(canonical_name("activation", name, ACTIVATIONS) for name in activations)
-        output = canonical_name("activation", self.output_activation or loss.output, ACTIVATIONS)
+        activations = tuple(map(activation_name, activations))
+        output = activation_name(self.output_activation or loss.output)
         for name, size in zip((*activations, output), sizes[1:], strict=True):
             if (groups := get_activation(name).groups) and sum(groups) != size:
                 raise DataError(f"{name!r} is for a layer of {sum(groups)} units, but this layer has {size}")
         outputs = get_activation(output)
+        if outputs.is_parametric:
+            raise DataError(f"a parametric activation is for hidden layers, got {output!r} for the outputs")
         if (loss.above_zero and not outputs.above_zero) or (loss.below_one and not outputs.below_one):
             bounds = "between 0 and 1" if loss.below_one else "above 0"
             fix = f"use output_activation={loss.output!r}"
@@ -124,6 +126,8 @@ class Network:
             raise DataError(
                 "members share their weights in layers with biases, without skips and ties; leave out one or the other"
             )
+        if any(self.activation_weights):
+            raise DataError("members that share weights have no parametric activations; leave out one or the other")
         object.__setattr__(self, "n_members", int(self.n_members))  # type: ignore[arg-type]
 
     def _check_skips(self) -> tuple[tuple[int, int], ...]:
@@ -183,6 +187,12 @@ class Network:
         return None if self.ties is None else Ties(self.ties)
 
     @cached_property
+    def activation_weights(self) -> tuple[int, ...]:
+        """The number of weights of each layer's activation: one for each unit if it is parametric, else 0."""
+        sizes = zip(self.activations, self.sizes[1:], strict=True)
+        return tuple(n if get_activation(name).is_parametric else 0 for name, n in sizes)
+
+    @cached_property
     def members(self) -> batch_ensemble.Members | None:
         """The members that share weights, or None if the network has none."""
         if self.n_members is None:
@@ -191,10 +201,11 @@ class Network:
 
     @cached_property
     def parameters_of_layers(self) -> tuple[int, ...]:
-        """The number of parameters of each layer above the inputs."""
+        """The number of parameters of each layer above the inputs, with those of its activation."""
         if self.members is not None:
             return self.members.parameters_of_layers
-        return tuple(rows * columns for rows, columns in self.shapes)
+        sizes = zip(self.shapes, self.activation_weights, strict=True)
+        return tuple(rows * columns + n_more for (rows, columns), n_more in sizes)
 
     @cached_property
     def n_parameters(self) -> int:
@@ -207,8 +218,9 @@ class Network:
         return any(get_activation(name).groups for name in self.activations)
 
     def weight_mask(self) -> np.ndarray:
-        """Return a ``(P,)`` array: 1 where ``theta`` holds a weight, 0 where it holds a bias or a member's scale."""
+        """Return a ``(P,)`` array: 1 for weights, 0 for biases, members' scales and weights of activations."""
         mask = np.ones(self.n_parameters)
+        mask[self.n_parameters - sum(self.activation_weights) :] = 0.0
         if self.members is not None:
             shared, last = batch_ensemble.views(np, self.members, mask)
             for array in (last[:, -1], *(array for layer in shared for array in layer[1:])):
@@ -256,8 +268,21 @@ def views(xp: Namespace, network: Network, theta: Array) -> list[Array]:
     return blocks
 
 
+def activation_views(xp: Namespace, network: Network, theta: Array) -> list[Array | None]:
+    """Return the weights of each layer's activation, ``(..., 1, j)``, or None, as :func:`views` does."""
+    weights: list[Array | None] = []
+    start = network.n_parameters - sum(network.activation_weights)
+    for n in network.activation_weights:
+        weights.append(theta[..., None, start : start + n] if n else None)
+        start += n
+    return weights
+
+
 def flatten(xp: Namespace, blocks: list[Array]) -> Array:
-    """Join blocks of weights ``(..., rows, columns)`` into parameters ``(..., P)``: the inverse of :func:`views`."""
+    """Join blocks ``(..., rows, columns)`` into parameters ``(..., P)``: the inverse of :func:`views`.
+
+    The weights of activations, if there are any, are the last blocks.
+    """
     return xp.concat([xp.reshape(block, (*block.shape[:-2], -1)) for block in blocks], axis=-1)
 
 
@@ -280,12 +305,18 @@ def forward(
     """
     layers: list[Layer] = []
     outputs_below = [_masked(x, masks, 0)]
-    for k, (w, name) in enumerate(zip(views(xp, network, theta), network.activations, strict=True)):
+    blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
+    for k, (w, name, a) in enumerate(zip(blocks, network.activations, activation_weights, strict=True)):
         total = equations.total_input(xp, _below(xp, network, outputs_below, k), w, bias=network.bias)
-        y = get_activation(name).value(xp, total)
+        y = _outputs(xp, name, total, a)
         layers.append(Layer(total, y))
         outputs_below.append(_masked(y, masks, k + 1))
     return layers
+
+
+def _outputs(xp: Namespace, activation: str, x: Array, a: Array | None) -> Array:
+    y = get_activation(activation).value(xp, x)
+    return y if a is None else parametric(xp, x, y, a)
 
 
 def _masked(y: Array, masks: tuple[Array | None, ...], layer: int) -> Array:
@@ -324,9 +355,10 @@ def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Lay
     if network.skips:
         return forward(xp, network, theta, x)[-1]
     layer = Layer(x, x)
-    for w, name in zip(views(xp, network, theta), network.activations, strict=True):
+    blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
+    for w, name, a in zip(blocks, network.activations, activation_weights, strict=True):
         total = equations.total_input(xp, layer.y, w, bias=network.bias)
-        layer = Layer(total, get_activation(name).value(xp, total))
+        layer = Layer(total, _outputs(xp, name, total, a))
     return layer
 
 
@@ -337,7 +369,7 @@ def backward(
     layers: list[Layer],
     dE_dx: Array,
     masks: tuple[Array | None, ...] = (),
-) -> list[Array]:
+) -> tuple[list[Array], list[Array]]:
     """Propagate ``dE_dx`` of the output layer back through all layers, eq. (7) and (5) in turn.
 
     Parameters
@@ -352,19 +384,26 @@ def backward(
 
     Returns
     -------
-    list of (..., b, j) arrays
+    signals : list of (..., b, j) arrays
         The derivative of the loss at the total inputs of each layer, from the first layer up.
+    dE_da : list of (..., b, j) arrays
+        That at the weights of each parametric activation, not yet summed over the samples.
     """
-    blocks = views(xp, network, theta)
-    signals = [dE_dx]
+    blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
+    signals, dE_da = [dE_dx], []
     dE_dy_of_layer: dict[int, Array] = {}  # at the outputs of each layer, from the layers above it
     for k in range(len(layers) - 1, 0, -1):
         below = equations.dE_dy_below(xp, signals[-1], blocks[k], bias=network.bias)
         for layer, contribution in _parts_below(network, below, k).items():
             dE_dy_of_layer[layer] = dE_dy_of_layer[layer] + contribution if layer in dE_dy_of_layer else contribution
         dE_dy = _masked(dE_dy_of_layer.pop(k), masks, k)
-        signals.append(get_activation(network.activations[k - 1]).dE_dx(xp, dE_dy, *layers[k - 1]))
-    return signals[::-1]
+        activation, a = get_activation(network.activations[k - 1]), activation_weights[k - 1]
+        if a is None:
+            signals.append(activation.dE_dx(xp, dE_dy, *layers[k - 1]))
+        else:
+            signals.append(parametric_dE_dx(xp, activation, dE_dy, layers[k - 1].x, a))
+            dE_da.append(parametric_dE_da(xp, activation, dE_dy, layers[k - 1].x))
+    return signals[::-1], dE_da[::-1]
 
 
 def loss_and_gradient(
@@ -416,12 +455,13 @@ def loss_and_gradient(
     E, dE_dx = output_loss(xp, network.loss, network.activations[-1], *layers[-1], targets, sample_weight)
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None]
-    signals = backward(xp, network, theta, layers, dE_dx, masks)
+    signals, dE_da = backward(xp, network, theta, layers, dE_dx, masks)
     outputs_below = [_masked(y, masks, k) for k, y in enumerate([x, *(layer.y for layer in layers[:-1])])]
     blocks = [
         equations.dE_dw(xp, signal, _below(xp, network, outputs_below, k), bias=network.bias)
         for k, signal in enumerate(signals)
     ]
+    blocks += [xp.sum(of_samples, axis=-2, keepdims=True) for of_samples in dE_da]
     gradient = average_tied(xp, network, flatten(xp, blocks))
     return E, gradient if loss_scale is None else gradient / loss_scale[..., None]
 
@@ -452,7 +492,7 @@ def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
     unit_rows = xp.eye(n_outputs, dtype=theta.dtype, device=array_api_compat.device(theta))[:, None, :]
     one_output_each = xp.broadcast_to(unit_rows, (n_outputs, *layers[-1].y.shape))
     dy_dx = activation.dE_dx(xp, one_output_each, *layers[-1])
-    signals = backward(xp, network, theta, layers, dy_dx)
+    signals, dE_da = backward(xp, network, theta, layers, dy_dx)
     blocks = []
     outputs_below = [x, *(layer.y for layer in layers[:-1])]
     for k, signal in enumerate(signals):
@@ -460,4 +500,5 @@ def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
         if network.bias:
             block = xp.concat([block, signal[..., None, :]], axis=-2)
         blocks.append(block)
+    blocks += [of_samples[..., None, :] for of_samples in dE_da]
     return average_tied(xp, network, flatten(xp, blocks))

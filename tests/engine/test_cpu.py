@@ -945,6 +945,52 @@ class TestElementaryFunctions:
             assert np.signbit(apply(name, x)[1])
 
 
+PARAMETRIC = {
+    "one": {"network": Network((3, 11, 2), activation="parametric(selu)")},
+    "two": {"network": Network((3, 130, 7, 2), activation=("parametric(mish)", "parametric(elu(0.5))"))},
+    "some": {"network": Network((3, 5, 6, 4, 2), activation=("tanh", "parametric(gelu)", "relu"), bias=False)},
+    "skips": {"network": Network((3, 6, 6, 3), activation="parametric(tanh)", skips=[(0, 2), (1, 3)])},
+    "absent": {"network": with_blocks(Network((3, 5, 4, 2), activation="parametric(silu)"), 1, [(1, 2), (2, 3)])},
+    "tied": {"network": with_sums(Network((3, 5, 4, 2), activation="parametric(silu)"), 2, [2, 3])},
+    "dropout": {"dropout": (0.2, 0.3, 0.5)},
+    "dropout of one layer": {"dropout": (0.0, 0.0, 0.5)},
+    "weighted": {"weighted": True, "l2": 0.1},
+    "sum": {"reduction": "sum", "optimizer": momentum(0.001)},
+    "clipped": {"optimizer": clipped(momentum(0.05, 0.9), 0.1), "l2": 0.1},
+    "decayed": {"optimizer": decayed(adam(), 0.01)},
+    "parts": {"parts": 3, "dropout": (0.2, 0.3, 0.5)},
+    "stack": {"stack": 3, "own_samples": True, "dropout": (0.2, 0.3, 0.5)},
+    "full batch": {"size": N_SAMPLES, "shuffled": False},
+}
+
+
+class TestParametricActivations:
+    NETWORK = Network((3, 7, 11, 3), activation=("parametric(selu)", "parametric(mish)"), loss="cross_entropy")
+
+    @pytest.mark.parametrize("n_threads", [1, 2, 5])
+    @pytest.mark.parametrize("name", PARAMETRIC)
+    def test_agree_with_plain(self, name, n_threads, dtype):
+        options = {"network": self.NETWORK, "optimizer": adam(0.02)} | PARAMETRIC[name]
+        runs = run_both(n_threads=n_threads, dtype=dtype, **options)
+        assert_equal_runs(runs)
+        last = sum(options["network"].activation_weights)
+        assert np.all(runs[1][0].theta[..., -last:] != 1.0)
+
+    def test_with_their_own_rates(self, dtype):
+        factors = ntk_rate_factors(self.NETWORK, bias=0.1, activation=0.1)
+        mask = self.NETWORK.weight_mask()
+        assert_equal_runs(run_both(self.NETWORK, rate_scaled(decay_scaled(adamw(0.02), mask), factors), dtype))
+
+    @pytest.mark.parametrize("n_samples", [1, 255, 257, 1000])
+    @pytest.mark.parametrize("name", ["one", "two", "some", "skips"])
+    def test_outputs(self, name, n_samples, dtype):
+        network = PARAMETRIC[name]["network"]
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=(n_samples, 3)).astype(dtype)
+        theta = rng.normal(0.0, 0.5, network.n_parameters).astype(dtype)
+        assert_agree(engine_outputs(network, theta, x), output_layer(np, network, theta, x).y, "forward")
+
+
 FALLING = Cosine(0.6, 2)  # 0 from the third epoch on
 
 

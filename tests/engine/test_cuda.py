@@ -467,6 +467,7 @@ class TestRunsPlainEquations:
         [
             (Network((3, 4, 4), output_activation="softmax(2,2)", loss="cross_entropy(2,2)"), momentum()),
             (Network((3, 4, 2), activation="softmax(2,2)"), momentum()),
+            (Network((3, 4, 2), activation="parametric(relu)"), momentum()),
             (Network((3, 2)), clipped(momentum(), 1.0)),
             (
                 Network((3, 2)),

@@ -100,7 +100,8 @@ def assert_equal_results(compute, n_threads, kind):
 @st.composite
 def networks(draw):
     sizes = tuple(draw(st.lists(widths, min_size=2, max_size=5)))
-    names = [name for name in (*ACTIVATIONS, "leaky_relu(0.3)", "elu(0.5)") if name != "exp"]  # it soon overflows
+    more = ("leaky_relu(0.3)", "elu(0.5)", "parametric(selu)", "parametric(tanh)")
+    names = [name for name in (*ACTIVATIONS, *more) if name != "exp"]  # it soon overflows
     activation = [draw(st.sampled_from(names)) for _ in sizes[1:-1]]
     for layer, n in enumerate(sizes[1:-1]):
         if n > 2 and draw(st.integers(0, 9)) == 0:

@@ -131,6 +131,13 @@ class TestNetworks:
     def test_connections_of_all_kinds(self, network, precision, seeds):
         check(network, weights(network, precision, seeds), samples(network, precision))
 
+    @both_precisions
+    @pytest.mark.parametrize("n_networks", [(), (3,)], ids=["one", "stack"])
+    def test_parametric_activations(self, precision, n_networks):
+        network = Network((3, 4, 5, 6, 2), activation=("parametric(selu)", "tanh", "parametric(mish)"))
+        theta = np.random.default_rng(0).normal(0.0, 0.5, (*n_networks, network.n_parameters)).astype(precision)
+        check(network, theta, samples(network, precision))
+
     @given(data=st.data(), precision=st.sampled_from(["float32", "float64"]), bias=st.booleans())
     def test_any_topology(self, data, precision, bias):
         sizes = data.draw(st.lists(st.integers(1, 6), min_size=2, max_size=5))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from gpubp import Network
 from gpubp.errors import DataError
 from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
-from gpubp.nn.initialization import initial_weights, ntk_rate_factors
-from gpubp.nn.network import views
+from gpubp.nn.initialization import initial_weights, ntk_rate_factors, standardized_weights
+from gpubp.nn.network import forward, views
 
 SCHEMES = ["glorot", "he", "uniform", "ntk", "fan_in", "periodic"]
 NETWORK = Network((40, 30, 20))
@@ -165,3 +165,39 @@ def test_a_scheme_that_is_no_text_raises(scheme, reported):
 def test_an_unknown_scheme_raises():
     with pytest.raises(DataError, match=r"unknown scheme 'Glorot' \(did you mean 'glorot'\?\)"):
         initial_weights(NETWORK, scheme="Glorot")
+
+
+class TestStandardizedWeights:
+    NETWORK = Network((4, 6, 5, 2), activation=("parametric(selu)", "tanh"), skips=((0, 2),))
+
+    def weights(self, x, seeds, **options):
+        theta = initial_weights(self.NETWORK, seeds, scheme="ntk", dtype="float64")
+        return standardized_weights(self.NETWORK, theta, x, seeds, **{"layers": (1, 2, 3), **options})
+
+    def test_total_inputs_have_standard_deviation_1(self):
+        x = np.random.default_rng(0).normal(2.0, 3.0, (50, 4))
+        for layer in forward(np, self.NETWORK, self.weights(x, 0), x):
+            np.testing.assert_allclose(layer.x.std(axis=0), 1.0, rtol=1e-12)
+
+    def test_every_unit_bends_among_the_samples(self):
+        x = np.random.default_rng(0).normal(2.0, 3.0, (50, 4))
+        total = forward(np, self.NETWORK, self.weights(x, 0), x)[0].x
+        assert np.all((total.min(axis=0) < 0.0) & (total.max(axis=0) > 0.0))
+
+    def test_other_layers_and_constant_inputs_are_left_alone(self):
+        x = np.zeros((50, 4))
+        theta = self.weights(x, 0, layers=(1,))
+        before = initial_weights(self.NETWORK, 0, scheme="ntk", dtype="float64")
+        np.testing.assert_array_equal(theta[:24], before[:24])
+        np.testing.assert_array_equal(theta[24:30], 0.0)
+        np.testing.assert_array_equal(theta[30:], before[30:])
+
+    def test_a_network_of_a_stack_gets_what_it_gets_alone(self):
+        x = np.random.default_rng(0).normal(size=(50, 4))
+        np.testing.assert_array_equal(self.weights(x, [3, 4])[1], self.weights(x, 4))
+
+    def test_connections_that_are_absent_stay_absent(self):
+        network, x = with_scaled_inputs(Network((4, 3, 2))), np.random.default_rng(0).normal(size=(50, 4))
+        theta = standardized_weights(network, initial_weights(network, 0), x, 0, layers=(1, 2))
+        assert theta.dtype == np.float32
+        assert not np.any(theta[~network.tied.present])

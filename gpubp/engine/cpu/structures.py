@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.engine.cpu import library
-from gpubp.nn.activations import get_activation
+from gpubp.nn.activations import base_name, get_activation
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 
@@ -31,7 +31,7 @@ class Plan(ctypes.Structure):
             "n_layers": _INTEGER,
             "sizes parts_at part_from groups_at group_sizes": _POINTER,
             "bias": _INTEGER,
-            "values derivatives parameters loss": _POINTER,
+            "values derivatives parameters mixes loss": _POINTER,
             "loss_parameter": _NUMBER,
             "fused": _INTEGER,
             "update": _POINTER,
@@ -158,7 +158,7 @@ def network_plan(network: Network, functions: Functions, gemm: int) -> Plan | No
     """Describe a network; None if an activation is not in the library, a layer is too wide, or it has members."""
     if network.n_members is not None:
         return None
-    names = [name.partition("(")[0].encode() for name in network.activations]
+    names = [base_name(name).partition("(")[0].encode() for name in network.activations]
     values = [functions.find(b"value " + name) for name in names]
     if None in values or max(network.sizes) >= LIMIT_OF_BLAS:
         return None
@@ -176,6 +176,10 @@ def network_plan(network: Network, functions: Functions, gemm: int) -> Plan | No
         derivatives=np.asarray([functions.find(b"derivative " + name) for name in names], np.uintp),
         parameters=np.asarray([_parameter(a.value) for a in activations]),
     )
+    if any(network.activation_weights):
+        ends = network.n_parameters - sum(network.activation_weights) + np.cumsum(network.activation_weights)
+        n_weights = np.asarray(network.activation_weights)
+        set_arrays(plan, mixes=np.where(n_weights > 0, ends - n_weights, -1).astype(np.int64))
     return plan
 
 

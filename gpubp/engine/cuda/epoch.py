@@ -56,6 +56,8 @@ class CudaEpochRunner:
             raise Inexpressible("the network has connections that skip layers, or weights that are tied or absent")
         if objective.network.n_members is not None:
             raise Inexpressible("the network has members that share weights")
+        if any(objective.network.activation_weights):
+            raise Inexpressible("the network has parametric activations")
         if np.ndim(objective.l2):
             raise Inexpressible("the networks have different penalties")
         self.device, self.objective, self.optimizer, self.dtype, self.plain = device, objective, optimizer, dtype, plain

@@ -5,7 +5,8 @@ import numpy as np
 from gpubp.io.onnx._activations import onnx_activation
 from gpubp.io.onnx._graph import Graph
 from gpubp.nn import batch_ensemble
-from gpubp.nn.network import Network, views
+from gpubp.nn.activations import base_name
+from gpubp.nn.network import Network, activation_views, views
 
 
 def add_network(graph: Graph, network: Network, theta: np.ndarray, x: str) -> str:
@@ -28,8 +29,16 @@ def add_network(graph: Graph, network: Network, theta: np.ndarray, x: str) -> st
     if network.members is not None:
         return _add_members(graph, network.members, theta, x)
     layers = [x]
-    for number, (weights, name) in enumerate(zip(views(np, network, theta), network.activations, strict=True), start=1):
-        layers.append(onnx_activation(name)(graph, _add_total_input(graph, network, weights, layers, number)))
+    blocks, activation_weights = views(np, network, theta), activation_views(np, network, theta)
+    for number, (weights, a, name) in enumerate(
+        zip(blocks, activation_weights, network.activations, strict=True), start=1
+    ):
+        total = _add_total_input(graph, network, weights, layers, number)
+        y = onnx_activation(base_name(name))(graph, total)
+        if a is not None:  # y = x + a (f(x) - x)
+            mixed = graph.node("Mul", graph.node("Sub", y, total), graph.constant(a, f"activation_weights.{number}"))
+            y = graph.node("Add", total, mixed)
+        layers.append(y)
     return layers[-1]
 
 

@@ -31,6 +31,7 @@ struct plan {
     void* const* values;            /* of each layer's activation: functions that find returns */
     void* const* derivatives;       /* the same; not used for the last layer if fused */
     const double* parameters;       /* of each layer's activation */
+    const integer* mixes;           /* where the weights of each parametric activation are in theta, -1 for others; or NULL */
     void* loss;
     double loss_parameter;
     integer fused;                  /* whether the loss computes the outputs and their derivative from the total inputs */

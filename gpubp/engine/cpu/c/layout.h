@@ -16,7 +16,7 @@ struct layout {
     integer* has_signals;   /* for each part whether a layer above has already set the signals that it adds to */
     integer own_size, common_size, gradient_size, sparse_size, first_size, samples_of_share, width;
     size_t x, targets, weights, x_mask, of_gatherer;                                       /* bytes */
-    size_t totals, outputs, dropped, masks, partials, own_signals, gradient, sparse_gradient, first, loss, notes, of_share;
+    size_t totals, outputs, passed_on, masks, partials, own_signals, gradient, sparse_gradient, first, loss, notes, of_share;
     size_t signals, whole, sums, gatherers, shares, of_team;
     integer whole_gradient; /* whether all of a gradient is computed before any parameter is changed */
 };
@@ -97,8 +97,8 @@ static void lay_out(const struct plan* plan, struct layout* at) {
     end = 0;
     at->totals = place(&end, at->own_size);
     at->outputs = place(&end, at->own_size);
-    at->dropped = place(&end, plan->drops ? at->own_size : 0);
-    at->masks = place(&end, plan->drops ? at->own_size : 0);
+    at->passed_on = place(&end, plan->drops || plan->mixes ? at->own_size : 0);
+    at->masks = place(&end, plan->drops || plan->mixes ? at->own_size : 0);
     at->partials = place(&end, at->common_size);
     at->own_signals = place(&end, batch * own_first);
     at->gradient = place(&end, at->gradient_size);

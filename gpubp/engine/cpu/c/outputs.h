@@ -13,6 +13,21 @@ static real* room_for_outputs(const struct plan* plan, integer thread) {
     return (real*)((char*)plan->room + (size_t)thread * lines((size_t)(plan->batch * n) * sizeof(real)));
 }
 
+enum { ROW_PIECE = 64 }; /* numbers of a row whose activation and total input are mixed at once */
+
+/* Turn total inputs into outputs of a parametric activation, in place: piece after piece of each row. */
+static void activate_mixed(const struct plan* plan, integer k, integer b, integer n, real* y, const real* a) {
+    real f[ROW_PIECE];
+    for (integer c = 0; c < b; ++c) {
+        for (integer i = 0; i < n; i += ROW_PIECE) {
+            const integer some = n - i < ROW_PIECE ? n - i : ROW_PIECE;
+            real* const x = y + c * n + i;
+            ((value_function*)plan->values[k])((real)plan->parameters[k], 1, some, some, x, f);
+            mix_rows(x, x, f, a + i, 1, some);
+        }
+    }
+}
+
 /* Pass some samples forward: eq. (1) and (2), layer after layer. */
 static void pass_part(const struct plan* plan, const real* theta, const real* x, integer b, real* hidden, real* outputs) {
     const real* w = theta;
@@ -38,7 +53,9 @@ static void pass_part(const struct plan* plan, const real* theta, const real* x,
             kept = 1;
         }
         if (plan->bias) w += n;
-        activate(plan, k, b, n, y, y);
+        const integer mixed = mixed_at(plan, k, (struct range){0, n});
+        if (mixed < 0) activate(plan, k, b, n, y, y);
+        else activate_mixed(plan, k, b, n, y, theta + mixed);
         at += b * n;
     }
 }

@@ -67,6 +67,27 @@ static void multiply_rows(
     }
 }
 
+/* Mix rows of outputs f(x) with rows of total inputs x: y = x + a (f(x) - x), with one a for each column. */
+static void mix_rows(real* y, const real* x, const real* f, const real* a, integer n_rows, integer n) {
+    for (integer c = 0; c < n_rows; ++c) {
+        for (integer i = 0; i < n; ++i) y[c * n + i] = x[c * n + i] + a[i] * (f[c * n + i] - x[c * n + i]);
+    }
+}
+
+/* Add the derivatives at the weights a: sums over rows of dE/dy (f(x) - x). */
+static void add_mixed_rows(real* to, const real* dE_dy, const real* x, const real* f, integer n_rows, integer n) {
+    for (integer c = 0; c < n_rows; ++c) {
+        for (integer i = 0; i < n; ++i) to[i] += dE_dy[c * n + i] * (f[c * n + i] - x[c * n + i]);
+    }
+}
+
+/* Add (1 - a) dE/dy, with one a for each column. */
+static void add_unmixed_rows(real* rows, integer stride, const real* dE_dy, const real* a, integer n_rows, integer n) {
+    for (integer c = 0; c < n_rows; ++c) {
+        for (integer i = 0; i < n; ++i) rows[c * stride + i] += (1 - a[i]) * dE_dy[c * n + i];
+    }
+}
+
 static integer all_finite(const real* numbers, integer n_rows, integer n, integer stride) {
     integer finite = 1;
     for (integer c = 0; c < n_rows; ++c) {

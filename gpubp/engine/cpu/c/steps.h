@@ -197,7 +197,7 @@ static struct below below_of(const struct team* team, const struct request* aske
         return (struct below){inputs_of(team, asked) + units.low, n, units};
     }
     const struct range units = units_of(team, from - 1, share);
-    const size_t what = plan->drops ? team->at->dropped : team->at->outputs;
+    const size_t what = plan->drops || plan->mixes ? team->at->passed_on : team->at->outputs;
     return (struct below){of_share(team, share, what, team->at->own[from - 1]), units.n, units};
 }
 
@@ -212,6 +212,11 @@ static void activate(const struct plan* plan, integer k, integer b, integer stri
     for (integer group = 0, at = 0; group < n_groups; at += sizes[group++]) {
         value((real)plan->parameters[k], b, sizes[group], stride, x + at, y + at);
     }
+}
+
+/* Where the weights of a layer's activation are in theta, those of some units; -1 if it is not parametric. */
+static integer mixed_at(const struct plan* plan, integer k, struct range units) {
+    return plan->mixes && plan->mixes[k] >= 0 ? plan->mixes[k] + units.low : -1;
 }
 
 /* Turn derivatives at the outputs of a layer into those at its total inputs: eq. (5). */
@@ -284,14 +289,15 @@ static void outputs_of_units(const struct team* team, const struct request* aske
         );
     }
     activate(plan, k, team->b, own.n, total, y);
-    if (plan->drops) {
-        real* const dropped = of_share(team, share, at->dropped, at->own[k]);
-        memcpy(dropped, y, (size_t)(team->b * own.n) * sizeof(real));
-        if (plan->drops[k + 1]) {
-            real* const mask = of_share(team, share, at->masks, at->own[k]);
-            dropout_mask(team, asked, k + 1, own, mask);
-            multiply_rows(dropped, 0, mask, 0, 1, team->b * own.n);
-        }
+    if (!plan->drops && !plan->mixes) return;
+    real* const passed_on = of_share(team, share, at->passed_on, at->own[k]);
+    const integer mixed = mixed_at(plan, k, own);
+    if (mixed < 0) memcpy(passed_on, y, (size_t)(team->b * own.n) * sizeof(real));
+    else mix_rows(passed_on, total, y, (const real*)asked->theta + mixed, team->b, own.n);
+    if (plan->drops && plan->drops[k + 1]) {
+        real* const mask = of_share(team, share, at->masks, at->own[k]);
+        dropout_mask(team, asked, k + 1, own, mask);
+        multiply_rows(passed_on, 0, mask, 0, 1, team->b * own.n);
     }
 }
 
@@ -402,10 +408,19 @@ static void signals_below(const struct team* team, const struct request* asked, 
         const real* const mask = of_share(team, share, at->masks, at->own[k - 1]);
         multiply_rows(dE, stride_below, mask, own.n, team->b, own.n);
     }
-    derive(
-        plan, k - 1, team->b, own.n, of_share(team, share, at->totals, at->own[k - 1]),
-        of_share(team, share, at->outputs, at->own[k - 1]), dE, stride_below
-    );
+    const real* const total = of_share(team, share, at->totals, at->own[k - 1]);
+    const real* const y = of_share(team, share, at->outputs, at->own[k - 1]);
+    const integer mixed = mixed_at(plan, k - 1, own);
+    if (mixed < 0) {
+        derive(plan, k - 1, team->b, own.n, total, y, dE, stride_below);
+        return;
+    }
+    const real* const a = (const real*)asked->theta + mixed;
+    real* const dE_dy = of_share(team, share, at->masks, at->own[k - 1]); /* its mask is not needed any more */
+    copy_rows(dE_dy, own.n, dE, stride_below, team->b, own.n);
+    multiply_rows(dE, stride_below, a, 0, team->b, own.n);
+    derive(plan, k - 1, team->b, own.n, total, y, dE, stride_below);
+    add_unmixed_rows(dE, stride_below, dE_dy, a, team->b, own.n);
 }
 
 /* --- parameters --- */
@@ -432,6 +447,28 @@ static struct weights from_row(struct weights w, integer offset) {
 /* Where a gradient is that is computed as a whole, before any parameter is changed. */
 static real* whole_gradient(const struct team* team, const struct request* asked) {
     return asked->gradient ? (real*)asked->gradient : (real*)(team->memory + team->at->whole);
+}
+
+/* Compute the gradient of the weights of a share's parametric activations in a layer, and use it. */
+static void change_activation(
+    const struct team* team, const struct request* asked, integer k, integer share, real scale
+) {
+    const struct plan* plan = team->plan;
+    const struct layout* at = team->at;
+    const struct range own = units_of(team, k, share);
+    const integer mixed = mixed_at(plan, k, own);
+    if (mixed < 0) return;
+    real* const gradient =
+        at->whole_gradient ? whole_gradient(team, asked) + mixed : of_share(team, share, at->gradient, 0);
+    if (!team->adds) memset(gradient, 0, (size_t)own.n * sizeof(real));
+    add_mixed_rows(
+        gradient, of_share(team, share, at->masks, at->own[k]), of_share(team, share, at->totals, at->own[k]),
+        of_share(team, share, at->outputs, at->own[k]), team->b, own.n
+    );
+    if (plan->mask) multiply_rows(gradient, 0, (const real*)plan->mask + mixed, 0, 1, own.n);
+    if (!at->whole_gradient) {
+        change(team, asked, weights_from(asked, mixed, own.n), 1, own.n, gradient, 0, scale, share);
+    }
 }
 
 /* Compute the gradient of a share's weights and biases in a layer, eq. (6), in parts of some rows, and use each; return
@@ -490,6 +527,7 @@ static double change_layer(const struct team* team, const struct request* asked,
             change(team, asked, biases, 1, columns.n, gradient, 0, scale, share);
         }
     }
+    change_activation(team, asked, k, share, scale);
     return squares;
 }
 
@@ -502,7 +540,7 @@ static void average(const struct plan* plan, real* gradient, real* sums) {
     for (integer i = 0; i < plan->n_places; ++i) gradient[plan->places[i]] = sums[plan->weight_at[i]];
 }
 
-/* Positions of theta that a share has of a layer's weights, or of its biases. */
+/* Positions of theta that a share has of a layer's weights, of its biases, or of the weights of activations. */
 struct segment {
     integer low, high;
     int is_weight;
@@ -517,6 +555,7 @@ static int next_segment(const struct team* team, integer share, integer* number,
         segment->is_weight = (*number)++ % 2 == 0;
         segment->low = largest(mine.low, segment->is_weight ? team->at->starts[k] : biases);
         segment->high = segment->is_weight ? biases : biases + (plan->bias ? n : 0);
+        if (*number == 2 * plan->n_layers) segment->high = plan->n_parameters; /* after the last biases */
         if (segment->high > mine.low + mine.n) segment->high = mine.low + mine.n;
         if (segment->low < segment->high) return 1;
     }
