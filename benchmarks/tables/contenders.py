@@ -98,6 +98,8 @@ LOG_LOSS = "the best epoch by log loss"
 CONTENDERS = {
     "fast": Contender("gpubp, fast", "gpubp", "table", _gpubp("fast")),
     "best": Contender("gpubp, best", "gpubp", "table", _gpubp("best")),
+    "realmlp": Contender("gpubp, realmlp", "gpubp", "table", _gpubp("realmlp")),
+    "realmlp-s": Contender("gpubp, realmlp-s", "gpubp", "table", _gpubp("realmlp-s")),
     "tabm": Contender("gpubp, tabm", "gpubp", "table", _gpubp("tabm")),
     "linear": Contender("linear", "sklearn", "one-hot", _linear, "LogisticRegression(max_iter=1000), RidgeCV()"),
     "MLP": Contender("scikit-learn's MLP", "sklearn", "one-hot", _mlp, "early_stopping=True"),

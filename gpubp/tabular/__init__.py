@@ -5,12 +5,13 @@ from gpubp.tabular.candidates import CANDIDATES, Candidate, TableTrial
 from gpubp.tabular.fit import TableFit, fit_table, make_optimizer, network_for
 from gpubp.tabular.predict import decode_outputs, network_outputs, predict_table
 from gpubp.tabular.prepare import PreparedTable, as_table, prepare_table
-from gpubp.tabular.recipes import REALMLP, TABM, TableRecipe
+from gpubp.tabular.recipes import REALMLP, REALMLP_S, TABM, TableRecipe
 from gpubp.tabular.search import search_table
 
 __all__ = [
     "CANDIDATES",
     "REALMLP",
+    "REALMLP_S",
     "TABM",
     "Candidate",
     "PreparedTable",

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from gpubp._core.names import unknown
 from gpubp.data.preprocessing import CategoryEncoding, NumberEncoding
 from gpubp.errors import DataError
-from gpubp.tabular.recipes import REALMLP, TableRecipe
+from gpubp.tabular.recipes import REALMLP_S, TableRecipe
 
 EPOCHS_OF_RECIPE = 64
 """A quarter of those of the preset, in which the rate rises and falls as often; fewer if the search has fewer."""
@@ -17,9 +17,9 @@ EPOCHS_OF_RECIPE = 64
 class Candidate:
     """Encodings of numbers and categories, a network and its training, which a search tries.
 
-    With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP`, for fewer epochs and
-    without smoothed labels; the search's activation and patience are then not used. After other candidates it is left
-    out if the table has more than 500 inputs.
+    With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP_S`, for fewer epochs
+    and without smoothed labels; the search's activation and patience are then not used. After other candidates it is
+    left out if the table has more than 500 inputs.
     """
 
     numbers: NumberEncoding = "piecewise"
@@ -75,7 +75,7 @@ def recipe_of(candidate: Candidate, task: str) -> TableRecipe | None:
     if not candidate.recipe:
         return None
     return replace(
-        REALMLP[task],
+        REALMLP_S[task],
         numbers=candidate.numbers,
         hidden_layer_sizes=candidate.hidden_layer_sizes,
         learning_rate=candidate.learning_rate,

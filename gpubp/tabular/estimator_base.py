@@ -50,7 +50,7 @@ from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.held_out import check_columns
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
-from gpubp.tabular.recipes import RECIPES
+from gpubp.tabular.recipes import RECIPES, validation_fraction_of
 from gpubp.tabular.search import search_table
 from gpubp.tabular.verdict import divergence_in_effect
 
@@ -159,7 +159,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             numbers=self.numbers if recipe is None else recipe.numbers,
             categories=self.categories,
             test_fraction=0.0,
-            validation_fraction=self.validation_fraction,
+            validation_fraction=validation_fraction_of(recipe, self.validation_fraction),
             group=self.group,
             time=self.time,
             seed=seed,

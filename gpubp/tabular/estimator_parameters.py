@@ -27,7 +27,8 @@ _OF_RECIPES = (*_OF_EACH_PRESET, "activation", "epochs", "patience", "tolerance"
 CHOSEN_BY: dict[str, tuple[str, ...]] = {
     "fast": (),
     "best": (*_OF_EACH_PRESET, "categories", "n_networks", "callbacks"),
-    **dict.fromkeys(RECIPES, _OF_RECIPES),
+    **dict.fromkeys(("realmlp", "realmlp-s"), (*_OF_RECIPES, "validation_fraction", "refit")),
+    "tabm": _OF_RECIPES,
 }
 """The presets, and the parameters that each chooses."""
 
@@ -65,14 +66,17 @@ CONSTRAINTS: dict[str, list[Any]] = {
 }
 
 _PARAMETERS = """
-    preset : {"fast", "best", "realmlp", "tabm"}, default="fast"
+    preset : {"fast", "best", "realmlp", "realmlp-s", "tabm"}, default="fast"
         "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
         learning rates and penalties on folds of the rows, and keeps several networks of the best:
         :func:`gpubp.tabular.search_table`. `numbers`, `categories`, `hidden_layer_sizes`, `optimizer`, `learning_rate`,
         `batch_size`, `l2`, `n_networks` and `callbacks` must then be left out. "realmlp" trains a large network by the
-        recipe :data:`gpubp.tabular.REALMLP`, slowly and often better, and "tabm" 32 members that share weights, by
+        recipe :data:`gpubp.tabular.REALMLP`, slowly and often better, "realmlp-s" by a simpler one,
+        :data:`gpubp.tabular.REALMLP_S`, in less time, and "tabm" 32 members that share weights, by
         :data:`gpubp.tabular.TABM`, the slowest; all of these but `categories`, `n_networks` and `callbacks`, and
-        `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out.
+        `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out. "realmlp" and
+        "realmlp-s" hold out a fifth of the rows and do not train again on all: leave out `validation_fraction` and
+        `refit` too.
     time_budget : float, default=60.0
         About how many seconds "best" may take; for the others it must be left out.
     hidden_layer_sizes : int or sequence of int, default=(100,)

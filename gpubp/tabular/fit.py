@@ -27,7 +27,14 @@ from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
-from gpubp.tabular.recipes import TableRecipe, check_recipe, recipe_network, recipe_optimizer, recipe_weights
+from gpubp.tabular.recipes import (
+    TableRecipe,
+    check_recipe,
+    recipe_dropout,
+    recipe_network,
+    recipe_optimizer,
+    recipe_weights,
+)
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
@@ -143,7 +150,8 @@ def fit_table(
     l2, tolerance, device, dtype, matmul_precision, parallel
         See :func:`gpubp.train`.
     refit : bool
-        Whether to train on all rows in the end. It is left out if training was interrupted or diverged.
+        Whether to train on all rows in the end. It is left out if training was interrupted or diverged, and with a
+        recipe that has a `validation_fraction`.
     refit_callbacks : iterable of callables
         Callbacks of this second training.
     n_networks : int
@@ -198,6 +206,7 @@ def fit_table(
         "dtype": dtype,
         "matmul_precision": matmul_precision,
         "parallel": parallel,
+        "dropout": 0.0 if recipe is None else recipe_dropout(recipe, network),
     }
     validation_data = prepared.validation()
     checkpoint_error = None
@@ -240,6 +249,7 @@ def fit_table(
         checkpoint_error.fit = result
         raise checkpoint_error
     is_complete = fit.stop_reason not in ("interrupted", "diverged") and fit.best_epoch > 0
+    refit = refit and (recipe is None or recipe.validation_fraction is None)
     if refit and is_complete and prepared.holds_out_rows:
         options |= {"epochs": fit.best_epoch, "callbacks": refit_callbacks, "optimizer": optimizer}
         result = _refitted(prepared, result, options, recipe)

@@ -1,7 +1,7 @@
 """Recipes: how numbers are encoded and a network is built and trained, as data that a preset names."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,17 +11,20 @@ from gpubp.data.preprocessing import DateColumn, NumberColumn, NumberEncoding, P
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
+from gpubp.nn.activations import base_name
 from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.batch_ensemble import Members
-from gpubp.nn.initialization import initial_weights, ntk_rate_factors
-from gpubp.nn.network import Network
-from gpubp.optim.first_order import Optimizer, adam, adamw, rate_scaled
-from gpubp.optim.schedules import CosineCycles
+from gpubp.nn.initialization import initial_weights, ntk_rate_factors, standardized_weights
+from gpubp.nn.network import Network, views
+from gpubp.optim.first_order import Optimizer, adam, adamw, decay_scaled, rate_scaled
+from gpubp.optim.schedules import CosineCycles, FlatCosine
 from gpubp.tabular.prepare import PreparedTable
 
 N_FREQUENCIES = 16
 N_PERIODIC = 3
 """Outputs of the periodic embedding of a number, which is an input itself as well."""
+
+ROWS_TO_STANDARDIZE = 1_000
 
 MOST_INPUTS = 1_000
 """Of the network with a recipe: the layer of their scales has the square of them as weights, each with its tie."""
@@ -40,12 +43,23 @@ class TableRecipe:
     numbers : {"robust", "linear", "piecewise"}
     hidden_layer_sizes : tuple of int
     activation : str
+        Of the hidden layers; parametric ones are learned at the rate `activation_rate`.
     is_periodic : bool
         Whether numbers have periodic embeddings: :func:`gpubp.nn.architectures.with_periodic_inputs`.
     learning_rate, beta_2 : float
         The largest rate of :class:`gpubp.CosineCycles` over all epochs, and Adam's setting; with members the one rate.
-    bias_rate, scale_rate, periodic_rate : float
-        What the rate of the biases, of the scale of the inputs and of the periodic embeddings is multiplied by.
+    bias_rate, activation_rate, scale_rate, periodic_rate : float
+        What the rate of the biases, of parametric activations, of the scale of the inputs and of the periodic
+        embeddings is multiplied by.
+    dropout, weight_decay : float
+        The first values of :class:`gpubp.FlatCosine` over all epochs: of the dropout of the hidden layers, and of the
+        decay of the weights. With members, the constant decay of AdamW.
+    validation_fraction : float, optional
+        The fraction of the rows that are held out to choose the best epoch. The network is then not trained again on
+        all rows: a rate that rises and falls may be high in that epoch. None leaves both to the caller.
+    is_standardized : bool
+        Whether the first weights are scaled to the training rows: :func:`gpubp.nn.initialization.standardized_weights`.
+        Otherwise they are normal, and the outputs begin at 0. A stream, of which no rows are at hand, has the latter.
     epochs, batch_size : int
     patience : int, optional
         Training stops early after so many epochs without improvement; None trains for all. The weights of the best
@@ -65,6 +79,7 @@ class TableRecipe:
     learning_rate: float = 0.04
     beta_2: float = 0.95
     bias_rate: float = 0.1
+    activation_rate: float = 0.1
     scale_rate: float = 6.0
     periodic_rate: float = 0.1
     epochs: int = 256
@@ -72,14 +87,25 @@ class TableRecipe:
     label_smoothing: float = 0.0
     patience: int | None = None
     n_members: int | None = None
+    dropout: float = 0.0
     weight_decay: float = 0.0
+    validation_fraction: float | None = None
+    is_standardized: bool = False
 
 
-REALMLP: dict[str, TableRecipe] = {
-    "classification": TableRecipe(label_smoothing=0.1),
-    "regression": TableRecipe(activation="mish", learning_rate=0.07),
+_TD_S = TableRecipe("realmlp-s", validation_fraction=0.2)
+REALMLP_S: dict[str, TableRecipe] = {
+    "classification": replace(_TD_S, label_smoothing=0.1),
+    "regression": replace(_TD_S, activation="mish", learning_rate=0.07),
 }
 """RealMLP-TD-S, by task, of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default"."""
+
+_TD = replace(_TD_S, name="realmlp", is_periodic=True, dropout=0.15, weight_decay=0.02, is_standardized=True)
+REALMLP: dict[str, TableRecipe] = {
+    "classification": replace(_TD, activation="parametric(selu)", label_smoothing=0.1),
+    "regression": replace(_TD, activation="parametric(mish)", learning_rate=0.2),
+}
+"""RealMLP-TD, by task, of the same authors, with categories as columns of 0 and 1."""
 
 _TABM = TableRecipe(
     name="tabm",
@@ -96,7 +122,7 @@ _TABM = TableRecipe(
 TABM: dict[str, TableRecipe] = {"classification": _TABM, "regression": _TABM}
 """TabM with piecewise-linear inputs, without dropout, of Gorishniy, Kotelnikov & Babenko (2025), "TabM"."""
 
-RECIPES: dict[str, dict[str, TableRecipe]] = {"realmlp": REALMLP, "tabm": TABM}
+RECIPES: dict[str, dict[str, TableRecipe]] = {"realmlp": REALMLP, "realmlp-s": REALMLP_S, "tabm": TABM}
 """The presets that are recipes, each by task."""
 
 
@@ -161,7 +187,8 @@ def recipe_size(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -
     n_inputs = prepared.n_inputs + n_outputs
     sizes = (n_inputs, n_inputs, *recipe.hidden_layer_sizes, prepared.n_outputs)
     embedding = (prepared.n_inputs + 1) * n_waves + (n_waves + 1) * n_outputs
-    return embedding + sum((below + 1) * above for below, above in pairwise(sizes))
+    of_activations = sum(recipe.hidden_layer_sizes) if base_name(recipe.activation) != recipe.activation else 0
+    return embedding + of_activations + sum((below + 1) * above for below, above in pairwise(sizes))
 
 
 def recipe_weights(
@@ -171,14 +198,27 @@ def recipe_weights(
     seed: int | Sequence[int],
     dtype: str,
 ) -> np.ndarray:
-    """Draw the initial weights of one network or of several; without members the outputs begin at 0."""
+    """Draw the initial weights of one network or of several."""
     if network.members is not None:
         theta = initial_weights(network, seed, scheme="fan_in", dtype=dtype)
         return _member_weights(network.members, theta, prepared, seed)
-    schemes = ["ones", *["ntk"] * len(recipe.hidden_layer_sizes), "zeros"]
-    if _is_periodic(network):
+    rows, first = _rows_of(prepared) if recipe.is_standardized else None, _scale_layer(network)
+    schemes = ["ones", *["ntk"] * len(recipe.hidden_layer_sizes), "zeros" if rows is None else "ntk"]
+    if first > 1:
         schemes = ["periodic", "fan_in", *schemes]
-    return initial_weights(network, seed, scheme=schemes, dtype=dtype)
+    theta = initial_weights(network, seed, scheme=schemes, dtype=dtype)
+    if rows is None:
+        return theta
+    return standardized_weights(network, theta, rows, seed, layers=range(first + 1, len(network.sizes)))
+
+
+def _rows_of(prepared: PreparedTable | PreparedStream) -> np.ndarray | None:
+    """Return some training rows, ``(b, i)``; None of a stream."""
+    if isinstance(prepared, PreparedStream):
+        return None
+    drawn = np.random.default_rng(0).permutation(prepared.parts["train"])
+    rows: np.ndarray = prepared.X[np.sort(drawn[:ROWS_TO_STANDARDIZE])]
+    return rows
 
 
 def _member_weights(
@@ -197,13 +237,34 @@ def recipe_optimizer(recipe: TableRecipe, network: Network) -> Optimizer:
     """Return the optimizer, with its learning rate for each parameter."""
     if recipe.n_members is not None:
         return adamw(recipe.learning_rate, beta_2=recipe.beta_2, weight_decay=recipe.weight_decay)
-    scale = 3 if _is_periodic(network) else 1
+    scale, rate = _scale_layer(network), recipe.periodic_rate
     others = {scale: (recipe.scale_rate, 0.0)}
     if scale > 1:  # RealMLP has cos(2 pi w x + b), and learns w
-        rate = recipe.periodic_rate
         others |= {1: (2.0 * np.pi * rate, rate), 2: (rate, rate)}
-    factors = ntk_rate_factors(network, bias=recipe.bias_rate, others=others)
-    return rate_scaled(adam(CosineCycles(recipe.learning_rate, recipe.epochs), beta_2=recipe.beta_2), factors)
+    factors = ntk_rate_factors(network, bias=recipe.bias_rate, activation=recipe.activation_rate, others=others)
+    cycles = CosineCycles(recipe.learning_rate, recipe.epochs)
+    if not recipe.weight_decay:
+        return rate_scaled(adam(cycles, beta_2=recipe.beta_2), factors)
+    # what a step takes of the weights W of the parametrization: in RealMLP by the square of their rate's factor
+    decay = network.weight_mask()
+    for layer, factor in {scale: recipe.scale_rate, **({1: rate, 2: rate} if scale > 1 else {})}.items():
+        views(np, network, decay)[layer - 1][...] *= factor**2
+    decay = np.divide(decay, factors, out=decay, where=decay > 0.0)
+    adam_with_decay = adamw(cycles, beta_2=recipe.beta_2, weight_decay=FlatCosine(recipe.weight_decay, recipe.epochs))
+    return rate_scaled(decay_scaled(adam_with_decay, decay), factors)
+
+
+def validation_fraction_of(recipe: TableRecipe | None, requested: float) -> float:
+    """Return the fraction of the rows that are held out: that of the recipe if it has one."""
+    return requested if recipe is None or recipe.validation_fraction is None else recipe.validation_fraction
+
+
+def recipe_dropout(recipe: TableRecipe, network: Network) -> float | tuple[float | FlatCosine, ...]:
+    """Return the dropout of each layer below the outputs."""
+    if not recipe.dropout:
+        return 0.0
+    rate, n_hidden = FlatCosine(recipe.dropout, recipe.epochs), len(recipe.hidden_layer_sizes)
+    return (*(0.0,) * (len(network.sizes) - 2 - n_hidden), *(rate,) * n_hidden)
 
 
 def number_inputs(preprocessing: Preprocessing) -> list[int]:
@@ -219,5 +280,6 @@ def _embedded(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> 
     return number_inputs(prepared.preprocessing) if recipe.is_periodic else []
 
 
-def _is_periodic(network: Network) -> bool:
-    return network.activations[0] == "cosine"
+def _scale_layer(network: Network) -> int:
+    """Return the number of the layer of the inputs' scales, which is above that of the periodic embeddings."""
+    return 3 if network.activations[0] == "cosine" else 1

@@ -18,7 +18,7 @@ from gpubp.data import read_table
 from gpubp.errors import DataError
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.tabular import REALMLP, TABM, Candidate, fit_table, predict_table, prepare_table
+from gpubp.tabular import REALMLP, REALMLP_S, TABM, Candidate, fit_table, predict_table, prepare_table
 from gpubp.training.callbacks import CALLBACKS
 from tests.shop import FAST, ROWS, rows_of, shop, write
 
@@ -430,6 +430,10 @@ def test_a_time_budget_is_shown_and_kept(run):
             "--preset realmlp cannot be combined with --activation, --epochs; omit one or the other",
         ),
         (
+            ("--preset", "realmlp", "--validation-fraction", "0.3"),
+            "--preset realmlp cannot be combined with --validation-fraction; omit one or the other",
+        ),
+        (
             (
                 "--time-budget",
                 "0",
@@ -444,23 +448,36 @@ def test_a_time_budget_is_shown_and_kept(run):
             "unknown --preset 'quick'",
         ),
     ],
-    ids=["best", "budget", "fast", "budget and realmlp", "realmlp", "zero", "unknown"],
+    ids=["best", "budget", "fast", "budget and realmlp", "realmlp", "its rows", "zero", "unknown"],
 )
 def test_presets_and_options_that_contradict_each_other(fails, options, words):
     assert words in fails("train", write(), *options)
 
 
-def test_the_preset_realmlp(run, monkeypatch):
-    for task, recipe in REALMLP.items():
-        monkeypatch.setitem(REALMLP, task, replace(recipe, hidden_layer_sizes=(8, 8), epochs=3))
-    code, _, err = run("train", write(), "--preset", "realmlp", "--device", "cpu", "--no-picture", "--networks", "2")
+@pytest.mark.parametrize(
+    ("preset", "recipes", "layers"),
+    [
+        (
+            "realmlp",
+            REALMLP,
+            r"[\d-]+-8-8-2 \(cosine, identity, identity, parametric\(selu\), parametric\(selu\), softmax\)",
+        ),
+        ("realmlp-s", REALMLP_S, r"(\d+)-\1-8-8-2 \(identity, selu, selu, softmax\)"),
+    ],
+)
+def test_the_presets_of_realmlp(run, monkeypatch, preset, recipes, layers):
+    for task, recipe in recipes.items():
+        monkeypatch.setitem(recipes, task, replace(recipe, hidden_layer_sizes=(8, 8), epochs=3))
+    code, _, err = run("train", write(), "--preset", preset, "--device", "cpu", "--no-picture", "--networks", "2")
     assert code == 0
-    assert re.search(r"^network +2 networks, each (\d+)-\1-8-8-2 \(identity, selu, selu, softmax\)", err, re.M)
-    training = load_model("shop.safetensors").about["training"]
-    assert (training["preset"], training["epochs"], training["label_smoothing"]) == ("realmlp", 3, 0.1)
+    assert re.search(rf"^network +2 networks, each {layers}", err, re.M)
+    about = load_model("shop.safetensors").about
+    training = about["training"]
+    assert (training["preset"], training["epochs"], training["label_smoothing"]) == (preset, 3, 0.1)
+    assert "refit" not in about
     code, out, _ = run("show", "shop.safetensors")
     assert code == 0
-    assert "preset realmlp" in out
+    assert f"preset {preset}" in out
     assert run("predict", "shop.safetensors", "shop.csv")[0] == 0
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from gpubp import (
     CosineCycles,
+    FlatCosine,
     TabularClassifier,
     TabularRegressor,
     fit_table,
@@ -18,14 +19,22 @@ from gpubp import (
 )
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
-from gpubp.nn.network import output_layer, views
-from gpubp.tabular import REALMLP, TABM
-from gpubp.tabular.recipes import number_inputs, recipe_network, recipe_optimizer, recipe_size, recipe_weights
+from gpubp.nn.network import forward, output_layer, views
+from gpubp.tabular import REALMLP, REALMLP_S, TABM
+from gpubp.tabular.recipes import (
+    number_inputs,
+    recipe_dropout,
+    recipe_network,
+    recipe_optimizer,
+    recipe_size,
+    recipe_weights,
+)
 
-SMALL = replace(REALMLP["regression"], hidden_layer_sizes=(16, 16), epochs=30, batch_size=16)
+SMALL = replace(REALMLP_S["regression"], hidden_layer_sizes=(16, 16), epochs=30, batch_size=16)
 PERIODIC = replace(SMALL, is_periodic=True)
 MEMBERS = replace(TABM["regression"], hidden_layer_sizes=(16, 16), epochs=40, batch_size=16, n_members=4)
-recipes = pytest.mark.parametrize("recipe", [SMALL, PERIODIC], ids=["plain", "periodic"])
+FULL = replace(REALMLP["regression"], hidden_layer_sizes=(16, 16), epochs=30, batch_size=16)
+recipes = pytest.mark.parametrize("recipe", [SMALL, PERIODIC, FULL], ids=["plain", "periodic", "full"])
 
 
 def waves(n=300, seed=0):
@@ -46,10 +55,12 @@ def prepared(**options):
 
 @pytest.fixture
 def small(monkeypatch):
-    """A preset that takes no time."""
-    for task, recipe in REALMLP.items():
-        monkeypatch.setitem(REALMLP, task, replace(recipe, hidden_layer_sizes=(16, 16), epochs=12, batch_size=16))
-        monkeypatch.setitem(TABM, task, MEMBERS)
+    """Presets that take no time."""
+    for recipes_of_tasks in (REALMLP, REALMLP_S):
+        for task, recipe in recipes_of_tasks.items():
+            short = replace(recipe, hidden_layer_sizes=(16, 16), epochs=12, batch_size=16)
+            monkeypatch.setitem(recipes_of_tasks, task, short)
+            monkeypatch.setitem(TABM, task, MEMBERS)
 
 
 class TestNetworks:
@@ -77,7 +88,7 @@ class TestNetworks:
         with pytest.raises(DataError, match="for at most 3 inputs, and the table has"):
             fit_table(prepared(), recipe=recipe, device="cpu")
 
-    @recipes
+    @pytest.mark.parametrize("recipe", [SMALL, PERIODIC])
     def test_networks_begin_with_outputs_of_0(self, recipe):
         table = prepared()
         network = recipe_network(recipe, table)
@@ -88,7 +99,7 @@ class TestNetworks:
     def test_rates_of_the_parameters(self, recipe):
         network = recipe_network(recipe, prepared())
         optimizer = recipe_optimizer(recipe, network)
-        assert optimizer.settings["learning_rate"] == CosineCycles(0.07, 30)
+        assert optimizer.settings["learning_rate"] == CosineCycles(0.2 if recipe is FULL else 0.07, 30)
         assert optimizer.settings["beta_2"] == 0.95
         *embedding, scale, first, second, last = views(np, network, optimizer.settings["rate_factors"])
         np.testing.assert_array_equal(scale[:-1], 6.0)
@@ -96,7 +107,45 @@ class TestNetworks:
             np.testing.assert_allclose(block[:-1], (len(block) - 1) ** -0.5, rtol=1e-15)
             np.testing.assert_array_equal(block[-1], 0.1)
         rates = [(float(block[0, 0]), float(block[-1, 0])) for block in embedding]
-        assert rates == ([(pytest.approx(0.2 * np.pi), 0.1), (0.1, 0.1)] if recipe is PERIODIC else [])
+        assert rates == ([(pytest.approx(0.2 * np.pi), 0.1), (0.1, 0.1)] if recipe.is_periodic else [])
+        if recipe is FULL:
+            np.testing.assert_array_equal(optimizer.settings["rate_factors"][-32:], 0.1)
+
+    def test_a_step_decays_what_is_learned_as_realmlp_does(self):
+        """W by the rate itself, others by the square of the factor of their rate, biases and activations not at all."""
+        network = recipe_network(FULL, prepared())
+        settings = recipe_optimizer(FULL, network).settings
+        assert settings["weight_decay"] == FlatCosine(0.02, 30)
+        products = settings["rate_factors"] * settings["decay_factors"]
+        waves, embedding, scale, *blocks = views(np, network, products)
+        for block, factor in ((waves, 0.01), (embedding, 0.01), (scale, 36.0), *((block, 1.0) for block in blocks)):
+            np.testing.assert_allclose(block[:-1], factor, rtol=1e-12)
+            np.testing.assert_array_equal(block[-1], 0.0)
+        np.testing.assert_array_equal(products[-32:], 0.0)
+
+    def test_dropout_is_that_of_the_hidden_layers(self):
+        rate = FlatCosine(0.15, 30)
+        network = recipe_network(FULL, prepared())
+        assert recipe_dropout(FULL, network) == (0.0, 0.0, 0.0, rate, rate)  # after the embedding and the scale
+        assert recipe_dropout(SMALL, recipe_network(SMALL, prepared())) == 0.0
+
+    @pytest.mark.parametrize("n_rows", [None, 60])
+    def test_weights_are_scaled_to_the_training_rows(self, n_rows, monkeypatch):
+        if n_rows:
+            monkeypatch.setattr("gpubp.tabular.recipes.ROWS_TO_STANDARDIZE", n_rows)
+        table = prepared(dtype="float64")
+        network, (X, *_) = recipe_network(FULL, table), table.training()
+        thetas = recipe_weights(FULL, network, table, [1, 2], "float64")
+        alone = recipe_weights(FULL, network, table, 2, "float64")
+        np.testing.assert_array_equal(thetas[1], alone)
+        spreads = [layer.x.std(axis=0) for layer in forward(np, network, alone, X)[3:]]
+        if n_rows is None:
+            np.testing.assert_allclose(np.concatenate(spreads), 1.0, rtol=1e-10)
+        else:
+            np.testing.assert_allclose(np.concatenate(spreads), 1.0, rtol=0.5)
+        first = forward(np, network, alone, X)[3].x
+        assert np.all(first.min(axis=0) < 0.0)
+        assert np.all(first.max(axis=0) > 0.0)  # each unit bends among the rows
 
 
 class TestMembers:
@@ -176,15 +225,15 @@ def inputs_of(table):
 
 class TestTraining:
     @recipes
-    def test_fits_saves_and_refits_several(self, recipe, tmp_path, caplog):
+    def test_fits_and_saves_several(self, recipe, tmp_path, caplog):
         caplog.set_level(logging.INFO, "gpubp")
         result = fit_table(prepared(), recipe=recipe, device="cpu", n_networks=2)
         assert result.scores["test"]["r2"] > 0.4
         assert "array calls" not in caplog.text
         assert len(result.fit.history.loss) == 30
-        assert len(result.refit.history.loss) == result.fit.best_epoch
+        assert result.refit is None  # the rate may be high in the best epoch
         training = result.model.about["training"]
-        assert (training["preset"], training["batch_size"], training["l2"]) == ("realmlp", 16, 0.0)
+        assert (training["preset"], training["batch_size"], training["l2"]) == (recipe.name, 16, 0.0)
         save(result.model, tmp_path)
         expected = predict_table(result.model, waves(20, 1), device="cpu")
         found = predict_table(load_model(tmp_path / "m.safetensors"), waves(20, 1), device="cpu")
@@ -220,14 +269,16 @@ class TestTraining:
 
 @pytest.mark.usefixtures("small")
 class TestEstimators:
-    @pytest.mark.parametrize("preset", ["realmlp", "tabm"])
-    def test_have_a_preset(self, tmp_path, preset):
+    @pytest.mark.parametrize("preset", ["realmlp", "realmlp-s", "tabm"])
+    def test_have_presets(self, preset, tmp_path):
         table = waves()
         y = table.pop("y")
         for make, targets in ((TabularRegressor, y), (TabularClassifier, y > 0.5)):
             model = make(preset=preset, device="cpu").fit(table, targets)
             assert model.score(table, targets) > 0.3
             assert model.model_.network.sizes[-3:-1] == (16, 16)
+            assert any(model.model_.network.activation_weights) == (preset == "realmlp")
+            assert model.model_.about["rows"]["validation"] == (30 if preset == "tabm" else 60)
             model.save(tmp_path / "m.safetensors")
             loaded = make.load(tmp_path / "m.safetensors")
             assert loaded.get_params() == model.get_params() | {"device": "auto", "loss": loaded.loss}
@@ -251,5 +302,7 @@ class TestEstimators:
         y = table.pop("y")
         with pytest.raises(ValueError, match='l2, epochs cannot be given beside preset="realmlp"'):
             TabularRegressor(preset="realmlp", epochs=5, l2=0.5).fit(table, y)
+        with pytest.raises(ValueError, match='validation_fraction, refit cannot be given beside preset="realmlp"'):
+            TabularRegressor(preset="realmlp", validation_fraction=0.3, refit=False).fit(table, y)
         with pytest.raises(ValueError, match='label_smoothing cannot be given beside preset="realmlp"'):
             TabularClassifier(preset="realmlp", label_smoothing=0.5).fit(table, y > 0)

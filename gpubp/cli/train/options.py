@@ -14,7 +14,7 @@ from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.optim.second_order import METHODS
 from gpubp.training.callbacks import CALLBACKS
 
-PRESETS = ("auto", "best", "fast", "realmlp", "tabm")
+PRESETS = ("auto", "best", "fast", "realmlp", "realmlp-s", "tabm")
 TIME_BUDGET = 60.0
 NOT_WITH_BEST = (
     *("numbers", "categories", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "epochs", "batch_size"),
@@ -63,9 +63,9 @@ class TrainOptions(TableOptions):
         _network(
             metavar="NAME",
             help="best tries encodings, networks and penalties on folds of the rows, and averages the networks of the "
-            "best; fast trains one network by the options; realmlp trains a large one by the recipe of RealMLP-TD-S, "
-            "and tabm 32 that share weights, by that of TabM. The default, auto, is best unless an option is given "
-            "that best chooses.",
+            "best; fast trains one network by the options; realmlp trains a large one by the recipe of RealMLP-TD, "
+            "realmlp-s by the simpler one of RealMLP-TD-S, and tabm 32 that share weights, by that of TabM. The "
+            "default, auto, is best unless an option is given that best chooses.",
         ),
     ] = "auto"
     time_budget: Annotated[

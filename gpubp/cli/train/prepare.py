@@ -38,7 +38,7 @@ from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular import PreparedTable, TableRecipe, make_optimizer, network_for, prepare_table
 from gpubp.tabular.fit import with_label_smoothing
-from gpubp.tabular.recipes import RECIPES, recipe_network
+from gpubp.tabular.recipes import RECIPES, recipe_network, validation_fraction_of
 from gpubp.training.callbacks import Callback, get_callback
 
 _PARALLEL = ("auto", "mpi", "none")
@@ -188,7 +188,9 @@ def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool)
     if options.preset == "best" and reasons:
         raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit one or the other")
     searches = options.preset == "best" or (options.preset == "auto" and not reasons)
-    if options.preset in RECIPES and (given := options.given(*NOT_WITH_RECIPE)):
+    recipe = RECIPES.get(options.preset, {}).get("regression")
+    chosen = ("validation_fraction",) if recipe is not None and recipe.validation_fraction is not None else ()
+    if recipe is not None and (given := options.given(*NOT_WITH_RECIPE, *chosen)):
         raise DataError(f"--preset {options.preset} cannot be combined with {', '.join(given)}; omit one or the other")
     if options.time_budget is not None and not searches:
         because = f"not with {', '.join(reasons) or f'--preset {options.preset}'}"
@@ -215,12 +217,14 @@ def _prepare_data(options: TrainOptions, *, searches: bool, in_parts: bool) -> P
     tables = open_tables(Path(options.data), reading) if in_parts else None
     table = None if tables else read_table_with(options.data, reading)
     names = tables.names if tables else tuple(table.columns) if table else ()
+    recipe = RECIPES.get(options.preset, {}).get("regression")
+    validation_fraction = validation_fraction_of(recipe, options.validation_fraction)
     preparation: dict[str, Any] = {
         **options.of_columns(names),
-        "numbers": RECIPES[options.preset]["regression"].numbers if options.preset in RECIPES else options.numbers,
+        "numbers": options.numbers if recipe is None else recipe.numbers,
         "categories": options.categories,
         "test_fraction": options.test_fraction,
-        "validation_fraction": 0.0 if searches and not options.holds_out_by_column else options.validation_fraction,
+        "validation_fraction": 0.0 if searches and not options.holds_out_by_column else validation_fraction,
         "seed": options.seed,
     }
     if table and not options.quiet:
