@@ -21,6 +21,8 @@ LOOKS = {
     "RealMLP-TD-S": {"color": "#D55E00", "marker": "P", "markerfacecolor": "white"},
     "RealMLP-TD": {"color": "#D55E00", "marker": "P"},
     "RealMLP-TD-5": {"color": "#D55E00", "marker": "X"},
+    "realmlp": {"color": "#0072B2", "marker": "P"},
+    "realmlp-s": {"color": "#0072B2", "marker": "P", "markerfacecolor": "white"},
     "tabm": {"color": "#0072B2", "marker": "p"},
     "TabM": {"color": "#CC79A7", "marker": "p"},
 }

@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss, r2_score
 from benchmarks.tables import __main__ as command
 from benchmarks.tables import inputs, page
 from benchmarks.tables.aims import verdicts
+from benchmarks.tables.chart import LOOKS
 from benchmarks.tables.contenders import CONTENDERS, Job
 from benchmarks.tables.inputs import Rows, named_tables, write_inputs
 from benchmarks.tables.report import overview, report
@@ -195,6 +196,12 @@ def test_contenders_that_are_installed_can_be_made():
             pytest.importorskip("sklearn")
             if contender.library in ("gpubp", "sklearn"):
                 assert hasattr(contender.make(Job(task, 0, 1, 1.0)), "fit")
+
+
+def test_every_contender_has_a_look_in_the_chart():
+    looks = [tuple(look.items()) for look in LOOKS.values()]
+    assert set(LOOKS) == set(CONTENDERS)
+    assert len(set(looks)) == len(looks)
 
 
 # --- the command ---
