@@ -189,7 +189,8 @@ def _trial_row(trial: dict[str, Any]) -> list[str]:
         _any_text(trial.get("numbers"), str)
         + (f", {_any_text(trial['categories'], str)}" if trial.get("categories") else ""),
         ("-".join(map(str, sizes)) if isinstance(sizes, list) else _any_text(sizes, str))
-        + (f" {_any_text(trial['recipe'], str)}" if trial.get("recipe") else ""),
+        + (f" {_any_text(trial['recipe'], str)}" if trial.get("recipe") else "")
+        + (" + linear" if trial.get("has_linear_part") is True else ""),
         _any_text(trial.get("l2"), number),
         _any_text(trial.get("learning_rate"), number),
         "inf" if loss is None else _any_text(loss, number),

@@ -17,17 +17,24 @@ EPOCHS_OF_RECIPE = 64
 class Candidate:
     """Encodings of numbers and categories, a network and its training, which a search tries.
 
+    Without hidden layers, the weights of least squared loss or cross-entropy are computed directly: see
+    :func:`gpubp.tabular.linear_solution.solve`. `l2` None is then the best of several, and the rate is not used.
+
     With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP_S`, for fewer epochs
     and without smoothed labels; the search's activation and patience are then not used. After other candidates it is
     left out if the table has more than 500 inputs.
+
+    With `has_linear_part` a network with hidden layers and squared loss learns what a linear one, which is solved,
+    leaves of the targets: see :func:`gpubp.tabular.linear_part.linear_part`.
     """
 
     numbers: NumberEncoding = "piecewise"
     hidden_layer_sizes: tuple[int, ...] = (100,)
-    l2: float = 0.1
+    l2: float | None = 0.1
     learning_rate: float = 0.001
     recipe: Literal["", "realmlp"] = ""
     categories: CategoryEncoding = "one-hot"
+    has_linear_part: bool = False
 
     @property
     def encodings(self) -> tuple[NumberEncoding, CategoryEncoding]:
@@ -36,10 +43,11 @@ class Candidate:
 
 
 CANDIDATES = (
+    Candidate("linear", (), None),
+    Candidate("piecewise", (), None),
     Candidate(),
+    Candidate(has_linear_part=True),
     Candidate("piecewise", (100,), 0.02, 0.003),
-    Candidate("linear", (), 0.001, 0.01),
-    Candidate("linear", (), 1.0, 0.01),
     Candidate("linear", (24,), 0.1, 0.005),
     Candidate("robust", (128, 128), 0.02, 0.002),
     Candidate("linear", (100,), 0.02, 0.003),
@@ -47,15 +55,15 @@ CANDIDATES = (
     Candidate("piecewise", (128, 128), 0.02, 0.002),
     Candidate("linear", (128, 128), 0.02, 0.002),
     Candidate("linear"),
-    Candidate("piecewise", (), 1.0, 0.01),
     Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp"),
 )
-"""What is tried, in this order; those with a recipe for numbers alone."""
+"""What is tried, in this order; those with a recipe or a linear part for numbers alone."""
 
 
 def candidates_for(task: str) -> list[Candidate]:
     """Return those of :data:`CANDIDATES` that are tried for a task."""
-    return [candidate for candidate in CANDIDATES if task == "regression" or not candidate.recipe]
+    is_regression = task == "regression"
+    return [one for one in CANDIDATES if is_regression or not (one.recipe or one.has_linear_part)]
 
 
 def check_candidate(candidate: Any) -> None:
@@ -66,8 +74,15 @@ def check_candidate(candidate: Any) -> None:
         raise DataError(unknown("encoding of numbers", candidate.numbers, get_args(NumberEncoding)))
     if not isinstance(candidate.categories, str) or candidate.categories not in get_args(CategoryEncoding):
         raise DataError(unknown("encoding of categories", candidate.categories, get_args(CategoryEncoding)))
+    if candidate.l2 is None and len(candidate.hidden_layer_sizes):
+        raise DataError("the l2 of a candidate with hidden layers must be a number, got None")
     if candidate.recipe not in ("", "realmlp"):
         raise DataError(f"the recipe of a candidate must be 'realmlp', or '' for none, got {candidate.recipe!r}")
+
+
+def l2_of(candidate: Candidate) -> float:
+    """Return the penalty of a candidate that is trained."""
+    return 1.0 if candidate.l2 is None else candidate.l2
 
 
 def recipe_of(candidate: Candidate, task: str) -> TableRecipe | None:
@@ -114,10 +129,11 @@ def trial_as_json(trial: TableTrial) -> dict[str, Any]:
     return {
         "numbers": candidate.numbers,
         "hidden_layer_sizes": list(map(int, candidate.hidden_layer_sizes)),
-        "l2": float(candidate.l2),
-        "learning_rate": float(candidate.learning_rate),
+        "l2": float(l2_of(candidate)),
+        "learning_rate": float(candidate.learning_rate) or None,
         **({"recipe": candidate.recipe} if candidate.recipe else {}),
         **({"categories": candidate.categories} if candidate.categories != "one-hot" else {}),
+        **({"has_linear_part": True} if candidate.has_linear_part else {}),
         "loss": trial.loss if math.isfinite(trial.loss) else None,
         "epochs": int(trial.epochs),
         "seconds": round(trial.seconds, 3),

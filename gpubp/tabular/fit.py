@@ -13,7 +13,7 @@ import numpy as np
 from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
 from gpubp.backends.backend import to_numpy
-from gpubp.data.metrics import Scores, score
+from gpubp.data.metrics import Scores, r_squared, score
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.distributed.process_group import ProcessGroup
@@ -25,6 +25,7 @@ from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.tabular.linear_part import LinearPart, Scoring, linear_part_for, share_of, takes_linear_part
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
 from gpubp.tabular.recipes import (
@@ -45,6 +46,7 @@ MAX_ERRORS = 1000
 """Held-out errors that a model remembers for intervals."""
 
 Prepared = TypeVar("Prepared", bound=PreparedTable | PreparedStream)
+
 
 SMALL_BATCH = 32
 BATCHES_IN_EPOCH = 50
@@ -110,6 +112,7 @@ def fit_table(
     refit_callbacks: Iterable[Callback] = (),
     n_networks: int = 1,
     recipe: TableRecipe | None = None,
+    has_linear_part: bool = True,
 ) -> TableFit:
     """Train a network to predict the target of a prepared table from its features, and score it.
 
@@ -161,6 +164,12 @@ def fit_table(
         prepared with its encoding of numbers. Of the options above only `loss`, `seed`, `device`, `dtype`,
         `matmul_precision`, `parallel`, `n_networks`, `refit`, the callbacks and the checkpoints then count.
 
+    has_linear_part : bool
+        With the squared loss and hidden layers, solve a ridge regression first, and train the network on what it leaves
+        of the targets of rows that it was not fitted to. The model is the sum of both, a network with connections from
+        the inputs to the outputs; the part that is trained is multiplied by the share that it surely predicts of
+        validation rows: see :mod:`gpubp.tabular.linear_part`. `callbacks` see the training of this part.
+
     Returns
     -------
     TableFit
@@ -208,7 +217,14 @@ def fit_table(
         "parallel": parallel,
         "dropout": 0.0 if recipe is None else recipe_dropout(recipe, network),
     }
-    validation_data = prepared.validation()
+    validation_data: Any = prepared.validation()
+    left, part = validation_data, None
+    scoring: Scoring = partial(_validation_score, prepared.preprocessing)
+    if recipe is None and has_linear_part and isinstance(prepared, PreparedTable) and takes_linear_part(network):
+        part = linear_part_for(prepared, dtype)
+        targets = part.targets
+        if validation_data is not None:
+            scoring, left = part.scoring(scoring, validation_data), part.left_of(validation_data)
     checkpoint_error = None
     try:
         fit = train(
@@ -218,8 +234,8 @@ def fit_table(
             theta=None if recipe is None else recipe_weights(recipe, network, prepared, seeds, dtype),
             sample_weight=sample_weight,
             epochs=epochs,
-            validation_data=validation_data,
-            scoring=partial(_validation_score, prepared.preprocessing) if validation_data else None,
+            validation_data=left,
+            scoring=scoring if left else None,
             monitor="loss",
             patience=patience,
             tolerance=tolerance,
@@ -232,7 +248,10 @@ def fit_table(
         if error.fit is None:
             raise
         fit, checkpoint_error = error.fit, error
-    del X, targets, sample_weight, validation_data  # copies of the rows: scores and the second training make others
+    if part is not None:
+        part = part if left is None else part._replace(share=share_of(fit, left))
+        fit = part.joined(fit)
+    del X, targets, sample_weight, validation_data, left  # copies of rows: scores and the second training make others
     settings: dict[str, Any] = {
         "batch_size": batch_size,
         "l2": l2,
@@ -252,7 +271,7 @@ def fit_table(
     refit = refit and (recipe is None or recipe.validation_fraction is None)
     if refit and is_complete and prepared.holds_out_rows:
         options |= {"epochs": fit.best_epoch, "callbacks": refit_callbacks, "optimizer": optimizer}
-        result = _refitted(prepared, result, options, recipe)
+        result = _refitted(prepared, result, options, recipe, part)
     return result
 
 
@@ -354,7 +373,11 @@ def without_diverged(fit: Fit) -> Fit:
 
 
 def _refitted(
-    prepared: PreparedTable | PreparedStream, result: TableFit, options: dict[str, Any], recipe: TableRecipe | None
+    prepared: PreparedTable | PreparedStream,
+    result: TableFit,
+    options: dict[str, Any],
+    recipe: TableRecipe | None,
+    part: LinearPart | None,
 ) -> TableFit:
     """Train on all rows; if that is interrupted or diverges, the first model stays."""
     everything = prepared.on_all_rows()
@@ -369,7 +392,13 @@ def _refitted(
     everything = scaled_for(network.loss, everything)
     X, targets, sample_weight = everything.training()
     options = {**options, "optimizer": _optimizer_for(options["optimizer"], network)}
-    fit = without_diverged(train(network, X, targets, sample_weight=sample_weight, **options))
+    if part is not None:
+        assert isinstance(everything, PreparedTable)
+        part = linear_part_for(everything, options["dtype"], part)
+        targets = part.targets
+        options |= {} if part.share else {"epochs": 1}  # what is trained counts as nothing
+    fit = train(network, X, targets, sample_weight=sample_weight, **options)
+    fit = without_diverged(fit if part is None else part.joined(fit))
     if fit.stop_reason in ("interrupted", "diverged"):
         return result
     about = {
@@ -377,7 +406,7 @@ def _refitted(
         "fingerprint": everything.fingerprint,
         "refit": {"rows": everything.rows["train"], "epochs": len(fit.history.loss)},
     }
-    model = Model(network, fit.theta, to_json(everything.preprocessing), about)
+    model = Model(fit.network, fit.theta, to_json(everything.preprocessing), about)
     return replace(result, model=model, refit=fit)
 
 
@@ -449,11 +478,9 @@ def _validation_score(preprocessing: Preprocessing, targets: np.ndarray, outputs
     target = preprocessing.target
     if isinstance(target, ClassTarget):
         return float((targets.argmax(axis=1) == outputs.argmax(axis=1)).mean())
-    from sklearn.metrics import r2_score
-
     is_defined = len(targets) > 1 and np.isfinite(outputs).all()
     ends = (np.subtract(ends, target.means) / np.asarray(target.scales) for ends in (target.lows, target.highs))
-    return float(r2_score(targets, np.clip(outputs.astype(np.float64), *ends))) if is_defined else math.nan
+    return r_squared(np.asarray(targets, np.float64), np.clip(outputs, *ends)) if is_defined else math.nan
 
 
 def scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedTable | PreparedStream:

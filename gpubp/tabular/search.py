@@ -20,6 +20,7 @@ from gpubp.tabular.candidates import (
     TableTrial,
     candidates_for,
     check_candidate,
+    l2_of,
     recipe_of,
     trial_as_json,
 )
@@ -34,14 +35,15 @@ from gpubp.tabular.fit import (
     with_label_smoothing,
     without_diverged,
 )
+from gpubp.tabular.folds import N_FOLDS, drawn_rows, folds_of, has_folds, learned_rows, rows_of_folds
+from gpubp.tabular.linear_part import LinearPart, linear_part, takes_linear_part
+from gpubp.tabular.linear_solution import PENALTIES, LinearSolver, is_solved, solved_fit, weighted
 from gpubp.tabular.predict import mean_outputs
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepare import EncodedRows, PreparedTable
 from gpubp.tabular.recipes import TableRecipe, recipe_network, recipe_optimizer, recipe_size, recipe_weights
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
-
-N_FOLDS = 5
 
 N_NETWORKS = 20
 """How many networks of the best candidate are trained, if there is time: one for each fold, four times."""
@@ -60,9 +62,6 @@ SMALL_NETWORK = 10_000
 
 SHARE_OF_TRIALS = 0.5
 """The part of the time in which further candidates are tried; the rest is for training on all rows."""
-
-MOST_ROWS_OF_TRIALS = 10_000
-"""Rows that are drawn of a larger table for the trials, or the time would be over after a few candidates."""
 
 
 @np.errstate(all="ignore")
@@ -131,9 +130,9 @@ def search_table(
     Examples
     --------
     >>> from gpubp.tabular import CANDIDATES, prepare_table
-    >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[1:3], epochs=20, device="cpu")
+    >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[:2], epochs=20, device="cpu")
     >>> [trial.candidate.numbers for trial in result.trials]
-    ['piecewise', 'linear']
+    ['linear', 'piecewise']
     """
     candidates = tuple(candidates_for(getattr(prepared, "task", "")) if candidates is None else candidates)
     _check(prepared, time_budget, candidates, n_networks, dtype)
@@ -146,7 +145,7 @@ def search_table(
     assert isinstance(seeds, list)
     say = on_training or _say_nothing
     end_of_trials = end - (1.0 - SHARE_OF_TRIALS) * time_budget
-    drawn = _drawn(prepared, seed)
+    drawn = drawn_rows(prepared, seed)
     tried = _try(prepared, drawn, candidates, settings, seeds[:N_FOLDS], ending, end_of_trials, say)
     chosen, networks = _best_of(tried)
     goes_on = tried[-1][1].fit.stop_reason != "interrupted"
@@ -156,9 +155,9 @@ def search_table(
             "numbers in the table, or pass candidates with a smaller learning_rate"
         )
     seconds = chosen.seconds / N_FOLDS  # of a training, for each network
-    n_trainings = 1 + (refit and prepared.holds_out_rows)
+    n_trainings = 1 + (refit and len(learned_rows(prepared)) < prepared.table.n_rows)
     if drawn is not None:
-        whole = prepared.trained_on(_learned_rows(prepared), *chosen.candidate.encodings)
+        whole = prepared.trained_on(learned_rows(prepared), *chosen.candidate.encodings)
         networks = _beside_other_rows(networks, whole, drawn)
         if goes_on:
             say("the best on more rows")
@@ -168,27 +167,36 @@ def search_table(
             on_more = _train(whole, chosen.candidate, settings, seeds[:n], ending)
             goes_on, seconds = on_more.fit.stop_reason != "interrupted", (time.monotonic() - start) / n
             networks = on_more if on_more.is_complete or on_more.loss < networks.loss else networks
-    if goes_on and n_networks > N_FOLDS and time.monotonic() + SPARE * n_trainings * n_networks * seconds < end:
+    is_linear = is_solved(networks.fit.network)  # each fold has one solution
+    expected = SPARE * n_trainings * n_networks * seconds
+    if goes_on and not is_linear and n_networks > N_FOLDS and time.monotonic() + expected < end:
         say(f"{n_networks} networks of the best")
-        all_networks = _train(networks.prepared, chosen.candidate, settings, seeds, ending)
+        all_networks = _train(networks.prepared, chosen.candidate, settings, seeds, ending, like=networks.part)
         goes_on = all_networks.fit.stop_reason != "interrupted"
         networks = all_networks if all_networks.is_complete else networks
     trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
     recipe = recipe_of(chosen.candidate, prepared.task)
     about = {
-        **{"preset": "best", "time_budget": time_budget, "trials": list(map(trial_as_json, trials))},
+        "preset": "best",
+        "time_budget": time_budget,
+        "trials": list(map(trial_as_json, trials)),
         "activation": activation,  # which a network with a recipe does not have
-        **{"batch_size": _batch_size(recipe, networks.prepared.rows["train"]), "l2": chosen.candidate.l2, "seed": seed},
-        **{"n_networks": len(networks.seeds), "dtype": dtype, "matmul_precision": matmul_precision},
+        "batch_size": _batch_size(recipe, networks.prepared.rows["train"]),
+        "l2": l2_of(chosen.candidate),
+        "seed": seed,
+        "n_networks": len(networks.seeds),
+        "dtype": dtype,
+        "matmul_precision": matmul_precision,
         **({} if drawn is None else {"rows_of_trials": len(drawn["train"])}),
     }
-    if recipe is None:
-        optimizer = adam(chosen.candidate.learning_rate)
-    else:
+    optimizer: Any = LinearSolver()
+    if recipe is not None:
         optimizer = recipe_optimizer(recipe, networks.fit.network)
+    elif not is_linear:
+        optimizer = adam(chosen.candidate.learning_rate)
     result = scored_fit(networks.prepared, networks.fit, optimizer, about, networks.out_of_fold)
     result = replace(result, trials=trials)
-    leaves_rows_out = prepared.holds_out_rows or len(networks.seeds) == 1
+    leaves_rows_out = networks.prepared.holds_out_rows or len(networks.seeds) == 1 or is_linear
     if goes_on and refit and leaves_rows_out and time.monotonic() + SPARE * len(networks.seeds) * seconds < end:
         say("all rows")
         return _on_all_rows(prepared, chosen, networks, settings, ending, result)
@@ -207,30 +215,9 @@ def _check(prepared: Any, time_budget: Any, candidates: Sequence[Any], n_network
         check_candidate(candidate)
     if not is_count(n_networks, least=N_FOLDS):
         raise DataError(f"n_networks must be a whole number of at least {N_FOLDS}, got {n_networks!r}")
-    if not _has_folds(prepared) and prepared.validation() is None:
+    if not has_folds(prepared) and prepared.validation() is None:
         raise DataError("a search needs validation rows; pass a validation_fraction above 0")
     check_precision(prepared, dtype)
-
-
-def _has_folds(prepared: PreparedTable) -> bool:
-    return not prepared.split_by and prepared.given_validation is None
-
-
-def _learned_rows(prepared: PreparedTable) -> np.ndarray:
-    """Return the rows that are divided into folds, or without folds the training rows."""
-    rows = prepared.parts["train"]
-    return np.sort(np.concatenate([rows, prepared.parts["validation"]])) if _has_folds(prepared) else rows
-
-
-def _drawn(prepared: PreparedTable, seed: int) -> dict[str, np.ndarray] | None:
-    """Draw the rows of each part that are for the trials; None if they are all of those that the model learns from."""
-    rows = {"train": _learned_rows(prepared), "validation": prepared.parts["validation"], "test": np.empty(0, np.int64)}
-    if _has_folds(prepared):
-        rows["validation"] = rows["test"]
-    if len(rows["train"]) <= MOST_ROWS_OF_TRIALS:
-        return None
-    random = np.random.default_rng(seed)
-    return {part: np.sort(random.permutation(some)[:MOST_ROWS_OF_TRIALS]) for part, some in rows.items()}
 
 
 def _beside_other_rows(networks: "_Networks", whole: PreparedTable, drawn: dict[str, np.ndarray]) -> "_Networks":
@@ -251,7 +238,7 @@ def _try(
     say: Callable[[str], object],
 ) -> "list[tuple[TableTrial, _Networks]]":
     """Train candidates on folds, of drawn rows if there are some, while another is likely to be done before `end`."""
-    rows = _learned_rows(prepared)
+    rows = learned_rows(prepared)
     encoded: dict[Any, PreparedTable] = {}
     tried: list[tuple[TableTrial, _Networks]] = []
     for place, candidate in enumerate(candidates, 1):
@@ -266,8 +253,9 @@ def _try(
         if tried and start + _expected_seconds(candidate, of_candidate, settings, tried) > end:
             continue
         say(f"candidate {place} of {len(candidates)}")
-        networks = _train(of_candidate, candidate, settings, seeds, ending)
-        trial = TableTrial(candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
+        like = next((one.part for _, one in tried if one.part and one.candidate.encodings == candidate.encodings), None)
+        networks = _train(of_candidate, candidate, settings, seeds, ending, like=like)
+        trial = TableTrial(networks.candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
             break
@@ -284,7 +272,8 @@ def _expected_seconds(
 
     One without a recipe may stop as early as that one, one with a recipe trains for all epochs.
     """
-    slowest, networks = max(tried, key=lambda one: one[0].seconds)
+    by_steps = [one for one in tried if not is_solved(one[1].fit.network)] or tried
+    slowest, networks = max(by_steps, key=lambda one: one[0].seconds)
     recipe, n_done = recipe_of(candidate, prepared.task), max(1, len(networks.fit.history.loss))
     if recipe is None:
         sizes = (prepared.n_inputs, *candidate.hidden_layer_sizes, prepared.n_outputs)
@@ -317,13 +306,14 @@ def _on_all_rows(
     One network would leave a fold out: it learns all rows, for as many epochs as the one that was scored.
     """
     everything = prepared.trained_on(np.arange(prepared.table.n_rows), *chosen.candidate.encodings)
-    has_folds = _has_folds(prepared) and len(scored.seeds) > 1
-    if not has_folds:
+    in_folds = has_folds(prepared) and len(scored.seeds) > 1 and not is_solved(scored.fit.network)
+    if not in_folds:
         settings = settings._replace(epochs=scored.fit.best_epoch)
-    final = _train(everything, chosen.candidate, settings, scored.seeds, ending, has_folds=has_folds)
+    final = _train(everything, chosen.candidate, settings, scored.seeds, ending, in_folds=in_folds)
     if not final.is_complete:
         return result
     about = {**result.model.about, "fingerprint": everything.fingerprint}
+    about["training"] = {**about["training"], "n_networks": len(final.seeds)}
     about["refit"] = {"rows": everything.rows["train"], "epochs": int(final.fit.best_epoch)}
     model = Model(final.fit.network, final.fit.theta, to_json(final.prepared.preprocessing), about)
     return replace(result, model=model, refit=final.fit)
@@ -345,16 +335,18 @@ class _Settings(NamedTuple):
 class _Networks(NamedTuple):
     """The networks of a candidate, their loss, and the targets and outputs of rows that they were not trained on."""
 
+    candidate: Candidate
     prepared: PreparedTable
     seeds: list[int]
     fit: Fit
     loss: float
     out_of_fold: tuple[np.ndarray, np.ndarray] | None
+    part: LinearPart | None = None
 
     @property
     def is_complete(self) -> bool:
         """Whether the training ended by itself, and well."""
-        return self.fit.stop_reason in ("epochs", "patience") and not np.any(self.fit.diverged)
+        return self.fit.stop_reason in ("epochs", "patience", "converged") and not np.any(self.fit.diverged)
 
 
 def _say_nothing(what: str) -> None:
@@ -378,7 +370,8 @@ def _train(
     seeds: list[int],
     ending: Callback,
     *,
-    has_folds: bool | None = None,
+    in_folds: bool | None = None,
+    like: LinearPart | None = None,
 ) -> _Networks:
     recipe, theta = recipe_of(candidate, prepared.task), None
     if recipe is None:
@@ -401,13 +394,24 @@ def _train(
     labels = prepared.targets[prepared.parts["train"]]  # not smoothed
     validation_data: tuple[Any, ...] | None = prepared.validation()
     folds = None
-    if _has_folds(prepared) if has_folds is None else has_folds:
-        folds = _folds(labels, seeds[0], is_classes=prepared.task == "classification")
+    if has_folds(prepared) if in_folds is None else in_folds:
+        folds = folds_of(labels, seeds[0], is_classes=prepared.task == "classification")
+    if recipe is None and is_solved(network):
+        return _solved(network, prepared, candidate, settings, seeds, folds)
+    part = None
+    if candidate.has_linear_part and takes_linear_part(network):
+        part = _linear_part(prepared, settings.dtype, folds, len(seeds), like)
+        targets = part.targets
+        if folds is not None:
+            labels = targets
+        elif validation_data is not None:
+            validation_data = part.left_of(EncodedRows(*validation_data))
+    if folds is not None:
         n_folds = int(folds.max()) + 1
         of_network = np.arange(len(seeds)) % n_folds
         given = np.ones(len(X)) if weights is None else weights
         weights = given * (folds != of_network[:, None])  # (K, n)
-        rows, is_row = _rows_of_folds(folds, n_folds)
+        rows, is_row = rows_of_folds(folds, n_folds)
         rows, is_row = rows[of_network], is_row[of_network]
         validation_data = X[rows], labels[rows], given[rows] * is_row
     fit = train(
@@ -421,7 +425,7 @@ def _train(
         patience=settings.patience if validation_data else None,
         tolerance=settings.tolerance,
         batch_size=_batch_size(recipe, len(X)),
-        l2=candidate.l2,
+        l2=l2_of(candidate),
         optimizer=optimizer,
         seed=seeds,
         callbacks=[ending],
@@ -429,44 +433,72 @@ def _train(
         dtype=settings.dtype,
         matmul_precision=settings.matmul_precision,
     )
+    fit = fit if part is None else part.joined(fit)
     loss_of_best = math.inf
     if validation_data and fit.best_epoch and not np.any(fit.diverged):
         loss_of_best = float(np.mean(fit.history.validation_loss[fit.best_epoch - 1]))
+    return _networks(candidate, prepared, seeds, fit, loss_of_best, folds, settings, part)
+
+
+def _linear_part(
+    prepared: PreparedTable, dtype: str, folds: np.ndarray | None, n_networks: int, like: LinearPart | None
+) -> LinearPart:
+    """Return linear parts, each without the fold of its network; without folds, that of all training rows."""
+    rows = weighted(prepared.training(), dtype)
+    left_out = [-1]
+    if folds is None:
+        folds = folds_of(rows.targets, 0, is_classes=False)
+    else:
+        left_out = [k % (int(folds.max()) + 1) for k in range(n_networks)]
+    return linear_part(rows, prepared.preprocessing, folds, left_out, like)
+
+
+def _solved(
+    network: Network,
+    prepared: PreparedTable,
+    candidate: Candidate,
+    settings: _Settings,
+    seeds: list[int],
+    folds: np.ndarray | None,
+) -> _Networks:
+    """Solve linear networks; without folds all would be the same, and one is."""
+    training, given = prepared.training(), prepared.validation()
+    rows = weighted(training, settings.dtype)
+    if folds is None:
+        seeds = seeds[:1]
+        held_out = [rows if given is None else weighted(given, settings.dtype)]
+    else:
+        seeds = seeds[: int(folds.max()) + 1]
+        labelled = rows._replace(targets=prepared.targets[prepared.parts["train"]])  # not smoothed
+        held_out = [labelled.select(folds == fold) for fold in range(len(seeds))]
+    penalties = PENALTIES if candidate.l2 is None else (candidate.l2,)
+    fit, l2 = solved_fit(network, rows, folds, held_out, penalties, device=settings.device, dtype=settings.dtype)
+    losses = fit.history.validation_loss
+    loss = float(np.mean(losses[0])) if losses and np.isfinite(losses[0]).all() else math.inf
+    return _networks(replace(candidate, l2=l2, learning_rate=0.0), prepared, seeds, fit, loss, folds, settings)
+
+
+def _networks(
+    candidate: Candidate,
+    prepared: PreparedTable,
+    seeds: list[int],
+    fit: Fit,
+    loss: float,
+    folds: np.ndarray | None,
+    settings: _Settings,
+    part: LinearPart | None = None,
+) -> _Networks:
+    """Return trained networks with their outputs out of fold."""
     outputs = None
     if folds is not None and np.isfinite(fit.theta).all():
-        scored = folds < len(seeds)
-        outputs = labels[scored], _out_of_fold(fit, X[scored], folds[scored], settings.matmul_precision)
-    return _Networks(prepared, seeds, without_diverged(fit), loss_of_best, outputs)
+        rows = prepared.parts["train"][folds < len(seeds)]
+        X, labels, precision = prepared.X[rows], prepared.targets[rows], settings.matmul_precision
+        outputs = labels, _out_of_fold(fit, X, folds[folds < len(seeds)], precision)
+    return _Networks(candidate, prepared, seeds, without_diverged(fit), loss, outputs, part)
 
 
 def _batch_size(recipe: TableRecipe | None, n_rows: int) -> int:
     return auto_batch_size(n_rows) if recipe is None else recipe.batch_size
-
-
-def _folds(targets: np.ndarray, seed: int, *, is_classes: bool) -> np.ndarray:
-    """Return the number of each row's fold, ``(n,)``; the rows of each class are divided evenly."""
-    order = np.random.default_rng(seed).permutation(len(targets))
-    if is_classes:
-        order = order[np.argsort(targets[order].argmax(axis=1), kind="stable")]
-    folds = np.empty(len(targets), np.int64)
-    folds[order] = np.arange(len(targets)) % min(N_FOLDS, len(targets))
-    return folds
-
-
-def _rows_of_folds(folds: np.ndarray, n_folds: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of each fold, ``(n_folds, m)``, and which are: small folds repeat a row to be as long as others.
-
-    Examples
-    --------
-    >>> _rows_of_folds(np.array([0, 1, 0]), 2)
-    (array([[0, 2],
-           [1, 1]]), array([[ True,  True],
-           [ True, False]]))
-    """
-    each = [np.flatnonzero(folds == fold) for fold in range(n_folds)]
-    longest = max(map(len, each))
-    rows = np.stack([np.resize(rows, longest) for rows in each])
-    return rows, np.arange(longest) < np.array(list(map(len, each)))[:, None]
 
 
 def _out_of_fold(fit: Fit, X: np.ndarray, folds: np.ndarray, matmul_precision: str) -> np.ndarray:

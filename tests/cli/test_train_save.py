@@ -62,7 +62,7 @@ def test_an_interruption_in_the_first_epoch_keeps_what_was_learned(run, monkeypa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(epochs, "train_on_batches", interrupted)
-    code, out, _ = run("train", write(), "--device", "cpu")
+    code, out, _ = run("train", write(), "--preset", "fast", "--device", "cpu")
     assert code == 130
     assert "training   interrupted in the first epoch\n" in out
     assert not os.path.exists("shop.png")
@@ -113,7 +113,7 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_scores(run, monkeypa
 
 
 def test_a_model_of_no_use_replaces_no_other(run):
-    wild = ("train", "diabetes", *FAST, "--learning-rate", "1000")
+    wild = ("train", "diabetes", *FAST, "--learning-rate", "1000", "--loss", "huber")
     code, out, err = run(*wild)
     assert code == 1
     assert "far worse than the same prediction for every row, so no model file is written" in err

@@ -461,14 +461,14 @@ def test_rows_of_weight_0_are_left_out():
 
 def test_the_loss_of_the_held_out_rows_is_weighted():
     """Early stopping follows the rows that count: with all weight on one half, the loss is that of this half."""
-    half = np.arange(N) < N // 2
+    half, numbers = np.arange(N) < N // 2, NUMBERS + np.random.default_rng(0).normal(size=N)
     options = {"validation_fraction": 0.0, "refit": False, "patience": None}
     everything, first, second = (
-        regressor(**options).fit(FRAME, NUMBERS, validation_data=given).history_.validation_loss
+        regressor(**options).fit(FRAME, numbers, validation_data=given).history_.validation_loss
         for given in (
-            (FRAME, NUMBERS, np.where(half, 1.0, 1e-12)),
-            (FRAME[half], NUMBERS[half]),
-            (FRAME[~half], NUMBERS[~half]),
+            (FRAME, numbers, np.where(half, 1.0, 1e-12)),
+            (FRAME[half], numbers[half]),
+            (FRAME[~half], numbers[~half]),
         )
     )
     np.testing.assert_allclose(everything, first, rtol=1e-5)

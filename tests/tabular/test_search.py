@@ -22,7 +22,7 @@ from gpubp import (
 from gpubp.data.preprocessing import decode_predictions
 from gpubp.errors import DataError
 from gpubp.tabular import CANDIDATES, Candidate, search_table
-from gpubp.tabular.search import _drawn, _folds, _learned_rows, _rows_of_folds
+from gpubp.tabular.folds import drawn_rows, folds_of, learned_rows, rows_of_folds
 
 CPU = {"device": "cpu", "epochs": 8}
 TWO = (Candidate(), Candidate("linear", (8,), 0.01, 0.01))
@@ -134,7 +134,9 @@ def test_recipes_are_candidates(tmp_path, monkeypatch):
     monkeypatch.setattr("gpubp.tabular.candidates.EPOCHS_OF_RECIPE", 20)
     prepared = prepare_table(bent(), target="y", drop=["house", "day"])
     recipe = Candidate("piecewise", (8, 8), 0.0, 0.07, "realmlp")
-    result = search_table(prepared, candidates=[Candidate("linear", (), 1.0, 1e-4), recipe], device="cpu", n_networks=5)
+    result = search_table(
+        prepared, candidates=[Candidate("linear", (1,), 1.0, 1e-4), recipe], device="cpu", n_networks=5
+    )
     trial = result.trials[1]
     assert trial.loss < result.trials[0].loss
     assert trial.is_kept
@@ -261,7 +263,7 @@ def test_a_training_on_all_rows_that_time_ends_is_not_kept(clock, group):
 
 @pytest.fixture
 def few_for_trials(monkeypatch):
-    monkeypatch.setattr("gpubp.tabular.search.MOST_ROWS_OF_TRIALS", 100)
+    monkeypatch.setattr("gpubp.tabular.folds.MOST_ROWS_OF_TRIALS", 100)
 
 
 @pytest.mark.parametrize("target", ["y", "kind"])
@@ -316,11 +318,11 @@ def test_the_networks_of_some_rows_are_kept_if_those_of_all_rows_are_worse(few_f
     assert result.refit is None
     assert result.rows == {"train": 100, "validation": 100, "test": 60}
     assert {*result.scores} == {"train", "validation", "test"}
-    folds_of_rows = prepared.trained_on(_learned_rows(prepared), "piecewise", only=_drawn(prepared, 0))
+    folds_of_rows = prepared.trained_on(learned_rows(prepared), "piecewise", only=drawn_rows(prepared, 0))
     assert result.model.network.sizes[0] == folds_of_rows.n_inputs
     predicted = predict_table(result.model, prepared.table, device="cpu")["y"]
     outputs = predict(result.model.network, result.model.theta, folds_of_rows.X, device="cpu").mean(axis=0)
-    drawn = _drawn(prepared, 0)["train"]
+    drawn = drawn_rows(prepared, 0)["train"]
     expected = decode_predictions(folds_of_rows.preprocessing, outputs)["y"]
     np.testing.assert_allclose(predicted[drawn], expected, rtol=1e-5, atol=1e-6)
 
@@ -465,7 +467,7 @@ def test_a_table_is_encoded_anew_only_if_it_must_be():
 @pytest.mark.parametrize("counts", [(10, 10), (1, 19), (3, 3, 1), (2,), (1, 1)], ids=str)
 def test_folds_divide_each_class_evenly(counts):
     labels = np.repeat(np.arange(len(counts)), counts)
-    folds = _folds(np.eye(len(counts))[labels], 0, is_classes=True)
+    folds = folds_of(np.eye(len(counts))[labels], 0, is_classes=True)
     assert set(folds) == set(range(min(5, len(labels))))
     for label, n in enumerate(counts):
         of_class = np.bincount(folds[labels == label], minlength=folds.max() + 1)
@@ -474,8 +476,8 @@ def test_folds_divide_each_class_evenly(counts):
 
 
 def test_each_row_stands_once_among_the_rows_of_folds():
-    folds = _folds(np.zeros((23, 1)), 3, is_classes=False)
-    rows, is_row = _rows_of_folds(folds, 5)
+    folds = folds_of(np.zeros((23, 1)), 3, is_classes=False)
+    rows, is_row = rows_of_folds(folds, 5)
     assert sorted(rows[is_row].tolist()) == list(range(23))
     assert all((folds[row] == k).all() for k, row in enumerate(rows))
 
@@ -499,7 +501,7 @@ def test_estimators_search(monkeypatch):
 
 def test_what_is_tried_first_is_the_default_of_one_network():
     default = TabularRegressor()
-    first = CANDIDATES[0]
+    first = next(one for one in CANDIDATES if one.hidden_layer_sizes)
     assert (first.numbers, first.hidden_layer_sizes, first.l2) == (
         default.numbers,
         default.hidden_layer_sizes,

@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from gpubp import TabularClassifier, gradient_descent, lbfgs, load_model, momentum, predict, save_model, tabular
 from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
-from gpubp.data.metrics import score
+from gpubp.data.metrics import r_squared, score
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
 from gpubp.io.model_file import Model
@@ -212,7 +212,10 @@ def test_a_score_is_reported_while_patience_monitors_the_loss(name, metric):
     prepared = prepare_table(name)
     options = {"epochs": 12, "l2": 0.1, **CPU}
     result = tabular.fit_table(
-        prepared, callbacks=[lambda progress: reported.append(progress.validation_score)], **options
+        prepared,
+        has_linear_part=False,
+        callbacks=[lambda progress: reported.append(progress.validation_score)],
+        **options,
     )
     history = result.fit.history
     assert reported == history.validation_score
@@ -226,7 +229,7 @@ def test_a_score_is_reported_while_patience_monitors_the_loss(name, metric):
     )
     np.testing.assert_array_equal(result.fit.theta, plain.theta)
     assert history.validation_loss == plain.history.validation_loss
-    last = tabular.fit_table(prepared, patience=None, **options)
+    last = tabular.fit_table(prepared, patience=None, has_linear_part=False, **options)
     assert last.fit.history.validation_score[-1] == pytest.approx(last.scores["validation"][metric], rel=1e-5)
 
 
@@ -258,6 +261,33 @@ def test_scores_of_classes_are_scikit_learns():
     assert got["balanced_accuracy"] == pytest.approx((hits[labels == 0].mean() + hits[labels == 1].mean()) / 2)
     assert got["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro", zero_division=0))
     assert got["log_loss"] == pytest.approx(-np.log(y[np.arange(30), labels]).mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 5])
+def test_all_scores_of_classes_are_scikit_learns(n_classes):
+    random = np.random.default_rng(n_classes)
+    labels = random.permutation(np.arange(60) % n_classes)
+    y = random.dirichlet(np.ones(n_classes), 60)
+    y[:5] = np.eye(n_classes)[0]  # probabilities of 0, and ties
+    target = ClassTarget("y", tuple("abcde"[:n_classes]))
+    got = score(Preprocessing((NumberColumn("x", 0.0, 1.0, 0.0),), target), np.eye(n_classes)[labels], y)
+    predicted = y.argmax(axis=1)
+    assert got["accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted))
+    assert got["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, predicted))
+    assert got["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro"))
+    assert got["log_loss"] == pytest.approx(metrics.log_loss(labels, y))
+    ranked = {"y_score": y[:, 1]} if n_classes == 2 else {"y_score": y, "multi_class": "ovr"}
+    assert got["roc_auc"] == pytest.approx(metrics.roc_auc_score(labels, **ranked))
+
+
+@pytest.mark.parametrize("constant", [None, 0.0, 1.0])
+def test_r_squared_is_scikit_learns(constant):
+    random = np.random.default_rng(0)
+    true = random.normal(size=(40, 2)) + 1e3
+    predicted = true + random.normal(size=(40, 2))
+    if constant is not None:
+        true[:, 1], predicted[:, 1] = 7.0, 7.0 + constant * random.normal(size=40)
+    assert r_squared(true, predicted) == pytest.approx(metrics.r2_score(true, predicted))
 
 
 def test_scores_of_numbers_are_in_their_units():
@@ -444,8 +474,9 @@ def test_a_divergence_is_reported_and_the_scores_are_finite():
 
 def test_outputs_that_overflow_are_not_scored():
     """One step before divergence: the weights are still finite, but the outputs are not."""
+    options = {"batch_size": "full", "has_linear_part": False}
     with pytest.warns(DivergenceWarning):
-        result = fit_table(line(), optimizer=gradient_descent(1e30), batch_size="full", **CPU)
+        result = fit_table(line(), optimizer=gradient_descent(1e30), **options, **CPU)
     assert np.isfinite(result.model.theta).all()
     assert not np.isfinite(network_outputs(result.model, line(), **CPU)).all()
     assert result.scores == {}

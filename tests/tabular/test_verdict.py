@@ -18,7 +18,7 @@ NOISE = {"x": RANDOM.normal(size=200), "y": np.exp(3.0 * RANDOM.normal(size=200)
 
 @pytest.mark.parametrize("data", ["digits", "diabetes"])
 def test_a_model_that_is_worse_than_a_constant_on_its_own_rows_has_diverged(data):
-    result = fit_table(prepare_table(data), optimizer=adam(1000.0), **CPU)
+    result = fit_table(prepare_table(data), optimizer=adam(1000.0), has_linear_part=False, **CPU)
     assert not result.fit.diverged
     assert divergence_in_effect(result)
     assert no_better_than_baseline(result)
@@ -26,11 +26,18 @@ def test_a_model_that_is_worse_than_a_constant_on_its_own_rows_has_diverged(data
 
 @pytest.mark.parametrize("seed", range(3))
 def test_predictions_within_limits_hide_no_divergence(seed):
-    result = fit_table(prepare_table("diabetes"), optimizer=adam(1000.0), seed=seed, refit=False, **CPU)
+    options = {"optimizer": adam(1000.0), "has_linear_part": False}
+    result = fit_table(prepare_table("diabetes"), seed=seed, refit=False, **options, **CPU)
     assert result.scores["train"]["r2"] > -10.0
     assert divergence_in_effect(result)
     short = fit_table(prepare_table("diabetes"), seed=seed, refit=False, epochs=1, device="cpu")
     assert not divergence_in_effect(short)
+
+
+def test_a_network_that_diverges_beside_a_linear_part_has_no_share():
+    result = fit_table(prepare_table("diabetes"), optimizer=adam(1000.0), refit=False, **CPU)
+    assert divergence_in_effect(result) == no_better_than_baseline(result) == ""
+    assert result.scores["test"]["r2"] > 0.2
 
 
 def steps(n=300, noise=1.0):
@@ -43,7 +50,8 @@ def steps(n=300, noise=1.0):
 @pytest.mark.parametrize("loss", ["squared", "absolute", "huber", "log_cosh", "dead_zone", "quantile(0.9)"])
 def test_limits_hide_no_divergence_by_any_loss(loss):
     prepared = prepare_table(steps(), target="y")
-    wild = fit_table(prepared, loss=loss, optimizer=adam(1e4), refit=False, **CPU)
+    options = {"optimizer": adam(1e4), "has_linear_part": False}
+    wild = fit_table(prepared, loss=loss, refit=False, **options, **CPU)
     assert min(wild.fit.history.loss) > 100.0
     text = divergence_in_effect(wild)
     assert text.startswith(("the loss of its best epoch is ", "on each part of the rows the model is far worse"))
@@ -82,10 +90,10 @@ def test_targets_are_compared_each_in_its_unit():
     x = random.normal(size=(400, 2))
     table = {"x": x[:, 0], "z": x[:, 1], "a": x[:, 0], "b": 1e6 * random.normal(size=400)}
     prepared = prepare_table(table, target=["a", "b"])
-    result = fit_table(prepared, refit=False, **CPU)
+    result = fit_table(prepared, refit=False, has_linear_part=False, **CPU)
     assert result.scores["test"]["rmse b"] > result.baseline["rmse b"]
     assert no_better_than_baseline(result) == ""
-    wild = fit_table(prepared, refit=False, optimizer=adam(1000.0), **CPU)
+    wild = fit_table(prepared, refit=False, optimizer=adam(1000.0), has_linear_part=False, **CPU)
     text = no_better_than_baseline(wild)
     assert "the mean for every row (root mean squared error " in text
     assert text.endswith(" times its, on average)")
@@ -111,7 +119,7 @@ def test_classes_may_be_right_and_their_probabilities_wrong():
 
 def test_an_estimator_warns_of_a_divergence_in_effect():
     with pytest.warns(DivergenceWarning, match="far worse than the same prediction for every row") as found:
-        TabularRegressor(learning_rate=1000.0, **CPU).fit("diabetes", "target")
+        TabularRegressor(learning_rate=1000.0, loss="huber", **CPU).fit("diabetes", "target")
     assert found[0].filename == __file__
     with warnings.catch_warnings(action="error"):
         TabularRegressor(**CPU).fit("diabetes", "target")

@@ -31,7 +31,7 @@ from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.candidates import candidates_for
 from gpubp.tabular.checks import few_rows, suspicions
-from gpubp.tabular.search import N_FOLDS
+from gpubp.tabular.folds import N_FOLDS
 from gpubp.tabular.verdict import divergence_in_effect, no_better_than_baseline
 from gpubp.training.checkpoints import checkpoints_in
 
@@ -231,6 +231,8 @@ def _course_text(result: TableFit, patience: int | None) -> str:
         seconds = sum(trial.seconds for trial in result.trials)
         tried = f"{counted(len(result.trials), 'kind')} of network tried in {seconds:.1f} s"
         networks = f"{result.model.about['training']['n_networks']} networks of the kept kind"
+        if result.refit is not None and result.refit.stop_reason == "converged":
+            return f"{tried}; a network of the kept kind, without hidden layers, was solved for all rows"
         if result.refit is None:
             return f"{tried}; {networks} make the model"
         return (

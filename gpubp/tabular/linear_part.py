@@ -1,0 +1,177 @@
+"""A linear part of a network, solved before the rest is trained on what it leaves: connections past hidden layers."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from gpubp.data.preprocessing import Preprocessing
+from gpubp.nn.network import Network, flatten, views
+from gpubp.tabular.linear_solution import PENALTIES, Ridge, WeightedRows, weighted
+from gpubp.tabular.predict import mean_outputs
+from gpubp.tabular.prepare import EncodedRows, PreparedTable
+from gpubp.training.result import Fit
+
+N_FOLDS = 5
+
+MOST_INPUTS = 1_000
+"""With more, what the solutions of all penalties take would be as long as the training."""
+
+SMALLEST_SCALE = 1e-6
+"""Of what is left of standardised targets: less is rounding."""
+
+
+class LinearPart(NamedTuple):
+    """Solved linear networks, and what they leave to other networks, which are added to them.
+
+    Attributes
+    ----------
+    blocks : (K, i + 1, j) array
+        The weights and, in the last row, the biases.
+    l2 : float
+        Their penalty.
+    has_bins : bool
+        Whether the inputs of bins are among theirs; if not, the weights of these are 0.
+    scale : float
+        The root of the mean square of what is left.
+    targets : (n, j) array
+        What is left of the targets of the training rows, over `scale`: each by a solution without its fold.
+    share : float
+        What the outputs of the other networks are multiplied by, from 0 to 1.
+    """
+
+    blocks: np.ndarray
+    l2: float
+    has_bins: bool
+    scale: float
+    targets: np.ndarray
+    share: float = 1.0
+
+    def left_of(self, rows: EncodedRows) -> EncodedRows:
+        """Return other rows with what the first solution leaves of their targets, over `scale`."""
+        dtype = self.targets.dtype
+        targets, X = rows.targets.astype(dtype), rows.X.astype(dtype, copy=False)
+        return rows._replace(targets=((targets - _outputs(self.blocks[0], X)) / self.scale).astype(dtype))
+
+    def scoring(self, scoring: "Scoring", rows: EncodedRows) -> "Scoring":
+        """Return a function that scores the sums of both parts for rows, given what is left and is predicted of it."""
+        return lambda left, outputs: scoring(rows.targets, rows.targets + self.scale * (outputs - left))
+
+    def joined(self, fit: Fit) -> Fit:
+        """Return trained networks with their linear parts, as connections from the inputs to the outputs."""
+        *below, last = views(np, fit.network, fit.theta)
+        blocks = self.blocks if last.ndim == 3 else self.blocks[0]
+        blocks = np.broadcast_to(blocks, (*last.shape[:-2], *blocks.shape[-2:])).astype(last.dtype)
+        last = last * last.dtype.type(self.share * self.scale)
+        rows = [last[..., :-1, :], blocks[..., :-1, :], last[..., -1:, :] + blocks[..., -1:, :]]
+        network = replace(fit.network, skips=((0, len(fit.network.sizes) - 1),))
+        theta = flatten(np, [*below, np.concatenate(rows, axis=-2)])
+        in_units = {
+            name: [self.scale**2 * one for one in getattr(fit.history, name)] for name in ("loss", "validation_loss")
+        }
+        return replace(fit, network=network, theta=theta, history=replace(fit.history, **in_units))
+
+
+Scoring = Callable[[np.ndarray, np.ndarray], float]
+
+
+def takes_linear_part(network: Network) -> bool:
+    """Return whether a network can be trained on what a linear one leaves: one with hidden layers and squared loss."""
+    is_free = network.ties is None and not network.skips and network.bias
+    is_sum = network.loss == "squared" and network.activations[-1] == "identity"
+    return len(network.sizes) > 2 and network.sizes[0] <= MOST_INPUTS and is_free and is_sum
+
+
+class _Solutions(NamedTuple):
+    """The solution without each fold and, at the end, that of all rows, with what the former leave of their folds."""
+
+    blocks: np.ndarray
+    l2: float
+    has_bins: bool
+    left: np.ndarray
+
+    def loss(self, weights: np.ndarray) -> float:
+        """Return the mean square of what is left."""
+        return float(np.average(np.square(self.left).mean(axis=1), weights=weights))
+
+
+def linear_part(
+    rows: WeightedRows,
+    preprocessing: Preprocessing,
+    folds: np.ndarray,
+    networks: Sequence[int],
+    like: LinearPart | None = None,
+) -> LinearPart:
+    """Solve ridge regressions that leave the least of the rows that they were not fitted to, or none that helps.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+        For training.
+    preprocessing : Preprocessing
+        That of their inputs.
+    folds : (n,) array of int
+    networks : sequence of K int
+        The fold that each solution of the result was not fitted to, -1 for none.
+    like : LinearPart, optional
+        By default the penalty, and whether inputs of bins count, are those that leave the least; or those of this one.
+    """
+    n_folds, n_inputs = int(folds.max()) + 1, rows.X.shape[1]
+    nothing = np.zeros((n_folds + 1, n_inputs + 1, rows.targets.shape[1]))
+    best = _Solutions(nothing, max(PENALTIES), False, rows.targets.astype(np.float64))
+    least = best.loss(rows.weights)
+    solvers = Ridge.of_folds(rows, folds, [*range(n_folds), -1])
+    is_bin = bins(preprocessing)
+    for has_bins in ([True, False] if is_bin.any() else [True]) if like is None else [like.has_bins]:
+        inputs = np.arange(n_inputs) if has_bins else np.flatnonzero(~is_bin)
+        some = [one.of_inputs(inputs) for one in solvers]
+        least_of_inputs = np.inf
+        for l2 in PENALTIES if like is None else [like.l2]:
+            found = _Solutions(nothing.copy(), l2, has_bins, rows.targets.astype(np.float64))
+            found.blocks[:, np.append(inputs, n_inputs)] = [one.block(l2) for one in some]
+            for fold in range(n_folds):
+                found.left[folds == fold] -= _outputs(found.blocks[fold], rows.X[folds == fold])
+            loss = found.loss(rows.weights)
+            if not loss < least_of_inputs:
+                break
+            least_of_inputs = loss
+            if loss < least:
+                least, best = loss, found
+    scale = max(math.sqrt(least), SMALLEST_SCALE)
+    left = (best.left / scale).astype(rows.X.dtype)
+    return LinearPart(best.blocks[networks], best.l2, best.has_bins, scale, left, 1.0 if like is None else like.share)
+
+
+def linear_part_for(prepared: PreparedTable, dtype: str, like: LinearPart | None = None) -> LinearPart:
+    """Return the linear part for the training rows, which are divided into five folds."""
+    rows = weighted(prepared.training(), dtype)
+    folds = np.random.default_rng(0).permutation(len(rows.X)) % min(N_FOLDS, len(rows.X))
+    return linear_part(rows, prepared.preprocessing, folds, [-1], like)
+
+
+def share_of(fit: Fit, left: EncodedRows) -> float:
+    """Return what networks predict of what a linear part leaves of validation rows, from 0 to 1, less a standard error.
+
+    It is the slope of the regression of what is left on their outputs.
+    """
+    outputs = mean_outputs(fit.network, fit.theta, left.X, device=fit.device)
+    weights = 1.0 if left.sample_weight is None else left.sample_weight / left.sample_weight.mean()
+    products, squares = (weights * (one * outputs).sum(axis=1) for one in (left.targets, outputs))
+    least = products.mean() - products.std() / math.sqrt(len(products))
+    return float(np.clip(least / squares.mean(), 0.0, 1.0)) if least > 0.0 else 0.0
+
+
+def bins(preprocessing: Preprocessing) -> np.ndarray:
+    """Return which inputs are those of bins of numbers, ``(i,)``."""
+    places = preprocessing.input_slices
+    is_bin = np.zeros(max((place.stop for place in places.values()), default=0), dtype=bool)
+    for column, place in zip(preprocessing.columns, places.values(), strict=True):
+        is_bin[place.stop - len(getattr(column, "edges", ())[1:]) : place.stop] = True
+    return is_bin
+
+
+def _outputs(block: np.ndarray, X: np.ndarray) -> np.ndarray:
+    outputs: np.ndarray = np.matmul(X, block[:-1].astype(X.dtype)) + block[-1]
+    return outputs
