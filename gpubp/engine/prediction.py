@@ -151,7 +151,7 @@ def last_layer(backend: Backend, network: Network, theta: Array, x: Array) -> La
     is_small = 2.0 * x.shape[-2] * network.n_parameters * n_networks < WORTH_THREADS
     with blas_of_one_thread():
         parts = [(theta, x)] if is_small or is_sparse(x) else _independent_parts(theta, x)
-        layers = side_by_side(lambda part: output_layer(np, network, *part), parts)
+        layers = side_by_side(lambda part: output_layer(backend.xp, network, *part), parts)
     if len(layers) == 1:
         return layers[0]
     axis = 0 if theta.ndim == 2 else -2
