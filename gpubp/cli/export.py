@@ -23,6 +23,9 @@ def export(
             metavar="OUT.onnx", help="The ONNX file. The default is the name of MODEL with .onnx.", show_default=False
         ),
     ] = None,
+    named_output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The same.", show_default=False)
+    ] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Write a model file as ONNX, for onnxruntime and other programs without gpubp.
@@ -30,7 +33,9 @@ def export(
     If the model was trained on a table, the ONNX file takes the raw columns: it includes the encoding of numbers,
     categories, dates, words and missing values.
     """
-    output = output or model.with_suffix(SUFFIX)
+    if output is not None and named_output is not None:
+        raise DataError(f"the ONNX file is given twice, as {output} and as --output {named_output}; omit one")
+    output = output or named_output or model.with_suffix(SUFFIX)
     check_output(output, (SUFFIX,), inputs=[model])
     replaces = output.exists()
     if replaces and producer_of(output) != PRODUCER:

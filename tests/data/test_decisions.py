@@ -384,6 +384,17 @@ def test_the_task_of_a_target(values, task):
     assert prepared.task == task
 
 
+@pytest.mark.parametrize("form", ["{:%Y-%m-%d}", "{:%d.%m.%Y}", None])
+def test_a_target_of_many_dates_is_no_set_of_classes(form):
+    days = [datetime.datetime(2020, 1, 1) + datetime.timedelta(days=k // 3) for k in range(N)]
+    values = np.array(days, dtype="datetime64[s]") if form is None else [form.format(day) for day in days]
+    table = table_from_mapping({"x": K * 0.5, "y": values})
+    with pytest.raises(DataError, match=r"target 'y' holds dates, such as .*2020.*--type y=category"):
+        fit_preprocessing(table)
+    assert fit_preprocessing(table, types={"y": "category"}, max_categories=N).task == "classification"
+    assert fit_preprocessing(table, task="classification").task == "classification"
+
+
 def test_bools_can_be_numbers():
     table = table_from_mapping({"x": K * 0.5, "y": K % 2 == 0})
     target = fit_preprocessing(table, task="regression").target

@@ -586,6 +586,14 @@ class TestCommand:
         assert ["output", "label", "text", "samples"] in lines
         assert ["output", "probabilities", "float32", "samples", "x", "2"] in lines
 
+    def test_the_output_may_be_an_option(self, command, shop_file):
+        for option in ("-o", "--output"):
+            assert command(shop_file, option, f"{option}.onnx")[0] == 0
+            assert onnx.load(f"{option}.onnx") == to_onnx(load_model(shop_file))
+        code, out, err = command(shop_file, "a.onnx", "-o", "b.onnx")
+        assert (code, out) == (2, "")
+        assert err == "error: the ONNX file is given twice, as a.onnx and as --output b.onnx; omit one\n"
+
     def test_replaces_only_its_own_files(self, command, shop_file):
         assert command(shop_file, "a.onnx")[0] == 0
         code, _, err = command(shop_file, "a.onnx")

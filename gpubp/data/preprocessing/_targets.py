@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.data._dates import find_date_format
 from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
 from gpubp.data._running_statistics import RunningMoments
 from gpubp.data._text_values import Kind, number_form, read_number
@@ -26,6 +27,9 @@ from gpubp.errors import DataError
 
 MARGIN = 0.05
 """How far predictions may lie beyond the targets of the training rows, as a part of their range."""
+
+LEAST_OF_DATE = 10
+"""The mean number of rows of each date of a target from which dates are classes."""
 
 Task = Literal["auto", "classification", "regression"]
 
@@ -93,6 +97,8 @@ def decide_target(
     formats = [
         PLAIN if one.is_numeric or one.kind == "bool" else find_number_format(one.counts, one.decimal) for one in facts
     ]
+    if task == "auto" and kinds[0] is None and formats[0] is None:
+        _refuse_dates(first)
     if task == "auto" and "number" in kinds:
         task = "regression"
     if task == "auto" and len(names) == 1:
@@ -118,6 +124,18 @@ def decide_target(
     )
     reason = "; ".join(dict.fromkeys(map(describe_format, number_formats)))
     return TargetDecision(names, False, reason, number_formats=number_formats, missing=missing)
+
+
+def _refuse_dates(facts: ColumnFacts) -> None:
+    """Raise an error if a target holds many dates: as classes none could be predicted that training did not see."""
+    if len(facts.counts) * LEAST_OF_DATE <= facts.n_values:
+        return
+    if facts.kind in ("datetime", "datetime_utc") or find_date_format(facts.counts):
+        example = next(iter(facts.counts), "")
+        raise DataError(
+            f"the target {facts.name!r} holds dates, such as {example[:60]!r}; predict a number, such as days since "
+            f"a date, or make each date a class: types={{{facts.name!r}: 'category'}}, --type {facts.name}=category"
+        )
 
 
 def fit_class_target(decision: TargetDecision) -> ClassTarget:
