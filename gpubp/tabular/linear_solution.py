@@ -25,8 +25,8 @@ MOST_INPUTS = 3_000
 LEAST_PENALTY = 1e-6
 """Of a candidate with less, so that inputs that depend on each other have one solution."""
 
-MOST_ITERATIONS = 500
-"""Of logistic regression."""
+MOST_ITERATIONS = 100
+"""Of logistic regression, for each penalty."""
 
 LEAST_WEIGHT = 0.5
 """Of a class without rows: as if half a row with the mean of the inputs were of it, so that no weight is infinite."""

@@ -270,9 +270,12 @@ def _expected_seconds(
 ) -> float:
     """Estimate the time of a candidate by that of the slowest, as proportional to the parameters.
 
-    One without a recipe may stop as early as that one, one with a recipe trains for all epochs.
+    One without a recipe may stop as early as that one, one with a recipe trains for all epochs. The first that is
+    trained, and not solved, counts as if it took no time: it is always begun.
     """
-    by_steps = [one for one in tried if not is_solved(one[1].fit.network)] or tried
+    by_steps = [one for one in tried if not is_solved(one[1].fit.network)]
+    if not by_steps:
+        return 0.0
     slowest, networks = max(by_steps, key=lambda one: one[0].seconds)
     recipe, n_done = recipe_of(candidate, prepared.task), max(1, len(networks.fit.history.loss))
     if recipe is None:
@@ -285,8 +288,12 @@ def _expected_seconds(
 
 
 def _best_of(tried: "Sequence[tuple[TableTrial, _Networks]]") -> "tuple[TableTrial, _Networks]":
-    best = tried[0]
-    for one in tried[1:]:
+    """Return the best by the order in which they were tried; those that are solved come last, as no mean improves them.
+
+    The outputs of several networks of the others are averaged, which has less loss than the networks have on average.
+    """
+    best, *others = sorted(tried, key=lambda one: is_solved(one[1].fit.network))
+    for one in others:
         least = best[0].loss
         if least == math.inf or one[0].loss < least - LEAST_GAIN * abs(least):
             best = one

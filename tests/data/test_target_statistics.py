@@ -337,7 +337,7 @@ def test_commands_train_show_and_inspect(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("rows", [None, 200])
 def test_a_search_keeps_statistics_where_they_are_better(rows, monkeypatch):
     if rows is not None:  # drawn for the trials
-        monkeypatch.setattr("gpubp.tabular.search.MOST_ROWS_OF_TRIALS", rows)
+        monkeypatch.setattr("gpubp.tabular.folds.MOST_ROWS_OF_TRIALS", rows)
     random = np.random.default_rng(0)
     town = random.integers(200, size=600)
     frame = pd.DataFrame({"town": [f"t{number}" for number in town], "size": random.normal(size=600)})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gpubp import (
+    Network,
     TabularClassifier,
     TabularRegressor,
     load_model,
@@ -23,6 +24,7 @@ from gpubp.data.preprocessing import decode_predictions
 from gpubp.errors import DataError
 from gpubp.tabular import CANDIDATES, Candidate, search_table
 from gpubp.tabular.folds import drawn_rows, folds_of, learned_rows, rows_of_folds
+from gpubp.tabular.search import _best_of
 
 CPU = {"device": "cpu", "epochs": 8}
 TWO = (Candidate(), Candidate("linear", (8,), 0.01, 0.01))
@@ -73,6 +75,15 @@ def test_a_gain_that_may_be_chance_changes_nothing():
         result = search_table(prepared, candidates=candidates, refit=False, **CPU)
         assert abs(result.trials[0].loss / result.trials[1].loss - 1.0) < 0.01
         assert result.trials[0].is_kept
+
+
+def test_a_linear_network_must_be_better_than_those_that_are_averaged():
+    def tried(loss, *sizes):
+        return SimpleNamespace(loss=loss), SimpleNamespace(fit=SimpleNamespace(network=Network((3, *sizes, 1))))
+
+    assert _best_of([tried(0.100), tried(0.101, 5)])[0].loss == 0.101
+    assert _best_of([tried(0.100), tried(0.102, 5)])[0].loss == 0.100
+    assert _best_of([tried(0.100), tried(0.120, 5), tried(0.1005, 6)])[0].loss == 0.1005
 
 
 def test_scores_out_of_fold_are_of_networks_that_did_not_see_the_row():
