@@ -216,6 +216,7 @@ def fit_table(
         "matmul_precision": matmul_precision,
         "parallel": parallel,
         "dropout": 0.0 if recipe is None else recipe_dropout(recipe, network),
+        "drop_last": recipe is not None and recipe.drop_last and isinstance(prepared, PreparedTable),
     }
     validation_data: Any = prepared.validation()
     left, part = validation_data, None

@@ -61,6 +61,8 @@ class TableRecipe:
         Whether the first weights are scaled to the training rows: :func:`gpubp.nn.initialization.standardized_weights`.
         Otherwise they are normal, and the outputs begin at 0. A stream, of which no rows are at hand, has the latter.
     epochs, batch_size : int
+    drop_last : bool
+        Whether a smaller last batch of an epoch is left out, as in RealMLP; not of a stream.
     patience : int, optional
         Training stops early after so many epochs without improvement; None trains for all. The weights of the best
         epoch are kept.
@@ -84,6 +86,7 @@ class TableRecipe:
     periodic_rate: float = 0.1
     epochs: int = 256
     batch_size: int = 256
+    drop_last: bool = False
     label_smoothing: float = 0.0
     patience: int | None = None
     n_members: int | None = None
@@ -93,7 +96,7 @@ class TableRecipe:
     is_standardized: bool = False
 
 
-_TD_S = TableRecipe("realmlp-s", validation_fraction=0.2)
+_TD_S = TableRecipe("realmlp-s", drop_last=True, validation_fraction=0.2)
 REALMLP_S: dict[str, TableRecipe] = {
     "classification": replace(_TD_S, label_smoothing=0.1),
     "regression": replace(_TD_S, activation="mish", learning_rate=0.07),

@@ -41,6 +41,7 @@ def train(
     optimizer: Optimizer | SecondOrder | None = None,
     epochs: int = 200,
     batch_size: int | Literal["auto", "full"] = "auto",
+    drop_last: bool = False,
     shuffle: bool = True,
     seed: Seed | Sequence[Seed] = 0,
     reduction: Literal["mean", "sum"] = "mean",
@@ -82,6 +83,8 @@ def train(
     batch_size : int, "auto" or "full"
         Samples between two updates of the weights: 1 updates after every sample, "full" after all, as in the paper.
         "auto" is 200, and "full" for second-order methods.
+    drop_last : bool
+        Whether to leave the last batch of an epoch out if it is smaller than the others. For arrays.
     shuffle : bool
         Whether to shuffle the samples in each epoch. The order is drawn on the host, the same for every backend.
     seed : int, Generator, or sequence of int
@@ -191,6 +194,7 @@ def train(
             optimizer=adam() if optimizer is None else optimizer,
             epochs=epochs,
             batch_size=batch_size,
+            drop_last=drop_last,
             shuffle=shuffle,
             seed=seed,
             reduction=reduction,

@@ -120,6 +120,8 @@ def _array_batches(
     samples, size, orders = placed.samples, setup.batch_size, setup.orders
     n_samples, on_host = samples.x.shape[-2], placed.storage is not setup.backend
     order = None if orders is None or size >= n_samples else orders.draw(n_samples)
+    if setup.options.drop_last and n_samples % size:
+        order = (np.arange(n_samples) if order is None else order)[: n_samples - n_samples % size]
     dropout = None if placed.dropout is None else placed.dropout.at(epoch=epoch)
     batches = ArrayBatches(
         setup.backend, samples, size, order, on_host=on_host, processes=setup.processes, dropout=dropout

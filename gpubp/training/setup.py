@@ -61,6 +61,7 @@ class Options:
     optimizer: Optimizer | SecondOrder
     epochs: int
     batch_size: int | Literal["auto", "full"]
+    drop_last: bool
     shuffle: bool
     seed: Seed | Sequence[Seed]
     reduction: Literal["mean", "sum"]
@@ -189,6 +190,10 @@ def _check(network: Network, inputs: Inputs, options: Options) -> None:
         options.stop_when,
     )
     check_gradient_accumulation(options.gradient_accumulation, options.batch_size, options.optimizer)
+    if not isinstance(options.drop_last, bool):
+        raise DataError(f"drop_last must be True or False, got {options.drop_last!r}")
+    if options.drop_last and isinstance(inputs.X, Stream):
+        raise DataError("drop_last needs the number of samples, which a stream may not have; omit it")
     if options.monitor not in ("score", "loss"):
         raise DataError(f"monitor must be 'score' or 'loss', got {options.monitor!r}")
 

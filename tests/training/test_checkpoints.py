@@ -157,6 +157,7 @@ TRAININGS = {
     "decayed": {"optimizer": decayed(adam(0.01), 0.001)},
     "rate factors": {"optimizer": rate_scaled(decay_scaled(adamw(0.01), factors()), factors()), "dtype": "float32"},
     "rate factors of a stack": {**STACK, "optimizer": rate_scaled(momentum(0.3), factors(4)), "stop_when": close},
+    "drop_last": {"drop_last": True, "seed": (1, 2)},
     "dropout": {"dropout": (0.1, FlatCosine(0.4, EPOCHS)), "seed": (1, 2)},
     "patience": {"validation_data": samples(9, 1), "patience": 2, "optimizer": momentum(0.15), "epochs": 40},
     "patience without": {"patience": 3, "optimizer": momentum(0.4), "epochs": 40},
