@@ -5,7 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from gpubp._core.names import unknown
-from gpubp.data.preprocessing import CategoryEncoding, NumberEncoding
+from gpubp.data.preprocessing import (
+    FEW_CATEGORIES,
+    CategoryColumn,
+    CategoryEncoding,
+    NumberEncoding,
+    Preprocessing,
+)
 from gpubp.errors import DataError
 from gpubp.tabular.recipes import REALMLP_S, TableRecipe
 
@@ -48,8 +54,10 @@ CANDIDATES = (
     Candidate(),
     Candidate(has_linear_part=True),
     Candidate("piecewise", (100,), 0.02, 0.003),
+    Candidate("piecewise", (100,), 0.02, 0.003, categories="target"),
     Candidate("linear", (24,), 0.1, 0.005),
     Candidate("robust", (128, 128), 0.02, 0.002),
+    Candidate("robust", (128, 128), 0.02, 0.002, categories="target"),
     Candidate("linear", (100,), 0.02, 0.003),
     Candidate("piecewise", (24,), 0.1, 0.005),
     Candidate("piecewise", (128, 128), 0.02, 0.002),
@@ -57,13 +65,20 @@ CANDIDATES = (
     Candidate("linear"),
     Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp"),
 )
-"""What is tried, in this order; those with a recipe or a linear part for numbers alone."""
+"""What is tried, in this order: recipes and linear parts for numbers alone, target statistics where a column has more
+than ten categories."""
 
 
-def candidates_for(task: str) -> list[Candidate]:
-    """Return those of :data:`CANDIDATES` that are tried for a task."""
-    is_regression = task == "regression"
-    return [one for one in CANDIDATES if is_regression or not (one.recipe or one.has_linear_part)]
+def candidates_for(preprocessing: Preprocessing) -> list[Candidate]:
+    """Return those of :data:`CANDIDATES` that are tried for a table."""
+    is_regression = preprocessing.task == "regression"
+    counts = [len(column.known) for column in preprocessing.columns if isinstance(column, CategoryColumn)]
+    has_many = max(counts, default=0) > FEW_CATEGORIES
+    return [
+        one
+        for one in CANDIDATES
+        if (is_regression or not (one.recipe or one.has_linear_part)) and (has_many or one.categories == "one-hot")
+    ]
 
 
 def check_candidate(candidate: Any) -> None:

@@ -104,7 +104,8 @@ def search_table(
         for the training on all rows, which is left out if too little is left. Where the time ends a training, the same
         seed may give another model.
     candidates : sequence of Candidate, optional
-        By default :data:`gpubp.tabular.CANDIDATES`, for classes those without a recipe.
+        By default :data:`gpubp.tabular.CANDIDATES`, for classes those without a recipe; those with target statistics
+        only if a column has more than ten categories.
     n_networks : int
         The number of networks of the model, if there is time, at least five. Candidates are tried with five, and
         without much time these stay.
@@ -134,7 +135,9 @@ def search_table(
     >>> [trial.candidate.numbers for trial in result.trials]
     ['linear', 'piecewise']
     """
-    candidates = tuple(candidates_for(getattr(prepared, "task", "")) if candidates is None else candidates)
+    if candidates is None and isinstance(prepared, PreparedTable):
+        candidates = candidates_for(prepared.preprocessing)
+    candidates = tuple(candidates or ())
     _check(prepared, time_budget, candidates, n_networks, dtype)
     prepared = with_label_smoothing(prepared, label_smoothing or prepared.label_smoothing)
     scaled_for(network_for(prepared, activation=activation, loss=loss).loss, prepared)  # or an error

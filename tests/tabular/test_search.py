@@ -179,6 +179,14 @@ def test_recipes_are_tried_for_numbers_alone(monkeypatch):
         assert len(search_table(table, device="cpu", epochs=2, n_networks=5).trials) == n_tried
 
 
+@pytest.mark.parametrize(("n_categories", "n_tried"), [(10, 1), (11, 2)])
+def test_target_statistics_are_tried_where_a_column_has_many_categories(monkeypatch, n_categories, n_tried):
+    monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", (TWO[1], replace(TWO[1], categories="target")))
+    frame = bent() | {"town": [f"town {row % n_categories}" for row in range(len(bent()["y"]))]}
+    prepared = prepare_table(frame, target="y", drop=["house", "day"])
+    assert len(search_table(prepared, device="cpu", epochs=2, n_networks=5).trials) == n_tried
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """Seconds that pass only where a test says so: a list of one number."""

@@ -201,7 +201,7 @@ def _networks_text(job: TrainingJob) -> str:
         return _network_text(job.network, job.options.networks)
     budget = f"{job.options.time_budget or TIME_BUDGET:g}"
     return (
-        f"the best of up to {len(candidates_for(job.prepared.task))} kinds that are tried in about {budget} s "
+        f"the best of up to {len(candidates_for(job.prepared.preprocessing))} kinds that are tried in about {budget} s "
         f"(--time-budget), {N_FOLDS} networks each"
     )
 
