@@ -273,12 +273,14 @@ def test_predictions_in_array_calls_take_one_thread_of_blas(stack, x, worth_thre
         x = np.resize(x, (*stack, 20, 6))
     x = x * rng.normal(size=x.shape).astype(np.float32)
     theta = rng.normal(size=(*stack, network.n_parameters)).astype(np.float32)
-    during, names = [], set()
+    is_divided = worth_threads == 0.0 and (bool(stack) or len(x) > 512)
+    during, names, together = [], set(), threading.Barrier(2 if is_divided else 1)
 
     def counted(*arguments):
         during.append(threads._threads_of_blas())
+        if len(during) <= together.parties:
+            together.wait(60)
         names.add(threading.current_thread().name)
-        time.sleep(0.001)
         return output_layer(*arguments)
 
     before = threads._threads_of_blas()
@@ -286,7 +288,7 @@ def test_predictions_in_array_calls_take_one_thread_of_blas(stack, x, worth_thre
         layer = prediction.last_layer(choose_backend("cpu"), network, theta, x)
     for found, expected in zip(layer, output_layer(np, network, theta, x), strict=True):
         assert_agree(found, expected, "forward")
-    assert len(names) == min(2, len(during))
-    assert (len(during) > 1) == (worth_threads == 0.0 and (bool(stack) or len(x) > 512))
+    assert len(names) == together.parties
+    assert (len(during) > 1) == is_divided
     assert during == [[1] * len(before)] * len(during)
     assert threads._threads_of_blas() == before

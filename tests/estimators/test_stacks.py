@@ -344,8 +344,8 @@ def test_networks_that_shuffle_and_that_do_not(monkeypatch):
 def test_networks_have_the_dropout_that_they_have_alone(early_stopping, monkeypatch):
     of_stack, alone, batches, iterate = [], [], StackOfFits.batches, ArrayBatches.__iter__
 
-    def stack_batches(self, active):
-        made = batches(self, active)
+    def stack_batches(self, active, epoch):
+        made = batches(self, active, epoch)
         of_stack.append(made.dropout)
         return made
 
