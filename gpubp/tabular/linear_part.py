@@ -67,7 +67,8 @@ class LinearPart(NamedTuple):
         last = last * last.dtype.type(self.share * self.scale)
         rows = [last[..., :-1, :], blocks[..., :-1, :], last[..., -1:, :] + blocks[..., -1:, :]]
         network = replace(fit.network, skips=((0, len(fit.network.sizes) - 1),))
-        theta = flatten(np, [*below, np.concatenate(rows, axis=-2)])
+        of_activations = fit.theta[..., fit.theta.shape[-1] - sum(fit.network.activation_weights) :]
+        theta = np.concatenate([flatten(np, [*below, np.concatenate(rows, axis=-2)]), of_activations], axis=-1)
         in_units = {
             name: [self.scale**2 * one for one in getattr(fit.history, name)] for name in ("loss", "validation_loss")
         }

@@ -184,11 +184,12 @@ def test_bins_count_only_if_they_leave_less():
         assert part.blocks[0, :-1][bins(prepared.preprocessing)].any() == has_bins
 
 
+@pytest.mark.parametrize("activation", ["relu", "parametric(selu)"])
 @pytest.mark.parametrize("n_networks", [1, 3])
-def test_the_model_is_the_sum_of_both_parts(n_networks, monkeypatch):
+def test_the_model_is_the_sum_of_both_parts(n_networks, activation, monkeypatch):
     monkeypatch.setattr("gpubp.tabular.fit.share_of", lambda *_: 1.0)
     prepared = prepare_table(table(), target="y", drop=["high"])
-    result = fit_table(prepared, epochs=40, n_networks=n_networks, refit=False, **CPU)
+    result = fit_table(prepared, epochs=40, n_networks=n_networks, activation=activation, refit=False, **CPU)
     assert result.model.network.skips == ((0, 2),)
     assert result.scores["test"]["r2"] > 0.97
     best = result.fit.best_epoch - 1
