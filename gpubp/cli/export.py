@@ -24,7 +24,8 @@ def export(
         ),
     ] = None,
     named_output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The same.", show_default=False)
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The ONNX file, as OUT.onnx.", show_default=False),
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
