@@ -49,7 +49,8 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
 def r_squared(true: np.ndarray, predicted: np.ndarray) -> float:
     """Return the mean R squared of the columns of ``(n, j)`` arrays; of a constant one 1 if it is met, and otherwise 0.
 
-    This is scikit-learn's ``r2_score``, without its checks, which take far longer than the sums.
+    This is scikit-learn's ``r2_score``, without its checks, which take far longer than the sums; there a constant may
+    seem to vary, by rounding.
 
     Examples
     --------
@@ -57,7 +58,8 @@ def r_squared(true: np.ndarray, predicted: np.ndarray) -> float:
     0.5
     """
     squares, spread = np.sum((predicted - true) ** 2, axis=0), np.sum((true - true.mean(axis=0)) ** 2, axis=0)
-    return float(np.mean(np.where(spread > 0.0, 1.0 - squares / np.where(spread > 0.0, spread, 1.0), squares == 0.0)))
+    varies = (true != true[:1]).any(axis=0) & (spread > 0.0)  # the mean of equal numbers may be rounded to another
+    return float(np.mean(np.where(varies, 1.0 - squares / np.where(varies, spread, 1.0), squares == 0.0)))
 
 
 class RunningScores:
@@ -186,7 +188,7 @@ class _NumberScores:
         self.absolute += float(np.sum(np.abs(predicted - true)))
 
     def r2(self) -> float:
-        if self.moments.squares == 0.0:  # scikit-learn's convention for a constant target
+        if self.moments.minimum == self.moments.maximum or self.moments.squares == 0.0:  # as in scikit-learn
             return 1.0 if self.squares == 0.0 else 0.0
         return 1.0 - self.squares / self.moments.squares
 

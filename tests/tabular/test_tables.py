@@ -11,7 +11,7 @@ from sklearn import metrics
 
 from gpubp import TabularClassifier, gradient_descent, lbfgs, load_model, momentum, predict, save_model, tabular
 from gpubp.data import Preprocessing, Table, apply, encode_target, fit_preprocessing, read_table, table_from_mapping
-from gpubp.data.metrics import r_squared, score
+from gpubp.data.metrics import RunningScores, r_squared, score
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
 from gpubp.io.model_file import Model
@@ -288,6 +288,17 @@ def test_r_squared_is_scikit_learns(constant):
     if constant is not None:
         true[:, 1], predicted[:, 1] = 7.0, 7.0 + constant * random.normal(size=40)
     assert r_squared(true, predicted) == pytest.approx(metrics.r2_score(true, predicted))
+
+
+@pytest.mark.parametrize(("predicted", "expected"), [(0.1, 1.0), (1.1, 0.0)])
+def test_a_constant_whose_mean_is_rounded_is_constant(predicted, expected):
+    true, outputs = np.full((3, 1), 0.1), np.full((3, 1), predicted)
+    assert true.mean() != 0.1
+    assert r_squared(true, outputs) == expected
+    target = NumberTarget(("y",), (0.0,), (1.0,), (-9.0,), (9.0,))
+    running = RunningScores(Preprocessing((), target))
+    running.add(true, outputs)
+    assert running.scores()["r2"] == expected
 
 
 def test_scores_of_numbers_are_in_their_units():
