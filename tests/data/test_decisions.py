@@ -386,13 +386,30 @@ def test_the_task_of_a_target(values, task):
 
 @pytest.mark.parametrize("form", ["{:%Y-%m-%d}", "{:%d.%m.%Y}", None])
 def test_a_target_of_many_dates_is_no_set_of_classes(form):
-    days = [datetime.datetime(2020, 1, 1) + datetime.timedelta(days=k // 3) for k in range(N)]
+    days = [datetime.datetime(2020, 1, 1) + datetime.timedelta(days=k // 3) for k in range(100)]
     values = np.array(days, dtype="datetime64[s]") if form is None else [form.format(day) for day in days]
-    table = table_from_mapping({"x": K * 0.5, "y": values})
+    table = table_from_mapping({"x": np.arange(100) * 0.5, "y": values})
     with pytest.raises(DataError, match=r"target 'y' holds dates, such as .*2020.*--type y=category"):
         fit_preprocessing(table)
-    assert fit_preprocessing(table, types={"y": "category"}, max_categories=N).task == "classification"
+    assert fit_preprocessing(table, types={"y": "category"}).task == "classification"
     assert fit_preprocessing(table, task="classification").task == "classification"
+
+
+def test_a_target_of_few_times_is_a_set_of_classes():
+    table = table_from_mapping({"x": np.arange(12.0), "y": ["10:30", "12:45"] * 6})
+    assert fit_preprocessing(table).task == "classification"
+    once = table_from_mapping({"x": np.arange(12.0), "y": [f"10:{k + 30}" for k in range(12)]})
+    with pytest.raises(DataError, match="holds dates, such as '10:30'"):
+        fit_preprocessing(once)
+
+
+@pytest.mark.parametrize("n", [101, 10 * MAX_COUNTED + 10])
+def test_a_target_of_too_many_dates_for_classes_is_no_advice_to_make_it_classes(n):
+    """Nor to predict it as a number, which dates are not."""
+    days = np.datetime64("1700-01-01", "D") + np.arange(n) % (MAX_COUNTED + 1)
+    table = table_from_mapping({"x": np.arange(n) * 0.5, "y": days})
+    with pytest.raises(DataError, match=r"holds dates, such as '1700-01-01.*since a date$"):
+        fit_preprocessing(table)
 
 
 def test_bools_can_be_numbers():

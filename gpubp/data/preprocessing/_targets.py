@@ -28,8 +28,8 @@ from gpubp.errors import DataError
 MARGIN = 0.05
 """How far predictions may lie beyond the targets of the training rows, as a part of their range."""
 
-LEAST_OF_DATE = 10
-"""The mean number of rows of each date of a target from which dates are classes."""
+FEW_DATES, LEAST_OF_FEW, LEAST_OF_DATE = 20, 2, 10
+"""Dates of a target are classes if each has so many rows on average: the first number if there are few."""
 
 Task = Literal["auto", "classification", "regression"]
 
@@ -128,14 +128,20 @@ def decide_target(
 
 def _refuse_dates(facts: ColumnFacts) -> None:
     """Raise an error if a target holds many dates: as classes none could be predicted that training did not see."""
-    if len(facts.counts) * LEAST_OF_DATE <= facts.n_values:
+    least = LEAST_OF_FEW if len(facts.counts) <= FEW_DATES else LEAST_OF_DATE
+    if not facts.is_truncated and len(facts.counts) * least <= facts.n_values:
         return
     if facts.kind in ("datetime", "datetime_utc") or find_date_format(facts.counts):
         example = next(iter(facts.counts), "")
+        as_class = f"types={{{facts.name!r}: 'category'}}, --type {facts.name}=category"
         raise DataError(
             f"the target {facts.name!r} holds dates, such as {example[:60]!r}; predict a number, such as days since "
-            f"a date, or make each date a class: types={{{facts.name!r}: 'category'}}, --type {facts.name}=category"
+            f"a date{'' if _are_too_many_classes(facts) else f', or make each date a class: {as_class}'}"
         )
+
+
+def _are_too_many_classes(facts: ColumnFacts) -> bool:
+    return facts.is_truncated or len(facts.counts) == facts.n_rows > 100
 
 
 def fit_class_target(decision: TargetDecision) -> ClassTarget:
@@ -161,7 +167,7 @@ def _limits(low: float, high: float) -> tuple[float, float]:
 def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...], *, exact_labels: bool) -> TargetDecision:
     """Return the decision for a target of classes."""
     name, counts = facts.name, dict(facts.counts)
-    if facts.is_truncated or len(counts) == facts.n_rows > 100:
+    if _are_too_many_classes(facts):
         raise DataError(
             f"the target {name!r} has {'more than ' if facts.is_truncated else ''}{len(counts):,} classes, too many "
             f"for {facts.n_rows:,} rows; choose another target, or pass task='regression' (--task regression)"
