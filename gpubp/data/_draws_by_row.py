@@ -15,8 +15,13 @@ def drawn_by_row(first: int, n: int, seed: int, *, stream: int = 0) -> NDArray[n
     >>> bool(np.all(drawn_by_row(50, 10, seed=0) == drawn_by_row(0, 60, seed=0)[50:]))
     True
     """
+    return drawn_by_number(np.arange(first, first + n, dtype=np.uint64), seed, stream=stream)
+
+
+def drawn_by_number(numbers: NDArray[np.integer], seed: int, *, stream: int = 0) -> NDArray[np.float64]:
+    """Return what :func:`drawn_by_row` does, for rows of any numbers ``(n,)``."""
+    hashed = numbers.astype(np.uint64)
     with np.errstate(over="ignore"):
-        hashed = np.arange(first, first + n, dtype=np.uint64)
         for number in (_mix(np.asarray([seed], np.uint64))[0], np.uint64(stream)):
             hashed = _mix(hashed ^ number)
     return (hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53

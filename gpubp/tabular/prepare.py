@@ -334,7 +334,7 @@ def prepare_table(
         raise DataError(f"dtype must be 'float64' or 'float32', got {dtype!r}")
     options = ColumnOptions(
         *(target, task, types, categorical, drop, missing, max_categories, strict, exact_labels, numbers),
-        *(categories, seed),
+        *(categories, seed, group),
     )
     check_columns(table, choose_targets(table, target), options, group, time)
     if group is not None:

@@ -22,6 +22,7 @@ from gpubp import (
 from gpubp.__main__ import main
 from gpubp.data import apply, table_from_mapping
 from gpubp.data.preprocessing import CategoryColumn, TargetStatisticsColumn, encode, from_json, to_json
+from gpubp.data.preprocessing._fitting import fit_columns
 from gpubp.data.preprocessing._target_statistics import FEW_CATEGORIES, N_FOLDS, folds_of
 from gpubp.tabular import Candidate, search_table
 
@@ -95,7 +96,7 @@ def test_statistics_are_those_of_scikit_learn(target):
 def test_the_statistics_of_a_training_row_come_from_the_other_folds(target):
     frame = shop(n=150)
     prepared = prepared_for(target, frame, seed=3)
-    column, folds = column_of(prepared), folds_of(0, len(frame), 3)
+    column, folds = column_of(prepared), folds_of(np.arange(len(frame)), 3)
     town, inputs = frame["town"].to_numpy(), prepared.preprocessing.input_slices["town"]
     assert set(folds) == set(range(N_FOLDS))
     for place, y in enumerate(indicators(frame, target).values()):
@@ -171,6 +172,37 @@ def test_codes_tell_nothing_of_a_target_that_is_random(rows_of_a_code):
     assert r2(within, y[rows]) > 0.2  # with that of the row's own target
     assert r2(prepared.X[rows, place], y[rows]) < 0.02
     assert -0.1 < fit_table(prepared, epochs=30, device="cpu").scores["test"]["r2"] < 0.02
+
+
+def test_the_rows_of_a_group_are_in_one_fold():
+    """Or the target of the group would be in its inputs, which new groups do not have."""
+    random = np.random.default_rng(0)
+    group = np.repeat(np.arange(200), 5)
+    frame = pd.DataFrame({"town": [f"town {k % 100:02}" for k in group], "size": random.normal(size=len(group))})
+    frame["price"] = random.normal(size=200)[group] + 0.1 * random.normal(size=len(group))
+    for house in (group, np.array([f"house {k}" for k in group])):
+        prepared = prepare_table(frame.assign(house=house), target="price", categories="target", group="house")
+        for of_rows in (prepared, prepared.on_all_rows()):
+            rows = of_rows.parts["train"]
+            x, of_row = of_rows.X[rows, of_rows.preprocessing.input_slices["town"]][:, 0], group[rows]
+            assert all(len(np.unique(x[of_row == one])) == 1 for one in np.unique(of_row))
+            assert len(np.unique(x)) > 20
+            assert abs(np.corrcoef(x, frame["price"][rows])[0, 1]) < 0.25
+
+
+def test_a_row_without_a_group_is_a_group_of_its_own():
+    numbers, groups = np.arange(50), np.array([None, "a"] * 25, dtype=object)
+    folds = folds_of(numbers, 0, groups)
+    np.testing.assert_array_equal(folds[::2], folds_of(numbers, 0)[::2])
+    assert len(set(folds[1::2])) == 1
+
+
+def test_the_last_rows_of_a_stream_take_no_longer_than_the_first():
+    prepared = prepared_for("price")
+    fitted = fit_columns(prepared.decisions, [(prepared.table, np.ones(prepared.table.n_rows, dtype=bool))])
+    X, rows = prepared.X.copy(), np.arange(prepared.table.n_rows)
+    fitted.out_of_fold.fill(X, prepared.preprocessing, prepared.table, rows, rows + (1 << 50))  # not in memory at once
+    assert (X[:, 0] != prepared.X[:, 0]).mean() > 0.3
 
 
 def test_categories_that_differ_by_chance_all_have_the_overall_mean():

@@ -272,7 +272,8 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
         values = {name: fit.add(table, training).values for name, fit in fits.items()}
         columns = target.read(table)
         if by_target:
-            folds = folds_of(first, whole.n_rows, options.seed)[present][training]
+            groups = None if options.group is None else table.texts(options.group)[training]
+            folds = folds_of(first + np.flatnonzero(present)[training], options.seed, groups)
             means_of = targets_of(target, [column.values[training] for column in columns])
             for name, fit in by_target:
                 fit.add_targets(values[name][training], means_of, folds)
@@ -309,7 +310,7 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     preprocessing = Preprocessing(tuple(fitted), one_target, tuple(options.missing), tuple(summaries), target.missing)
     digest = fingerprint.digest(preprocessing.schema)
     inputs = {name: fit.by_fold for name, fit in by_target if fit.by_fold is not None}
-    out_of_fold = OutOfFold(options.seed, inputs)
+    out_of_fold = OutOfFold(options.seed, inputs, options.group)
     return FittedTable(preprocessing, {} if target.is_classes else ranges, digest, refusal, out_of_fold)
 
 

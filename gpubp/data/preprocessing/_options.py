@@ -60,7 +60,8 @@ class ColumnOptions:
     """What a user says about the columns of a table; see :func:`fit_preprocessing`. A text stands for a list of one.
 
     With `exact_labels` each text of the target is a class, also those that usually mean a missing value, and `missing`
-    is of the features alone. `seed` divides the training rows into the folds of target statistics.
+    is of the features alone. `seed` divides the training rows into the folds of target statistics, of which each value
+    of the column `group` is in one.
     """
 
     target: str | Sequence[str] | None = None
@@ -75,6 +76,7 @@ class ColumnOptions:
     numbers: NumberEncoding = "linear"
     categories: CategoryEncoding = "one-hot"
     seed: int = 0
+    group: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("categorical", "drop"):

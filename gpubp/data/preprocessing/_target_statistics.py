@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp.data._draws_by_row import drawn_by_row
+from gpubp.data._draws_by_row import drawn_by_number
 from gpubp.data.preprocessing._decisions import Decision
 from gpubp.data.preprocessing._features import N_GROUPS, CategoryFit, FeatureFit
 from gpubp.data.preprocessing._records import CategoryColumn, Preprocessing, TargetStatisticsColumn
@@ -164,17 +165,31 @@ def targets_of(target: TargetDecision, columns: Sequence[Column]) -> NDArray[np.
     return indicators
 
 
-def folds_of(first: int, n: int, seed: int) -> NDArray[np.int8]:
-    """Return the folds of `n` rows from number `first` on, ``(n,)``: each follows from the row's number alone."""
-    return (drawn_by_row(first, n, seed, stream=1) * N_FOLDS).astype(np.int8)
+def folds_of(numbers: NDArray[np.intp], seed: int, groups: Column | None = None) -> NDArray[np.int8]:
+    """Return the folds of rows, ``(n,)``: each follows from the row's number alone, or from the value of its group.
+
+    A row without a group, None, is a group of its own.
+    """
+    keys = numbers.astype(np.uint64)
+    if groups is not None:
+        texts = [None if value is None else str(value) for value in groups.tolist()]
+        hashes = {text: _hashed(text) for text in set(texts) if text is not None}
+        keys = np.array(
+            [key if text is None else hashes[text] for text, key in zip(texts, keys.tolist(), strict=True)], np.uint64
+        )
+    return (drawn_by_number(keys, seed, stream=1) * N_FOLDS).astype(np.int8)
 
 
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
-    """The inputs of training rows, for each column ``(folds, categories, t)`` by the statistics of the other folds."""
+    """The inputs of training rows, for each column ``(folds, categories, t)`` by the statistics of the other folds.
+
+    The rows of one group, the values of the column `group`, are in one fold.
+    """
 
     seed: int
     inputs: Mapping[str, NDArray[np.float64]]
+    group: str | None = None
 
     def fill(
         self,
@@ -184,16 +199,20 @@ class OutOfFold:
         rows: NDArray[np.intp],
         numbers: NDArray[np.intp],
     ) -> None:
-        """Replace the inputs of some rows of a table, whose numbers tell their folds."""
+        """Replace the inputs of some rows of a table, whose numbers or groups tell their folds."""
         if not self.inputs or not len(rows):
             return
-        folds = folds_of(0, int(numbers.max()) + 1, self.seed)[numbers]
         places, training = preprocessing.input_slices, table.select(rows)
+        folds = folds_of(numbers, self.seed, None if self.group is None else training.texts(self.group))
         for column in preprocessing.columns:
             if (inputs := self.inputs.get(column.name)) is not None:
                 assert isinstance(column, TargetStatisticsColumn)
                 texts = read_categories(training, column.name, column.kind, column.known, preprocessing.missing).values
                 X[rows, places[column.name]] = inputs[folds, column.places_of(texts)]
+
+
+def _hashed(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
 
 
 def _effects(
