@@ -54,6 +54,9 @@ SPARE = 1.5
 LEAST_GAIN = 0.01
 """By what part of its loss a candidate must be better than the best of those before it: less may be chance."""
 
+BIAS_OF_STATISTICS = 0.02
+"""By what part target statistics may lower the loss out of fold alone: they hold targets of the fold that scores."""
+
 MOST_INPUTS_OF_RECIPE = 500
 """With more, a candidate with a recipe is left out: its first layer has the square of them as weights."""
 
@@ -90,10 +93,11 @@ def search_table(
     The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
     are averaged, as in bagging (Breiman 1996). A later candidate must be better by one hundredth, since less may be
-    chance. Of more than 10,000 rows, 10,000 are drawn for these trials; then the best candidate is trained without one
-    fold of all rows, or without each of several if there is time. Of the best candidate `n_networks` are trained and
-    scored, and then as many on the folds of all rows. If the table was split by groups or time, or has validation rows
-    of its own, these take the place of the folds. The statistics of columns are those of all folds.
+    chance, and one with target statistics by about three, as they hold targets of the fold that scores. Of more than
+    10,000 rows, 10,000 are drawn for these trials; then the best candidate is trained without one fold of all rows, or
+    without each of several if there is time. Of the best candidate `n_networks` are trained and scored, and then as
+    many on the folds of all rows. If the table was split by groups or time, or has validation rows of its own, these
+    take the place of the folds. The statistics of columns are those of all folds.
 
     Parameters
     ----------
@@ -297,10 +301,16 @@ def _best_of(tried: "Sequence[tuple[TableTrial, _Networks]]") -> "tuple[TableTri
     """
     best, *others = sorted(tried, key=lambda one: is_solved(one[1].fit.network))
     for one in others:
-        least = best[0].loss
-        if least == math.inf or one[0].loss < least - LEAST_GAIN * abs(least):
+        least = _compared_loss(*best)
+        if least == math.inf or _compared_loss(*one) < least - LEAST_GAIN * abs(least):
             best = one
     return best
+
+
+def _compared_loss(trial: TableTrial, networks: "_Networks") -> float:
+    """Return the loss of a trial, without what target statistics may have lowered on folds alone."""
+    is_biased = trial.candidate.categories == "target" and networks.out_of_fold is not None
+    return trial.loss + BIAS_OF_STATISTICS * abs(trial.loss) if is_biased else trial.loss
 
 
 def _on_all_rows(

@@ -1,6 +1,7 @@
 """The search for the best networks of a table, and the preset ``best``."""
 
 import json
+import math
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -77,13 +78,27 @@ def test_a_gain_that_may_be_chance_changes_nothing():
         assert result.trials[0].is_kept
 
 
-def test_a_linear_network_must_be_better_than_those_that_are_averaged():
-    def tried(loss, *sizes):
-        return SimpleNamespace(loss=loss), SimpleNamespace(fit=SimpleNamespace(network=Network((3, *sizes, 1))))
+def trial_of(loss, *sizes, categories="one-hot", out_of_fold=()):
+    """Return a trial and its networks, as far as trials are compared."""
+    network = SimpleNamespace(network=Network((3, *sizes, 1)))
+    trial = SimpleNamespace(loss=loss, candidate=Candidate(categories=categories))
+    return trial, SimpleNamespace(fit=network, out_of_fold=out_of_fold)
 
-    assert _best_of([tried(0.100), tried(0.101, 5)])[0].loss == 0.101
-    assert _best_of([tried(0.100), tried(0.102, 5)])[0].loss == 0.100
-    assert _best_of([tried(0.100), tried(0.120, 5), tried(0.1005, 6)])[0].loss == 0.1005
+
+def test_a_linear_network_must_be_better_than_those_that_are_averaged():
+    assert _best_of([trial_of(0.100), trial_of(0.101, 5)])[0].loss == 0.101
+    assert _best_of([trial_of(0.100), trial_of(0.102, 5)])[0].loss == 0.100
+    assert _best_of([trial_of(0.100), trial_of(0.120, 5), trial_of(0.1005, 6)])[0].loss == 0.1005
+
+
+def test_target_statistics_must_be_better_by_what_their_folds_may_lower():
+    """On rows that are in no statistics they must be better as others."""
+    one_hot, other = trial_of(0.100, 5), trial_of(0.0985, 5)
+    statistics = [trial_of(loss, 5, categories="target") for loss in (0.098, 0.096, math.inf)]
+    assert [_best_of([one_hot, one])[0].loss for one in statistics] == [0.100, 0.096, 0.100]
+    assert _best_of([trial_of(0.098, 5, categories="target"), other])[0].loss == 0.0985
+    assert _best_of([one_hot, trial_of(0.098, 5, categories="target", out_of_fold=None)])[0].loss == 0.098
+    assert _best_of([statistics[2], one_hot])[0].loss == 0.100
 
 
 def test_scores_out_of_fold_are_of_networks_that_did_not_see_the_row():
