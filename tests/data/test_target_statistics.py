@@ -245,6 +245,16 @@ def test_values_that_training_did_not_see_have_the_overall_mean():
     assert encode(without.preprocessing, new).X[1, 0] == 0.0
 
 
+@pytest.mark.parametrize("n_once", [1, 2])
+def test_a_category_of_one_row_has_the_overall_mean(n_once):
+    frame = shop()
+    names = [f"alone {k}" for k in range(n_once)]
+    frame.loc[frame.index[:n_once], ["town", "price"]] = [[name, 9000.0] for name in names]
+    prepared = prepared_for("price", frame)
+    X, _ = encode(prepared.preprocessing, table_from_mapping({"town": names, "size": [0.0] * n_once}))
+    assert X[:, 0].tolist() == [0.0] * n_once
+
+
 def test_columns_of_few_categories_and_targets_of_many_classes_stay_one_hot():
     frame = shop()
     few = frame.assign(town=TOWNS[np.arange(len(frame)) % FEW_CATEGORIES])

@@ -109,6 +109,7 @@ class TargetStatisticsFit(CategoryFit):
             overall, smoothing = target_statistics(counts, sums, self.squares)
             rows = [self.places[text] for text in (*known, *([None] if column.missing else []))]
             effects = _effects(counts[rows], sums[rows], overall, smoothing)
+            effects[counts[rows] < 2] = 0.0  # one row tells nothing of others, as if its category had not been seen
             scales = np.sqrt((counts[rows, None] * effects**2).sum(axis=0) / counts.sum())
         if not np.isfinite(scales).all():
             raise DataError(f"the target {self.target.names[0]!r} holds numbers too large for target statistics")
