@@ -200,6 +200,13 @@ def _trial_row(trial: dict[str, Any]) -> list[str]:
     ]
 
 
+def linear_part_text(part: dict[str, Any]) -> str:
+    """Describe the linear part of a network, from its model's ``about``, which may be forged."""
+    inputs = "all inputs" if part.get("has_bins") is True else "inputs that are not of bins"
+    penalty, share = (_any_text(part.get(name), number) for name in ("l2", "share"))
+    return f"a ridge regression from {inputs}, with the penalty {penalty}; of the hidden layers' outputs {share} counts"
+
+
 def _any_text(value: Any, formatted: Callable[[float], str]) -> str:
     """Format a value that should be a finite number; others as they are."""
     if math.isfinite(_finite_or_inf(value)):

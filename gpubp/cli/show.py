@@ -9,7 +9,15 @@ import typer
 from gpubp._core.text import shortened
 from gpubp.cli import options
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, print_columns
-from gpubp.cli.output import console, print_facts, print_json, print_scores, print_table, print_trials
+from gpubp.cli.output import (
+    console,
+    linear_part_text,
+    print_facts,
+    print_json,
+    print_scores,
+    print_table,
+    print_trials,
+)
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
@@ -41,6 +49,10 @@ def show(
         if any(isinstance(column, CategoryColumn) for column in preprocessing.columns):
             facts += [("categories", preprocessing.category_encoding)]
     training, trials = _without_trials(about.get("training"))
+    part = training.get("linear_part") if isinstance(training, dict) else None
+    if isinstance(part, dict):
+        facts += [("linear part", linear_part_text(part))]
+        training = {name: value for name, value in training.items() if name != "linear_part"}
     for label, value in (("data", about.get("source")), ("optimizer", about.get("optimizer")), ("training", training)):
         if value:
             facts += [(label, _as_text(value))]

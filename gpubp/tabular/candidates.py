@@ -9,6 +9,7 @@ from gpubp.data.preprocessing import (
     FEW_CATEGORIES,
     CategoryColumn,
     CategoryEncoding,
+    ClassTarget,
     NumberEncoding,
     Preprocessing,
 )
@@ -26,19 +27,19 @@ class Candidate:
     Without hidden layers, the weights of least squared loss or cross-entropy are computed directly: see
     :func:`gpubp.tabular.linear_solution.solve`. `l2` None is then the best of several, and the rate is not used.
 
-    With the recipe "realmlp" the network is built and trained as in :data:`gpubp.tabular.REALMLP_S`, for fewer epochs
+    With the recipe "realmlp-s" the network is built and trained as in :data:`gpubp.tabular.REALMLP_S`, for fewer epochs
     and without smoothed labels; the search's activation and patience are then not used. After other candidates it is
     left out if the table has more than 500 inputs.
 
-    With `has_linear_part` a network with hidden layers and squared loss learns what a linear one, which is solved,
-    leaves of the targets: see :func:`gpubp.tabular.linear_part.linear_part`.
+    With `has_linear_part` a network with hidden layers and squared loss learns the residuals of a linear one,
+    which is solved: see :func:`gpubp.tabular.linear_part.linear_part`.
     """
 
     numbers: NumberEncoding = "piecewise"
     hidden_layer_sizes: tuple[int, ...] = (100,)
     l2: float | None = 0.1
     learning_rate: float = 0.001
-    recipe: Literal["", "realmlp"] = ""
+    recipe: Literal["", "realmlp-s"] = ""
     categories: CategoryEncoding = "one-hot"
     has_linear_part: bool = False
 
@@ -63,17 +64,20 @@ CANDIDATES = (
     Candidate("piecewise", (128, 128), 0.02, 0.002),
     Candidate("linear", (128, 128), 0.02, 0.002),
     Candidate("linear"),
-    Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp"),
+    Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp-s"),
 )
 """What is tried, in this order: recipes and linear parts for numbers alone, target statistics where a column has more
-than ten categories."""
+than ten categories, and at least as many inputs as statistics would be."""
 
 
 def candidates_for(preprocessing: Preprocessing) -> list[Candidate]:
     """Return those of :data:`CANDIDATES` that are tried for a table."""
     is_regression = preprocessing.task == "regression"
-    counts = [len(column.known) for column in preprocessing.columns if isinstance(column, CategoryColumn)]
-    has_many = max(counts, default=0) > FEW_CATEGORIES
+    target, n_means = preprocessing.target, len(preprocessing.target_names)
+    if isinstance(target, ClassTarget):
+        n_means = len(target.classes) - (len(target.classes) == 2)
+    columns = [column for column in preprocessing.columns if isinstance(column, CategoryColumn)]
+    has_many = any(len(one.known) > FEW_CATEGORIES and len(one.inputs) >= n_means for one in columns)
     return [
         one
         for one in CANDIDATES
@@ -91,8 +95,8 @@ def check_candidate(candidate: Any) -> None:
         raise DataError(unknown("encoding of categories", candidate.categories, get_args(CategoryEncoding)))
     if candidate.l2 is None and len(candidate.hidden_layer_sizes):
         raise DataError("the l2 of a candidate with hidden layers must be a number, got None")
-    if candidate.recipe not in ("", "realmlp"):
-        raise DataError(f"the recipe of a candidate must be 'realmlp', or '' for none, got {candidate.recipe!r}")
+    if candidate.recipe not in ("", "realmlp-s"):
+        raise DataError(f"the recipe of a candidate must be 'realmlp-s', or '' for none, got {candidate.recipe!r}")
 
 
 def l2_of(candidate: Candidate) -> float:

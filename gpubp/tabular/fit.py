@@ -63,6 +63,7 @@ class TableFit:
     fit : Fit
         The result of :func:`gpubp.train`; ``history.validation_score`` is the accuracy or R squared of each epoch.
         Early stopping monitors the loss, not this score. Of the losses of several networks these are the medians.
+        Beside a linear part, losses and scores are those of the whole output of what is trained, whatever its share.
     refit : Fit, optional
         The training on all rows that followed, whose weights are those of `model`; None if there was none.
     scores : dict of str to dict
@@ -163,12 +164,12 @@ def fit_table(
         The network and its training as one, such as ``gpubp.tabular.REALMLP["classification"]``. The table must be
         prepared with its encoding of numbers. Of the options above only `loss`, `seed`, `device`, `dtype`,
         `matmul_precision`, `parallel`, `n_networks`, `refit`, the callbacks and the checkpoints then count.
-
     has_linear_part : bool
-        With the squared loss and hidden layers, solve a ridge regression first, and train the network on what it leaves
-        of the targets of rows that it was not fitted to. The model is the sum of both, a network with connections from
+        With the squared loss and hidden layers, solve a ridge regression first, and train the network on its residuals
+        of rows that it was not fitted to. The model is the sum of both, a network with connections from
         the inputs to the outputs; the part that is trained is multiplied by the share that it surely predicts of
-        validation rows: see :mod:`gpubp.tabular.linear_part`. `callbacks` see the training of this part.
+        validation rows: see :mod:`gpubp.tabular.linear_part`. `callbacks` see the training of this part, and `l2` is
+        its penalty; that of the ridge regression is chosen.
 
     Returns
     -------
@@ -219,13 +220,13 @@ def fit_table(
         "drop_last": recipe is not None and recipe.drop_last and isinstance(prepared, PreparedTable),
     }
     validation_data: Any = prepared.validation()
-    left, part = validation_data, None
+    held_out, part = validation_data, None
     scoring: Scoring = partial(_validation_score, prepared.preprocessing)
     if recipe is None and has_linear_part and isinstance(prepared, PreparedTable) and takes_linear_part(network):
         part = linear_part_for(prepared, dtype)
         targets = part.targets
         if validation_data is not None:
-            scoring, left = part.scoring(scoring, validation_data), part.left_of(validation_data)
+            scoring, held_out = part.scoring(scoring, validation_data), part.residuals_of(validation_data)
     checkpoint_error = None
     try:
         fit = train(
@@ -235,8 +236,8 @@ def fit_table(
             theta=None if recipe is None else recipe_weights(recipe, network, prepared, seeds, dtype),
             sample_weight=sample_weight,
             epochs=epochs,
-            validation_data=left,
-            scoring=scoring if left else None,
+            validation_data=held_out,
+            scoring=scoring if held_out else None,
             monitor="loss",
             patience=patience,
             tolerance=tolerance,
@@ -249,10 +250,17 @@ def fit_table(
         if error.fit is None:
             raise
         fit, checkpoint_error = error.fit, error
+    fit = without_diverged(fit)
     if part is not None:
-        part = part if left is None else part._replace(share=share_of(fit, left))
+        part = part if held_out is None else part._replace(share=share_of(fit, held_out))
         fit = part.joined(fit)
-    del X, targets, sample_weight, validation_data, left  # copies of rows: scores and the second training make others
+    del (
+        X,
+        targets,
+        sample_weight,
+        validation_data,
+        held_out,
+    )  # copies of rows: scores and the second training make others
     settings: dict[str, Any] = {
         "batch_size": batch_size,
         "l2": l2,
@@ -263,7 +271,8 @@ def fit_table(
     settings["matmul_precision"] = matmul_precision
     if recipe is not None:
         settings["preset"] = recipe.name
-    fit = without_diverged(fit)
+    if part is not None:
+        settings["linear_part"] = part.as_json()
     result = scored_fit(prepared, fit, of_network, settings)
     if checkpoint_error is not None:
         checkpoint_error.fit = result

@@ -1,30 +1,29 @@
-"""A linear part of a network, solved before the rest is trained on what it leaves: connections past hidden layers."""
+"""A linear part of a network, solved before the rest is trained on its residuals: connections past hidden layers."""
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpubp.data.preprocessing import Preprocessing
 from gpubp.nn.network import Network, flatten, views
+from gpubp.tabular.folds import folds_of
 from gpubp.tabular.linear_solution import PENALTIES, Ridge, WeightedRows, weighted
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import EncodedRows, PreparedTable
 from gpubp.training.result import Fit
 
-N_FOLDS = 5
-
-MOST_INPUTS = 1_000
+MOST_INPUTS_OF_PART = 1_000
 """With more, what the solutions of all penalties take would be as long as the training."""
 
 SMALLEST_SCALE = 1e-6
-"""Of what is left of standardised targets: less is rounding."""
+"""Of the residuals of standardised targets: less is rounding."""
 
 
 class LinearPart(NamedTuple):
-    """Solved linear networks, and what they leave to other networks, which are added to them.
+    """Solved linear networks, and their residuals, which networks learn that are added to them.
 
     Attributes
     ----------
@@ -35,9 +34,9 @@ class LinearPart(NamedTuple):
     has_bins : bool
         Whether the inputs of bins are among theirs; if not, the weights of these are 0.
     scale : float
-        The root of the mean square of what is left.
+        The root of the mean square of the residuals.
     targets : (n, j) array
-        What is left of the targets of the training rows, over `scale`: each by a solution without its fold.
+        The residuals of the training rows, over `scale`: each by a solution without its fold.
     share : float
         What the outputs of the other networks are multiplied by, from 0 to 1.
     """
@@ -49,15 +48,15 @@ class LinearPart(NamedTuple):
     targets: np.ndarray
     share: float = 1.0
 
-    def left_of(self, rows: EncodedRows) -> EncodedRows:
-        """Return other rows with what the first solution leaves of their targets, over `scale`."""
+    def residuals_of(self, rows: EncodedRows) -> EncodedRows:
+        """Return other rows with the residuals of the first solution, over `scale`, as targets."""
         dtype = self.targets.dtype
         targets, X = rows.targets.astype(dtype), rows.X.astype(dtype, copy=False)
         return rows._replace(targets=((targets - _outputs(self.blocks[0], X)) / self.scale).astype(dtype))
 
     def scoring(self, scoring: "Scoring", rows: EncodedRows) -> "Scoring":
-        """Return a function that scores the sums of both parts for rows, given what is left and is predicted of it."""
-        return lambda left, outputs: scoring(rows.targets, rows.targets + self.scale * (outputs - left))
+        """Return a function that scores the sums of both parts for rows, given residuals and predictions of them."""
+        return lambda residuals, outputs: scoring(rows.targets, rows.targets + self.scale * (outputs - residuals))
 
     def joined(self, fit: Fit) -> Fit:
         """Return trained networks with their linear parts, as connections from the inputs to the outputs."""
@@ -66,36 +65,46 @@ class LinearPart(NamedTuple):
         blocks = np.broadcast_to(blocks, (*last.shape[:-2], *blocks.shape[-2:])).astype(last.dtype)
         last = last * last.dtype.type(self.share * self.scale)
         rows = [last[..., :-1, :], blocks[..., :-1, :], last[..., -1:, :] + blocks[..., -1:, :]]
-        network = replace(fit.network, skips=((0, len(fit.network.sizes) - 1),))
         of_activations = fit.theta[..., fit.theta.shape[-1] - sum(fit.network.activation_weights) :]
         theta = np.concatenate([flatten(np, [*below, np.concatenate(rows, axis=-2)]), of_activations], axis=-1)
         in_units = {
             name: [self.scale**2 * one for one in getattr(fit.history, name)] for name in ("loss", "validation_loss")
         }
-        return replace(fit, network=network, theta=theta, history=replace(fit.history, **in_units))
+        return replace(
+            fit, network=with_linear_part(fit.network), theta=theta, history=replace(fit.history, **in_units)
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what a model file says of it."""
+        return {"l2": float(self.l2), "has_bins": bool(self.has_bins), "share": float(self.share)}
 
 
 Scoring = Callable[[np.ndarray, np.ndarray], float]
 
 
 def takes_linear_part(network: Network) -> bool:
-    """Return whether a network can be trained on what a linear one leaves: one with hidden layers and squared loss."""
+    """Return whether a network can be trained on residuals of a linear one: it has hidden layers and squared loss."""
     is_free = network.ties is None and not network.skips and network.bias
     is_sum = network.loss == "squared" and network.activations[-1] == "identity"
-    return len(network.sizes) > 2 and network.sizes[0] <= MOST_INPUTS and is_free and is_sum
+    return len(network.sizes) > 2 and network.sizes[0] <= MOST_INPUTS_OF_PART and is_free and is_sum
+
+
+def with_linear_part(network: Network) -> Network:
+    """Return a network with connections from the inputs to the outputs."""
+    return replace(network, skips=((0, len(network.sizes) - 1),))
 
 
 class _Solutions(NamedTuple):
-    """The solution without each fold and, at the end, that of all rows, with what the former leave of their folds."""
+    """The solution without each fold and, at the end, that of all rows; the residuals of the former in their folds."""
 
     blocks: np.ndarray
     l2: float
     has_bins: bool
-    left: np.ndarray
+    residuals: np.ndarray
 
     def loss(self, weights: np.ndarray) -> float:
-        """Return the mean square of what is left."""
-        return float(np.average(np.square(self.left).mean(axis=1), weights=weights))
+        """Return the mean square of the residuals."""
+        return float(np.average(np.square(self.residuals).mean(axis=1), weights=weights))
 
 
 def linear_part(
@@ -105,7 +114,7 @@ def linear_part(
     networks: Sequence[int],
     like: LinearPart | None = None,
 ) -> LinearPart:
-    """Solve ridge regressions that leave the least of the rows that they were not fitted to, or none that helps.
+    """Solve ridge regressions with the least residuals in rows that they were not fitted to, or none if none helps.
 
     Parameters
     ----------
@@ -117,7 +126,7 @@ def linear_part(
     networks : sequence of K int
         The fold that each solution of the result was not fitted to, -1 for none.
     like : LinearPart, optional
-        By default the penalty, and whether inputs of bins count, are those that leave the least; or those of this one.
+        By default the penalty, and whether inputs of bins count, are those of the least residuals; or this one's.
     """
     n_folds, n_inputs = int(folds.max()) + 1, rows.X.shape[1]
     nothing = np.zeros((n_folds + 1, n_inputs + 1, rows.targets.shape[1]))
@@ -132,8 +141,10 @@ def linear_part(
         for l2 in PENALTIES if like is None else [like.l2]:
             found = _Solutions(nothing.copy(), l2, has_bins, rows.targets.astype(np.float64))
             found.blocks[:, np.append(inputs, n_inputs)] = [one.block(l2) for one in some]
+            if not np.isfinite(found.blocks).all():
+                break
             for fold in range(n_folds):
-                found.left[folds == fold] -= _outputs(found.blocks[fold], rows.X[folds == fold])
+                found.residuals[folds == fold] -= _outputs(found.blocks[fold], rows.X[folds == fold])
             loss = found.loss(rows.weights)
             if not loss < least_of_inputs:
                 break
@@ -141,25 +152,27 @@ def linear_part(
             if loss < least:
                 least, best = loss, found
     scale = max(math.sqrt(least), SMALLEST_SCALE)
-    left = (best.left / scale).astype(rows.X.dtype)
-    return LinearPart(best.blocks[networks], best.l2, best.has_bins, scale, left, 1.0 if like is None else like.share)
+    residuals = (best.residuals / scale).astype(rows.X.dtype)
+    share = 1.0 if like is None else like.share
+    return LinearPart(best.blocks[networks], best.l2, best.has_bins, scale, residuals, share)
 
 
 def linear_part_for(prepared: PreparedTable, dtype: str, like: LinearPart | None = None) -> LinearPart:
     """Return the linear part for the training rows, which are divided into five folds."""
     rows = weighted(prepared.training(), dtype)
-    folds = np.random.default_rng(0).permutation(len(rows.X)) % min(N_FOLDS, len(rows.X))
+    folds = folds_of(rows.targets, 0, is_classes=False)
     return linear_part(rows, prepared.preprocessing, folds, [-1], like)
 
 
-def share_of(fit: Fit, left: EncodedRows) -> float:
-    """Return what networks predict of what a linear part leaves of validation rows, from 0 to 1, less a standard error.
+@np.errstate(over="ignore", invalid="ignore")
+def share_of(fit: Fit, rows: EncodedRows) -> float:
+    """Return what networks predict of the residuals of validation rows, from 0 to 1, less a standard error.
 
-    It is the slope of the regression of what is left on their outputs.
+    It is the slope of the regression of the residuals, the targets of `rows`, on their outputs.
     """
-    outputs = mean_outputs(fit.network, fit.theta, left.X, device=fit.device)
-    weights = 1.0 if left.sample_weight is None else left.sample_weight / left.sample_weight.mean()
-    products, squares = (weights * (one * outputs).sum(axis=1) for one in (left.targets, outputs))
+    outputs = mean_outputs(fit.network, fit.theta, rows.X, device=fit.device)
+    weights = 1.0 if rows.sample_weight is None else rows.sample_weight / rows.sample_weight.mean()
+    products, squares = (weights * (one * outputs).sum(axis=1) for one in (rows.targets, outputs))
     least = products.mean() - products.std() / math.sqrt(len(products))
     return float(np.clip(least / squares.mean(), 0.0, 1.0)) if least > 0.0 else 0.0
 

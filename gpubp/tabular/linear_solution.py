@@ -2,16 +2,16 @@
 
 import contextlib
 import time
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 
 from gpubp.backends.backend import choose_backend
 from gpubp.nn.losses import output_loss
-from gpubp.nn.network import Network, forward
+from gpubp.nn.network import Network, forward, loss_and_gradient
 from gpubp.tabular.prepare import EncodedRows
 from gpubp.training.result import Fit
 from gpubp.training.state import History, StopReason
@@ -19,7 +19,7 @@ from gpubp.training.state import History, StopReason
 PENALTIES = (100.0, 10.0, 1.0, 0.1, 0.01, 0.001)
 """Of which one is chosen on held-out rows, the largest first."""
 
-MOST_INPUTS = 3_000
+MOST_INPUTS_OF_RIDGE = 3_000
 """Of ridge regression, whose memory grows with their square."""
 
 LEAST_PENALTY = 1e-6
@@ -27,6 +27,9 @@ LEAST_PENALTY = 1e-6
 
 MOST_ITERATIONS = 100
 """Of logistic regression, for each penalty."""
+
+LEAST_GRADIENT = 1e-4
+"""Of the mean loss of logistic regression, which has converged where no element is larger."""
 
 LEAST_WEIGHT = 0.5
 """Of a class without rows: as if half a row with the mean of the inputs were of it, so that no weight is infinite."""
@@ -43,13 +46,21 @@ class WeightedRows(NamedTuple):
         """Return some rows, by a mask or by index."""
         return WeightedRows(self.X[rows], self.targets[rows], self.weights[rows])
 
+    def masked(self, mask: np.ndarray) -> "WeightedRows":
+        """Return all rows, those that a mask leaves out with weight 0: their inputs are not copied."""
+        return self._replace(weights=self.weights * mask)
+
 
 class LinearSolution(NamedTuple):
-    """The parameters of K networks ``(K, P)``, their penalty, and their mean losses on held-out rows ``(K,)``."""
+    """The parameters of K networks ``(K, P)``, their penalty, and their mean losses on held-out rows ``(K,)``.
+
+    `is_complete` is whether no solution was ended by the time.
+    """
 
     theta: np.ndarray
     l2: float
     losses: np.ndarray
+    is_complete: bool = True
 
 
 class LinearSolver(NamedTuple):
@@ -68,7 +79,7 @@ def weighted(rows: EncodedRows, dtype: str) -> WeightedRows:
 def is_solved(network: Network) -> bool:
     """Return whether a network is linear, and its loss one whose least value is found without steps."""
     n_inputs, n_outputs = network.sizes[0], network.sizes[-1]
-    is_ridge = network.loss == "squared" and network.activations == ("identity",) and n_inputs <= MOST_INPUTS
+    is_ridge = network.loss == "squared" and network.activations == ("identity",) and n_inputs <= MOST_INPUTS_OF_RIDGE
     is_logistic = network.loss == "cross_entropy" and network.activations == ("softmax",) and n_outputs > 1
     return len(network.sizes) == 2 and (is_ridge or is_logistic)
 
@@ -79,6 +90,7 @@ def solve(
     folds: np.ndarray,
     held_out: Sequence[WeightedRows],
     penalties: Sequence[float] = PENALTIES,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> LinearSolution:
     """Find the weights of least loss, for the penalty of least loss on held-out rows.
 
@@ -96,6 +108,8 @@ def solve(
     held_out : sequence of K WeightedRows
     penalties : sequence of float
         Above 0.
+    is_over : callable, optional
+        Whether the time is over. Then no further penalty is tried, and logistic regression ends after its iteration.
 
     Examples
     --------
@@ -106,15 +120,20 @@ def solve(
     array([[3., 1.],
            [3., 1.]])
     """
-    solver = Ridge if network.loss == "squared" else _LogisticRegression
-    solvers = solver.of_folds(rows, folds, range(len(held_out)))
+    solvers: Sequence[Ridge | _LogisticRegression]
+    if network.loss == "squared":
+        solvers = Ridge.of_folds(rows, folds, range(len(held_out)))
+    else:
+        solvers = [_LogisticRegression(network, rows.masked(folds != k), is_over) for k in range(len(held_out))]
     best: LinearSolution | None = None
     for l2 in sorted(penalties, reverse=True):
+        if best is not None and is_over():
+            break
         theta = np.stack([one.block(l2).ravel() for one in solvers]).astype(rows.X.dtype)
         losses = np.array([mean_loss(network, *pair) for pair in zip(theta, held_out, strict=True)])
         if best is not None and not losses.mean() < best.losses.mean():
             break
-        best = LinearSolution(theta, l2, losses)
+        best = LinearSolution(theta, l2, losses, all(one.is_complete for one in solvers))
     assert best is not None
     return best
 
@@ -128,6 +147,7 @@ def solved_fit(
     *,
     device: str,
     dtype: str,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> tuple[Fit, float]:
     """Return what :func:`solve` finds as if it were trained, in one epoch, with its penalty."""
     start, n_networks = time.monotonic(), len(held_out)
@@ -135,39 +155,52 @@ def solved_fit(
     history, theta, l2 = History(), np.zeros((n_networks, network.n_parameters), dtype), max(penalties)
     stop_reason: StopReason = "interrupted"
     with contextlib.suppress(KeyboardInterrupt):
-        theta, l2, losses = solve(network, rows, folds, held_out, [max(one, LEAST_PENALTY) for one in penalties])
-        learned = [mean_loss(network, one, rows.select(folds != k)) for k, one in enumerate(theta)]
+        least = [max(one, LEAST_PENALTY) for one in penalties]
+        theta, l2, losses, is_complete = solve(network, rows, folds, held_out, least, is_over)
+        learned = [mean_loss(network, one, rows.masked(folds != k)) for k, one in enumerate(theta)]
         history.add(np.array(learned), losses, None, time.monotonic() - start)
-        stop_reason = "converged"
+        stop_reason = "converged" if is_complete else "callback"
     diverged = ~np.isfinite(theta).all(axis=1)
     name = choose_backend(device, rows.X).name
     return Fit(network, theta.astype(dtype), history, stop_reason, len(history.loss), name, diverged), l2
 
 
 def mean_loss(network: Network, theta: np.ndarray, rows: WeightedRows) -> float:
-    """Return the weighted mean loss of a network, without penalty."""
+    """Return the weighted mean loss of a network, without penalty; NaN if no row has a weight."""
     layer = forward(np, network, theta, rows.X)[-1]
     loss, _ = output_loss(np, network.loss, network.activations[-1], *layer, rows.targets, rows.weights)
-    return float(loss) / float(rows.weights.sum())
+    return float(np.divide(loss, rows.weights.sum(dtype=np.float64)))
 
 
 class Ridge:
-    """Ridge regression from sums over the rows: of the products of inputs, 1 and targets."""
+    """Ridge regression from sums over the rows: of the products of inputs, 1 and targets, less those of `centre`.
 
-    def __init__(self, sums: np.ndarray, n_inputs: int) -> None:
+    With rows of which none has a weight, or with numbers that are too large, all weights are NaN.
+    """
+
+    is_complete = True
+
+    @np.errstate(all="ignore")
+    def __init__(self, sums: np.ndarray, centre: np.ndarray, n_inputs: int) -> None:
         mean = sums[n_inputs] / sums[n_inputs, n_inputs]
         centred = sums - np.outer(mean, sums[n_inputs])
         inputs, targets = slice(n_inputs), slice(n_inputs + 1, None)
-        self.mean_inputs, self.mean_targets = mean[inputs], mean[targets]
+        self.mean_inputs, self.mean_targets = mean[inputs] + centre[inputs], mean[targets] + centre[targets]
         self.gram, self.products = centred[inputs, inputs], centred[inputs, targets]
 
     @classmethod
+    @np.errstate(all="ignore")
     def of_folds(cls, rows: WeightedRows, folds: np.ndarray, left_out: Iterable[int]) -> "list[Ridge]":
-        """Return one without each fold; what they have in common is summed once."""
-        n_inputs = rows.X.shape[1]
-        of_fold = {fold: _sums(rows.select(folds == fold)) for fold in np.unique(folds)}
-        total: np.ndarray = np.sum([*of_fold.values()], axis=0)
-        return [cls(total - of_fold.get(fold, 0.0), n_inputs) for fold in left_out]
+        """Return one without each fold; the sums of the others are added, not subtracted from all: one may dominate."""
+        n_inputs, weights = rows.X.shape[1], rows.weights / rows.weights.sum()
+        means = [np.matmul(weights.astype(one.dtype), one).astype(np.float64) for one in (rows.X, rows.targets)]
+        centre = np.concatenate([means[0], [0.0], means[1]])
+        of_fold = {fold: _sums(rows.select(folds == fold), centre) for fold in np.unique(folds)}
+        nothing = np.zeros((len(centre), len(centre)))
+        return [
+            cls(reduce(np.add, (one for k, one in of_fold.items() if k != fold), nothing), centre, n_inputs)
+            for fold in left_out
+        ]
 
     def of_inputs(self, inputs: np.ndarray) -> "Ridge":
         """Return the regression from some of the inputs alone."""
@@ -180,6 +213,8 @@ class Ridge:
         """Return the weights and, in the last row, the biases ``(i + 1, j)``."""
         from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
+        if not (np.isfinite(self.gram).all() and np.isfinite(self.products).all()):
+            return np.full((len(self.gram) + 1, len(self.mean_targets)), np.nan)
         gram = self.gram.copy()
         gram[np.diag_indices_from(gram)] += l2
         try:
@@ -189,39 +224,65 @@ class Ridge:
         return np.concatenate([weights, (self.mean_targets - np.matmul(self.mean_inputs, weights))[None]])
 
 
-def _sums(rows: WeightedRows) -> np.ndarray:
+def _sums(rows: WeightedRows, centre: np.ndarray) -> np.ndarray:
     """Return the weighted sums of products, ``(i + 1 + j, i + 1 + j)``."""
     columns = np.concatenate([rows.X, np.ones((len(rows.X), 1)), rows.targets], axis=1, dtype=np.float64)
+    columns -= centre
     columns *= np.sqrt(rows.weights)[:, None]
     sums: np.ndarray = np.matmul(columns.T, columns)
     return sums
 
 
 class _LogisticRegression:
-    """scikit-learn's, for targets that may be shares of several classes; each penalty begins with the last weights."""
+    """Logistic regression by L-BFGS (Liu & Nocedal 1989), for targets that may be shares of several classes.
 
-    def __init__(self, rows: WeightedRows) -> None:
-        from sklearn.linear_model import LogisticRegression
+    Each penalty begins with the last weights. They are NaN if no row has a weight.
+    """
 
-        X, targets, weights = rows
-        n_classes = targets.shape[1]
-        lacking = np.flatnonzero(np.matmul(weights, targets) <= 0.0)
-        row, labels = np.nonzero(targets)
-        mean_row = np.average(X, axis=0, weights=weights)[None]
-        self.X = np.concatenate([X[row], np.repeat(mean_row, len(lacking), axis=0)], dtype=np.float64)
-        self.labels = np.concatenate([labels, lacking])
-        self.weights = np.concatenate([weights[row] * targets[row, labels], np.full(len(lacking), LEAST_WEIGHT)])
-        self.strength = 2.0 if n_classes == 2 else 1.0  # the weights of two classes are one vector, half of it in each
-        self.model = LogisticRegression(max_iter=MOST_ITERATIONS, warm_start=True)
-
-    @classmethod
-    def of_folds(cls, rows: WeightedRows, folds: np.ndarray, left_out: Iterable[int]) -> "list[_LogisticRegression]":
-        """Return one without each fold."""
-        return [cls(rows.select(folds != fold)) for fold in left_out]
+    def __init__(self, network: Network, rows: WeightedRows, is_over: Callable[[], bool]) -> None:
+        self.network, self.is_over, self.is_complete = network, is_over, True
+        self.total, dtype = float(rows.weights.sum()), rows.X.dtype
+        self.theta = np.full(network.n_parameters, 0.0 if self.total > 0.0 else np.nan)
+        self.rows = rows._replace(weights=(rows.weights / (self.total or 1.0)).astype(dtype))
+        lacking = np.flatnonzero(np.matmul(self.rows.weights, rows.targets) <= 0.0)
+        self.of_lacking = WeightedRows(
+            np.repeat(np.matmul(self.rows.weights, rows.X)[None], len(lacking), axis=0),
+            np.eye(rows.targets.shape[1], dtype=dtype)[lacking],
+            np.full(len(lacking), LEAST_WEIGHT / (self.total or 1.0), dtype),
+        )
 
     def block(self, l2: float) -> np.ndarray:
-        """Return the weights and, in the last row, the biases ``(i + 1, j)``."""
-        with warnings.catch_warnings(action="ignore"):  # that the last digits have not converged
-            self.model.set_params(C=self.strength / l2).fit(self.X, self.labels, self.weights)
-        block = np.concatenate([self.model.coef_, self.model.intercept_[:, None]], axis=1, dtype=np.float64).T
-        return np.concatenate([-0.5 * block, 0.5 * block], axis=1) if block.shape[1] == 1 else block
+        """Return the weights and, in the last row, the biases ``(i + 1, j)``; those so far if the time is over."""
+        from scipy.optimize import minimize
+
+        self.is_complete = True
+        if self.total > 0.0:
+            options = {
+                "maxiter": MOST_ITERATIONS,
+                "gtol": LEAST_GRADIENT,
+                "ftol": 4.0 * np.finfo(self.rows.X.dtype).eps,
+            }
+            with contextlib.suppress(StopIteration):
+                minimize(
+                    *(self._mean_loss_and_gradient, self.theta, (l2 / self.total,), "L-BFGS-B"),
+                    jac=True,
+                    callback=self._keep,
+                    options=options,
+                )
+        return self.theta.reshape(-1, self.network.sizes[-1])
+
+    def _keep(self, theta: np.ndarray) -> None:
+        """Keep the weights of an iteration, and end if the time is over."""
+        self.theta = theta.copy()
+        if self.is_over():
+            self.is_complete = False
+            raise StopIteration
+
+    def _mean_loss_and_gradient(self, theta: np.ndarray, l2: float) -> tuple[float, np.ndarray]:
+        """Return the mean loss with its penalty, and the gradient ``(P,)``."""
+        penalised = l2 * self.network.weight_mask() * theta
+        loss, gradient = 0.5 * float(np.dot(penalised, theta)), penalised
+        for rows in (self.rows, self.of_lacking):
+            of_rows = loss_and_gradient(np, self.network, theta.astype(rows.X.dtype), *rows)
+            loss, gradient = loss + float(of_rows[0]), gradient + of_rows[1]
+        return loss, gradient

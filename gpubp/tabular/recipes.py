@@ -26,7 +26,7 @@ N_PERIODIC = 3
 
 ROWS_TO_STANDARDIZE = 1_000
 
-MOST_INPUTS = 1_000
+MOST_SCALES = 1_000
 """Of the network with a recipe: the layer of their scales has the square of them as weights, each with its tie."""
 
 
@@ -69,8 +69,6 @@ class TableRecipe:
     label_smoothing : float
         See :func:`fit_table`.
     n_members : int, optional
-    weight_decay : float
-        AdamW's, with members.
     """
 
     name: str = "realmlp"
@@ -156,14 +154,14 @@ def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream
     Raises
     ------
     DataError
-        If it has more than `MOST_INPUTS` inputs, or the loss is not valid.
+        If it has more than `MOST_SCALES` inputs, or the loss is not valid.
     """
     is_classification = prepared.task == "classification"
     numbers = _embedded(recipe, prepared)
     n_inputs = prepared.n_inputs + N_PERIODIC * len(numbers)
-    if n_inputs > MOST_INPUTS and recipe.n_members is None:
+    if n_inputs > MOST_SCALES and recipe.n_members is None:
         raise DataError(
-            f"the recipe {recipe.name!r} learns a scale of each input, for at most {MOST_INPUTS:,} inputs, and the "
+            f"the recipe {recipe.name!r} learns a scale of each input, for at most {MOST_SCALES:,} inputs, and the "
             f"table has {n_inputs:,}; lower max_categories (--max-categories), drop columns, or train without a recipe"
         )
     network = Network(

@@ -66,6 +66,9 @@ SMALL_NETWORK = 10_000
 SHARE_OF_TRIALS = 0.5
 """The part of the time in which further candidates are tried; the rest is for training on all rows."""
 
+SHARE_OF_SOLUTION = 0.25
+"""The part of the time that is left for trials in which a candidate without hidden layers is solved."""
+
 
 @np.errstate(all="ignore")
 def search_table(
@@ -104,9 +107,10 @@ def search_table(
     prepared : PreparedTable
         From :func:`prepare_table`. Its encoding of numbers is that of the candidates.
     time_budget : float
-        Seconds. Half of them are for trying candidates, in their order, but the first may take all; the other half is
-        for the training on all rows, which is left out if too little is left. Where the time ends a training, the same
-        seed may give another model.
+        Seconds. Half of them are for trying candidates, in their order, but the first that is trained may take all, and
+        one that is solved takes about a quarter of what is left of this half. The other half is for the training on all
+        rows, which is left out if too little is left. Where the time ends a training, the same seed may give another
+        model.
     candidates : sequence of Candidate, optional
         By default :data:`gpubp.tabular.CANDIDATES`, for classes those without a recipe; those with target statistics
         only if a column has more than ten categories.
@@ -146,7 +150,9 @@ def search_table(
     prepared = with_label_smoothing(prepared, label_smoothing or prepared.label_smoothing)
     scaled_for(network_for(prepared, activation=activation, loss=loss).loss, prepared)  # or an error
     end = time.monotonic() + time_budget
-    settings = _Settings(activation, loss, epochs, patience, tolerance, device, dtype, matmul_precision)
+    settings = _Settings(
+        *(activation, loss, epochs, patience, tolerance, device, dtype, matmul_precision), is_over=_over_at(end)
+    )
     ending = _ending_at(callback, end)
     seeds = seeds_of(seed, n_networks, adam())
     assert isinstance(seeds, list)
@@ -167,13 +173,16 @@ def search_table(
         whole = prepared.trained_on(learned_rows(prepared), *chosen.candidate.encodings)
         networks = _beside_other_rows(networks, whole, drawn)
         if goes_on:
-            say("the best on more rows")
             start, more_rows = time.monotonic(), len(whole.parts["train"]) / len(drawn["train"])
             expected = SPARE * n_trainings * more_rows * seconds
-            n = max(k for k in range(1, N_FOLDS + 1) if k == 1 or start + k * expected < end)
-            on_more = _train(whole, chosen.candidate, settings, seeds[:n], ending)
-            goes_on, seconds = on_more.fit.stop_reason != "interrupted", (time.monotonic() - start) / n
-            networks = on_more if on_more.is_complete or on_more.loss < networks.loss else networks
+            least = 0 if is_solved(networks.fit.network) else 1  # a solution may take all the time it needs
+            n = max((k for k in range(1, N_FOLDS + 1) if start + k * expected < end), default=least)
+            seconds *= more_rows
+            if n:
+                say("the best on more rows")
+                on_more = _train(whole, chosen.candidate, settings, seeds[:n], ending)
+                goes_on, seconds = on_more.fit.stop_reason != "interrupted", (time.monotonic() - start) / n
+                networks = on_more if on_more.is_complete or on_more.loss < networks.loss else networks
     is_linear = is_solved(networks.fit.network)  # each fold has one solution
     expected = SPARE * n_trainings * n_networks * seconds
     if goes_on and not is_linear and n_networks > N_FOLDS and time.monotonic() + expected < end:
@@ -194,6 +203,7 @@ def search_table(
         "n_networks": len(networks.seeds),
         "dtype": dtype,
         "matmul_precision": matmul_precision,
+        **({} if networks.part is None else {"linear_part": networks.part.as_json()}),
         **({} if drawn is None else {"rows_of_trials": len(drawn["train"])}),
     }
     optimizer: Any = LinearSolver()
@@ -244,24 +254,29 @@ def _try(
     end: float,
     say: Callable[[str], object],
 ) -> "list[tuple[TableTrial, _Networks]]":
-    """Train candidates on folds, of drawn rows if there are some, while another is likely to be done before `end`."""
+    """Train candidates on folds, of drawn rows if there are some, while another is likely to be done before `end`.
+
+    The first that is trained, and not solved, is always begun.
+    """
     rows = learned_rows(prepared)
     encoded: dict[Any, PreparedTable] = {}
     tried: list[tuple[TableTrial, _Networks]] = []
     for place, candidate in enumerate(candidates, 1):
         start = time.monotonic()
-        if tried and start >= end:
-            break
+        has_trained = any(not is_solved(one.fit.network) for _, one in tried)
+        if tried and start >= end and (has_trained or not candidate.hidden_layer_sizes):
+            continue
         if candidate.encodings not in encoded:
             encoded[candidate.encodings] = prepared.trained_on(rows, *candidate.encodings, only=drawn)
         of_candidate = encoded[candidate.encodings]
         if tried and candidate.recipe and of_candidate.n_inputs > MOST_INPUTS_OF_RECIPE:
             continue
-        if tried and start + _expected_seconds(candidate, of_candidate, settings, tried) > end:
+        if has_trained and start + _expected_seconds(candidate, of_candidate, settings, tried) > end:
             continue
         say(f"candidate {place} of {len(candidates)}")
         like = next((one.part for _, one in tried if one.part and one.candidate.encodings == candidate.encodings), None)
-        networks = _train(of_candidate, candidate, settings, seeds, ending, like=like)
+        of_trial = settings._replace(is_over=_over_at(start + SHARE_OF_SOLUTION * (end - start)))
+        networks = _train(of_candidate, candidate, of_trial, seeds, ending, like=like)
         trial = TableTrial(networks.candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
@@ -277,12 +292,10 @@ def _expected_seconds(
 ) -> float:
     """Estimate the time of a candidate by that of the slowest, as proportional to the parameters.
 
-    One without a recipe may stop as early as that one, one with a recipe trains for all epochs. The first that is
-    trained, and not solved, counts as if it took no time: it is always begun.
+    One without a recipe may stop as early as that one, one with a recipe trains for all epochs. At least one of those
+    before was trained, and not solved.
     """
     by_steps = [one for one in tried if not is_solved(one[1].fit.network)]
-    if not by_steps:
-        return 0.0
     slowest, networks = max(by_steps, key=lambda one: one[0].seconds)
     recipe, n_done = recipe_of(candidate, prepared.task), max(1, len(networks.fit.history.loss))
     if recipe is None:
@@ -350,6 +363,8 @@ class _Settings(NamedTuple):
     device: str
     dtype: str
     matmul_precision: str
+    is_over: Callable[[], bool]
+    """Whether the time for a solution is used."""
 
 
 class _Networks(NamedTuple):
@@ -381,6 +396,11 @@ def _ending_at(callback: Callback | None, end: float) -> Callback:
         return bool(stops) or time.monotonic() >= end
 
     return ending
+
+
+def _over_at(end: float) -> Callable[[], bool]:
+    """Return a function that says whether the time is used."""
+    return lambda: time.monotonic() >= end
 
 
 def _train(
@@ -425,7 +445,7 @@ def _train(
         if folds is not None:
             labels = targets
         elif validation_data is not None:
-            validation_data = part.left_of(EncodedRows(*validation_data))
+            validation_data = part.residuals_of(EncodedRows(*validation_data))
     if folds is not None:
         n_folds = int(folds.max()) + 1
         of_network = np.arange(len(seeds)) % n_folds
@@ -492,7 +512,8 @@ def _solved(
         labelled = rows._replace(targets=prepared.targets[prepared.parts["train"]])  # not smoothed
         held_out = [labelled.select(folds == fold) for fold in range(len(seeds))]
     penalties = PENALTIES if candidate.l2 is None else (candidate.l2,)
-    fit, l2 = solved_fit(network, rows, folds, held_out, penalties, device=settings.device, dtype=settings.dtype)
+    options: dict[str, Any] = {"device": settings.device, "dtype": settings.dtype, "is_over": settings.is_over}
+    fit, l2 = solved_fit(network, rows, folds, held_out, penalties, **options)
     losses = fit.history.validation_loss
     loss = float(np.mean(losses[0])) if losses and np.isfinite(losses[0]).all() else math.inf
     return _networks(replace(candidate, l2=l2, learning_rate=0.0), prepared, seeds, fit, loss, folds, settings)

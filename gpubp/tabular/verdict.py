@@ -87,8 +87,8 @@ def _large_loss(result: TableFit) -> str:
     """Describe the loss of the best epoch if it was large on the rows for training, and on those for validation."""
     fit, place = result.fit, result.fit.best_epoch - 1
     losses = [one[place] for one in (fit.history.loss, fit.history.validation_loss) if 0 <= place < len(one)]
-    is_weighed = fit.network.skips and result.rows.get("validation")  # by its share, which is 0 for wild outputs
-    if result.model.about["task"] == "classification" or not losses or is_weighed:
+    share = result.model.about["training"].get("linear_part", {}).get("share", 1.0)  # about 0 of wild outputs
+    if result.model.about["task"] == "classification" or not losses or share < 1.0:
         return ""
     network, constant = fit.network, np.asarray(result.model.about["constant_outputs"])
     loss, errors = get_loss(network.loss), np.full(network.sizes[-1], MOST_ERROR)

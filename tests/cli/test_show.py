@@ -9,6 +9,7 @@ import pytest
 
 import gpubp
 from gpubp import load_model, save_model
+from gpubp.cli.formatting import number
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from tests.shop import FAST, write
@@ -142,3 +143,21 @@ def test_the_kind_of_categories_is_shown(run):
     assert run("train", "t.parquet", *FAST)[0] == 0
     shown = run("show", "t.safetensors")[1]
     assert re.search(r"^open +category +no, yes +true or false +2 *$", shown, re.MULTILINE)
+
+
+def test_the_linear_part_of_a_network_is_shown(run):
+    code, out, err = run("train", "diabetes", "--preset", "fast", "--no-picture", "--device", "cpu")
+    model = load_model("diabetes.safetensors")
+    part = model.about["training"]["linear_part"]
+    assert code == 0
+    assert "146 inputs" in err
+    n_parameters = 147 * 100 + 101 + 146
+    assert f"{n_parameters:,} parameters, loss squared, with a linear part" in " ".join(err.split())
+    for text in (out, run("show", "diabetes.safetensors")[1]):
+        (found,) = re.findall(r"^linear part +(.*(?:\n .*)*)", text, re.MULTILINE)
+        inputs = "all inputs" if part["has_bins"] else "inputs that are not of bins"
+        assert " ".join(found.split()) == (
+            f"a ridge regression from {inputs}, with the penalty {number(part['l2'])}; of the hidden layers' outputs "
+            f"{number(part['share'])} counts"
+        )
+        assert "linear_part" not in text

@@ -1,5 +1,6 @@
 """Linear networks that are solved, and linear parts of others."""
 
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,9 +8,10 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 
-from gpubp import Network, TabularRegressor, predict, prepare_table
+from gpubp import Network, TabularRegressor, adam, predict, prepare_table
+from gpubp.errors import DivergenceWarning
 from gpubp.nn.network import loss_and_gradient
-from gpubp.tabular import Candidate, fit_table, search_table
+from gpubp.tabular import Candidate, fit_table, linear_solution, search_table
 from gpubp.tabular.linear_part import bins, linear_part, share_of, takes_linear_part
 from gpubp.tabular.linear_solution import WeightedRows, is_solved, mean_loss, solve, weighted
 from gpubp.tabular.prepare import EncodedRows
@@ -94,6 +96,70 @@ def test_inputs_that_depend_on_each_other_and_classes_without_rows():
     assert np.isfinite(squared.theta).all()
 
 
+def test_a_row_whose_weight_dominates():
+    """The solution passes through it, and the other rows determine the slopes."""
+    rows, folds = rows_of("squared")
+    rows.weights[0], folds[0] = 1e18, 0
+    solution = solve(Network((7, 3)), rows, folds, without_folds(rows, folds), [2.0])
+    for fold, theta in enumerate(solution.theta):
+        others = rows.select((folds != fold) & (rows.weights < 1e18))
+        x, y = (rows.X[0], rows.targets[0]) if fold else (np.zeros(7), np.zeros(3))
+        expected = Ridge(2.0, fit_intercept=not fold).fit(others.X - x, others.targets - y, others.weights)
+        np.testing.assert_allclose(theta.reshape(8, 3)[:-1], expected.coef_.T, rtol=1e-6)
+    weights = np.where(np.arange(300) == 7, 1e18, 1.0)
+    prepared = prepare_table(table(), target="y", drop=["high"], sample_weight=weights)
+    result = fit_table(prepared, epochs=2, **CPU)
+    assert np.isfinite(result.model.theta).all()
+
+
+@pytest.mark.parametrize("loss", ["squared", "cross_entropy"])
+@np.errstate(invalid="ignore")
+def test_a_fold_that_has_all_of_the_weight(loss):
+    rows, folds = rows_of(loss)
+    rows = rows._replace(weights=np.where(folds == 0, 1.0, 0.0))
+    solution = solve(Network((7, 3), loss=loss), rows, folds, [rows] * 3)
+    assert np.isfinite(solution.theta).all(axis=1).tolist() == [False, True, True]
+
+
+def test_time_ends_logistic_regression(monkeypatch):
+    rows, folds = rows_of("cross_entropy")
+    network, calls = Network((7, 3), loss="cross_entropy"), []
+
+    def counted(*arguments):
+        calls.append(1)
+        return loss_and_gradient(*arguments)
+
+    monkeypatch.setattr(linear_solution, "loss_and_gradient", counted)
+    whole = solve(network, rows, folds, without_folds(rows, folds))
+    n_whole = len(calls)
+    ended = solve(network, rows, folds, without_folds(rows, folds), is_over=lambda: True)
+    assert whole.is_complete
+    assert not ended.is_complete
+    assert ended.l2 == 100.0
+    assert len(calls) - n_whole < n_whole / 5
+    assert whole.losses.mean() < ended.losses.mean()
+    fits = [
+        linear_solution.solved_fit(
+            network, rows, folds, without_folds(rows, folds), [1.0], device="cpu", dtype="float64", is_over=is_over
+        )[0]
+        for is_over in (lambda: True, lambda: False)
+    ]
+    assert [fit.stop_reason for fit in fits] == ["callback", "converged"]
+
+
+def test_logistic_regression_copies_no_rows():
+    """Labels that are smoothed neither."""
+    random = np.random.default_rng(0)
+    X, labels = random.normal(size=(4000, 60)), random.integers(0, 8, 4000)
+    rows = WeightedRows(X, 0.9 * np.eye(8)[labels] + 0.1 / 8, np.ones(4000))
+    held_out = [rows.select(slice(10))] * 5
+    tracemalloc.start()
+    solve(Network((60, 8), loss="cross_entropy"), rows, np.arange(4000) % 5, held_out, [1.0])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * X.nbytes
+
+
 def test_which_networks_are_solved():
     assert is_solved(Network((3, 2)))
     assert is_solved(Network((3, 2), loss="cross_entropy"))
@@ -151,10 +217,63 @@ def test_ctrl_c_while_a_candidate_is_solved(monkeypatch):
     assert result.trials[0].is_kept
 
 
+@pytest.mark.parametrize("target", ["y", "high"])
+def test_the_first_candidate_that_is_trained_is_begun_even_if_a_solution_took_all_of_the_time(target, monkeypatch):
+    clock, solved = [0.0], linear_solution.solved_fit
+
+    def slow(*arguments, is_over, **options):
+        is_over_after.append(next(t for t in range(100) if at(t, is_over)))
+        clock[0] = 100.0
+        return solved(*arguments, is_over=is_over, **options)
+
+    def at(seconds, is_over):
+        clock[0] = float(seconds)
+        return is_over()
+
+    is_over_after = []
+    monkeypatch.setattr("gpubp.tabular.search.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("gpubp.tabular.search.solved_fit", slow)
+    prepared = prepare_table(table(), target=target, drop=["high" if target == "y" else "y"])
+    candidates = [Candidate("linear", (), None), Candidate("piecewise", (), None), *[Candidate("linear", (2,))] * 2]
+    result = search_table(prepared, candidates=candidates, time_budget=40.0, epochs=2, **CPU)
+    assert [trial.candidate.hidden_layer_sizes for trial in result.trials] == [(), (2,)]
+    assert is_over_after[0] == 5  # a quarter of the half
+
+
+@pytest.mark.parametrize(("seconds", "is_solved_again"), [(1.0, True), (100.0, False)])
+def test_a_solution_for_more_rows_that_would_take_too_long_is_not_begun(seconds, is_solved_again, monkeypatch):
+    clock, solved, rows = [0.0], linear_solution.solved_fit, []
+
+    def slow(network, of_rows, *arguments, **options):
+        rows.append(len(of_rows.X))
+        clock[0] += seconds
+        return solved(network, of_rows, *arguments, **options)
+
+    monkeypatch.setattr("gpubp.tabular.folds.MOST_ROWS_OF_TRIALS", 100)
+    monkeypatch.setattr("gpubp.tabular.search.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr("gpubp.tabular.search.solved_fit", slow)
+    prepared = prepare_table(table(), target="high", drop=["y"])
+    result = search_table(prepared, candidates=[Candidate("linear", (), None)], time_budget=40.0, **CPU)
+    assert rows == ([100, 240, 300] if is_solved_again else [100])
+    assert np.isfinite(result.scores["validation"]["log_loss"])
+
+
 # --- beside a network that is trained ---
 
 
-def test_what_a_linear_part_leaves_is_of_rows_that_it_was_not_fitted_to():
+def test_a_network_that_diverged_does_not_lessen_the_share_of_the_others():
+    prepared = prepare_table(table(), target="y", drop=["high"], numbers="linear")
+    rates = np.array([[0.01], [1e30]])
+    options = {"n_networks": 2, "epochs": 30, "refit": False, **CPU}
+    with pytest.warns(DivergenceWarning, match="1 of 2 networks diverged"):
+        result = fit_table(prepared, optimizer=adam(rates), **options)
+    assert len(result.model.theta) == 1
+    part = result.model.about["training"]["linear_part"]
+    assert part["share"] > 0.5
+    assert part["l2"] in linear_solution.PENALTIES
+
+
+def test_residuals_are_of_rows_that_the_linear_part_was_not_fitted_to():
     prepared = prepare_table(table(), target="y", drop=["high"], test_fraction=0.0)
     rows, folds = weighted(prepared.training(), "float64"), np.arange(270) % 3
     part = linear_part(rows, prepared.preprocessing, folds, [0, 1, 2, -1])
@@ -173,7 +292,7 @@ def test_what_a_linear_part_leaves_is_of_rows_that_it_was_not_fitted_to():
     assert np.average(part.targets[:, 0] ** 2, weights=rows.weights) == pytest.approx(1.0)
 
 
-def test_bins_count_only_if_they_leave_less():
+def test_bins_count_only_if_residuals_are_less_with_them():
     straight = {"x": np.linspace(-1.0, 1.0, 100), "y": 3.0 * np.linspace(-1.0, 1.0, 100)}
     straight["y"] += 0.1 * np.random.default_rng(0).normal(size=100)
     for column, has_bins in ((straight["y"], False), (np.abs(straight["y"]), True)):
@@ -203,7 +322,7 @@ def test_the_model_is_the_sum_of_both_parts(n_networks, activation, monkeypatch)
     assert result.fit.history.validation_score[best] == pytest.approx(r2, rel=1e-3)
 
 
-def test_a_network_that_predicts_nothing_of_what_is_left_counts_as_nothing(monkeypatch):
+def test_a_network_that_predicts_nothing_of_the_residuals_counts_as_nothing(monkeypatch):
     prepared = prepare_table(table(), target="y", drop=["high"])
     monkeypatch.setattr("gpubp.tabular.fit.share_of", lambda *_: 0.0)
     for refit in (False, True):

@@ -84,7 +84,7 @@ class TestNetworks:
 
     @recipes
     def test_a_wide_table_is_refused(self, recipe, monkeypatch):
-        monkeypatch.setattr("gpubp.tabular.recipes.MOST_INPUTS", 3)
+        monkeypatch.setattr("gpubp.tabular.recipes.MOST_SCALES", 3)
         with pytest.raises(DataError, match="for at most 3 inputs, and the table has"):
             fit_table(prepared(), recipe=recipe, device="cpu")
 
@@ -171,7 +171,7 @@ class TestMembers:
         assert len(np.unique(first.r)) == 2 * 4 * len(table.preprocessing.columns)
 
     def test_a_wide_table_is_no_trouble(self, monkeypatch):
-        monkeypatch.setattr("gpubp.tabular.recipes.MOST_INPUTS", 3)
+        monkeypatch.setattr("gpubp.tabular.recipes.MOST_SCALES", 3)
         table = prepare_table(waves(), target="y", numbers=MEMBERS.numbers)
         assert recipe_network(MEMBERS, table).sizes[0] > 3
 

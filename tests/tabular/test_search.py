@@ -21,9 +21,10 @@ from gpubp import (
     save_model,
     train,
 )
-from gpubp.data.preprocessing import decode_predictions
+from gpubp.data.preprocessing import TargetStatisticsColumn, decode_predictions
 from gpubp.errors import DataError
 from gpubp.tabular import CANDIDATES, Candidate, search_table
+from gpubp.tabular.candidates import candidates_for
 from gpubp.tabular.folds import drawn_rows, folds_of, learned_rows, rows_of_folds
 from gpubp.tabular.search import _best_of
 
@@ -159,7 +160,7 @@ def test_groups_and_times_are_held_out_instead_of_folds(by):
 def test_recipes_are_candidates(tmp_path, monkeypatch):
     monkeypatch.setattr("gpubp.tabular.candidates.EPOCHS_OF_RECIPE", 20)
     prepared = prepare_table(bent(), target="y", drop=["house", "day"])
-    recipe = Candidate("piecewise", (8, 8), 0.0, 0.07, "realmlp")
+    recipe = Candidate("piecewise", (8, 8), 0.0, 0.07, "realmlp-s")
     result = search_table(
         prepared, candidates=[Candidate("linear", (1,), 1.0, 1e-4), recipe], device="cpu", n_networks=5
     )
@@ -170,7 +171,7 @@ def test_recipes_are_candidates(tmp_path, monkeypatch):
     assert np.isfinite(result.scores["validation"]["rmse"])
     assert len(result.fit.history.loss) == len(result.refit.history.loss) == 20
     about = json.loads(json.dumps(result.model.about))
-    assert [one.get("recipe") for one in about["training"]["trials"]] == [None, "realmlp"]
+    assert [one.get("recipe") for one in about["training"]["trials"]] == [None, "realmlp-s"]
     assert about["training"]["batch_size"] == 256
     assert about["optimizer"]["name"] == "rate-scaled adam"
     model = result.model
@@ -183,13 +184,13 @@ def test_recipes_are_candidates(tmp_path, monkeypatch):
 
 def test_a_recipe_that_a_held_out_group_stops_is_trained_as_long_on_all_rows():
     prepared = prepare_table(bent(), target="y", group="house")
-    recipe = Candidate("piecewise", (8,), 0.0, 0.07, "realmlp")
+    recipe = Candidate("piecewise", (8,), 0.0, 0.07, "realmlp-s")
     result = search_table(prepared, candidates=[recipe], device="cpu", n_networks=5)
     assert len(result.refit.history.loss) == result.fit.best_epoch
 
 
 def test_recipes_are_tried_for_numbers_alone(monkeypatch):
-    monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", (TWO[1], replace(TWO[1], recipe="realmlp")))
+    monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", (TWO[1], replace(TWO[1], recipe="realmlp-s")))
     for table, n_tried in ((prepare_table("iris"), 1), (prepare_table(bent(), target="y", group="house"), 2)):
         assert len(search_table(table, device="cpu", epochs=2, n_networks=5).trials) == n_tried
 
@@ -200,6 +201,22 @@ def test_target_statistics_are_tried_where_a_column_has_many_categories(monkeypa
     frame = bent() | {"town": [f"town {row % n_categories}" for row in range(len(bent()["y"]))]}
     prepared = prepare_table(frame, target="y", drop=["house", "day"])
     assert len(search_table(prepared, device="cpu", epochs=2, n_networks=5).trials) == n_tried
+
+
+@pytest.mark.parametrize(("n_classes", "n_tried"), [(2, 2), (15, 2), (16, 1)])
+def test_target_statistics_are_not_tried_where_columns_stay_one_hot(monkeypatch, n_classes, n_tried):
+    """The statistics of a column would be more inputs than its categories."""
+    monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", (TWO[1], replace(TWO[1], categories="target")))
+    rows = np.arange(900)
+    frame = {
+        "town": np.array([f"town {row % 15}" for row in rows]),
+        "label": np.array([f"c{row // 15 % n_classes}" for row in rows]),
+    }
+    prepared = prepare_table(frame, target="label")
+    candidates = candidates_for(prepared.preprocessing)
+    assert len(candidates) == n_tried
+    encoded = prepared.trained_on(prepared.parts["train"], "linear", "target").preprocessing
+    assert isinstance(encoded.columns[0], TargetStatisticsColumn) == (n_tried == 2)
 
 
 @pytest.fixture
@@ -213,7 +230,7 @@ def clock(monkeypatch):
 def test_a_recipe_that_would_take_too_long_is_not_begun(clock):
     """It is estimated by the epochs and the size of a network before it, which may have stopped early."""
     prepared = prepare_table(bent(), target="y", group="house")
-    candidates = [Candidate("linear", (8,), 0.0, 1e-9), Candidate("linear", (8,), 0.0, 0.07, "realmlp")]
+    candidates = [Candidate("linear", (8,), 0.0, 1e-9), Candidate("linear", (8,), 0.0, 0.07, "realmlp-s")]
 
     def tried(budget):
         clock[0] = 0.0
@@ -231,7 +248,7 @@ def test_a_recipe_is_left_out_of_wide_tables(monkeypatch):
     monkeypatch.setattr("gpubp.tabular.search.MOST_INPUTS_OF_RECIPE", 10)
     monkeypatch.setattr("gpubp.tabular.search.recipe_network", None)
     prepared = prepare_table(bent(), target="y", group="house")
-    recipe = Candidate("piecewise", (8,), 0.0, 0.07, "realmlp")
+    recipe = Candidate("piecewise", (8,), 0.0, 0.07, "realmlp-s")
     result = search_table(prepared, candidates=[TWO[1], recipe, TWO[0]], n_networks=5, refit=False, **CPU)
     assert [trial.candidate for trial in result.trials] == [TWO[1], TWO[0]]
 
@@ -447,7 +464,7 @@ def test_sizes_of_candidates_may_be_numbers_of_numpy(searched):
         ({"candidates": ()}, "candidates must name at least one"),
         ({"candidates": ["piecewise"]}, "candidates must be of gpubp.tabular.Candidate, got 'piecewise'"),
         ({"candidates": [Candidate("linaer")]}, r"unknown encoding of numbers 'linaer' \(did you mean 'linear'\?\)"),
-        ({"candidates": [Candidate(recipe=None)]}, "candidate must be 'realmlp', or '' for none, got None"),
+        ({"candidates": [Candidate(recipe=None)]}, "candidate must be 'realmlp-s', or '' for none, got None"),
         ({"dtype": "float64", "prepared_in": "float32"}, "the table was prepared in float32"),
     ],
     ids=["time 0", "nan", "inf", "text", "four networks", "no candidate", "a text", "unknown", "recipe", "precision"],

@@ -8,7 +8,7 @@ import pytest
 from gpubp import TabularRegressor
 from gpubp.errors import DivergenceWarning
 from gpubp.optim.first_order import adam
-from gpubp.tabular import fit_table, prepare_table
+from gpubp.tabular import Candidate, fit_table, prepare_table, search_table
 from gpubp.tabular.verdict import divergence_in_effect, no_better_than_baseline
 
 CPU = {"epochs": 20, "device": "cpu"}
@@ -38,6 +38,13 @@ def test_a_network_that_diverges_beside_a_linear_part_has_no_share():
     result = fit_table(prepare_table("diabetes"), optimizer=adam(1000.0), refit=False, **CPU)
     assert divergence_in_effect(result) == no_better_than_baseline(result) == ""
     assert result.scores["test"]["r2"] > 0.2
+
+
+def test_a_search_does_not_hide_a_divergence_beside_a_linear_part():
+    candidate = Candidate("linear", (20,), 0.0, 1e4, has_linear_part=True)
+    result = search_table(prepare_table(steps(), target="y"), candidates=[candidate], n_networks=5, refit=False, **CPU)
+    assert result.model.about["training"]["linear_part"]["share"] == 1.0
+    assert divergence_in_effect(result)
 
 
 def steps(n=300, noise=1.0):

@@ -12,6 +12,7 @@ from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, TYPE_ADVICE, print_
 from gpubp.cli.formatting import number
 from gpubp.cli.output import (
     console,
+    linear_part_text,
     notes,
     print_facts,
     print_json,
@@ -32,6 +33,7 @@ from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.candidates import candidates_for
 from gpubp.tabular.checks import few_rows, suspicions
 from gpubp.tabular.folds import N_FOLDS
+from gpubp.tabular.linear_part import takes_linear_part, with_linear_part
 from gpubp.tabular.verdict import divergence_in_effect, no_better_than_baseline
 from gpubp.training.checkpoints import checkpoints_in
 
@@ -102,7 +104,9 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
         print_scores(outcome.result.scores, outcome.result.rows, outcome.result.baseline)
         console.print()
     files = [(name, str(path)) for name, path in (("model", saved.model), ("picture", saved.picture)) if path]
-    print_facts([("training", _course_text(outcome.result, _patience(job))), *files], console)
+    part = outcome.result.model.about["training"].get("linear_part")
+    parts = [] if part is None else [("linear part", linear_part_text(part))]
+    print_facts([("training", _course_text(outcome.result, _patience(job))), *parts, *files], console)
     if saved.model is not None and not job.quiet:
         print_facts([("next", f"gpubp predict {saved.model} DATA")], notes)
 
@@ -198,7 +202,9 @@ def _left_out(prepared: PreparedTable | PreparedStream) -> str:
 
 def _networks_text(job: TrainingJob) -> str:
     if not job.searches:
-        return _network_text(job.network, job.options.networks)
+        has_part = job.recipe is None and isinstance(job.prepared, PreparedTable) and takes_linear_part(job.network)
+        network = with_linear_part(job.network) if has_part else job.network
+        return _network_text(network, job.options.networks) + (", with a linear part" if has_part else "")
     budget = f"{job.options.time_budget or TIME_BUDGET:g}"
     return (
         f"the best of up to {len(candidates_for(job.prepared.preprocessing))} kinds that are tried in about {budget} s "
