@@ -1,5 +1,6 @@
 """Initial weights, drawn on the host so that every backend starts from the same numbers."""
 
+import enum
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,18 @@ from gpubp.nn.batch_ensemble import Members
 from gpubp.nn.network import Network, forward, views
 
 Seed = int | np.random.Generator
+
+
+@enum.unique
+class Purpose(enum.IntEnum):
+    """What random numbers are for beside the initial weights; each purpose has its own stream of a seed."""
+
+    ORDER = 1
+    DROPOUT = 2
+    STANDARDIZATION = 3
+    INPUT_SCALES = 4
+
+
 SCHEMES = ("glorot", "he", "uniform", "ntk", "fan_in", "periodic", "ones", "zeros")
 PERIODIC_SIGMA = 0.1
 
@@ -117,6 +130,11 @@ def check_seeds(seed: Any) -> list[Seed]:
     return seeds
 
 
+def generator_for(seed: Seed, purpose: Purpose) -> np.random.Generator:
+    """Return the generator of a seed for a purpose: `seed` itself if it is a Generator."""
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng((int(seed), int(purpose)))
+
+
 def _draw(network: Network, seed: Seed, schemes: list[str], scale: float) -> np.ndarray:
     generator = np.random.default_rng(seed)
     theta = np.zeros(network.n_parameters)
@@ -154,6 +172,12 @@ def standardized_weights(
     -------
     (P,) or (K, P) NumPy array
 
+    Raises
+    ------
+    DataError
+        If there is another number of seeds than of networks, there are no samples of the network's inputs, or a layer
+        does not exist.
+
     Examples
     --------
     >>> network, X = Network((2, 3, 1)), np.random.default_rng(0).normal(size=(50, 2))
@@ -161,10 +185,18 @@ def standardized_weights(
     >>> np.std(X @ theta[:6].reshape(2, 3), axis=0).round(6).tolist()
     [1.0, 1.0, 1.0]
     """
-    seeds = (seed if isinstance(seed, np.random.Generator) else (int(seed), 3) for seed in check_seeds(seed))
+    X, thetas = np.asarray(X, "float64"), np.atleast_2d(theta)
+    generators = [generator_for(one, Purpose.STANDARDIZATION) for one in check_seeds(seed)]
+    if len(generators) != len(thetas):
+        raise DataError(f"seed must hold {len(thetas)} seeds, one for each network of theta, got {len(generators)}")
+    if X.ndim != 2 or not len(X) or X.shape[1] != network.sizes[0]:
+        raise DataError(f"X must be one or more samples of {network.sizes[0]} inputs, got an array {X.shape}")
+    last = len(network.sizes) - 1
+    if not all(is_count(layer) and layer <= last for layer in layers):
+        raise DataError(f"layers must be numbers from 1, above the inputs, to {last}, the outputs, got {layers!r}")
     rows = [
-        _standardize(network, one.astype("float64"), np.asarray(X, "float64"), np.random.default_rng(seed), layers)
-        for one, seed in zip(np.atleast_2d(theta), seeds, strict=True)
+        _standardize(network, one.astype("float64"), X, generator, layers)
+        for one, generator in zip(thetas, generators, strict=True)
     ]
     return np.reshape(np.stack(rows), theta.shape).astype(theta.dtype)
 
@@ -178,7 +210,8 @@ def _standardize(
         block[n_in:] = 0.0
         total = forward(np, network, theta, x)[layer - 1].x
         spread = total.std(axis=0)
-        spread[spread == 0.0] = 1.0
+        rounding = np.finfo(spread.dtype).eps * max(len(x), n_in) * np.abs(total).max(axis=0)
+        spread[spread <= rounding] = 1.0  # of a unit with the same total input for all samples
         block[:n_in] /= spread
         samples = generator.integers(len(x), size=(5, n_units))
         shares = generator.dirichlet(np.ones(5), n_units).T

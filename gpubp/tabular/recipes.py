@@ -14,7 +14,13 @@ from gpubp.nn import batch_ensemble
 from gpubp.nn.activations import base_name
 from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.batch_ensemble import Members
-from gpubp.nn.initialization import initial_weights, ntk_rate_factors, standardized_weights
+from gpubp.nn.initialization import (
+    Purpose,
+    generator_for,
+    initial_weights,
+    ntk_rate_factors,
+    standardized_weights,
+)
 from gpubp.nn.network import Network, views
 from gpubp.optim.first_order import Optimizer, adam, adamw, decay_scaled, rate_scaled
 from gpubp.optim.schedules import CosineCycles, FlatCosine
@@ -229,7 +235,7 @@ def _member_weights(
     shared, _ = batch_ensemble.views(np, members, theta)
     widths = [place.stop - place.start for place in prepared.preprocessing.input_slices.values()]
     for scales, one in zip(shared[0].r.reshape(-1, members.n, sum(widths)), np.atleast_1d(seed).tolist(), strict=True):
-        drawn = np.random.default_rng((one, 2)).normal(size=(members.n, len(widths)))
+        drawn = generator_for(one, Purpose.INPUT_SCALES).normal(size=(members.n, len(widths)))
         scales[...] = np.repeat(drawn, widths, axis=1)
     return theta
 

@@ -184,13 +184,33 @@ class TestStandardizedWeights:
         total = forward(np, self.NETWORK, self.weights(x, 0), x)[0].x
         assert np.all((total.min(axis=0) < 0.0) & (total.max(axis=0) > 0.0))
 
-    def test_other_layers_and_constant_inputs_are_left_alone(self):
-        x = np.zeros((50, 4))
+    @pytest.mark.parametrize("value", [0.0, 0.1, -1e9])
+    def test_other_layers_and_constant_inputs_are_left_alone(self, value):
+        x = np.full((1000, 4), value)
         theta = self.weights(x, 0, layers=(1,))
         before = initial_weights(self.NETWORK, 0, scheme="ntk", dtype="float64")
         np.testing.assert_array_equal(theta[:24], before[:24])
-        np.testing.assert_array_equal(theta[24:30], 0.0)
+        np.testing.assert_allclose(theta[24:30], -(x[0] @ before[:24].reshape(4, 6)), rtol=1e-12)
         np.testing.assert_array_equal(theta[30:], before[30:])
+
+    def test_layers_above_constant_inputs_are_left_alone(self):
+        assert np.abs(self.weights(np.full((1000, 4), 0.1), 0)).max() < 10.0
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"seed": 0}, "seed must hold 2 seeds, one for each network of theta, got 1"),
+            ({"X": np.zeros((0, 4))}, r"X must be one or more samples of 4 inputs, got an array \(0, 4\)"),
+            ({"X": np.zeros((5, 3))}, r"X must be one or more samples of 4 inputs, got an array \(5, 3\)"),
+            ({"layers": (1, 4)}, r"layers must be numbers from 1, above the inputs, to 3, the outputs, got \(1, 4\)"),
+            ({"layers": (0,)}, "layers must be numbers from 1"),
+        ],
+    )
+    def test_arguments_are_checked(self, change, message):
+        theta = initial_weights(self.NETWORK, [0, 1])
+        options = {"X": np.ones((5, 4)), "seed": [0, 1], "layers": (1,)} | change
+        with pytest.raises(DataError, match=message):
+            standardized_weights(self.NETWORK, theta, options["X"], options["seed"], layers=options["layers"])
 
     def test_a_network_of_a_stack_gets_what_it_gets_alone(self):
         x = np.random.default_rng(0).normal(size=(50, 4))

@@ -19,6 +19,7 @@ from gpubp import (
 )
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
+from gpubp.nn.initialization import Purpose, generator_for
 from gpubp.nn.network import forward, output_layer, views
 from gpubp.tabular import REALMLP, REALMLP_S, TABM
 from gpubp.tabular.recipes import (
@@ -169,6 +170,13 @@ class TestMembers:
             scales = first.r[..., place]
             np.testing.assert_array_equal(scales, np.broadcast_to(scales[..., :1], scales.shape))
         assert len(np.unique(first.r)) == 2 * 4 * len(table.preprocessing.columns)
+
+    def test_the_scales_share_no_random_numbers_with_dropout(self):
+        table = prepare_table(waves(), target="y", numbers=MEMBERS.numbers)
+        network = recipe_network(MEMBERS, table)
+        (first, _), _ = batch_ensemble.views(np, network.members, recipe_weights(MEMBERS, network, table, 1, "float64"))
+        drawn = [generator_for(1, purpose).normal() for purpose in Purpose]
+        assert [number in first.r for number in drawn] == [purpose is Purpose.INPUT_SCALES for purpose in Purpose]
 
     def test_a_wide_table_is_no_trouble(self, monkeypatch):
         monkeypatch.setattr("gpubp.tabular.recipes.MOST_SCALES", 3)
