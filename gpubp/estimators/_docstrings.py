@@ -94,9 +94,10 @@ dtype : {{"float32", "float64"}} or None, default=None
 matmul_precision : {{"float32", "tf32", "bfloat16", "float16"}}, default="float32"
     The precision to which operands of matrix products are rounded, if ``dtype`` or X is float32: see
     :func:`gpubp.train`. With "float32", or in float64, nothing is rounded; "float16" is not for "lbfgs".
-dropout : float or sequence of float, default=0.0
+dropout : float or schedule, or sequence of them, default=0.0
     The probability that a unit is dropped in training (Srivastava et al. 2014). One number is for every hidden layer; a
-    sequence has one for each hidden layer, optionally preceded by one for the inputs. Not for "lbfgs".
+    sequence has one for each hidden layer, optionally preceded by one for the inputs. A schedule, such as
+    :class:`gpubp.FlatCosine`, changes it from epoch to epoch. Not for "lbfgs".
 weight_decay : float, default=0.01
     The fraction of the weights that each step subtracts, times the learning rate, for {_solvers_with("weight_decay")}.
 rho : float, default=0.9

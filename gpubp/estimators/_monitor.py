@@ -17,6 +17,7 @@ from gpubp.estimators._fit import EstimatorFit, weights_of
 from gpubp.estimators._held_out import Evaluated, score_of
 from gpubp.estimators._optimizer import LearningRate
 from gpubp.estimators._sklearn_callbacks import FitTask
+from gpubp.optim.schedules import is_fixed
 from gpubp.training.callbacks import (
     Progress,
     RunStart,
@@ -115,9 +116,9 @@ class FitMonitor:
 
     @property
     def can_go_ahead(self) -> bool:
-        """Whether callbacks can change neither the schedule nor the random numbers of later epochs."""
+        """Whether callbacks can change neither a schedule nor the random numbers of later epochs."""
         is_own = isinstance(getattr(self.task.estimator, "random_state", None), Integral)
-        return is_own and not callable(self.fit.options.learning_rate)
+        return is_own and all(map(is_fixed, self.fit.dropout_rates)) and not callable(self.fit.options.learning_rate)
 
     def _record_epoch(self, loss: float) -> None:
         state = self.fit.state

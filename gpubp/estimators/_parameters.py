@@ -85,7 +85,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "device": [str],
     "dtype": [StrOptions({"float32", "float64"}), None],
     "matmul_precision": [StrOptions({*MATMUL_PRECISIONS})],
-    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "dropout": [Interval(Real, 0, 1, closed="left"), callable, "array-like"],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "rho": [Interval(Real, 0, 1, closed="left")],
     "warm_up": [Interval(Real, 0, None, closed="left")],

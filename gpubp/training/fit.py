@@ -46,7 +46,7 @@ def train(
     seed: Seed | Sequence[Seed] = 0,
     reduction: Literal["mean", "sum"] = "mean",
     l2: float | Array = 0.0,
-    dropout: Rate | Sequence[Rate] = 0.0,
+    dropout: Rate | Sequence[Rate] | None = 0.0,
     sample_weight: Array | None = None,
     validation_data: tuple[Array, ...] | None = None,
     scoring: Scoring | None = None,
@@ -94,7 +94,7 @@ def train(
         Whether the loss of a batch is divided by the total weight of its samples. The paper uses "sum".
     l2 : float, or (K, 1) array for a stack
         Adds ``l2 / 2`` times the sum of the squared weights, without biases, to the sum of the losses.
-    dropout : float or schedule, or sequence of them
+    dropout : float or schedule, or sequence of them, optional
         The fraction of units whose outputs are set to 0, others for each sample (Srivastava et al. 2014): one rate for
         all hidden layers, one for each, or one for the inputs and then one for each hidden layer. A schedule, such as
         :class:`gpubp.FlatCosine`, changes it from epoch to epoch. The units follow from ``seed``, the same for every

@@ -22,11 +22,12 @@ from gpubp.engine.argument_checks import (
 from gpubp.engine.plain.dropout import Dropout, Rate, dropout_rates
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Orders
 from gpubp.errors import DataError
-from gpubp.nn.initialization import Seed, check_seeds, initial_weights
+from gpubp.nn.initialization import Purpose, Seed, check_seeds, generator_for, initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer, loss_scaled
 from gpubp.optim.second_order import SecondOrder
 from gpubp.training.callbacks import Callback
+from gpubp.training.run_settings import name_of
 from gpubp.training.validation import Scoring
 
 StopWhen = Callable[[Array, Array], Array]
@@ -66,7 +67,7 @@ class Options:
     seed: Seed | Sequence[Seed]
     reduction: Literal["mean", "sum"]
     l2: float | Array
-    dropout: Rate | Sequence[Rate]
+    dropout: Rate | Sequence[Rate] | None
     scoring: Scoring | None
     patience: int | None
     tolerance: float
@@ -132,7 +133,8 @@ def validate(network: Network, inputs: Inputs, options: Options, processes: Proc
     if inputs.theta is None:
         inputs = inputs._replace(theta=initial_weights(network, options.seed, dtype=precision))
     n_samples = inputs.X.shape[-2] if inputs.X.ndim > 1 else 1
-    n_networks = inputs.theta.shape[0] if getattr(inputs.theta, "ndim", 1) > 1 else 1  # type: ignore[union-attr]
+    is_stack = getattr(inputs.theta, "ndim", 1) > 1
+    n_networks = inputs.theta.shape[0] if is_stack else 1  # type: ignore[union-attr]
     size = options.gradient_accumulation * _batch_size(options, n_samples)
     return Setup(
         network,
@@ -145,7 +147,7 @@ def validate(network: Network, inputs: Inputs, options: Options, processes: Proc
         min(size, n_samples),
         orders,
         processes,
-        _dropout(network, options),
+        _dropout(network, options, is_stack),
     )
 
 
@@ -159,19 +161,22 @@ def synchronize(setup: Setup, keeps_checkpoints: bool, resumes: bool) -> Setup:
         observed = (inputs.validation_data, options.scoring, options.patience, options.stop_when)
         processes.check_equal(
             {
-                "the network": (network.sizes, network.activations, network.loss),
+                "the network": (network.sizes, network.activations, network.loss, network.n_members, network.skips),
                 "the optimizer": options.optimizer.name,
                 "the number of samples": setup.n_samples,
                 "the batch size": setup.batch_size,
                 "epochs": options.epochs,
                 "the precision": (setup.precision, options.matmul_precision),
+                "dropout": [] if setup.dropout is None else list(map(name_of, setup.dropout.rates)),
                 "whether validation_data, scoring, patience and stop_when are given": [
                     argument is not None for argument in observed
                 ],
                 "whether checkpoints are written, and resumed from": (keeps_checkpoints, resumes),
             }
         )
-        theta, orders, dropout = processes.on_rank_0(lambda: (to_numpy(inputs.theta), setup.orders, setup.dropout))
+        key = None if setup.dropout is None else setup.dropout.key  # the rates may be functions, which pickle refuses
+        theta, orders, key = processes.on_rank_0(lambda: (to_numpy(inputs.theta), setup.orders, key))
+        dropout = None if setup.dropout is None else replace(setup.dropout, key=key)
         setup = replace(setup, inputs=inputs._replace(theta=theta), orders=orders, dropout=dropout)
     return replace(setup, backend=with_matmul(backend, options.matmul_precision, setup.precision))
 
@@ -242,10 +247,10 @@ def _loss_scaled(optimizer: Optimizer | SecondOrder) -> Optimizer:
 
 def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
     """Return the generator of the samples' order: `seed` if it is a Generator, else one not used for the weights."""
-    return _generator(check_seeds(seed)[0], 1)
+    return generator_for(check_seeds(seed)[0], Purpose.ORDER)
 
 
-def _dropout(network: Network, options: Options) -> Dropout | None:
+def _dropout(network: Network, options: Options, is_stack: bool) -> Dropout | None:
     """Return the dropout of the first epoch, with a key for each seed, or for each of its members."""
     rates = dropout_rates(network, options.dropout)
     if not rates:
@@ -253,14 +258,11 @@ def _dropout(network: Network, options: Options) -> Dropout | None:
     if isinstance(options.optimizer, SecondOrder):
         raise DataError(f"dropout makes the loss random, which {options.optimizer.name} does not support; use adam()")
     keys = [dropout_key(seed, network.n_members) for seed in check_seeds(options.seed)]
-    return Dropout(network.sizes[:-1], rates, keys[0] if len(keys) == 1 else np.asarray(keys, np.uint64))
+    is_one = len(keys) == 1 and not (is_stack and network.n_members)
+    return Dropout(network.sizes[:-1], rates, keys[0] if is_one else np.asarray(keys, np.uint64))
 
 
 def dropout_key(seed: Seed, n_members: int | None = None) -> Any:
     """Draw the key of a network, 64 bits, or an array with one for each of its members."""
-    drawn = _generator(seed, 2).integers(2**64, size=n_members, dtype=np.uint64)
+    drawn = generator_for(seed, Purpose.DROPOUT).integers(2**64, size=n_members, dtype=np.uint64)
     return int(drawn) if n_members is None else drawn
-
-
-def _generator(seed: Seed, purpose: int) -> np.random.Generator:
-    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng((int(seed), purpose))

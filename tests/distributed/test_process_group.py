@@ -1,9 +1,11 @@
 """Several processes that train one network give the result of a single process, with the same bits in all of them."""
 
+import re
 import sys
 import threading
 import types
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,8 +67,9 @@ def fits(size, network=NETWORK, x=X, targets=D, **options):
             "optimizer": momentum(0.1, 0.9),
             "sample_weight": np.stack([WEIGHTS, WEIGHTS**2, 1.0 + WEIGHTS]),
         },
+        {"dropout": (0.1, lambda epoch: 0.3 / (1 + epoch)), "seed": (0, 1), "optimizer": momentum(0.1, 0.9)},
     ],
-    ids=["adam", "weights", "sum", "full", "tiny", "stack"],
+    ids=["adam", "weights", "sum", "full", "tiny", "stack", "dropout"],
 )
 def test_several_processes_give_the_result_of_one(options, size, dtype, form, monkeypatch):
     monkeypatch.setenv("GPUBP_COMPILED", form)
@@ -358,13 +361,23 @@ def test_an_error_of_one_is_raised_in_all():
     assert str(first) == str(third) == f"process 1 of 3 on host0 failed: DataError: {second}"
 
 
-def test_processes_must_train_the_same():
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([{"epochs": 5}, {"epochs": 6}], "epochs is 5 in process 0 and 6 in process 1"),
+        ([{"dropout": 0.1}, {}], r"dropout is \[0.0, 0.1\] in process 0 and \[\] in process 1"),
+        ([{"network": replace(NETWORK, n_members=n)} for n in (2, 3)], r"the network is .*, 2, .* and .*, 3, "),
+    ],
+    ids=["epochs", "dropout", "members"],
+)
+def test_processes_must_train_the_same(options, words):
     def work(processes):
-        train(NETWORK, X, D, epochs=5 + processes.rank, device="cpu", parallel=processes)
+        arguments = {"network": NETWORK, "X": X, "targets": D, "epochs": 5, "device": "cpu"} | options[processes.rank]
+        train(**arguments, parallel=processes)
 
     results = run_on_ranks(2, work)
     assert all(isinstance(error, DataError) for error in results)
-    assert "epochs is 5 in process 0 and 6 in process 1" in str(results[1])
+    assert re.search(words, str(results[1]))
 
 
 def test_unknown_values_of_parallel_are_refused():

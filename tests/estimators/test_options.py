@@ -6,11 +6,12 @@ import warnings
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
+from sklearn.base import clone
 from sklearn.datasets import load_digits, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from gpubp import MLPClassifier, MLPRegressor, Network
+from gpubp import FlatCosine, MLPClassifier, MLPRegressor, Network
 from gpubp.errors import DataError
 from gpubp.estimators._samples import BatchesInOrder
 from gpubp.nn.losses import output_loss
@@ -227,6 +228,12 @@ class TestDropout:
     def test_same_seed_same_masks(self):
         one, other = (classifier(dropout=0.5).fit(X, LABELS) for _ in range(2))
         np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
+
+    @pytest.mark.parametrize("schedule", [FlatCosine(0.6, 4), lambda epoch: 0.6 / (1 + epoch)], ids=["fixed", "own"])
+    def test_a_rate_may_be_a_schedule(self, schedule, dropouts):
+        model = clone(classifier(dropout=schedule, max_iter=4, callbacks=lambda progress: None)).fit(X, LABELS)
+        assert [dropout.rate(1) for dropout in dropouts] == [schedule(epoch) for epoch in range(4)]
+        assert not np.array_equal(model.coefs_[0], classifier(dropout=0.6, max_iter=4).fit(X, LABELS).coefs_[0])
 
     @pytest.mark.parametrize("shuffle", [False, True])
     def test_calls_of_partial_fit_have_the_masks_of_one_fit(self, shuffle, dropouts):

@@ -83,10 +83,19 @@ def test_a_generator_is_drawn_from_once():
 
 def test_a_rate_of_0_is_none():
     none = train(NETWORK, *samples(), device="cpu", **OPTIONS)
-    for dropout in (0.0, FlatCosine(0.0, 3)):
+    for dropout in (None, 0.0, FlatCosine(0.0, 3)):
         np.testing.assert_array_equal(
             train(NETWORK, *samples(), device="cpu", dropout=dropout, **OPTIONS).theta, none.theta
         )
+
+
+@pytest.mark.parametrize("dropout", [0.1, FlatCosine(0.1, 3)], ids=["number", "schedule"])
+def test_one_rate_needs_hidden_layers(dropout):
+    network, options = Network((4, 3)), {**OPTIONS, "device": "cpu"}
+    with pytest.raises(DataError, match=r"network of sizes \(4, 3\) has none, got .*; for the inputs pass a sequence"):
+        train(network, *samples(), dropout=dropout, **options)
+    dropped, kept = (train(network, *samples(), dropout=each, **options).theta for each in ((dropout,), 0.0))
+    assert not np.array_equal(dropped, kept)
 
 
 def test_second_order_methods_refuse_it():

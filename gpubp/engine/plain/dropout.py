@@ -42,14 +42,14 @@ COUNTERS_AT_ONCE = 1 << 13
 """The number of counters whose words are computed together, so that intermediate arrays stay in the cache."""
 
 
-def dropout_rates(network: Network, dropout: Rate | Sequence[Rate]) -> tuple[Rate, ...]:
+def dropout_rates(network: Network, dropout: Rate | Sequence[Rate] | None) -> tuple[Rate, ...]:
     """Return the dropout rate of the inputs and of each hidden layer.
 
     Parameters
     ----------
-    dropout : float or schedule, or sequence of them
+    dropout : float or schedule, or sequence of them, optional
         One rate is for every hidden layer, with all inputs kept. A sequence has a rate for each hidden layer,
-        optionally preceded by one for the inputs.
+        optionally preceded by one for the inputs. None is 0.
 
     Returns
     -------
@@ -59,15 +59,22 @@ def dropout_rates(network: Network, dropout: Rate | Sequence[Rate]) -> tuple[Rat
     Raises
     ------
     DataError
-        If there are more or fewer rates, or one is not from 0 to below 1.
+        If there are more or fewer rates, one is not from 0 to below 1, or one is for hidden layers and there are none.
 
     Examples
     --------
     >>> dropout_rates(Network((4, 8, 8, 3)), 0.5)
     (0.0, 0.5, 0.5)
     """
+    if dropout is None:
+        return ()
     n_hidden = len(network.sizes) - 2
     is_one = isinstance(dropout, Real) or callable(dropout)
+    if is_one and dropout and not n_hidden:
+        raise DataError(
+            f"one number for dropout is for hidden layers, of which a network of sizes {network.sizes} has none, got "
+            f"{dropout!r}; for the inputs pass a sequence, dropout=({dropout!r},)"
+        )
     rates: list[Any] = [0.0] + [dropout] * n_hidden if is_one else list(dropout)  # type: ignore[arg-type]
     if len(rates) == n_hidden:
         rates = [0.0, *rates]
@@ -117,8 +124,8 @@ class Dropout:
         The number of inputs, and of units of each hidden layer.
     rates : tuple of float or schedule
         The rate of each of these layers, as :func:`dropout_rates` returns them.
-    key : int, or (K,) array of uint64 for a stack; (..., k) for members that share weights
-        See :func:`draw_dropout_key`.
+    key : int, or (K,) array of uint64 for a stack; for members that share weights (k,), or (K, k) for a stack
+        See :func:`draw_dropout_key`. (1, k) is for all networks of a stack.
     epoch : int
         The number of the epoch since the start of the fit.
     first_sample : int
@@ -137,7 +144,8 @@ class Dropout:
 
     def of_networks(self, chosen: np.ndarray) -> "Dropout":
         """Return the dropout of some networks of a stack, selected by an array of bool."""
-        return replace(self, key=self.key[chosen] if np.ndim(self.key) else self.key)
+        is_shared = not np.ndim(self.key) or len(self.key) < len(chosen)
+        return self if is_shared else replace(self, key=self.key[chosen])
 
     def rate(self, layer: int) -> float:
         """Return the rate of a layer in this epoch."""
