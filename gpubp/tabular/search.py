@@ -40,7 +40,14 @@ from gpubp.tabular.linear_part import LinearPart, linear_part, takes_linear_part
 from gpubp.tabular.linear_solution import PENALTIES, LinearSolver, is_solved, solved_fit, weighted
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import EncodedRows, PreparedTable
-from gpubp.tabular.recipes import TableRecipe, recipe_network, recipe_optimizer, recipe_size, recipe_weights
+from gpubp.tabular.recipes import (
+    TableRecipe,
+    recipe_dropout,
+    recipe_network,
+    recipe_optimizer,
+    recipe_size,
+    recipe_weights,
+)
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
@@ -465,6 +472,8 @@ def _train(
         patience=settings.patience if validation_data else None,
         tolerance=settings.tolerance,
         batch_size=_batch_size(recipe, len(X)),
+        drop_last=recipe is not None and recipe.drop_last,
+        dropout=None if recipe is None else recipe_dropout(recipe, network),
         l2=l2_of(candidate),
         optimizer=optimizer,
         seed=seeds,

@@ -26,6 +26,7 @@ from gpubp.errors import DataError
 from gpubp.tabular import CANDIDATES, Candidate, search_table
 from gpubp.tabular.candidates import candidates_for
 from gpubp.tabular.folds import drawn_rows, folds_of, learned_rows, rows_of_folds
+from gpubp.tabular.recipes import REALMLP_S
 from gpubp.tabular.search import _best_of
 
 CPU = {"device": "cpu", "epochs": 8}
@@ -180,6 +181,25 @@ def test_recipes_are_candidates(tmp_path, monkeypatch):
     )
     loaded = TabularRegressor.load(tmp_path / "m.safetensors")
     assert (loaded.preset, loaded.activation) == ("best", "relu")
+
+
+def test_a_recipe_is_trained_as_by_itself(monkeypatch):
+    recipe = replace(REALMLP_S["regression"], hidden_layer_sizes=(8,), epochs=3, dropout=0.1)
+    monkeypatch.setitem(REALMLP_S, "regression", recipe)
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    seen = []
+
+    def recorded(*arguments, **options):
+        seen.append((options["drop_last"], options["dropout"]))
+        return train(*arguments, **options)
+
+    monkeypatch.setattr("gpubp.tabular.search.train", recorded)
+    candidates = [Candidate("piecewise", (8,), 0.0, 0.07, "realmlp"), TWO[1]]
+    search_table(prepared, candidates=candidates, n_networks=5, refit=False, **CPU)
+    of_recipe = seen[0]
+    assert of_recipe[0] is True
+    assert [rate if rate == 0.0 else rate(0) for rate in of_recipe[1]] == [0.0, 0.1]
+    assert (False, None) in seen
 
 
 def test_a_recipe_that_a_held_out_group_stops_is_trained_as_long_on_all_rows():
