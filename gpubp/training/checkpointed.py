@@ -79,7 +79,7 @@ def _settings(setup: Setup, placed: Placed, steps_per_part: int) -> Settings:
     others: dict[str, Any] = {
         "batch_size": setup.batch_size,
         "steps_per_part": steps_per_part,
-        "drop_last": options.drop_last,
+        "drop_last": options.drop_last or None,  # as in checkpoints from before it existed
         "shuffle": options.shuffle,
         "seed": setup.orders and setup.orders.state(),
         "reduction": options.reduction,

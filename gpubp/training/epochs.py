@@ -80,8 +80,11 @@ def train_on_batches(plan: Plan, model: ModelState, batches: Batches) -> Batches
 
 
 def mean_losses(plan: Plan, sums: Sums) -> np.ndarray:
-    """Compute the loss of each epoch from the sums over its steps."""
-    return np.asarray(sums.values if plan.average is None else sums.values / sums.weights)
+    """Compute the loss of each epoch from the sums over its steps; 0 if the samples of all its batches weigh 0."""
+    if plan.average is None:
+        return np.asarray(sums.values)
+    weights = np.where(np.equal(sums.weights, 0.0), 1.0, sums.weights)
+    return np.asarray(sums.values / weights)
 
 
 def list_per_epoch(figures: np.ndarray) -> list[Any]:

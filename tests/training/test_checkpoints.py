@@ -207,6 +207,20 @@ def test_checkpoints_do_not_change_training(folder):
     assert_same(fit(checkpoint=always(folder)), fit())
 
 
+def test_checkpoints_from_before_drop_last_resume(monkeypatch, folder):
+    settings_of = checkpointed.settings_of
+
+    def before(network, optimizer, data, others):
+        return settings_of(network, optimizer, data, {name: one for name, one in others.items() if name != "drop_last"})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpointed, "settings_of", before)
+        fit(epochs=2, checkpoint=folder)
+    assert_same(fit(epochs=4, checkpoint=folder, resume=True), fit(epochs=4))
+    with pytest.raises(CheckpointError, match="drop_last was None, is True"):
+        fit(epochs=4, checkpoint=folder, resume=True, drop_last=True)
+
+
 @pytest.mark.usefixtures("form")
 def test_networks_have_ended(monkeypatch, folder):
     options = TRAININGS["stack stop_when"]

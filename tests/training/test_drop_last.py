@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gpubp import Network, momentum, open_stream, train
+from gpubp import Network, gradient_descent, initial_weights, momentum, open_stream, train
 from gpubp.engine import cpu
 from gpubp.errors import DataError
 from gpubp.testing import assert_agree
@@ -41,6 +41,17 @@ def test_other_samples_are_left_out_in_each_epoch():
 def test_whole_batches_and_a_single_one_stay(n):
     one, other = (train(NETWORK, *samples(n), drop_last=drop, **OPTIONS).theta for drop in (False, True))
     np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("mode", ["never", "always"])
+def test_an_epoch_whose_samples_weigh_0_has_no_loss(mode, monkeypatch):
+    monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, mode)
+    weights = np.where(np.arange(21) < 16, 0.0, 1.0)
+    options = OPTIONS | {"optimizer": gradient_descent(0.1), "dtype": "float64"}
+    fit = train(NETWORK, *samples(21), drop_last=True, shuffle=False, sample_weight=weights, **options)
+    assert not fit.diverged
+    assert fit.history.loss == [0.0] * 5
+    np.testing.assert_array_equal(fit.theta, initial_weights(NETWORK, 1, dtype="float64"))
 
 
 def test_faults_are_reported():
