@@ -20,7 +20,7 @@ WORTH_THREADS = 1e8
 """Operations of a prediction in array calls, below which one thread computes."""
 
 SAMPLES_OF_A_THREAD, PARTS_OF_A_STACK = 512, 16
-"""How a larger one is divided for threads."""
+"""How a larger one is divided for threads; each member that shares weights has samples of its own."""
 
 
 @np.errstate(all="ignore")
@@ -147,10 +147,11 @@ def last_layer(backend: Backend, network: Network, theta: Array, x: Array) -> La
         return output_layer(backend.xp, network, theta, x)
     from gpubp.engine.cpu.threads import blas_of_one_thread, side_by_side
 
+    n_members = network.n_members or 1
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
-    is_small = 2.0 * x.shape[-2] * network.n_parameters * n_networks < WORTH_THREADS
+    is_small = 2.0 * x.shape[-2] * network.n_parameters * n_networks * n_members < WORTH_THREADS
     with blas_of_one_thread():
-        parts = [(theta, x)] if is_small or is_sparse(x) else _independent_parts(theta, x)
+        parts = [(theta, x)] if is_small or is_sparse(x) else _independent_parts(theta, x, n_members)
         layers = side_by_side(lambda part: output_layer(backend.xp, network, *part), parts)
     if len(layers) == 1:
         return layers[0]
@@ -158,13 +159,13 @@ def last_layer(backend: Backend, network: Network, theta: Array, x: Array) -> La
     return Layer(*(np.concatenate(arrays, axis=axis) for arrays in zip(*layers, strict=True)))
 
 
-def _independent_parts(theta: np.ndarray, x: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _independent_parts(theta: np.ndarray, x: np.ndarray, n_members: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Divide a stack into a few networks each, or the samples of one network into as many as suit a cache.
 
     The number of threads changes no bit: a network of a stack is computed alone, and the number of samples is fixed.
     """
     if theta.ndim == 1:
-        return [(theta, part) for part in in_parts(x, SAMPLES_OF_A_THREAD)]
+        return [(theta, part) for part in in_parts(x, SAMPLES_OF_A_THREAD // n_members)]
     at_once = -(-len(theta) // PARTS_OF_A_STACK)
     networks = [slice(first, first + at_once) for first in range(0, len(theta), at_once)]
     return [(theta[some], x if x.ndim == 2 else x[some]) for some in networks]

@@ -263,6 +263,23 @@ def test_blas_is_kept_to_one_thread_and_given_back():
 
 
 @pytest.mark.usefixtures("two_threads")
+def test_members_are_predicted_by_threads():
+    network, sizes = Network((6, 64, 2), n_members=32), []
+    x = np.random.default_rng(0).normal(size=(128, 6)).astype(np.float32)
+    theta = initial_weights(network, 0)
+
+    def counted(xp, network, theta, x):
+        sizes.append(len(x))
+        return output_layer(xp, network, theta, x)
+
+    operations = 2.0 * 128 * 32 * network.n_parameters
+    with patch.object(prediction, "output_layer", counted), patch.object(prediction, "WORTH_THREADS", operations):
+        layer = prediction.last_layer(choose_backend("cpu"), network, theta, x)
+    assert sizes == [16] * 8
+    assert_agree(layer.y, output_layer(np, network, theta, x).y, "forward")
+
+
+@pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize("worth_threads", [np.inf, 0.0], ids=["small", "large"])
 @pytest.mark.parametrize("x", [np.ones((1100, 6), np.float32), np.ones((3, 20, 6), np.float32)], ids=["shared", "own"])
 @pytest.mark.parametrize("stack", [(), (3,), (35,)])
