@@ -116,7 +116,7 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     ------
     DataError
         If shapes do not fit the network, values are not finite, the learning rate is not positive, or the network has
-        connections that skip layers or are tied.
+        connections that skip layers or are tied, parametric activations, or members that share weights.
 
     Examples
     --------
@@ -127,9 +127,13 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     """
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise DataError(f"learning_rate must be finite and above 0, got {learning_rate}")
-    if network.skips or network.ties or any(network.activation_weights):
-        others = "weights that are tied" if network.ties else "parametric activations"
-        reason = "connections that skip layers" if network.skips else others
+    reasons = {
+        "connections that skip layers": network.skips,
+        "weights that are tied": network.ties,
+        "parametric activations": any(network.activation_weights),
+        "members that share weights": network.n_members,
+    }
+    if reason := next((name for name, found in reasons.items() if found), None):
         raise DataError(
             f"explain needs a network whose layers connect only to the next one, by independent weights; this one, "
             f"{'-'.join(map(str, network.sizes))}, has {reason}"

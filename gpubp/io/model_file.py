@@ -34,8 +34,11 @@ MAX_LEVELS = 64
 
 
 def format_of(network: Network) -> int:
-    """Return the number of the format in which a network is written: 2 has skips and ties, 3 members as well."""
-    if network.n_members is not None:
+    """Return the number of the format in which a network is written.
+
+    2 has skips and ties, 3 members and parametric activations as well.
+    """
+    if network.n_members is not None or any(network.activation_weights):
         return 3
     return 2 if network.skips or network.ties else 1
 
@@ -52,7 +55,7 @@ _HEADER = {
 }
 _TOPOLOGY = {"sizes": list, "activation": list, "output_activation": str, "loss": str, "bias": bool}
 _TOPOLOGY_OF: dict[Any, dict[str, Any]] = {1: _TOPOLOGY, 2: _TOPOLOGY | {"skips": list, "ties": list | None}}
-_TOPOLOGY_OF[3] = _TOPOLOGY_OF[2] | {"n_members": int}
+_TOPOLOGY_OF[3] = _TOPOLOGY_OF[2] | {"n_members": int | None}
 
 
 @dataclass(frozen=True, eq=False)

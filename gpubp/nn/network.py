@@ -257,8 +257,8 @@ def views(xp: Namespace, network: Network, theta: Array) -> list[Array]:
     """
     if network.n_members is not None:
         raise DataError(
-            "this is for networks whose layers have a block of weights each, and not for members that share weights; "
-            "leave n_members out"
+            f"the layers of a network with n_members={network.n_members} have several blocks of weights, and one for "
+            "each is needed here; leave n_members out"
         )
     blocks, start = [], 0
     for rows, columns in network.shapes:

@@ -9,7 +9,7 @@ import numpy as np
 from gpubp._core.counts import is_count
 from gpubp.errors import DataError
 from gpubp.nn.network import views
-from gpubp.plotting._model import check_layer, network_and_theta
+from gpubp.plotting._model import check_layer, network_of_blocks
 from gpubp.plotting.figure import axes_or_new, check_names
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def hinton_diagram(
     >>> [round(float(np.ptp(square.vertices[:, 0])) ** 2, 3) for square in ax.collections[1].get_paths()]
     [0.846, 0.212, 0.423]
     """
-    network, theta = network_and_theta(model)
+    network, theta = network_of_blocks(model, "hinton_diagram")
     block = views(np, network, theta)[check_layer(layer, len(network.activations)) - 1]
     n_below, n_units = block.shape[0] - network.bias, block.shape[1]  # including connections that skip layers
     selected = np.arange(n_units) if selected_units is None else _select_units(selected_units, n_units)

@@ -40,6 +40,17 @@ def network_and_theta(model: Any) -> tuple[Network, np.ndarray]:
     return network, theta
 
 
+def network_of_blocks(model: Any, name: str) -> tuple[Network, np.ndarray]:
+    """Return what :func:`network_and_theta` does; refuse members for the picture ``name``, which shows weights."""
+    network, theta = network_and_theta(model)
+    if network.n_members is not None:
+        raise DataError(
+            f"{name} shows layers of one block of weights each, and a network with n_members={network.n_members} "
+            "has several for each layer; pass a network without n_members"
+        )
+    return network, theta
+
+
 def samples_of(network: Network, theta: np.ndarray, x: Any) -> np.ndarray:
     """Validate samples and return them as ``(b, i)``, float64 on the host."""
     samples: np.ndarray = validate_x(network, choose_backend("cpu"), HOST, theta, to_numpy(x), name="x")
@@ -54,7 +65,7 @@ def targets_of(network: Network, theta: np.ndarray, x: np.ndarray, targets: Any)
 
 def layers_of(model: Any, x: Any) -> tuple[Network, list[Layer]]:
     """Compute all layers of a forward pass."""
-    network, theta = network_and_theta(model)
+    network, theta = network_of_blocks(model, "a picture of hidden layers")
     return network, forward(np, network, theta, samples_of(network, theta, x))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp.errors import DataError
 from gpubp.nn.network import Network, views
-from gpubp.plotting._model import network_and_theta
+from gpubp.plotting._model import network_of_blocks
 from gpubp.plotting.figure import NEGATIVE, POSITIVE, axes_or_new, check_names
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def network_diagram(
     >>> ax.collections[0].get_linewidths()
     array([5. , 2.5])
     """
-    network, theta = network_and_theta(model)
+    network, theta = network_of_blocks(model, "network_diagram")
     if network.skips:
         raise DataError(
             f"the network has skip connections, {list(network.skips)}, which network_diagram cannot draw; "

@@ -217,9 +217,10 @@ def test_bad_input(change, message):
     [
         (Network((2, 2, 1), skips=((0, 2),)), "2-2-1, has connections that skip layers"),
         (with_equal_layers(Network((2, 2, 2)), [1, 2]), "2-2-2, has weights that are tied"),
+        (Network((2, 2, 1), n_members=3), "explain needs .*2-2-1, has members that share weights"),
     ],
 )
-def test_networks_with_skips_or_ties_are_refused(network, message):
+def test_networks_with_other_weights_are_refused(network, message):
     with pytest.raises(DataError, match=message):
         explain(*make(network))
 

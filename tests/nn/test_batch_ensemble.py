@@ -16,6 +16,7 @@ from gpubp import (
     save_model,
     train,
 )
+from gpubp.engine import prediction
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.errors import DataError, ModelFileError
 from gpubp.io.model_file import format_of
@@ -27,6 +28,7 @@ from gpubp.nn.network import forward, jacobian, loss_and_gradient, output_layer
 from gpubp.testing import assert_agree
 from gpubp.training.setup import dropout_key
 from tests import reference
+from tests.io.test_model_file import forge, header_and_theta
 
 LOGISTIC = Network((3, 4, 5, 2), activation="logistic", output_activation="logistic", n_members=3)
 CLASSES = Network((3, 4, 5, 2), activation="tanh", loss="cross_entropy", n_members=3)
@@ -264,23 +266,53 @@ class TestTraining:
                     one = one - 0.1 * gradient / 16
             assert_agree(fit.theta[seed - 4], one, "steps")
 
+    @pytest.mark.parametrize("n_members", [3, 4])
+    def test_networks_of_one_seed_that_leave_a_stack_change_nothing_for_the_others(self, n_members):
+        network = Network((3, 4, 2), n_members=n_members)  # as many members as networks, and more
+        theta = initial_weights(network, range(3), dtype="float64")
+        options = {"theta": theta, "seed": 0, "dropout": 0.3, "epochs": 4, "batch_size": 16}
+
+        def first_is_done(targets, outputs):
+            return np.arange(len(outputs)) == 0 if len(outputs) == 3 else np.zeros(len(outputs), bool)
+
+        fit = train(network, self.X, self.TARGETS, stop_when=first_is_done, **options)
+        assert fit.solved.tolist() == [True, False, False]
+        assert_agree(fit.theta[1:], train(network, self.X, self.TARGETS, **options).theta[1:], "steps")
+        alone = train(network, self.X, self.TARGETS, **options | {"theta": theta[2]})
+        assert_agree(fit.theta[2], alone.theta, "steps")
+
     def test_many_samples_are_predicted_in_parts(self, monkeypatch):
-        monkeypatch.setattr("gpubp.backends.memory.SAMPLES_AT_ONCE", 8)
+        sizes, compute = [], prediction.last_layer
+
+        def counted(backend, network, theta, x):
+            sizes.append(len(x))
+            return compute(backend, network, theta, x)
+
+        monkeypatch.setattr("gpubp.backends.memory.SAMPLES_AT_ONCE", 24)
+        monkeypatch.setattr(prediction, "last_layer", counted)
         theta = initial_weights(CLASSES, dtype="float64")
         assert_agree(predict(CLASSES, theta, self.X), output_layer(np, CLASSES, theta, self.X).y, "forward")
+        assert sizes == [8] * 7 + [4]
 
 
-def test_only_networks_with_members_need_the_newest_format():
-    networks = CLASSES, Network((3, 2)), Network((3, 2, 1), skips=[(0, 2)])
-    assert list(map(format_of, networks)) == [3, 1, 2]
+def test_only_networks_with_members_or_parametric_activations_need_the_newest_format():
+    parametric = Network((3, 2, 1), activation="parametric(selu)")
+    networks = CLASSES, parametric, Network((3, 2)), Network((3, 2, 1), skips=[(0, 2)])
+    assert list(map(format_of, networks)) == [3, 3, 1, 2]
 
 
-def test_a_file_whose_members_do_not_fit_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [(4, "parameters that do not fit"), (0, "n_members must be a whole number"), ("3", "malformed topology")],
+)
+def test_a_file_whose_members_do_not_fit_is_refused(tmp_path, wrong, message):
     path = tmp_path / "model.safetensors"
     save_model(path, CLASSES, np.zeros(CLASSES.n_parameters))
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b'\\"n_members\\":3', b'\\"n_members\\":4'))
-    with pytest.raises(ModelFileError, match="checksum"):
+    header, theta = header_and_theta(path)
+    assert header["network"]["n_members"] == 3
+    header["network"]["n_members"] = wrong
+    forge(path, header, {"theta": theta})
+    with pytest.raises(ModelFileError, match=message):
         load_model(path)
 
 

@@ -291,6 +291,21 @@ def test_connections_that_skip_layers():
         plotting.network_diagram(model)
 
 
+@pytest.mark.parametrize(
+    ("draw", "name"),
+    [
+        (plotting.network_diagram, "network_diagram"),
+        (plotting.hinton_diagram, "hinton_diagram"),
+        (lambda model: plotting.hidden_heat_map(model, np.zeros((2, 4))), "a picture of hidden layers"),
+    ],
+    ids=["diagram", "hinton", "hidden"],
+)
+def test_members_are_refused(draw, name):
+    network = Network((4, 3, 2), n_members=2)
+    with pytest.raises(DataError, match=f"{name} shows layers of one block .* n_members=2 has several"):
+        draw((network, initial_weights(network)))
+
+
 def test_a_hinton_diagram_that_is_too_large():
     network = Network((300, 200, 1))
     with pytest.raises(DataError, match=r"60,200 weights, .* choose some units"):
