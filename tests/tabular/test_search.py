@@ -194,7 +194,7 @@ def test_a_recipe_is_trained_as_by_itself(monkeypatch):
         return train(*arguments, **options)
 
     monkeypatch.setattr("gpubp.tabular.search.train", recorded)
-    candidates = [Candidate("piecewise", (8,), 0.0, 0.07, "realmlp"), TWO[1]]
+    candidates = [Candidate("piecewise", (8,), 0.0, 0.07, "realmlp-s"), TWO[1]]
     search_table(prepared, candidates=candidates, n_networks=5, refit=False, **CPU)
     of_recipe = seen[0]
     assert of_recipe[0] is True
