@@ -180,8 +180,8 @@ def test_the_rows_of_a_group_are_in_one_fold():
     group = np.repeat(np.arange(200), 5)
     frame = pd.DataFrame({"town": [f"town {k % 100:02}" for k in group], "size": random.normal(size=len(group))})
     frame["price"] = random.normal(size=200)[group] + 0.1 * random.normal(size=len(group))
-    for house in (group, np.array([f"house {k}" for k in group])):
-        prepared = prepare_table(frame.assign(house=house), target="price", categories="target", group="house")
+    for home in (group, np.array([f"home {k}" for k in group])):
+        prepared = prepare_table(frame.assign(home=home), target="price", categories="target", group="home")
         for of_rows in (prepared, prepared.on_all_rows()):
             rows = of_rows.parts["train"]
             x, of_row = of_rows.X[rows, of_rows.preprocessing.input_slices["town"]][:, 0], group[rows]
