@@ -128,6 +128,7 @@ TABLES = {
     "steps": _steps,
     "steps-avx2": _steps,
     "fits": _fits,
+    "fits-avx2": _fits,
     "predictions": _times(
         ("predict",), ("gpubp", "scikit-learn", "thinc", "torch", "jax", "floor"), "network, rows of a call"
     ),
