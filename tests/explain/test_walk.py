@@ -215,7 +215,7 @@ def test_bad_input(change, message):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (Network((2, 2, 1), skips=((0, 2),)), "2-2-1, has connections that skip layers"),
+        (Network((2, 2, 1), skips=((0, 2),)), "2-2-1, has connections that skip layers; to fix it: train one"),
         (with_equal_layers(Network((2, 2, 2)), [1, 2]), "2-2-2, has weights that are tied"),
         (Network((2, 2, 1), n_members=3), "explain needs .*2-2-1, has members that share weights"),
     ],
