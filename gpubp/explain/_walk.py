@@ -137,7 +137,7 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
         raise DataError(
             f"explain needs a network whose layers connect only to the next one, by independent weights; this one, "
             f"{'-'.join(map(str, network.sizes))}, has {reason}; to fix it: train one without them (a network for "
-            "numbers of a table has connections past its hidden layers unless gpubp.fit_table gets has_linear_part=False)"
+            "numbers of a table has connections past its hidden layers unless fit_table gets has_linear_part=False)"
         )
     host = choose_backend("cpu")
     theta = validate_theta(network, host, "float64", theta)
