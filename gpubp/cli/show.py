@@ -1,12 +1,13 @@
 """``gpubp show``: print what a model file contains."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gpubp._core.text import shortened
+from gpubp._core.text import counted, shortened
 from gpubp.cli import options
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, print_columns
 from gpubp.cli.output import (
@@ -38,6 +39,8 @@ def show(
     about, network = loaded.about, loaded.network
     n_networks = loaded.theta.shape[0] if loaded.theta.ndim == 2 else 1
     stack = f", a stack of {n_networks:,} networks" if loaded.theta.ndim == 2 else ""
+    if network.n_members is not None:
+        stack += f", {'each of ' if stack else ''}{counted(network.n_members, 'member')} that share weights"
     facts = [
         ("model", f"{model} (format {format_of(loaded.network)}, gpubp {loaded.version}, {loaded.theta.dtype}{stack})"),
         ("loss", network.loss),
@@ -65,7 +68,8 @@ def show(
     if trials:
         print_trials(trials)
         console.print()
-    print_table(["layer", "activation", "units", "weights", "parameters"], _layers(network), left=2, total=True)
+    weights = ["weights"] if network.n_members is None else ["shared weights", "of each member"]
+    print_table(["layer", "activation", "units", *weights, "parameters"], _layers(network), left=2, total=True)
     if preprocessing is not None:
         console.print()
         if not isinstance(again, dict) and isinstance(about.get("training"), dict):
@@ -104,16 +108,28 @@ def _as_text(value: Any) -> str:
 
 
 def _layers(network: Network) -> list[list[str]]:
-    rows = [["input", "", f"{network.sizes[0]:,}", "", ""]]
-    for position, (activation, (n_rows, n_units), n_parameters) in enumerate(
-        zip(network.activations, network.shapes, network.parameters_of_layers, strict=True), 1
+    """Return a row for each layer, and one for all: a name, activation, units, weights and the number of parameters."""
+    blocks, last = _blocks(network), len(network.sizes) - 1
+    empty = [""] * len(blocks[0])
+    rows = [["input", "", f"{network.sizes[0]:,}", *empty, ""]]
+    for position, (activation, block, n_parameters) in enumerate(
+        zip(network.activations, blocks, network.parameters_of_layers, strict=True), 1
     ):
-        name = "output" if position == len(network.shapes) else f"hidden {position}"
-        rows.append([name, activation, f"{n_units:,}", f"{n_rows:,} x {n_units:,}", f"{n_parameters:,}"])
+        name = "output" if position == last else f"hidden {position}"
+        rows.append([name, activation, f"{network.sizes[position]:,}", *block, f"{n_parameters:,}"])
     if len(rows) > MOST_LAYERS:
         half = MOST_LAYERS // 2
-        rows = [*rows[:half], [f"... {len(rows) - 2 * half:,} more", "", "", "", ""], *rows[-half:]]
-    return [*rows, ["all", "", "", "", f"{network.n_parameters:,}"]]
+        rows = [*rows[:half], [f"... {len(rows) - 2 * half:,} more", "", "", *empty, ""], *rows[-half:]]
+    return [*rows, ["all", "", "", *empty, f"{network.n_parameters:,}"]]
+
+
+def _blocks(network: Network) -> list[list[str]]:
+    """Return the shape of the weights of each layer; with members, that of the shared ones and what each member has."""
+    if network.n_members is None:
+        return [[f"{rows:,} x {columns:,}"] for rows, columns in network.shapes]
+    *shared, (n_below, n_outputs) = pairwise(network.sizes)
+    rows = [[f"{i:,} x {j:,}", f"{i:,} + 2 x {j:,}"] for i, j in shared]
+    return [*rows, ["", f"{n_below + 1:,} x {n_outputs:,}"]]
 
 
 def _are_scores(scores: Any) -> bool:
@@ -127,17 +143,27 @@ def _are_scores(scores: Any) -> bool:
 
 def _as_json(path: Path, model: Model) -> dict[str, Any]:
     network = model.network
+    shapes = network.shapes
+    if network.n_members is not None:  # those of W, and of each member's outputs
+        shapes = (*pairwise(network.sizes[:-1]), shapes[-1])
     layers = [
         {"activation": activation, "shape": list(shape), "parameters": n_parameters}
         for activation, shape, n_parameters in zip(
-            network.activations, network.shapes, network.parameters_of_layers, strict=True
+            network.activations, shapes, network.parameters_of_layers, strict=True
         )
     ]
+    members = {} if network.n_members is None else {"members": network.n_members}
     return {
         "model": str(path),
         "format": format_of(network),
         "version": model.version,
-        "network": {"sizes": list(network.sizes), "loss": network.loss, "bias": network.bias, "layers": layers},
+        "network": {
+            "sizes": list(network.sizes),
+            "loss": network.loss,
+            "bias": network.bias,
+            **members,
+            "layers": layers,
+        },
         "theta": {"dtype": model.theta.dtype.name, "shape": list(model.theta.shape)},
         "parameters": network.n_parameters,
         "preprocessing": model.preprocessing,

@@ -54,7 +54,7 @@ def validate_theta(network: Network, backend: Backend, dtype: str, theta: Array)
     if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters or theta.shape[0] == 0:
         raise DataError(
             f"theta must be ({network.n_parameters},), or (K, {network.n_parameters}) for a stack, "
-            f"for a network of sizes {network.sizes}; got {tuple(theta.shape)}"
+            f"for {network.in_words}; got {tuple(theta.shape)}"
         )
     if network.tied is not None:
         host = to_numpy(theta)

@@ -148,6 +148,12 @@ blue and dashed. The units show the latest result for {first_case}. All numbers 
 
 
 def _check_size(network: Network, n_cases: int) -> None:
+    if network.skips:
+        raise DataError(
+            f"the drawings of a page show connections from each layer to the next one, and this network, "
+            f"{'-'.join(map(str, network.sizes))}, has some past its hidden layers, such as those of a linear part; "
+            "gpubp explain without --html, or gpubp.explain.explain, walks through it"
+        )
     widest = max(network.sizes)
     if widest > MAX_UNITS or network.n_parameters > MAX_WEIGHTS:
         raise DataError(

@@ -16,6 +16,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.data.datasets import load_dataset
 from gpubp.engine.argument_checks import validate_targets, validate_theta, validate_x
 from gpubp.errors import DataError
+from gpubp.explain._formulas import ERRORS, SLOPES, VALUES
 from gpubp.nn import equations
 from gpubp.nn.activations import get_activation
 from gpubp.nn.gradient_check import check_gradient
@@ -116,7 +117,8 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     ------
     DataError
         If shapes do not fit the network, values are not finite, the learning rate is not positive, or the network has
-        connections that skip layers or are tied, parametric activations, or members that share weights.
+        connections past hidden layers from others than the inputs, tied connections, parametric activations, or members
+        that share weights.
 
     Examples
     --------
@@ -128,16 +130,16 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise DataError(f"learning_rate must be finite and above 0, got {learning_rate}")
     reasons = {
-        "connections that skip layers": network.skips,
+        "connections that skip layers from hidden ones": any(below for below, _ in network.skips),
         "weights that are tied": network.ties,
         "parametric activations": any(network.activation_weights),
         "members that share weights": network.n_members,
     }
     if reason := next((name for name, found in reasons.items() if found), None):
         raise DataError(
-            f"explain needs a network whose layers connect only to the next one, by independent weights; this one, "
-            f"{'-'.join(map(str, network.sizes))}, has {reason}; to fix it: train one without them (a network for "
-            "numbers of a table has connections past its hidden layers unless fit_table gets has_linear_part=False)"
+            f"explain needs a network with independent weights whose hidden layers connect only to the next one; this "
+            f"one, {'-'.join(map(str, network.sizes))}, has {reason}; to fix it: train one without them, for a table "
+            "with the preset fast"
         )
     host = choose_backend("cpu")
     theta = validate_theta(network, host, "float64", theta)
@@ -177,20 +179,23 @@ def _start(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray) ->
 def _forward(network: Network, theta: np.ndarray, x: np.ndarray) -> tuple[list[Layer], list[Passage]]:
     layers: list[Layer] = []
     passages = []
-    y = x
+    outputs = [x]
     for k, (w, unit) in enumerate(zip(views(np, network, theta), network.activations, strict=True), 1):
-        total = equations.total_input(np, y, w, bias=network.bias)
+        below = _outputs_below(network, k, outputs)
+        total = equations.total_input(np, below.values, w, bias=network.bias)
+        others = " and each input of the network, past the layers between," if network.layers_below[k - 1][1:] else ""
         meaning = (
-            f"{_each_unit(network, k)} adds up its inputs: each output of the layer below times the weight between them"
-            f"{'; the last column is a unit that is always 1, and its weights are the biases' * network.bias}."
+            f"{_each_unit(network, k)} adds up its inputs: each output of the layer below{others} times the weight "
+            f"between them{'; the last column is a unit that is always 1, its weights the biases' * network.bias}."
         )
-        terms = (_with_bias_unit("", _in_layer("y", k - 1), y, network.bias), Term("×", _in_layer("W", k), w))
+        terms = (_with_bias_unit(below, network.bias), Term("×", _in_layer("W", k), w))
         result = Term("=", _in_layer("x", k), total)
         title = f"Total input of layer {k}"
         passages.append(Passage("1", title, "xⱼ = Σᵢ yᵢ wⱼᵢ", terms, result, meaning, "forward", k))
         y = get_activation(unit).value(np, total)
         passages.append(_output(k, unit, total, y))
         layers.append(Layer(total, y))
+        outputs.append(y)
     return layers, passages
 
 
@@ -199,7 +204,7 @@ def _output(k: int, unit: str, total: np.ndarray, y: np.ndarray) -> Passage:
     meaning = f"Each unit applies {unit} to its total input."
     if _stem(unit) == "softmax":
         meaning = "Each row of total inputs becomes a row of outputs above 0 that add up to 1."
-    formula = f"yⱼ = {_VALUES[_stem(unit)]}"
+    formula = f"yⱼ = {VALUES[_stem(unit)]}"
     return Passage("2", f"Output of layer {k}", formula, terms, result, meaning, "forward", k)
 
 
@@ -211,15 +216,16 @@ def _backward(
     last = len(layers)
     dE_dx, passages = _output_derivative(network, layers[-1], d)
     blocks: list[np.ndarray] = []
+    outputs = [x, *(layer.y for layer in layers)]
     for k in range(last, 0, -1):
         if k < last:
-            dE_dy = equations.dE_dy_below(np, dE_dx, weights[k], bias=network.bias)
+            dE_dy = equations.dE_dy_below(np, dE_dx, weights[k], bias=network.bias)[:, : network.sizes[k]]
             passages.append(_below(network, k, dE_dx, weights[k], dE_dy))
             dE_dx, passage = _unit_derivative(k, network.activations[k - 1], layers[k - 1], dE_dy)
             passages.append(passage)
-        y_below = x if k == 1 else layers[k - 2].y
-        blocks.insert(0, equations.dE_dw(np, dE_dx, y_below, bias=network.bias))
-        passages.append(_weight_derivative(network, k, y_below, dE_dx, blocks[0]))
+        below = _outputs_below(network, k, outputs)
+        blocks.insert(0, equations.dE_dw(np, dE_dx, below.values, bias=network.bias))
+        passages.append(_weight_derivative(k, _with_bias_unit(below, network.bias), dE_dx, blocks[0]))
     return blocks, passages
 
 
@@ -232,7 +238,7 @@ def _output_derivative(network: Network, layer: Layer, d: np.ndarray) -> tuple[n
     each_error = Term("→", "Eⱼ", error.value(np, y, d))
     meaning = "The distance of the outputs from the desired ones: a number for each unit and case, all added up."
     total = Term("sum =", "E", np.asarray(E))
-    passages = [Passage("3", "The error", _ERRORS[stem].value, (*outputs, each_error), total, meaning, "error", k)]
+    passages = [Passage("3", "The error", ERRORS[stem].value, (*outputs, each_error), total, meaning, "error", k)]
     at_x = Term("=", f"∂E/∂{_in_layer('x', k)}", dE_dx)
     if error.dE_dx is not None and unit == error.output:
         target_term = Term("−" if stem != "cross_entropy" else "and", "d", d)
@@ -240,7 +246,7 @@ def _output_derivative(network: Network, layer: Layer, d: np.ndarray) -> tuple[n
             f"The derivative of {unit} cancels with a factor of the error's derivative, which leaves a simple form."
         )
         title = f"From the error to the total input of layer {k}"
-        formula = _ERRORS[stem].at_total
+        formula = ERRORS[stem].at_total
         passages.append(Passage("4, 5", title, formula, (outputs[0], target_term), at_x, meaning, "backward", k))
         return dE_dx, passages
     dE_dy = error.dE_dy(np, y, d)
@@ -248,7 +254,7 @@ def _output_derivative(network: Network, layer: Layer, d: np.ndarray) -> tuple[n
         "How the error changes with each output: positive where the output should fall, negative where it should rise."
     )
     at_y = Term("=", f"∂E/∂{_in_layer('y', k)}", dE_dy)
-    title, formula = "From the error to the outputs", _ERRORS[stem].slope
+    title, formula = "From the error to the outputs", ERRORS[stem].slope
     passages.append(Passage("4", title, formula, outputs, at_y, meaning, "backward", k))
     dE_dx, passage = _unit_derivative(k, unit, layer, dE_dy)
     return dE_dx, [*passages, passage]
@@ -266,7 +272,7 @@ def _unit_derivative(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tupl
         terms = (at_y, Term("and", _in_layer("y", k), layer.y))
         return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
     slope = get_activation(unit).dE_dx(np, np.ones_like(dE_dy), *layer)
-    formula = f"∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = ∂E/∂yⱼ · {_SLOPES[stem]}"
+    formula = f"∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = ∂E/∂yⱼ · {SLOPES[stem]}"
     meaning = (
         f"A total input affects the error only through its output, so the derivative is times the slope of {unit}."
     )
@@ -274,13 +280,12 @@ def _unit_derivative(k: int, unit: str, layer: Layer, dE_dy: np.ndarray) -> tupl
     return dE_dx, Passage("5", title, formula, terms, result, meaning, "backward", k)
 
 
-def _weight_derivative(network: Network, k: int, y_below: np.ndarray, dE_dx: np.ndarray, block: np.ndarray) -> Passage:
+def _weight_derivative(k: int, below: Term, dE_dx: np.ndarray, block: np.ndarray) -> Passage:
     """Multiply the two ends of each connection, eq. (6)."""
-    below = _with_bias_unit("", _in_layer("y", k - 1), y_below, network.bias)
     terms = (Term("", f"{below.name}ᵀ", below.values.T), Term("×", f"∂E/∂{_in_layer('x', k)}", dE_dx))
     meaning = (
         "A weight changes the total input above it in proportion to the output below it; the product of the two is "
-        f"added up over {_count(len(y_below), 'case')}."
+        f"added up over {_count(len(below.values), 'case')}."
     )
     formula = "∂E/∂wⱼᵢ = Σ ∂E/∂xⱼ · ∂xⱼ/∂wⱼᵢ = Σ ∂E/∂xⱼ · yᵢ"
     result = Term("=", f"∂E/∂{_in_layer('W', k)}", block)
@@ -291,10 +296,13 @@ def _weight_derivative(network: Network, k: int, y_below: np.ndarray, dE_dx: np.
 def _below(network: Network, k: int, dE_dx: np.ndarray, w: np.ndarray, dE_dy: np.ndarray) -> Passage:
     """Go from the total inputs of the layer above to the outputs of layer k, eq. (7)."""
     transposed = w[: network.sizes[k]].T
+    others = (("the inputs' weights", len(network.layers_below[k]) > 1), ("the biases", network.bias))
+    left_out = " and ".join(name for name, found in others if found)
+    without = f"; {left_out} lead to no unit of this layer and are left out" if left_out else ""
     terms = (Term("", f"∂E/∂{_in_layer('x', k + 1)}", dE_dx), Term("×", f"{_in_layer('W', k + 1)}ᵀ", transposed))
     meaning = (
         "An output affects the error through every unit above it, in proportion to the weights: the signal goes "
-        f"back along the connections{'; the biases lead to no unit below and are left out' * network.bias}."
+        f"back along the connections{without}."
     )
     formula = "∂E/∂yᵢ = Σⱼ ∂E/∂xⱼ · ∂xⱼ/∂yᵢ = Σⱼ ∂E/∂xⱼ wⱼᵢ"
     result = Term("=", f"∂E/∂{_in_layer('y', k)}", dE_dy)
@@ -363,11 +371,19 @@ def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gr
     )
 
 
-def _with_bias_unit(sign: str, name: str, y: np.ndarray, bias: bool) -> Term:
-    """Add a column for the extra unit, whose output is always 1, to the outputs of a layer."""
-    if not bias:
-        return Term(sign, name, y)
-    return Term(sign, f"[{name} 1]", np.concat([y, np.ones((*y.shape[:-1], 1))], axis=-1))
+def _outputs_below(network: Network, k: int, outputs: list[np.ndarray]) -> Term:
+    """Return the outputs that layer k has connections from, side by side; those of the inputs are the first."""
+    layers = network.layers_below[k - 1]
+    names = [_in_layer("y", layer) for layer in layers]
+    return Term("", " ".join(names), np.concat([outputs[layer] for layer in layers], axis=-1))
+
+
+def _with_bias_unit(below: Term, bias: bool) -> Term:
+    """Add a column for the extra unit, whose output is always 1, to the outputs below a layer."""
+    y = below.values
+    if bias:
+        return Term("", f"[{below.name} 1]", np.concat([y, np.ones((*y.shape[:-1], 1))], axis=-1))
+    return below if " " not in below.name else below._replace(name=f"[{below.name}]")
 
 
 def _in_layer(letter: str, k: int) -> str:
@@ -385,63 +401,3 @@ def _each_unit(network: Network, k: int) -> str:
 
 def _count(n: int, noun: str) -> str:
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
-class _Formulas(NamedTuple):
-    value: str
-    slope: str
-    at_total: str = ""  # with the output unit that belongs to the error
-
-
-_ERRORS = {
-    "squared": _Formulas("E = ½ Σ (yⱼ − dⱼ)²", "∂E/∂yⱼ = yⱼ − dⱼ"),
-    "cross_entropy": _Formulas("E = −Σ dⱼ log yⱼ", "∂E/∂yⱼ = −dⱼ / yⱼ", "∂E/∂xⱼ = Σₖ ∂E/∂yₖ · ∂yₖ/∂xⱼ = yⱼ Σₖ dₖ − dⱼ"),
-    "binary_cross_entropy": _Formulas(
-        "E = −Σ (dⱼ log yⱼ + (1 − dⱼ) log(1 − yⱼ))",
-        "∂E/∂yⱼ = (1 − dⱼ) / (1 − yⱼ) − dⱼ / yⱼ",
-        "∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = yⱼ − dⱼ",
-    ),
-    "poisson": _Formulas(
-        "E = Σ (yⱼ − dⱼ log yⱼ + dⱼ log dⱼ − dⱼ)",
-        "∂E/∂yⱼ = 1 − dⱼ / yⱼ",
-        "∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = yⱼ − dⱼ",
-    ),
-    "absolute": _Formulas("E = Σ |yⱼ − dⱼ|", "∂E/∂yⱼ = sign(yⱼ − dⱼ)"),
-    "huber": _Formulas("E = Σ ½ (yⱼ − dⱼ)², straight beyond the width", "∂E/∂yⱼ = yⱼ − dⱼ, within the width"),
-    "log_cosh": _Formulas("E = Σ log cosh(yⱼ − dⱼ)", "∂E/∂yⱼ = tanh(yⱼ − dⱼ)"),
-    "dead_zone": _Formulas(
-        "E = Σ ½ ((yⱼ − dⱼ)² − width²), and 0 within the width", "∂E/∂yⱼ = yⱼ − dⱼ, and 0 within the width"
-    ),
-    "quantile": _Formulas("E = Σ max((1 − q)(yⱼ − dⱼ), q (dⱼ − yⱼ))", "∂E/∂yⱼ = 1 − q where yⱼ > dⱼ, −q where yⱼ < dⱼ"),
-}
-_VALUES = {
-    "identity": "xⱼ",
-    "logistic": "1 / (1 + exp(−xⱼ))",
-    "tanh": "tanh xⱼ",
-    "relu": "max(0, xⱼ)",
-    "leaky_relu": "xⱼ where above 0, else slope · xⱼ",
-    "elu": "xⱼ where above 0, else α (exp(xⱼ) − 1)",
-    "selu": "1.0507 xⱼ where above 0, else 1.7581 (exp(xⱼ) − 1)",
-    "softplus": "log(1 + exp(xⱼ))",
-    "silu": "xⱼ / (1 + exp(−xⱼ))",
-    "gelu": "½ xⱼ (1 + tanh(√(2/π) (xⱼ + 0.044715 xⱼ³)))",
-    "mish": "xⱼ tanh(log(1 + exp(xⱼ)))",
-    "cosine": "cos xⱼ",
-    "exp": "exp(xⱼ)",
-    "softmax": "exp(xⱼ) / (Σₖ exp(xₖ))",
-}
-_SLOPES = {
-    "identity": "1",
-    "logistic": "yⱼ (1 − yⱼ)",
-    "tanh": "(1 − yⱼ²)",
-    "relu": "(1 where xⱼ > 0, else 0)",
-    "leaky_relu": "(1 where xⱼ > 0, else slope)",
-    "elu": "(1 where xⱼ > 0, else yⱼ + α)",
-    "selu": "(1.0507 where xⱼ > 0, else 1.7581 exp(xⱼ))",
-    "softplus": "logistic(xⱼ)",
-    "silu": "(s + yⱼ (1 − s)), s = logistic(xⱼ)",
-    "gelu": "gelu′(xⱼ)",
-    "mish": "(t + xⱼ (1 − t²) logistic(xⱼ)), t = tanh(log(1 + exp(xⱼ)))",
-    "cosine": "(−sin xⱼ)",
-    "exp": "yⱼ",
-}

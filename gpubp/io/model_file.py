@@ -282,7 +282,7 @@ def _theta_problem(network: Network, theta: np.ndarray) -> str | None:
     if theta.dtype.name not in _TYPES:
         return f"must be float32 or float64, got {theta.dtype}"
     if theta.ndim not in (1, 2) or theta.shape[-1] != expected or not theta.size:
-        return f"must be ({expected},) or (K, {expected}) for a network of sizes {network.sizes}, got {theta.shape}"
+        return f"must be ({expected},) or (K, {expected}) for {network.in_words}, got {theta.shape}"
     if not np.isfinite(theta).all():
         return "is not finite"
     return None if network.tied is None or np.array_equal(theta, network.tied.tie(theta)) else "breaks the ties"

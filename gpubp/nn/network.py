@@ -15,6 +15,7 @@ import numpy as np
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import canonical_name
+from gpubp._core.text import counted
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble, equations
@@ -211,6 +212,18 @@ class Network:
     def n_parameters(self) -> int:
         """The number of parameters of one network, P."""
         return sum(self.parameters_of_layers)
+
+    @property
+    def in_words(self) -> str:
+        """The sizes, and what else changes the number of parameters, for messages."""
+        others = {
+            f"{counted(self.n_members or 0, 'member')} that share weights": self.n_members,
+            "connections that skip layers": self.skips,
+            "parametric activations": any(self.activation_weights),
+            "no biases": not self.bias,
+        }
+        found = " and ".join(name for name, has in others.items() if has)
+        return f"a network of sizes {self.sizes}{f' with {found}' if found else ''}"
 
     @property
     def has_groups(self) -> bool:

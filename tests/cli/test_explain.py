@@ -33,3 +33,10 @@ def test_an_error_names_the_columns_that_samples_need(run, fails):
     message = fails("explain", "shop.safetensors")
     assert "pass cases with --data" in message
     assert "It needs the columns 'age', 'income', 'town', 'buys'" in message
+
+
+def test_the_default_network_for_numbers_is_explained_with_its_linear_part(run):
+    assert run("train", "diabetes", "--preset", "fast", *FAST)[0] == 0
+    code, out, _ = run("explain", "diabetes.safetensors", "--sample", 1)
+    assert code == 0
+    assert "[y⁽¹⁾ y⁽⁰⁾ 1]" in out

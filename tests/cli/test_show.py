@@ -51,6 +51,20 @@ def test_show_as_json(run, model):
     assert result["version"] == gpubp.__version__
 
 
+def test_the_parameters_of_members_are_shown(run):
+    network = Network((3, 4, 2), n_members=5)
+    save_model("members.safetensors", network, initial_weights(network, seed=[0, 1]))
+    out = run("show", "members.safetensors")[1]
+    assert "a stack of 2 networks, each of 5 members that share weights" in out
+    assert re.search(r"^layer +activation +units +shared weights +of each member +parameters *$", out, re.MULTILINE)
+    assert re.search(r"^hidden 1 +relu +4 +3 x 4 +3 \+ 2 x 4 +67 *$", out, re.MULTILINE)  # 3 x 4 and 5 times 3 + 2 x 4
+    assert re.search(r"^output +identity +2 +5 x 2 +50 *$", out, re.MULTILINE)
+    assert re.search(r"^all +117 *$", out, re.MULTILINE)
+    shown = json.loads(run("show", "members.safetensors", "--json")[1])["network"]
+    assert shown["members"] == 5
+    assert [layer["shape"] for layer in shown["layers"]] == [[3, 4], [5, 2]]
+
+
 def test_many_columns_are_shortened(run):
     run("train", "digits", *FAST)
     out = run("show", "digits.safetensors")[1]

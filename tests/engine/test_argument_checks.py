@@ -213,3 +213,17 @@ def test_objects_that_are_not_numeric_arrays(x, message):
 def test_a_count_is_a_whole_number_and_no_bool(name, number):
     with pytest.raises(DataError, match=f"{name} must be a .*whole number.*, got {re.escape(repr(number))}"):
         fit(**{name: number})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_members": 5}, r"\(117,\).* \(3, 4, 2\) with 5 members that share weights; got \(7,\)"),
+        ({"skips": ((0, 2),), "bias": False}, "with connections that skip layers and no biases; got"),
+        ({"activation": "parametric(relu)"}, "with parametric activations; got"),
+        ({}, r"of sizes \(3, 4, 2\); got"),
+    ],
+)
+def test_an_error_about_theta_says_what_its_length_follows_from(options, words):
+    with pytest.raises(DataError, match=words):
+        predict(Network((3, 4, 2), **options), np.zeros(7), np.zeros((2, 3)))

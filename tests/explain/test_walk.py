@@ -14,7 +14,7 @@ from gpubp import Network
 from gpubp.cli.explain.command import explain as command
 from gpubp.cli.explain.screen import matrix, stacked
 from gpubp.errors import DataError
-from gpubp.explain import Passage, Term, _walk, explain, rain_network
+from gpubp.explain import Example, Passage, Term, _formulas, explain, html_page, rain_network
 from gpubp.explain.notation import number_format, worked_number
 from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS
@@ -52,26 +52,28 @@ NETWORKS = [
     Network((2, 3, 2), activation="elu(0.5)", output_activation="leaky_relu(0.2)", loss="huber(0.3)"),
     Network((2, 1), output_activation="logistic", bias=False),
     Network((2, *[2] * 11, 1), activation="tanh"),
+    Network((3, 4, 2), activation="tanh", skips=((0, 2),)),
+    Network((2, 4, 3, 1), activation="tanh", skips=((0, 2), (0, 3)), bias=False),
 ]
 
 
 @pytest.mark.parametrize(
     ("table", "registry"),
     [
-        ("_VALUES", {*ACTIVATIONS}),
-        ("_SLOPES", {*ACTIVATIONS} - {"softmax"}),  # each output depends on all inputs: no slope
-        ("_ERRORS", {*LOSSES}),
+        ("VALUES", {*ACTIVATIONS}),
+        ("SLOPES", {*ACTIVATIONS} - {"softmax"}),  # each output depends on all inputs: no slope
+        ("ERRORS", {*LOSSES}),
     ],
 )
 def test_every_activation_and_loss_has_its_formulas(table, registry):
-    place = "LOSSES of gpubp/nn/losses.py" if table == "_ERRORS" else "ACTIVATIONS of gpubp/nn/activations.py"
-    assert_same_names({place: registry, f"{table} of gpubp/explain/_walk.py": getattr(_walk, table)})
+    place = "LOSSES of gpubp/nn/losses.py" if table == "ERRORS" else "ACTIVATIONS of gpubp/nn/activations.py"
+    assert_same_names({place: registry, f"{table} of gpubp/explain/_formulas.py": getattr(_formulas, table)})
 
 
 def test_losses_with_a_form_at_the_total_inputs_have_its_formula():
     expected = [name for name in LOSSES if get_loss(name).dE_dx is not None]
-    listed = [name for name, formulas in _walk._ERRORS.items() if formulas.at_total]
-    with_formula = "the entries of _ERRORS in gpubp/explain/_walk.py with at_total"
+    listed = [name for name, formulas in _formulas.ERRORS.items() if formulas.at_total]
+    with_formula = "the entries of ERRORS in gpubp/explain/_formulas.py with at_total"
     assert_same_names({"the losses with dE_dx in gpubp/nn/losses.py": expected, with_formula: listed})
 
 
@@ -215,7 +217,7 @@ def test_bad_input(change, message):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (Network((2, 2, 1), skips=((0, 2),)), "2-2-1, has connections that skip layers; to fix it: train one"),
+        (Network((2, 2, 2, 1), skips=((1, 3),)), "2-2-2-1, has connections that skip layers from hidden ones; to fix"),
         (with_equal_layers(Network((2, 2, 2)), [1, 2]), "2-2-2, has weights that are tied"),
         (Network((2, 2, 1), n_members=3), "explain needs .*2-2-1, has members that share weights"),
     ],
@@ -223,6 +225,22 @@ def test_bad_input(change, message):
 def test_networks_with_other_weights_are_refused(network, message):
     with pytest.raises(DataError, match=message):
         explain(*make(network))
+
+
+def test_connections_past_hidden_layers_are_explained():
+    passages = explain(*make(Network((3, 4, 2), activation="tanh", skips=((0, 2),))))
+    [total] = [one for one in passages if one.title == "Total input of layer 2"]
+    assert total.terms[0].name == "[y⁽¹⁾ y⁽⁰⁾ 1]"
+    assert "and each input of the network, past the layers between" in total.meaning
+    [below] = [one for one in passages if one.equation == "7"]
+    assert below.meaning.endswith(
+        "; the inputs' weights and the biases lead to no unit of this layer and are left out."
+    )
+
+
+def test_a_page_does_not_draw_connections_past_hidden_layers():
+    with pytest.raises(DataError, match=r"2-2-1, has some past its hidden layers.*explain without --html"):
+        html_page(Example(*make(Network((2, 2, 1), skips=((0, 2),)))))
 
 
 # The command
