@@ -193,6 +193,7 @@ def emulated_gpu(monkeypatch):
     from gpubp.backends import backend as backends
     from gpubp.backends import memory
     from gpubp.engine import cuda
+    from gpubp.estimators import _base, _stackable
     from gpubp.training import setup
     from tests.cuda_machines import DeviceOfNumPy
     from tests.emulated_cuda import EmulatedDevice
@@ -206,7 +207,8 @@ def emulated_gpu(monkeypatch):
         return devices[-1]
 
     monkeypatch.setattr(backends, "CUPY", library)
-    monkeypatch.setattr(setup, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
+    for module in (setup, _base, _stackable):
+        monkeypatch.setattr(module, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
     monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
     monkeypatch.setattr(gpubp.engine.cuda.device, "cuda_device", make_device)
     monkeypatch.setattr(memory, "gpu_memory", lambda backend: None)

@@ -191,7 +191,8 @@ class EmulatedDevice:
         self.backwards, self.can_capture, self.shared_memory = backwards, can_capture, shared_memory
         self.products = "float32"
         self.recorded = None
-        self.n_launches, self.n_replays = 0, 0
+        self.n_launches, self.n_replays, self.n_replayed = 0, 0, 0  # those in graphs count when they are captured
+        self.n_uploads, self.n_downloads, self.n_allocations = 0, 0, 0
         self.computed = None  # the compute type of the last cuBLAS product
         self.arrivals, self.on_their_way, self.reads, self.n_marks = [], [], [], 0
 
@@ -200,10 +201,13 @@ class EmulatedDevice:
 
     def empty(self, shape, dtype):
         self._must_not_be_captured()
+        self.n_allocations += 1
         fill = np.nan if np.dtype(dtype).kind == "f" else 77
         return np.full(shape, fill, dtype)
 
     def upload(self, array, place=None):
+        self.n_uploads += 1
+        self.n_allocations += place is None
         return self.copy(np.ascontiguousarray(array), place)
 
     def copy(self, array, place=None):
@@ -218,6 +222,7 @@ class EmulatedDevice:
 
     def download(self, array):
         self._must_not_be_captured()
+        self.n_downloads += 1
         return array.copy()
 
     def wait(self):
@@ -318,6 +323,7 @@ class EmulatedDevice:
         def replay():
             self._must_not_be_captured()
             self.n_replays += 1
+            self.n_replayed += len(recorded)
             for one in recorded:
                 one()
 

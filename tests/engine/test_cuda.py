@@ -403,20 +403,26 @@ class TestEpochsTogether:
     """One call for several epochs, then one for fewer and one for more: the same bits."""
 
     @pytest.mark.parametrize("seeds", [0, (0, 1)])
-    @pytest.mark.parametrize(("size", "shuffled"), [(99, False), (SIZE, False), (5, True)])
+    @pytest.mark.parametrize(
+        ("size", "shuffled"), [(99, False), (SIZE, False), (5, "once"), (5, "each epoch"), (99, "each epoch")]
+    )
     def test_give_the_bits_of_single_epochs(self, machine, form, size, shuffled, seeds, monkeypatch):
         monkeypatch.setattr(cuda_epoch, "STEPS_PER_GRAPH", 3)
         if form == "layer by layer":
             monkeypatch.setattr(cuda_epoch, "shared_memory", lambda *_: 10**9)
-        network, order = Network((3, 5, 4), activation="tanh"), np.random.default_rng(0).permutation(N_SAMPLES)
+        network, rng = Network((3, 5, 4), activation="tanh"), np.random.default_rng(0)
+        orders = np.stack([rng.permutation(N_SAMPLES) for _ in range(13)])
         optimizer = adam(learning_rate=PiecewiseConstant({0: 0.1, 1.5: 0.01, 7.4: 0.05}))
         theta = machine.asarray(initial_weights(network, seeds, dtype="float64"))
         batches = ArrayBatches(machine.backend, to_machine(machine, samples(network, "float64", weighted=True)), size)
-        batches, ends = replace(batches, order=order if shuffled else None), []
+        batches, ends = replace(batches, order=orders[0] if shuffled else None), []
         for epochs in ([1] * 13, [1, 4, 1, 2, 5]):
             fast = cuda_epoch_runner(machine.device, Objective(network, l2=0.1), optimizer, "float64", None)
             position, report = ModelState(theta, optimizer.init(machine.backend.xp, theta)), []
             for n in epochs:
+                if shuffled == "each epoch":
+                    order = orders[position.epoch : position.epoch + n]
+                    batches = replace(batches, order=order if n > 1 else order[0])
                 report.append(fast(position, replace(batches, epochs=n)))
                 position.epoch += n
             ends.append((position, report))

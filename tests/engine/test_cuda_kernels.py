@@ -108,11 +108,11 @@ class TestKernels:
         kernel = device.kernels(step_source(layers, update, dtype, mean=True))["update"]
         theta, gradient = numbers((1, 600), dtype)[0], numbers((1, 600), dtype, 1)[0]
         state = optimizer.init(np, theta)
-        settings = settings_of_steps(update, optimizer.settings, state, np.zeros(3))[:, 0].astype(dtype)
+        settings = settings_of_steps(update, optimizer.settings, state, np.zeros(3), {"l2": 0.0})[:, 0].astype(dtype)
         mine, parts = theta.copy(), [getattr(state, part).copy() for part in update.parts]
         for step in range(3):
             of_step = (np.asarray([step + 1]), settings, settings.shape[1], 0)
-            fixed = (*of_step, np.asarray([0.5], dtype), np.dtype(dtype).type(0.0), None)
+            fixed = (*of_step, np.asarray([0.5], dtype), None)
             more = (factors, 0, factors[::-1].copy(), 0) if is_scaled else ()
             device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, mine, *parts, *more)
             change, state = optimizer.update(np, gradient * np.dtype(dtype).type(0.5), state, theta, optimizer.at(0))

@@ -46,9 +46,9 @@ def result(place, samples, *, on_host, size=4, shuffled=True, epochs=(1, 1, 1), 
     position, reports, rng = ModelState(theta, optimizer.init(place.backend.xp, theta)), [], np.random.default_rng(1)
     batches = ArrayBatches(place.backend, samples, size, on_host=on_host)
     for n in epochs:
-        reports.append(
-            fast(position, replace(batches, order=rng.permutation(N_SAMPLES) if shuffled else None, epochs=n))
-        )
+        orders = [rng.permutation(N_SAMPLES) for _ in range(n if shuffled == "each epoch" else 1)]
+        order = np.stack(orders) if len(orders) > 1 else orders[0]
+        reports.append(fast(position, replace(batches, order=order if shuffled else None, epochs=n)))
         position.epoch += n
     assert isinstance(fast.steps, steps.LayerwiseSteps) or not on_host
     return [to_numpy(position.theta), *(np.concatenate([part[k] for part in reports]) for k in range(3))]
@@ -67,7 +67,7 @@ class TestTransfer:
     @pytest.mark.parametrize("weighted", [False, True])
     @pytest.mark.parametrize(
         ("size", "shuffled", "epochs"),
-        [(4, True, (1, 1, 1)), (4, False, (1, 3)), (23, False, (2,)), (99, True, (1, 1))],
+        [(4, True, (1, 1, 1)), (4, False, (1, 3)), (4, "each epoch", (1, 3)), (23, False, (2,)), (99, True, (1, 1))],
     )
     def test_gives_the_bits_of_samples_on_the_device(self, machine, size, shuffled, epochs, weighted):
         arguments = {"size": size, "shuffled": shuffled, "epochs": epochs}

@@ -17,7 +17,6 @@ from gpubp.engine.cpu.given import (
     Given,
     drops_sparse_inputs,
     halves,
-    rows_of_networks,
     sparse_bits,
     with_inputs_dropped,
 )
@@ -44,7 +43,6 @@ from gpubp.engine.plain.minibatches import (
     Batches,
     PerNetworkBatches,
     divide_epoch,
-    epochs_of,
 )
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
@@ -139,7 +137,7 @@ class EngineEpochRunner:
         check_epoch(self.objective.network, self.dtype, model, batches, self.samples, factors)
         stack = model.theta.shape[:-1]
         place = self._workplace(batches, stack)
-        n_epochs = epochs_of(batches)
+        n_epochs = batches.epochs
         sizes, parts = place.divide(batches)
         results = place.results(n_epochs * len(sizes))
         epochs = model.epoch + epochs_before + np.arange(n_epochs)
@@ -148,7 +146,7 @@ class EngineEpochRunner:
         epochs_done = np.reshape(np.add.outer(epochs, parts), (-1, *parts.shape[1:]))
         settings = self.update.settings(state, epochs_done, self.dtype, self.objective.l2)
         order = None if batches.order is None else np.ascontiguousarray(batches.order, np.int64)
-        own = rows_of_networks(batches)
+        own = batches.rows_of_networks() if isinstance(batches, PerNetworkBatches) else None
         first, second, *_ = (*(getattr(state, name) for name in self.update.arrays), None, None)
         x, targets, weights = self._samples(batches.samples)
         outputs = self._room_for_outputs(batches, place.size, stack)
@@ -409,10 +407,9 @@ class Workplace:
     def divide(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
         """Return the samples of each step, and the part of the epoch before it; kept for equal batches."""
         n_samples = batches.n_samples
-        fractions = (batches.fraction_done, batches.fraction) if isinstance(batches, ArrayBatches) else ()
-        asked = (np.asarray(n_samples).tobytes(), fractions)
+        asked = (np.asarray(n_samples).tobytes(), batches.fraction_done, batches.fraction)
         if self._divided is None or self._divided[0] != asked:
-            self._divided = asked, divide_epoch(n_samples, self.size, *fractions)
+            self._divided = asked, divide_epoch(n_samples, self.size, *asked[1:])
         steps: tuple[np.ndarray, np.ndarray] = self._divided[1]
         return steps
 

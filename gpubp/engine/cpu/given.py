@@ -30,15 +30,6 @@ def sparse_bits(x: Any) -> int:
     return 8 * x.indices.itemsize if is_sparse(x) else 0
 
 
-def rows_of_networks(batches: ArrayBatches | PerNetworkBatches) -> np.ndarray | None:
-    """Return how many samples each network has, and where in the order and in the sample weights its own begin."""
-    if isinstance(batches, ArrayBatches):
-        return None
-    weights_of, weights = batches.weights_of, batches.samples.sample_weight
-    begins = np.zeros_like(batches.starts) if weights_of is None or weights is None else weights_of * weights.shape[-1]
-    return np.stack([batches.counts, batches.starts, begins], axis=1).astype(np.int64)
-
-
 def halves(key: Any, stack: tuple[int, ...]) -> np.ndarray:
     """Return the low and the high half of the key of dropout of each network."""
     keys = np.broadcast_to(np.asarray(key, np.uint64), stack or (1,))

@@ -7,19 +7,18 @@ the launches can be captured into a graph and replayed.
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gpubp._typing import Array
 from gpubp.engine.cuda.device import LaunchSize
+from gpubp.engine.cuda.given import NDIM, BatchPlan, StepArrays, StepSpec, stride
 from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.cuda.host_samples import SampleTransfer
 from gpubp.engine.cuda.kernels.layers import Kernel, layer_kernels
 from gpubp.engine.cuda.kernels.steps import step_source
 from gpubp.engine.plain.minibatches import Batch
-from gpubp.engine.plain.step import Objective
-from gpubp.engine.tracing.optimizers import UpdateCode
 from gpubp.nn.network import Network, views
 
 THREADS = 256  # of a block
@@ -27,110 +26,54 @@ COLUMNS = 32  # of a block's threads are side by side if a kernel goes through r
 MAX_BLOCKS = 4096  # of a launch; each does its part of the work
 MAX_PARTIAL_SUMS = 256  # at most, if each block stores a number
 
-NDIM = (2, 2, 1)  # of inputs, targets and weights, if all networks share them
 
-
-class StepSpec(NamedTuple):
-    """What steps do: minimize an objective in one precision; ``update`` is the optimizer's update in C.
-
-    ``factors``, (P,) or (K, P) each, are its settings that have a number for each parameter.
-    """
-
-    objective: Objective
-    update: UpdateCode
-    dtype: str
-    factors: tuple[np.ndarray, ...] = ()
-
-    def factors_on(self, device: Any) -> list[Any]:
-        """Return the arguments of a kernel that are the factors: each array, and its stride."""
-        arrays = map(device.upload, self.factors)
-        return [argument for array in arrays for argument in (array, stride(array, 1))]
-
-
-class BatchPlan(NamedTuple):
-    """How an epoch, or a part of one, is cut into steps.
-
-    Attributes
-    ----------
-    size : int
-        Samples of a batch.
-    n_samples : int
-    window : int
-        Steps that are launched as one graph.
-    gathered : bool
-        Whether the samples of a step are gathered; otherwise the single step reads all of them in place.
-    on_host : bool
-        Whether the samples are on the host.
-    """
-
-    size: int
-    n_samples: int
-    window: int
-    gathered: bool
-    on_host: bool = False
-
-    @property
-    def n_steps(self) -> int:
-        """The number of steps of an epoch."""
-        return -(-self.n_samples // self.size)
-
-
-class LayerwiseSteps:
-    """Arrays on a device for the steps of one network or of a stack, and the launches of these steps.
-
-    ``thetas`` and ``parts`` are the parameters ``(..., P)`` and the arrays of the optimizer's state; steps change them
-    in place.
-    """
+class LayerwiseSteps(StepArrays):
+    """Arrays on a device for the steps of one network or of a stack, and the launches of these steps."""
 
     def __init__(self, device: Any, spec: StepSpec, stack: tuple[int, ...], samples: Batch, plan: BatchPlan) -> None:
-        self.device, self.spec, self.stack, self.plan, self.samples = device, spec, stack, plan, samples
-        network, dtype, size = spec.objective.network, spec.dtype, plan.size
-        self.network, self.n_networks, self.n_parameters = network, int(np.prod(stack, dtype=int)), network.n_parameters
+        super().__init__(device, spec, stack, samples, plan)
+        network, dtype, objective = self.network, spec.dtype, spec.objective
         empty: Callable[..., Array] = partial(device.empty, dtype=dtype)
-        self.thetas, self.gradients = (empty((*stack, self.n_parameters)) for _ in range(2))
-        self.parts = [empty((*stack, self.n_parameters)) for _ in spec.update.parts]
+        self.gradients = empty(self.thetas.shape)
         self.window: list[Array | None] = list(samples[:3])  # inputs, targets and weights that the steps read
         if plan.gathered:
-            self.window = [self._empty_window(array, ndim) for array, ndim in zip(samples[:3], NDIM, strict=True)]
+            self.window = [self._empty_window(k) for k in range(3)]
         self.transfer = SampleTransfer(device, samples, self.window) if plan.on_host else None
-        rows = self.n_networks * size
+        rows = self.n_networks * plan.size
         self.totals = [empty((rows * n,)) for n in network.sizes[1:]]
         self.outputs = [empty((rows * n,)) for n in network.sizes[1:-1]]
         self.starts = [rows * n for n in accumulate((0, *network.sizes[1:]))]  # of the layers' signals
         self.signals, self.losses, self.scale = empty((self.starts[-1],)), empty((rows,)), empty((self.n_networks,))
         self.columns = device.upload(_bias_columns(network, self.starts))
-        self.l2, self.is_weight, self.squares = np.dtype(dtype).type(spec.objective.l2), None, None
-        if spec.objective.l2:
-            self.is_weight = device.upload(network.weight_mask().astype(np.uint8))
+        self.is_weight = device.upload(network.weight_mask().astype(np.uint8)) if objective.penalised else None
         self.n_counts = min(MAX_PARTIAL_SUMS, _blocks(self.n_parameters))  # for each network
-        if spec.objective.l2 and spec.objective.penalty_reported:
-            self.squares = empty((self.n_networks * self.n_counts,))
-        self.factors = spec.factors_on(device)
-        self.order = device.empty((plan.n_samples,), "int32")
+        squares_wanted = objective.penalised and objective.penalty_reported
+        self.squares = empty((self.n_networks * self.n_counts,)) if squares_wanted else None
         self.counter = device.empty((self.n_networks,), "int64")
-        self.layers = layer_kernels(network, dtype, weighted=samples.sample_weight is not None)
-        source = step_source(self.layers, spec.update, dtype, mean=spec.objective.reduction == "mean")
+        self.layers = layer_kernels(network, dtype, weighted=self.window[2] is not None)
+        source = step_source(self.layers, spec.update, dtype, mean=objective.reduction == "mean")
         self.kernels = device.kernels(source)
-        self.max_steps = 0
-        self.settings: Array
 
-    def _empty_window(self, array: Array | None, ndim: int) -> Array | None:
-        if array is None:
+    def _empty_window(self, k: int) -> Array | None:
+        """Allocate for the gathered inputs, targets or weights; with padding there always are weights."""
+        array, plan, sizes = self.samples[:3][k], self.plan, self.network.sizes
+        if array is None and not plan.padded:
             return None
-        stack, sample = array.shape[: array.ndim - ndim], array.shape[array.ndim - ndim + 1 :]
-        window: Array = self.device.empty((*stack, self.plan.window * self.plan.size, *sample), self.spec.dtype)
+        is_own = plan.own_rows or (array is not None and array.ndim > NDIM[k])
+        of_sample = ((sizes[0],), (sizes[-1],), ())[k]
+        shape = (*(self.stack if is_own else ()), plan.window * plan.size, *of_sample)
+        window: Array = self.device.empty(shape, self.spec.dtype)
         return window
 
-    def allocate(self, n_epochs: int, n_settings: int) -> None:
-        """Allocate for the steps of some epochs, with settings for ``n_settings`` networks, or 1 for all."""
-        self.n_epochs, n_steps = n_epochs, n_epochs * self.plan.n_steps
-        if n_steps > self.max_steps or self.settings.shape[1] != n_settings:
-            self.max_steps = max(n_steps, self.max_steps)
-            shape = (self.max_steps, n_settings, len(self.spec.update.settings))
-            self.settings = self.device.empty(shape, self.spec.dtype)
+    def begin(self, settings: np.ndarray, order: np.ndarray, own: np.ndarray) -> bool:
+        """Set the numbers of the next steps; return whether launches have other arguments than before."""
+        has_changed = super().begin(settings, order, own)
+        if has_changed:
+            self.max_steps = len(self.settings.array)
             n_results = (2 * self.max_steps + self.n_counts) * self.n_networks
             self.results = self.device.empty((n_results,), "float64")
             self.graphs = CudaGraphs(self.device)  # earlier graphs hold the earlier arrays
+        return has_changed
 
     def launches(self) -> Iterator[int]:
         """Take the steps of the epochs, some in each graph; yield the number of steps of each."""
@@ -139,7 +82,7 @@ class LayerwiseSteps:
         windows, single = divmod(full, self.plan.window)
         parts = [(self.plan.size, self.plan.window)] * windows
         parts += [(self.plan.size, 1)] * single + [(rest, 1)] * (rest > 0)
-        for _ in range(self.n_epochs):
+        for _ in range(self.n_steps // self.plan.n_steps):
             for b, n in parts:
                 if self.transfer is not None:
                     self.transfer.copy_next(b * n)
@@ -150,8 +93,7 @@ class LayerwiseSteps:
         """Take ``n`` steps of ``b`` samples each."""
         size = self.plan.size
         if self.plan.gathered and self.transfer is None:
-            for array, destination, ndim in zip(self.samples[:3], self.window, NDIM, strict=True):
-                self._gather(b * n, array, destination, ndim)
+            self._gather(b * n)
         x, targets, weights = self.window
         assert x is not None
         for step in range(n):
@@ -161,24 +103,25 @@ class LayerwiseSteps:
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the device; return the values and weights of the steps, and whether all parameters are finite."""
-        n, max_steps, n_networks = self.n_epochs * self.plan.n_steps, self.max_steps, self.n_networks
+        n, max_steps, n_networks = self.n_steps, self.max_steps, self.n_networks
         counts = self.results[2 * max_steps * n_networks :]
         self._over_parameters("count_not_finite", self.n_counts, self.thetas, counts)
         results = np.reshape(self.device.download(self.results), (-1, *self.stack))
         finite = np.reshape(results[2 * max_steps :], (*self.stack, self.n_counts)) == 0.0
-        weights = results[max_steps : max_steps + n]
-        return results[:n], shared_weights(weights, self.samples) if self.stack else weights, np.all(finite, axis=-1)
+        weights = self.shared_weights(results[max_steps : max_steps + n])
+        return results[:n], weights, np.all(finite, axis=-1)
 
-    def _gather(self, n_gathered: int, array: Array | None, destination: Array | None, ndim: int) -> None:
-        if array is None:
-            return
-        assert destination is not None
-        n = 1 if ndim == 1 else array.shape[-1]
-        blocks = (min(n_gathered, MAX_BLOCKS), 1, 1 if array.ndim == ndim else self.n_networks)
-        order = (self.plan.size, self.plan.n_steps, self.order, self.counter)
-        n_samples = self.samples.x.shape[-2]  # the order may have fewer
-        arrays = (array, n_samples, destination, self.plan.window * self.plan.size)
-        self._launch("gather", blocks, _threads(n), n_gathered, n, *order, *arrays)
+    def _gather(self, n_gathered: int) -> None:
+        """Gather samples into the windows, for the steps from this one on."""
+        (x, targets, weights), (x_to, targets_to, weights_to) = self.samples[:3], self.window
+        strides = [stride(array, ndim) for array, ndim in zip(self.window, NDIM, strict=True)]
+        n_inputs, n_outputs = self.network.sizes[0], self.network.sizes[-1]
+        blocks = (min(n_gathered, MAX_BLOCKS), 1, self.n_networks if any(strides) else 1)
+        of_x = (n_inputs, x, stride(x, 2), x_to, strides[0])
+        of_targets = (n_outputs, targets, stride(targets, 2), targets_to, strides[1])
+        of_weights = (weights, weights_to, strides[2])
+        where = (n_gathered, self.plan.size, *self.order_in_c, self.counter)
+        self._launch("gather", blocks, _threads(max(n_inputs, n_outputs)), *where, *of_x, *of_targets, *of_weights)
 
     def _step(self, b: int, x: Array, targets: Array, sample_weight: Array | None) -> None:
         """Take a step; targets and weights are those of the first network."""
@@ -215,9 +158,7 @@ class LayerwiseSteps:
         if self.squares is not None:
             self._over_parameters("squares_of_weights", self.n_counts, self.thetas, self.is_weight, self.squares)
         self._sums(b, sample_weight, weights_stride)
-        n_rows, n_settings = self.settings.shape[1:]
-        settings = (self.settings, n_rows * n_settings, n_settings if n_rows > 1 else 0)
-        inputs = (self.counter, *settings, self.scale, self.l2, self.is_weight, self.gradients)
+        inputs = (self.counter, *self.settings_in_c, self.scale, self.is_weight, self.gradients)
         changed = (self.thetas, *self.parts, *self.factors)
         self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, *changed)
 
@@ -225,7 +166,7 @@ class LayerwiseSteps:
         n_columns = len(self.columns)
         n_squares = 0 if self.squares is None else self.n_counts
         biases = (self.signals, self.columns, n_columns, self.gradients, self.n_parameters)
-        samples = (self.losses, sample_weight, weights_stride, self.squares, n_squares, type(self.l2)(0.5) * self.l2)
+        samples = (self.losses, sample_weight, weights_stride, self.squares, n_squares, *self.settings_in_c)
         results = (self.max_steps, self.counter, self.results, self.scale)
         blocks = (-(-n_columns // COLUMNS) + 1, 1, self.n_networks)
         self._launch("sums", blocks, THREADS, b, *biases, *samples, *results)
@@ -252,16 +193,6 @@ class LayerwiseSteps:
 
     def _launch(self, name: str, blocks: LaunchSize, threads: LaunchSize, *arguments: Any) -> None:
         self.device.launch(self.kernels[name], blocks, threads, THREADS * self.thetas.itemsize, *arguments)
-
-
-def stride(array: Array | None, ndim: int) -> int:
-    """Return the stride from one network's array to the next one's, 0 if all share one."""
-    return 0 if array is None or array.ndim == ndim else int(array[0].size)
-
-
-def shared_weights(weights: np.ndarray, samples: Batch) -> np.ndarray:
-    """Return the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` if all networks share them."""
-    return weights[:, 0] if samples.sample_weight is None or samples.sample_weight.ndim == 1 else weights
 
 
 def _first_network(array: Array, ndim: int) -> Array:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -313,10 +313,23 @@ class PerNetworkBatches:
     weights_of: np.ndarray | None = None
     dropout: Dropout | None = None
 
+    # as of an ArrayBatches that is a whole epoch, on the backend
+    epochs: ClassVar[int] = 1
+    on_host: ClassVar[bool] = False
+    fraction_done: ClassVar[float] = 0.0
+    fraction: ClassVar[float] = 1.0
+
     @property
     def n_samples(self) -> Any:
         """Number of samples of each network: one number if it is the same for all, else ``(K,)``."""
         return int(self.counts[0]) if np.all(self.counts == self.counts[0]) else self.counts
+
+    def rows_of_networks(self) -> np.ndarray:
+        """Return how many samples each network has, and where in the order and in the sample weights its own begin."""
+        begins, weights = np.zeros_like(self.starts), self.samples.sample_weight
+        if self.weights_of is not None and weights is not None:
+            begins = self.weights_of * weights.shape[-1]
+        return np.stack([self.counts, self.starts, begins], axis=1).astype(np.int64)
 
     def __iter__(self) -> Iterator[tuple[Any, Batch]]:
         sizes, parts = divide_epoch(self.n_samples, self.size)

@@ -1,5 +1,6 @@
 """The beginning of every CUDA source: types, sums over a block of threads, and the scale of a mean."""
 
+from gpubp.engine.tracing.optimizers import UpdateCode
 from gpubp.engine.tracing.symbols import REDUCTIONS
 
 HEAD = """
@@ -49,3 +50,8 @@ def head(dtype: str) -> str:
 def indented(text: str, n: int) -> str:
     """Indent lines by ``n`` spaces."""
     return "\n".join(" " * n + line for line in text.splitlines())
+
+
+def penalty_in_c(update: UpdateCode) -> str:
+    """Return where the settings of a step have the strength of the penalty: after those of the update."""
+    return f"settings[{len(update.settings)}]"

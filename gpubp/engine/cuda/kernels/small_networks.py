@@ -3,7 +3,7 @@
 from itertools import accumulate
 
 from gpubp.engine.cuda.kernels.layers import loss_of_sample
-from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented
+from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented, penalty_in_c
 from gpubp.engine.plain.step import Objective
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
@@ -14,15 +14,15 @@ from gpubp.nn.network import Network
 
 KERNEL = """
 extern "C" __global__ void take_steps(
-    integer begin, integer end, integer n_steps, integer size, integer n_samples, const int* order, const real* all_x,
-    integer x_stride, const real* all_targets, integer targets_stride, const real* all_weights, integer weights_stride,
-    const real* all_settings, integer step_stride, integer network_stride, real l2, double* results,
+    integer begin, integer end, integer n_steps, integer size, const int* order, integer order_stride,
+    const integer* own, const real* all_x, integer x_stride, const real* all_targets, integer targets_stride,
+    const real* all_weights, const real* all_settings, integer step_stride, integer network_stride, double* results,
     real* all_thetas{parameters}
 ) {{
     const integer network = blockIdx.x, n_networks = gridDim.x;
     const real* x_of_network = all_x + network * x_stride;
     const real* targets_of_network = all_targets + network * targets_stride;
-    const real* sample_weights = all_weights ? all_weights + network * weights_stride : 0;
+    const real* sample_weights = all_weights ? all_weights + own[3 * network + 2] : 0;
 {state_pointers}
     real* next_free = shared + blockDim.x;
     real* thetas = next_free;
@@ -32,11 +32,12 @@ extern "C" __global__ void take_steps(
 {arrays}
     for (int i = threadIdx.x; i < {n_parameters}; i += blockDim.x) thetas[i] = all_thetas[network * {n_parameters} + i];
 
-    const integer steps_of_epoch = (n_samples + size - 1) / size;
+    const integer n_samples = own[3 * network], steps_of_epoch = (n_samples + size - 1) / size;
     for (integer step = begin; step < end; ++step) {{
         const real* settings = all_settings + step * step_stride + network * network_stride;
+        const real l2 = {l2};
         const integer first = step % steps_of_epoch * size;
-        const int* rows = order + first;
+        const int* rows = order + step / steps_of_epoch * order_stride + own[3 * network + 1] + first;
         const int b = n_samples - first < size ? n_samples - first : size;
         for (int at = threadIdx.x; at < b * {n_inputs}; at += blockDim.x) {{
             outputs_0[at] = x_of_network[(integer)rows[at / {n_inputs}] * {n_inputs} + at % {n_inputs}];
@@ -154,9 +155,10 @@ def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *
         arrays.append(f"real* totals_{k} = next_free;\nnext_free += size * {n};")
         if k < n_layers - 1:
             arrays.append(f"real* outputs_{k + 1} = next_free;\nnext_free += size * {n};")
-    has_penalty = objective.l2 and objective.penalty_reported
+    has_penalty = objective.penalised and objective.penalty_reported
     text = KERNEL.format(
         parameters=parameters,
+        l2=penalty_in_c(update),
         n_parameters=network.n_parameters,
         n_inputs=sizes[0],
         state_pointers=indented("\n".join(state_pointers), 4),

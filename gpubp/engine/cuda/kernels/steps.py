@@ -1,21 +1,42 @@
 """CUDA C of a training step that goes layer by layer: samples gathered, sums over samples, the optimizer's update."""
 
 from gpubp.engine.cuda.kernels.layers import LayerKernels, offsets
-from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented
+from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented, penalty_in_c
 from gpubp.engine.tracing.optimizers import UpdateCode
 
+# the last batch of a network that has fewer samples than others is filled up with its last sample, of weight 0
 GATHER = """
 extern "C" __global__ void gather(
-    integer n_gathered, integer n, integer batch_size, integer steps_of_epoch, const int* order, const integer* counter,
-    const real* samples, integer n_samples, real* to, integer to_stride
+    integer n_gathered, integer batch_size, const int* order, integer order_stride, const integer* own,
+    const integer* counter, integer n_inputs, const real* x, integer x_stride, real* x_to, integer x_to_stride,
+    integer n_outputs, const real* targets, integer targets_stride, real* targets_to, integer targets_to_stride,
+    const real* weights, real* weights_to, integer weights_to_stride
 ) {
-    const integer network = blockIdx.z;
-    samples += network * n_samples * n;
-    to += network * to_stride * n;
-    const int* rows = order + counter[0] % steps_of_epoch * batch_size;  // for the steps from this one on
+    const integer network = blockIdx.z, n_samples = own[3 * network], step = counter[0];
+    const integer steps_of_epoch = (n_samples + batch_size - 1) / batch_size;
+    const integer first = step % steps_of_epoch * batch_size;  // of the steps from this one on
+    const int* rows = order + step / steps_of_epoch * order_stride + own[3 * network + 1];
+    x += network * x_stride;
+    x_to += network * x_to_stride;
+    targets += network * targets_stride;
+    targets_to += network * targets_to_stride;
     for (integer c = blockIdx.x; c < n_gathered; c += gridDim.x) {
-        const integer from = rows[c];
-        for (integer i = threadIdx.x; i < n; i += blockDim.x) to[c * n + i] = samples[from * n + i];
+        const bool is_sample = first + c < n_samples;
+        const integer from = rows[is_sample ? first + c : n_samples - 1];
+        if (network == 0 || x_to_stride) {
+            for (integer i = threadIdx.x; i < n_inputs; i += blockDim.x) {
+                x_to[c * n_inputs + i] = x[from * n_inputs + i];
+            }
+        }
+        if (network == 0 || targets_to_stride) {
+            for (integer j = threadIdx.x; j < n_outputs; j += blockDim.x) {
+                targets_to[c * n_outputs + j] = targets[from * n_outputs + j];
+            }
+        }
+        if (threadIdx.x == 0 && weights_to) {
+            const real weight = weights ? weights[own[3 * network + 2] + from] : 1;
+            weights_to[network * weights_to_stride + c] = is_sample ? weight : 0;
+        }
     }
 }
 """
@@ -25,7 +46,8 @@ SUMS = """
 extern "C" __global__ void sums(
     integer b, const real* signals, const integer* columns, integer n_columns, real* gradients, integer n_parameters,
     const real* losses, const real* sample_weights, integer weights_stride, const real* squares, integer n_squares,
-    real half_l2, integer n_steps, integer* counter, double* results, real* scale
+    const real* all_settings, integer step_stride, integer network_stride, integer n_steps, integer* counter,
+    double* results, real* scale
 ) {
     const integer network = blockIdx.z, n_networks = gridDim.z;
     if (blockIdx.x < gridDim.x - 1) {  // the biases' gradients
@@ -56,8 +78,9 @@ extern "C" __global__ void sums(
     const real squared = sum_over_block((real)own_squares, shared);
     if (threadIdx.x == 0) {
         const integer step = counter[network];
+        const real* settings = all_settings + step * step_stride + network * network_stride;
         scale[network] = SCALE;
-        results[step * n_networks + network] = (loss + half_l2 * squared) * scale[network];
+        results[step * n_networks + network] = (loss + L2 / 2 * squared) * scale[network];
         results[(n_steps + step) * n_networks + network] = weight;
         counter[network] = step + 1;
     }
@@ -91,14 +114,14 @@ extern "C" __global__ void count_not_finite(integer n, const real* thetas, doubl
 UPDATE = """
 extern "C" __global__ void update(
     integer n, const integer* counter, const real* all_settings, integer step_stride, integer network_stride,
-    const real* scale, real l2, const unsigned char* is_weight, const real* gradients, real* thetas{parameters}
+    const real* scale, const unsigned char* is_weight, const real* gradients, real* thetas{parameters}
 ) {{
     const integer network = blockIdx.z;
     const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
 {offsets}
     for (integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (integer)gridDim.x * blockDim.x) {{
         const real own_theta = thetas[i];{factors}
-        const real own_gradient = (gradients[i] + (is_weight && is_weight[i] ? l2 * own_theta : 0)) * scale[network];
+        const real own_gradient = (gradients[i] + (is_weight && is_weight[i] ? {l2} * own_theta : 0)) * scale[network];
 {statements}
         thetas[i] = new_theta;
 {stores}
@@ -121,10 +144,11 @@ def step_source(layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: b
             head(dtype),
             GATHER,
             *kernels.values(),
-            SUMS.replace("SCALE", SCALE_OF_MEAN if mean else "1"),
+            SUMS.replace("SCALE", SCALE_OF_MEAN if mean else "1").replace("L2", penalty_in_c(update)),
             OVER_PARAMETERS,
             UPDATE.format(
                 parameters=parameters,
+                l2=penalty_in_c(update),
                 offsets=offsets(strides),
                 factors="".join(f"\n        const real own_{name} = {name}[i];" for name in update.factors),
                 statements=indented(update.statements, 8),

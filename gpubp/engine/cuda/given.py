@@ -1,0 +1,148 @@
+"""What steps on a CUDA device are given: an objective, an optimizer, samples, and the numbers that differ by step.
+
+Networks of a stack differ only in numbers: ``settings`` has those of each step, ``own`` which samples a network has.
+Both are arrays on the device, so launches are the same for all networks and all steps.
+"""
+
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches
+from gpubp.engine.plain.step import Objective
+from gpubp.engine.tracing.optimizers import UpdateCode
+
+NDIM = (2, 2, 1)  # of inputs, targets and weights, if all networks share them
+
+
+class StepSpec(NamedTuple):
+    """What steps do: minimize an objective in one precision; ``update`` is the optimizer's update in C.
+
+    ``factors``, (P,) or (K, P) each, are its settings that have a number for each parameter.
+    """
+
+    objective: Objective
+    update: UpdateCode
+    dtype: str
+    factors: tuple[np.ndarray, ...] = ()
+
+
+class BatchPlan(NamedTuple):
+    """How an epoch, or a part of one, is cut into steps.
+
+    Attributes
+    ----------
+    size : int
+        Samples of a batch.
+    n_samples : int
+        Of an epoch; in a stack, of the network that has the most.
+    window : int
+        Steps that are launched as one graph.
+    gathered : bool
+        Whether the samples of a step are gathered; otherwise the single step reads all of them in place.
+    on_host : bool
+        Whether the samples are on the host.
+    own_rows : bool
+        Whether networks take other samples, or in another order.
+    padded : bool
+        Whether the last batches of networks have different sizes; samples of weight 0 fill up the smaller ones.
+    """
+
+    size: int
+    n_samples: int
+    window: int
+    gathered: bool
+    on_host: bool = False
+    own_rows: bool = False
+    padded: bool = False
+
+    @property
+    def n_steps(self) -> int:
+        """The number of steps of an epoch."""
+        return -(-self.n_samples // self.size)
+
+
+def rows_of_networks(batches: ArrayBatches | PerNetworkBatches, n_networks: int) -> np.ndarray:
+    """Return how many samples each network has, and where its own begin in the order and in the sample weights."""
+    if isinstance(batches, PerNetworkBatches):
+        return batches.rows_of_networks()
+    own = np.zeros((n_networks, 3), np.int64)
+    own[:, 0], own[:, 2] = batches.n_samples, stride(batches.samples.sample_weight, 1) * np.arange(n_networks)
+    return own
+
+
+class Uploaded:
+    """An array on a device with the numbers of one on the host: copied when they differ, moved when they are more."""
+
+    def __init__(self, device: Any, dtype: str) -> None:
+        self.device, self.dtype = device, dtype
+        self.array: Any = None
+        self.host: Any = None
+
+    def set(self, host: np.ndarray) -> bool:
+        """Copy an array to the beginning of the one on the device; return whether the latter is a new one."""
+        host = np.ascontiguousarray(host, self.dtype)
+        is_new = self.array is None or self.array.shape[1:] != host.shape[1:] or len(self.array) < len(host)
+        if is_new:
+            self.array, self.host = self.device.empty(host.shape, self.dtype), None
+        if self.host is None or not np.array_equal(self.host[: len(host)], host):
+            self.device.upload(host, self.array[: len(host)])
+            self.host = host
+        return is_new
+
+
+class StepArrays:
+    """The arrays on a device that the steps of one network or of a stack read and change.
+
+    ``thetas`` and ``parts`` are the parameters ``(..., P)`` and the arrays of the optimizer's state; steps change them
+    in place. Before the steps of a call, :meth:`begin` sets the others:
+
+    - ``settings``, ``(n_steps, 1 or K, n)``: the numbers of the update in each step, and last the penalty's strength;
+    - ``order``, ``(n_orders, m)``: rows of the samples, one order for all epochs or one for each;
+    - ``own``, ``(K, 3)``: see :func:`rows_of_networks`.
+    """
+
+    transfer: Any = None
+
+    def __init__(self, device: Any, spec: StepSpec, stack: tuple[int, ...], samples: Batch, plan: BatchPlan) -> None:
+        self.device, self.spec, self.stack, self.samples, self.plan = device, spec, stack, samples, plan
+        self.network, self.n_networks = spec.objective.network, int(np.prod(stack, dtype=int))
+        self.n_parameters, shape = self.network.n_parameters, (*stack, self.network.n_parameters)
+        self.thetas = device.empty(shape, spec.dtype)
+        self.parts = [device.empty(shape, spec.dtype) for _ in spec.update.parts]
+        factors = map(device.upload, spec.factors)
+        self.factors = list(chain(*((array, stride(array, 1)) for array in factors)))
+        self.settings, self.order, self.own = (Uploaded(device, dtype) for dtype in (spec.dtype, "int32", "int64"))
+        self.n_steps = self.order_stride = 0
+
+    def begin(self, settings: np.ndarray, order: np.ndarray, own: np.ndarray) -> bool:
+        """Set the numbers of the next steps; return whether launches have other arguments than before."""
+        self.n_steps, stride_before = len(settings), self.order_stride
+        if self.n_steps > self.plan.n_steps:  # of several epochs
+            self.order_stride = order.shape[1] if len(order) > 1 else 0
+        moved = [self.settings.set(settings), self.order.set(order), self.own.set(own)]
+        return any(moved) or self.order_stride != stride_before
+
+    @property
+    def settings_in_c(self) -> tuple[Any, ...]:
+        """The settings as arguments of a kernel: the array, its stride by step, its stride by network."""
+        _, n_networks, n = self.settings.array.shape
+        return self.settings.array, n_networks * n, n if n_networks > 1 else 0
+
+    @property
+    def order_in_c(self) -> tuple[Any, ...]:
+        """The order as arguments of a kernel: the array, its stride by epoch, and the rows of the networks."""
+        return self.order.array, self.order_stride, self.own.array
+
+    def shared_weights(self, weights: np.ndarray) -> np.ndarray:
+        """Return the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` if all networks share them."""
+        of_samples = self.samples.sample_weight
+        is_shared = self.stack and (of_samples is None or of_samples.ndim == 1) and not self.plan.padded
+        return weights[:, 0] if is_shared and not self.plan.own_rows else weights
+
+
+def stride(array: Array | None, ndim: int) -> int:
+    """Return the stride from one network's array to the next one's, 0 if all share one."""
+    return 0 if array is None or array.ndim == ndim else int(array[0].size)
