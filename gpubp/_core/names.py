@@ -29,6 +29,15 @@ OTHER_NAMES = {
     "bf16": "bfloat16",
     "fp16": "float16",
     "half": "float16",
+    "max_iter": "epochs",
+    "alpha": "l2",
+    "solver": "optimizer",
+    "learning_rate_init": "learning_rate",
+    "tol": "tolerance",
+    "n_iter_no_change": "patience",
+    "early_stopping": "validation_fraction",
+    "n_estimators": "n_networks",
+    "seed": "random_state",
 }
 """Names that other libraries use, for the hint in the error about an unknown name."""
 
@@ -164,7 +173,9 @@ class Parametric:
         return int(value) if allowed.integer else value
 
 
-def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, tuple[float, ...]]:
+def parse_name(
+    kind: str, text: str, entries: Mapping[str, Any], known: Iterable[str] = ()
+) -> tuple[str, tuple[float, ...]]:
     """Split a text into the name of an entry and its arguments.
 
     Parameters
@@ -175,6 +186,8 @@ def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, t
         A name, or a name and arguments in brackets, by position or by name.
     entries : mapping
         From names to entries; those that take parameters are :class:`Parametric`.
+    known : iterable of str, optional
+        The names that the error about an unknown one lists, by default those of the entries.
 
     Raises
     ------
@@ -192,7 +205,7 @@ def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, t
         raise DataError(f"{kind} must be a name such as {next(iter(entries))!r}, got {received!r}")
     name, arguments_text = match.groups()
     if name not in entries:
-        raise DataError(unknown(kind, name, entries))
+        raise DataError(unknown(kind, name, [*known] or entries))
     entry = entries[name]
     if arguments_text is None:
         return name, ()
@@ -201,9 +214,9 @@ def parse_name(kind: str, text: str, entries: Mapping[str, Any]) -> tuple[str, t
     return name, entry.arguments(name, arguments_text)
 
 
-def look_up(kind: str, text: str, entries: Mapping[str, Any]) -> Any:
+def look_up(kind: str, text: str, entries: Mapping[str, Any], known: Iterable[str] = ()) -> Any:
     """Return the entry that ``text`` names, made with its arguments if it takes any; see :func:`parse_name`."""
-    name, arguments = parse_name(kind, text, entries)
+    name, arguments = parse_name(kind, text, entries, known)
     entry = entries[name]
     return entry.make(*arguments) if isinstance(entry, Parametric) else entry
 
@@ -238,7 +251,7 @@ def near_miss(name: Any, known: Iterable[str]) -> str:
     if not isinstance(name, str):
         return ""
     # difflib alone would count a wrong case letter by letter
-    by_lower = {candidate.lower(): candidate for candidate in known}
+    by_lower = {candidate.lower().partition("(")[0]: candidate for candidate in known}
     if (other := OTHER_NAMES.get(name.lower())) in by_lower:
         return f" (did you mean {other!r}?)"
     close = difflib.get_close_matches(name.lower(), by_lower, n=2, cutoff=0.7)

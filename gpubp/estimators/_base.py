@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.counts import is_count
@@ -28,23 +29,20 @@ from gpubp.estimators._fit_state import FitState
 from gpubp.estimators._initial_weights import draw_initial_weights
 from gpubp.estimators._optimizer import OptimizerState
 from gpubp.estimators._options import FitOptions
-from gpubp.estimators._parameters import CONSTRAINTS, check_name_parameters
+from gpubp.estimators._parameters import CONSTRAINTS
 from gpubp.estimators._report import report
 from gpubp.estimators._run import FitArguments, run_fit
 from gpubp.estimators._sklearn_callbacks import CallbackSupportMixin
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._stacked_fit import StackedFit
 from gpubp.estimators._targets import TargetCoding
-from gpubp.estimators._validation import (
-    validate_new_samples,
-    validate_samples,
-    validate_weights,
-)
+from gpubp.estimators._validation import validate_new_samples, validate_samples, validate_weights
+from gpubp.estimators.parameter_checks import ClearKeywords, problems_of
 from gpubp.nn.network import Network
 from gpubp.training.stacks import row_numbers
 
 
-class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class MultilayerPerceptron(ClearKeywords, CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Base class of the classifier and the regressor."""
 
     _parameter_constraints = CONSTRAINTS
@@ -65,8 +63,9 @@ class MultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):  # type: i
     # --- fitting ---
 
     def _validate_params(self) -> None:
-        check_name_parameters(self, self._parameter_constraints)
-        super()._validate_params()
+        """Check the parameters, and name all that are not valid in one error."""
+        if problems := problems_of(self, self._parameter_constraints):
+            raise InvalidParameterError("\n".join(problems))
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

@@ -6,7 +6,7 @@ from typing import Any, Self
 import array_api_compat
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
@@ -29,6 +29,7 @@ from gpubp.estimators._label_encoding import (
 from gpubp.estimators._parameters import keep_parameters
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._validation import accept_targets, validate_weights
+from gpubp.estimators.parameter_checks import OneOf
 
 
 @fill_docstring("the accuracy")
@@ -89,8 +90,8 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **MultilayerPerceptron._parameter_constraints,
-        "class_weight": [dict, list, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss", "squared_error"})],
+        "class_weight": [dict, list, OneOf(["balanced"]), None],
+        "loss": [OneOf(["log_loss", "squared_error"])],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 

@@ -2,28 +2,30 @@
 
 import copy
 from abc import abstractmethod
+from collections.abc import Iterable
+from inspect import signature
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval
+from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like, to_numpy
-from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._label_encoding import ClassTargets, accuracy, classes_like
 from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import accept_targets, validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.classifier import MLPClassifier
+from gpubp.estimators.parameter_checks import ClearKeywords, problems_of
 from gpubp.estimators.regressor import MLPRegressor, relative_score
 
 
-class Ensemble(BaseEstimator):  # type: ignore[misc]
+class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
     """Base class of the ensembles: members that are fitted together, each from its own seed."""
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
@@ -45,6 +47,26 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.estimator, self.n_estimators = estimator, n_estimators
         self.bootstrap, self.max_samples, self.random_state = bootstrap, max_samples, random_state
+
+    @classmethod
+    def _advice(cls, name: str, known: Iterable[str]) -> str:
+        member = cls._member_class
+        if name not in signature(member).parameters:
+            return super()._advice(name, known)
+        return f"{name!r}, which its members have: {cls.__name__}(estimator={member.__name__}({name}=...))"
+
+    def _validate_params(self) -> None:
+        """Check the parameters, also those of `estimator`, and name all that are not valid in one error."""
+        problems = problems_of(self, self._parameter_constraints)
+        if type(self.estimator) is self._member_class:
+            problems += problems_of(self.estimator, self.estimator._parameter_constraints)
+        elif self.estimator is not None and not any("'estimator'" in problem for problem in problems):
+            is_class = isinstance(self.estimator, type)
+            given = f"the class {self.estimator.__name__}" if is_class else type(self.estimator).__name__
+            name = self._member_class.__name__
+            problems.append(f"estimator must be one {name}() of gpubp, or None, got {given}")
+        if problems:
+            raise InvalidParameterError("\n".join(problems))
 
     @abstractmethod
     def _default_estimator(self) -> MultilayerPerceptron:
@@ -69,13 +91,8 @@ class Ensemble(BaseEstimator):  # type: ignore[misc]
         self
         """
         first = self._default_estimator() if self.estimator is None else clone(self.estimator)
-        if type(first) is not self._member_class:
-            raise DataError(
-                f"estimator must be an {self._member_class.__name__} of gpubp, or None, got {type(first).__name__}"
-            )
         x, y_on_host = validate_samples(self, X, y, reset=True)
         weights = validate_weights(sample_weight, y_on_host)
-        first._validate_params()
         first._hidden_layer_sizes()
         first.n_features_in_, first._fitted_with = self.n_features_in_, self._fitted_with
         random_state, n_samples = check_random_state(self.random_state), y_on_host.shape[0]

@@ -15,9 +15,10 @@ from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
-from gpubp.estimators._parameters import NameOf, keep_parameters
+from gpubp.estimators._parameters import keep_parameters
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._validation import accept_targets, validate_weights
+from gpubp.estimators.parameter_checks import NameOf
 from gpubp.nn.losses import get_loss, loss_of_errors
 
 if TYPE_CHECKING:

@@ -291,6 +291,9 @@ ACTIVATIONS: dict[str, Activation | Parametric] = {
     "softmax": Parametric(_make_softmax, GROUP_SIZES),
 }
 
+ACTIVATION_NAMES = (*ACTIVATIONS, "parametric(NAME)")
+"""The activations as messages list them."""
+
 
 @functools.cache
 def get_activation(name: str) -> Activation:
@@ -325,10 +328,11 @@ def get_activation(name: str) -> Activation:
     array([-1.,  3.])
     """
     base = base_name(name)
-    activation: Activation = look_up("activation", base, ACTIVATIONS)
-    if base == name:
+    is_nameless = isinstance(base, str) and base.partition("(")[0].strip() == "parametric"  # or one of another
+    activation: Activation | None = None if is_nameless else look_up("activation", base, ACTIVATIONS, ACTIVATION_NAMES)
+    if activation is not None and base == name:
         return activation
-    if parse_name("activation", base, ACTIVATIONS)[0] == "softmax":
+    if activation is None or parse_name("activation", base, ACTIVATIONS)[0] == "softmax":
         raise DataError(
             f"a parametric activation is of one that each unit applies to its own total input, such as "
             f"'parametric(selu)'; got {name!r}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpubp._core.names import Range
+from gpubp._core.names import ABOVE_0, Range
 from gpubp._typing import Array
 from gpubp.errors import DataError
 
@@ -148,11 +148,11 @@ class Cosine:
     end: float = 0.0
 
     def __post_init__(self) -> None:
-        _check(self, start=Range(0), epochs=Range(0), end=Range(0))
+        _check(self, start=Range(0), epochs=ABOVE_0, end=Range(0))
 
     def __call__(self, epoch: float) -> float:
         """Return the value after ``epoch`` epochs."""
-        done = min(epoch / self.epochs, 1.0) if self.epochs > 0 else 1.0
+        done = min(epoch / self.epochs, 1.0)
         return self.end + 0.5 * (self.start - self.end) * (1.0 + math.cos(math.pi * done))
 
 
@@ -174,7 +174,7 @@ class FlatCosine:
     flat: float = 0.5
 
     def __post_init__(self) -> None:
-        _check(self, start=Range(0), epochs=Range(0))
+        _check(self, start=Range(0), epochs=ABOVE_0)
         if self.flat not in Range(0, 1):
             raise DataError(
                 f"flat is the fraction of the epochs of FlatCosine's constant part, {Range(0, 1)}; got {self.flat!r}"
@@ -183,7 +183,9 @@ class FlatCosine:
     def __call__(self, epoch: float) -> float:
         """Return the value after ``epoch`` epochs."""
         constant = self.flat * self.epochs
-        return self.start if epoch < constant else Cosine(self.start, self.epochs - constant)(epoch - constant)
+        if not constant <= epoch < self.epochs:
+            return self.start if epoch < constant else 0.0
+        return Cosine(self.start, self.epochs - constant)(epoch - constant)
 
 
 @dataclass(frozen=True)
@@ -204,11 +206,11 @@ class CosineCycles:
     cycles: int = 4
 
     def __post_init__(self) -> None:
-        _check(self, peak=Range(0), epochs=Range(0), cycles=Range(1, MOST_CYCLES, integer=True))
+        _check(self, peak=Range(0), epochs=ABOVE_0, cycles=Range(1, MOST_CYCLES, integer=True))
 
     def __call__(self, epoch: float) -> float:
         """Return the value after ``epoch`` epochs."""
-        done = min(epoch / self.epochs, 1.0) if self.epochs > 0 else 1.0
+        done = min(epoch / self.epochs, 1.0)
         cycle = math.log2(1.0 + (2.0**self.cycles - 1.0) * done)
         return 0.5 * self.peak * (1.0 - math.cos(2.0 * math.pi * cycle))
 

@@ -6,7 +6,14 @@ import warnings
 import numpy as np
 
 from gpubp._core.text import excerpt
-from gpubp.data.preprocessing import CategoryColumn, ClassTarget, DateColumn, FeatureColumn
+from gpubp.data.preprocessing import (
+    FEW_CATEGORIES,
+    CategoryColumn,
+    ClassTarget,
+    DateColumn,
+    FeatureColumn,
+    Preprocessing,
+)
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.tabular.prepare import PreparedTable
 
@@ -82,6 +89,27 @@ def few_rows(prepared: PreparedTable | PreparedStream) -> str:
         f"{prepared.source} has {n_rows} rows with a target, of which {held_out}: nothing shows whether predictions of "
         f"new rows are of use; collect more rows, at least {FEW_ROWS} and better a hundred"
     )
+
+
+def statistics_without_effect(requested: str, preprocessing: Preprocessing) -> str:
+    """Say that target statistics were requested as the encoding of categories, and no column has them, else "".
+
+    Examples
+    --------
+    >>> from gpubp.tabular import prepare_table
+    >>> statistics_without_effect("target", prepare_table("iris", categories="target").preprocessing)
+    "categories='target' (--categories target) changes nothing: there is no column of categories"
+    """
+    columns = preprocessing.columns
+    if requested != "target" or preprocessing.category_encoding == "target":
+        return ""
+    most = max((len(one.known) for one in columns if isinstance(one, CategoryColumn)), default=0)
+    found = "there is no column of categories"
+    if most:
+        found = f"it is for columns of more than {FEW_CATEGORIES} categories, and the largest has {most:,}"
+    if most > FEW_CATEGORIES:
+        found = f"the largest column of categories has {most:,}, and there are more classes"
+    return f"categories='target' (--categories target) changes nothing: {found}"
 
 
 def _sample(rows: np.ndarray) -> np.ndarray:

@@ -29,14 +29,15 @@ from gpubp.data.preprocessing import (
 from gpubp.data.table import Column, Table
 from gpubp.engine.argument_checks import check_is_called
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
+from gpubp.estimators.parameter_checks import ClearKeywords, problems_of
 from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.io.onnx import to_onnx
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import get_loss
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular.checks import few_rows
-from gpubp.tabular.estimator_parameters import CHOSEN_BY, CONSTRAINTS, parameters_in, plain_parameters, problem_of
+from gpubp.tabular.checks import few_rows, statistics_without_effect
+from gpubp.tabular.estimator_parameters import CHOSEN_BY, CONSTRAINTS, parameters_in, plain_parameters
 from gpubp.tabular.estimator_tables import (
     Features,
     LabelledTable,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-class TabularEstimator(BaseEstimator):  # type: ignore[misc]
+class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
     """What the classifier and the regressor share."""
 
     _task: ClassVar[Literal["classification", "regression"]]
@@ -69,11 +70,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _validate_params(self) -> None:
         """Check the parameters, and name all that are not valid in one error."""
-        problems = []
-        for name, constraints in self._parameter_constraints.items():
-            if problem := problem_of(type(self), name, constraints, getattr(self, name)):
-                problems.append(problem)
-        if not all(map(is_count, self._sizes())):
+        problems = problems_of(self, self._parameter_constraints)
+        if not any("'hidden_layer_sizes'" in one for one in problems) and not all(map(is_count, self._sizes())):
             problems.append(
                 "hidden_layer_sizes must be whole numbers > 0, one for each hidden layer, such as (100, 50), got "
                 f"{self.hidden_layer_sizes!r}"
@@ -171,8 +169,9 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         )
         for given in [labelled] if validation is None else [labelled, validation.labelled]:
             refuse_missing_targets(given, prepared.decisions.target)
-        if too_few := few_rows(prepared):
-            warn(too_few, TableWarning)
+        for doubt in (few_rows(prepared), statistics_without_effect(self.categories, prepared.preprocessing)):
+            if doubt:
+                warn(doubt, TableWarning)
         options: dict[str, Any] = {
             name: getattr(self, name)
             for name in ("activation", "loss", "epochs", "patience", "tolerance", "device", "dtype", "refit")
@@ -193,10 +192,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                 **options,
             )
         if result.fit.best_epoch == 0 and result.fit.stop_reason == "diverged":
-            raise DataError("the weights became infinite or NaN in the first epoch; choose a smaller learning_rate")
+            raise DataError(f"the weights became infinite or NaN in the first epoch; {self._against_divergence()}")
         if prepared.encoded.sample_weight is None and (divergence := divergence_in_effect(result)):
             warn(
-                f"training diverged: {divergence}; choose a smaller learning_rate, or look for extreme numbers in the "
+                f"training diverged: {divergence}; {self._against_divergence()}, or look for extreme numbers in the "
                 "table",
                 DivergenceWarning,
             )
@@ -206,6 +205,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         self.history_, self.stop_reason_ = result.fit.history, result.fit.stop_reason
         self.best_epoch_, self.trials_ = result.fit.best_epoch, result.trials
         return self
+
+    def _against_divergence(self) -> str:
+        preset = "" if self.preset == "fast" else 'preset="fast" with '
+        return f"choose {preset}a smaller learning_rate"
 
     def _checked(
         self, features: Features, y: Any, sample_weight: Any, validation_data: Any
@@ -219,7 +222,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             options = ColumnOptions(
                 types=self.types, categorical=self.categorical, drop=self.drop, missing=self.missing
             )
-            check_columns(labelled.table, labelled.target, options, self.group, self.time)
+            targets = () if labelled.is_apart else labelled.target  # whose names are not the user's
+            check_columns(table if labelled.is_apart else labelled.table, targets, options, self.group, self.time)
         with _noted(problems):
             checked_weights("sample_weight", sample_weight, table.n_rows)
         with _noted(problems):

@@ -4,15 +4,11 @@ import json
 from numbers import Integral, Real
 from typing import Any, get_args
 
-from sklearn.utils._param_validation import (
-    Interval,
-    InvalidParameterError,
-    StrOptions,
-    validate_parameter_constraints,
-)
+from sklearn.utils._param_validation import Interval
 
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
-from gpubp.data.preprocessing import CategoryEncoding, NumberEncoding, preprocessing_of
+from gpubp.data.preprocessing import NAMES_OF_CATEGORIES, CategoryEncoding, NumberEncoding, preprocessing_of
+from gpubp.estimators.parameter_checks import OneOf, problem_of
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
@@ -33,15 +29,15 @@ CHOSEN_BY: dict[str, tuple[str, ...]] = {
 """The presets, and the parameters that each chooses."""
 
 CONSTRAINTS: dict[str, list[Any]] = {
-    "preset": [StrOptions({*CHOSEN_BY})],
+    "preset": [OneOf([*CHOSEN_BY])],
     "time_budget": [Interval(Real, 0, None, closed="neither")],
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [str],
     "loss": [str, None],
-    "optimizer": [StrOptions({*OPTIMIZERS, *METHODS}), Optimizer, SecondOrder, callable],
+    "optimizer": [OneOf([*OPTIMIZERS, *METHODS]), Optimizer, SecondOrder, callable],
     "learning_rate": [Interval(Real, 0, None, closed="neither"), None],
     "epochs": [Interval(Integral, 1, None, closed="left")],
-    "batch_size": [StrOptions({"auto", "full"}), Interval(Integral, 1, None, closed="left")],
+    "batch_size": [OneOf(["auto", "full"]), Interval(Integral, 1, None, closed="left")],
     "l2": [Interval(Real, 0, None, closed="left")],
     "patience": [Interval(Integral, 1, None, closed="left"), None],
     "tolerance": [Interval(Real, 0, None, closed="left")],
@@ -53,15 +49,15 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "missing": [str, Real, "array-like"],
     "max_categories": [Interval(Integral, 1, None, closed="left")],
     "strict": ["boolean"],
-    "numbers": [StrOptions({*get_args(NumberEncoding)})],
-    "categories": [StrOptions({*get_args(CategoryEncoding)})],
+    "numbers": [OneOf([*get_args(NumberEncoding)])],
+    "categories": [OneOf(get_args(CategoryEncoding), NAMES_OF_CATEGORIES)],
     "n_networks": [Interval(Integral, 1, None, closed="left")],
     "group": [str, None],
     "time": [str, None],
     "random_state": ["random_state"],
     "device": [str],
-    "dtype": [StrOptions({"float32", "float64"})],
-    "matmul_precision": [StrOptions({*MATMUL_PRECISIONS})],
+    "dtype": [OneOf(["float32", "float64"])],
+    "matmul_precision": [OneOf([*MATMUL_PRECISIONS])],
     "callbacks": [callable, "array-like", None],
 }
 
@@ -165,15 +161,6 @@ def keep_parameters(model: Any, arguments: dict[str, Any]) -> None:
     for name, value in arguments.items():
         if name not in ("self", "__class__"):
             setattr(model, name, value)
-
-
-def problem_of(kind: type, name: str, constraints: Any, value: Any) -> str:
-    """Return what is wrong with a parameter, "" if it is valid."""
-    try:
-        validate_parameter_constraints({name: constraints}, {name: value}, caller_name=kind.__name__)
-    except InvalidParameterError as error:
-        return str(error)
-    return ""
 
 
 def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:

@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_class_weight
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from gpubp._core.text import excerpt, shortened
 from gpubp.backends.inputs import accept_on_host
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
 from gpubp.data.table import Column, table_from_mapping
 from gpubp.errors import DataError
+from gpubp.estimators.parameter_checks import OneOf
 from gpubp.io.model_file import Model
 from gpubp.tabular.estimator_base import TabularEstimator
 from gpubp.tabular.estimator_parameters import documented, keep_parameters
@@ -56,7 +57,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
     _task = "classification"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **TabularEstimator._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, OneOf(["balanced"]), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
 

@@ -172,7 +172,7 @@ def search_table(
     if goes_on and chosen.loss == math.inf:
         raise DataError(
             f"all of {counted(len(tried), 'candidate')} diverged: weights became infinite or NaN; look for extreme "
-            "numbers in the table, or pass candidates with a smaller learning_rate"
+            "numbers in the table, or train one network (preset fast) with a smaller learning_rate"
         )
     seconds = chosen.seconds / N_FOLDS  # of a training, for each network
     n_trainings = 1 + (refit and len(learned_rows(prepared)) < prepared.table.n_rows)

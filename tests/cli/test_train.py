@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import gpubp
@@ -410,6 +411,37 @@ def test_without_options_the_best_of_several_networks_is_searched(run):
 
 
 @pytest.mark.usefixtures("two_candidates")
+def test_the_search_takes_epochs_and_patience_as_limits_of_each_training(run):
+    options = ("--no-picture", "--device", "cpu", "--preset", "best", "--epochs", "2", "--patience", "1")
+    code, out, _ = run("train", write(), *options)
+    assert code == 0
+    trials = load_model("shop.safetensors").about["training"]["trials"]
+    assert {trial["epochs"] for trial in trials} <= {1, 2}
+    assert re.search(r"were trained again on all rows, for [12] epochs? \([12] in its trial\)", out)
+
+
+def test_other_inputs_of_all_rows_are_reported(run):
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame({"town": [f"t{k // 2}" for k in range(60)], "y": random.normal(size=60)})
+    frame.to_csv("towns.csv", index=False)
+    code, out, err = run("train", "towns.csv", *FAST)
+    assert code == 0
+    [shown] = re.findall(r"^columns .*: (\d+) inputs$", err, re.M)
+    n_inputs = load_model("towns.safetensors").network.sizes[0]
+    assert n_inputs == 30 > int(shown)
+    assert re.search(
+        rf"trained on all rows for \d+ epochs?, with 30 inputs, of which the training rows gave {shown}", out
+    )
+    network = json.loads(run("train", "towns.csv", *FAST, "--json")[1])["network"]
+    assert network["sizes"][0] == n_inputs
+
+
+def test_target_statistics_without_effect_are_noted(run):
+    err = run("train", write(), *FAST, "--categories", "target")[2]
+    assert "note: categories='target' (--categories target) changes nothing: it is for columns of more than 10" in err
+
+
+@pytest.mark.usefixtures("two_candidates")
 def test_a_time_budget_is_shown_and_kept(run):
     code, out, err = run("train", write(), "--no-picture", "--device", "cpu", "--time-budget", "0.001", "--quiet")
     assert (code, err) == (0, "")
@@ -421,7 +453,7 @@ def test_a_time_budget_is_shown_and_kept(run):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--preset", "best", "--epochs", "5", "--l2", "1"), "--preset best cannot be combined with --epochs, --l2"),
+        (("--preset", "best", "--networks", "5", "--l2", "1"), "best cannot be combined with --networks, --l2"),
         (("--time-budget", "5", "--networks", "2"), "is for --preset best, not with --networks;"),
         (("--time-budget", "5", "--preset", "fast"), "--time-budget is for --preset best, not with --preset fast"),
         (("--time-budget", "5", "--preset", "realmlp"), "is for --preset best, not with --preset realmlp"),

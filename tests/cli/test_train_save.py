@@ -136,3 +136,10 @@ def test_a_model_no_better_than_the_baseline_is_written_with_a_warning(run):
     assert "model      shop.safetensors" in out
     assert "warning: on the 12 test rows the model predicts no better than the shares of the classes" in err
     assert "--preset best" in err
+
+
+def test_advice_about_a_recipe_names_no_option_that_it_refuses(run, monkeypatch):
+    monkeypatch.setattr("gpubp.cli.train.report.no_better_than_baseline", lambda result: "it is poor")
+    code, _, err = run("train", write(), "--preset", "realmlp-s", "--device", "cpu", "--no-picture", "--quiet")
+    assert code == 0
+    assert "otherwise try --preset best, or several --networks" in err

@@ -229,6 +229,14 @@ def test_categories_that_occur_once_are_other_and_the_least_frequent_share_input
         assert x[3 + row, place] == 1.0
 
 
+def test_a_single_category_that_occurs_once_keeps_its_input():
+    towns = ["a", "b"] * 30 + ["once"]
+    preprocessing = fit_preprocessing(table(town=towns, y=np.arange(61.0)))
+    [column] = preprocessing.columns
+    assert column.inputs == ("town=a", "town=b", "town=once")
+    np.testing.assert_array_equal(apply(preprocessing, table(town=["once", "never seen"])), [[0, 0, 1], [0, 0, 0]])
+
+
 def test_the_categories_do_not_depend_on_the_order_of_rows():
     """Of equally frequent ones the first in sorted order have an input of their own."""
     for order in (["u", "v", "w"] * 2, ["w", "v", "u"] * 2):

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris, make_multilabel_classification
 
 from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
-from gpubp.errors import DataError, DeviceError
+from gpubp.errors import DeviceError
 from gpubp.testing import assert_agree
 from gpubp.training import stacks as stack
 
@@ -246,7 +246,7 @@ def test_outputs_are_in_the_library_of_x():
 
 
 def test_estimator_of_another_kind():
-    with pytest.raises(DataError, match="estimator must be an MLPClassifier of gpubp, or None, got MLPRegressor"):
+    with pytest.raises(ValueError, match=r"must be one MLPClassifier\(\) of gpubp, or None, got MLPRegressor"):
         MLPEnsembleClassifier(REGRESSOR).fit(X, Y)
 
 
@@ -310,3 +310,22 @@ def test_callbacks_with_begin_or_end_get_one_fit_at_a_time(extra, caplog):
     with caplog.at_level("INFO", "gpubp"):
         with_options(CLASSIFIER, n_restarts=2, max_iter=4, callbacks=watcher).fit(X, Y)
     assert [record for record in caplog.records if "its callbacks follow one fit at a time" in record.message]
+
+
+def test_a_parameter_of_the_members_is_refused_with_its_place():
+    with pytest.raises(
+        TypeError, match=r"has no parameter 'max_iter', which its members have: .*MLPClassifier\(max_iter"
+    ):
+        MLPEnsembleClassifier(max_iter=3)
+    with pytest.raises(TypeError, match=r"has no parameter 'bootstrp' \(did you mean 'bootstrap'\?\)"):
+        MLPEnsembleRegressor(bootstrp=True)
+
+
+def test_all_that_is_wrong_with_an_ensemble_and_its_members_is_named_at_once():
+    with pytest.raises(ValueError, match="'n_estimators'") as raised:
+        MLPEnsembleClassifier(MLPClassifier(max_iter="3", alpha="a"), n_estimators="x").fit(X, Y)
+    assert all(f"'{name}' parameter of MLPClassifier" in str(raised.value) for name in ("max_iter", "alpha"))
+    with pytest.raises(
+        ValueError, match=r"must be one MLPClassifier\(\) of gpubp, or None, got the class MLPClassifier"
+    ):
+        MLPEnsembleClassifier(MLPClassifier).fit(X, Y)

@@ -38,6 +38,27 @@ def regressor(**parameters):
     return MLPRegressor(**settings)
 
 
+def test_all_parameters_of_a_wrong_type_are_named_at_once():
+    with pytest.raises(ValueError, match="'max_iter'") as raised:
+        classifier(max_iter="3", alpha="x", solver="adm", activation="rel").fit(X, LABELS)
+    words = ("'alpha'", "did you mean 'adam' or 'adamw'?", "did you mean 'relu'?", "parametric(NAME)")
+    assert [word for word in words if word not in str(raised.value)] == []
+
+
+def test_parameters_that_do_not_exist_are_named_with_the_nearest():
+    with pytest.raises(TypeError, match=r"no parameter 'max_itr' \(did you mean 'max_iter'\?\); .* 'foo'$"):
+        MLPClassifier(max_itr=3, foo=4)
+
+
+def test_a_subclass_may_take_any_keywords():
+    class Own(MLPClassifier):
+        def __init__(self, **others):
+            self.others = others
+            super().__init__()
+
+    assert Own(colour="red").others == {"colour": "red"}
+
+
 def differ(one, other):
     return not np.allclose(one.coefs_[0], other.coefs_[0], rtol=1e-6)
 

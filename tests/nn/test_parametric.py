@@ -203,3 +203,18 @@ def test_what_cannot_hold_them_says_so():
     theta = weights(SELU)
     with pytest.raises(DataError, match=r"explain needs a network .* has parametric activations"):
         explain(SELU, theta, *samples(SELU))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("parametrik(selu)", r"did you mean 'parametric\(NAME\)'\?.*softmax, parametric\(NAME\)$"),
+        ("parametric(selo)", r"unknown activation 'selo' \(did you mean 'selu'\?\)"),
+        ("parametric", "is of one that each unit applies .* got 'parametric'"),
+        ("parametric()", "activation must be a name such as"),
+        ("parametric(parametric(selu))", "is of one that each unit applies"),
+    ],
+)
+def test_a_misspelled_parametric_activation_is_refused_with_the_nearest(name, message):
+    with pytest.raises(DataError, match=message):
+        Network((2, 3, 1), activation=name)

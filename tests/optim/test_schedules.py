@@ -114,13 +114,15 @@ NUMBERS = {
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: repr(value)[:20])
 @pytest.mark.parametrize("number", NUMBERS)
 def test_numbers_of_schedules_are_checked(number, value):
-    with pytest.raises(DataError, match=rf"{number.partition('.')[0]} must be a number, 0 or more, got "):
+    allowed = "above 0" if number.endswith("epochs") else "0 or more"
+    with pytest.raises(DataError, match=rf"{number.partition('.')[0]} must be a number, {allowed}, got "):
         NUMBERS[number](value)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_numbers_of_schedules_may_be_0_and_of_any_type(number):
-    for value in (0, 0.0, np.int64(2), np.float32(0.5), np.asarray(0.25)):
+def test_numbers_of_schedules_may_be_of_any_type_and_0_except_for_epochs(number):
+    zeros = () if number.endswith("epochs") else (0, 0.0)
+    for value in (*zeros, np.int64(2), np.float32(0.5), np.asarray(0.25)):
         assert 0.0 <= NUMBERS[number](value)(3.0) <= 3.0
 
 
@@ -218,7 +220,8 @@ def test_schedules_over_all_epochs_end_at_0_and_stay_in_range(name):
     assert 0.0 <= min(values) <= max(values) <= 0.1
     assert max(values) > 0.099
     assert rate(7) == pytest.approx(0.0, abs=1e-12)
-    assert 0.0 <= SCHEDULES[name](0.1, 0)(0) <= 0.1  # no division by zero
+    with pytest.raises(DataError, match=r"epochs of .* must be a number, above 0, got 0"):
+        SCHEDULES[name](0.1, 0)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -281,6 +284,9 @@ def test_value_of_an_array_is_the_array():
     assert value_at(column, 5) is column
 
 
-@pytest.mark.parametrize("schedule", [lambda: WarmUp(0, then=0.1)(0), lambda: Cosine(0.1, epochs=0)(0)])
-def test_zero_epochs_do_not_divide_by_zero(schedule):
-    assert 0.0 <= schedule() <= 0.1
+def test_a_warm_up_of_no_epochs_is_none():
+    assert WarmUp(0, then=0.1)(0) == 0.1
+
+
+def test_a_flat_cosine_may_be_constant():
+    assert [FlatCosine(0.2, 4, flat=1.0)(epoch) for epoch in (0, 3.9, 4, 5)] == [0.2, 0.2, 0.0, 0.0]

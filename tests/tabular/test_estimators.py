@@ -294,6 +294,34 @@ def test_missing_targets_are_refused_in_score_as_in_fit(missing):
             function(FRAME, y)
 
 
+def test_target_statistics_without_effect_are_a_warning():
+    with pytest.warns(TableWarning, match="changes nothing: it is for columns of more than 10 categories.* has 2"):
+        classifier(categories="target").fit(FRAME, CLASSES)
+    with pytest.warns(TableWarning, match="changes nothing: there is no column of categories"):
+        classifier(categories="target").fit(FRAME[["income"]], CLASSES)
+
+
+def test_a_parameter_of_scikit_learn_is_refused_with_the_name_here():
+    with pytest.raises(TypeError, match=r"no parameter 'max_iter' \(did you mean 'epochs'\?\).*'alpha' \(.*'l2'"):
+        TabularClassifier(max_iter=3, alpha=1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"preset": "tabmm"}, r"did you mean 'tabm'\?"),
+        ({"categories": "onehot"}, r"did you mean 'one-hot'\?"),
+        ({"categories": "town"}, r"Got 'town' instead; columns of categories are named by categorical"),
+        ({"categories": ["town"]}, "columns of categories are named by categorical"),
+        ({"categorical": "one-hot"}, "no column 'one-hot'.* how categories become inputs is the option categories"),
+        ({"categorical": "target"}, "no column 'target'.* how categories become inputs is the option categories"),
+    ],
+)
+def test_names_that_are_not_known_are_refused_with_what_is_meant(options, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(**options).fit(FRAME, CLASSES)
+
+
 def test_a_time_budget_without_a_search_is_an_error():
     with pytest.raises(InvalidParameterError, match=r"time_budget is for preset=\"best\", not for preset='fast'"):
         classifier(time_budget=5).fit(FRAME, CLASSES)

@@ -89,6 +89,8 @@ def _search(job: TrainingJob) -> FitOutcome:
             time_budget=seconds,
             activation=options.activation,
             loss=options.loss,
+            epochs=options.epochs,
+            patience=options.patience or None,
             tolerance=TOLERANCE,
             label_smoothing=options.label_smoothing,
             seed=options.seed,

@@ -17,9 +17,11 @@ from gpubp.training.callbacks import CALLBACKS
 PRESETS = ("auto", "best", "fast", "realmlp", "realmlp-s", "tabm")
 TIME_BUDGET = 60.0
 NOT_WITH_BEST = (
-    *("numbers", "categories", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "epochs", "batch_size"),
-    *("l2", "patience", "callback", "checkpoint", "resume"),
+    *("numbers", "categories", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "batch_size"),
+    *("l2", "callback", "checkpoint", "resume"),
 )
+OF_ONE_TRAINING = ("epochs", "patience")
+"""Options with which auto is fast; best takes them as limits of each training."""
 NOT_WITH_RECIPE = (
     *("numbers", "hidden_layer_sizes", "activation", "optimizer", "learning_rate", "epochs", "batch_size", "l2"),
     *("patience", "label_smoothing"),
@@ -65,7 +67,7 @@ class TrainOptions(TableOptions):
             help="best tries encodings, networks and penalties on folds of the rows, and averages the networks of the "
             "best; fast trains one network by the options; realmlp trains a large one by the recipe of RealMLP-TD, "
             "realmlp-s by the simpler one of RealMLP-TD-S, and tabm 32 that share weights, by that of TabM. The "
-            "default, auto, is best unless an option is given that best chooses.",
+            "default, auto, is best unless an option is given that best chooses, or --epochs or --patience.",
         ),
     ] = "auto"
     time_budget: Annotated[

@@ -18,6 +18,7 @@ from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
     NOT_WITH_BEST,
     NOT_WITH_RECIPE,
+    OF_ONE_TRAINING,
     PICTURES,
     PRESETS,
     TrainOptions,
@@ -180,7 +181,9 @@ def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool)
     """Return whether the preset is ``best``, and the options and facts for which it cannot be."""
     if options.preset not in PRESETS:
         raise DataError(unknown("--preset", options.preset, PRESETS))
-    reasons = options.given(*NOT_WITH_BEST, *(() if options.holds_out_by_column else ("validation_fraction",)))
+    limits = OF_ONE_TRAINING if options.preset == "auto" else ()
+    by_column = () if options.holds_out_by_column else ("validation_fraction",)
+    reasons = options.given(*limits, *NOT_WITH_BEST, *by_column)
     if in_parts:
         reasons.append("a table read in parts")
     if processes.world_size > 1:

@@ -31,9 +31,10 @@ from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.candidates import candidates_for
-from gpubp.tabular.checks import few_rows, suspicions
+from gpubp.tabular.checks import few_rows, statistics_without_effect, suspicions
 from gpubp.tabular.folds import N_FOLDS
 from gpubp.tabular.linear_part import takes_linear_part, with_linear_part
+from gpubp.tabular.recipes import RECIPES
 from gpubp.tabular.verdict import divergence_in_effect, no_better_than_baseline
 from gpubp.training.checkpoints import checkpoints_in
 
@@ -57,10 +58,11 @@ _STOP_REASONS = {
 }
 
 _WORTH_A_TRY = {
-    True: "a larger --time-budget",
-    False: "--preset best, a smaller --learning-rate, a larger --l2 or more --epochs",
+    "best": "a larger --time-budget",
+    "fast": "--preset best, a smaller --learning-rate, a larger --l2 or more --epochs",
+    **dict.fromkeys(RECIPES, "--preset best, or several --networks"),
 }
-"""What may help, by whether the model is of the preset best."""
+"""What may help a model that is no better than its baseline, by its preset."""
 
 
 def print_job(job: TrainingJob) -> None:
@@ -87,6 +89,8 @@ def print_job(job: TrainingJob) -> None:
     print_note(TYPE_ADVICE)
     for suspicion in suspicions(job.prepared) if isinstance(job.prepared, PreparedTable) else ():
         print_note(suspicion)
+    if without_effect := statistics_without_effect(job.options.categories, job.prepared.preprocessing):
+        print_note(without_effect)
     print_facts([("", "")], notes)
 
 
@@ -124,17 +128,19 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
         With 2 if the model had to be saved elsewhere, 1 if training diverged, and 130 or 143 if it was interrupted.
     """
     model, fit = saved.model, outcome.result.fit
+    preset = outcome.result.model.about["training"].get("preset", "fast")
+    slower = f"{'' if preset == 'fast' else '--preset fast with '}a smaller --learning-rate"
     has_diverged = outcome.has_learned and not outcome.has_model  # with finite weights
     if has_diverged:
         kept = f"{job.model_path} is still the former model" if job.replaced else "no model file is written"
         print_warning(
-            f"training diverged: {divergence_in_effect(outcome.result)}, so {kept}. To fix it, try a smaller "
-            "--learning-rate, or look for extreme numbers in the table"
+            f"training diverged: {divergence_in_effect(outcome.result)}, so {kept}. To fix it, try {slower}, "
+            "or look for extreme numbers in the table"
         )
     elif outcome.has_model and (verdict := no_better_than_baseline(outcome.result)):
         print_warning(
             f"{verdict}. The columns may say little about the target, or the rows may be too few; otherwise try "
-            + _WORTH_A_TRY[outcome.result.model.about["training"].get("preset", "fast") == "best"]
+            + _WORTH_A_TRY[preset]
         )
     if outcome.checkpoint_error is not None:
         raise CheckpointError(f"{outcome.checkpoint_error}; {model or 'no model file'} holds what was learned")
@@ -146,7 +152,7 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
         raise typer.Exit(1)
     if np.any(fit.diverged):
         saved_state = "nothing was learned" if model is None else f"{model} holds the weights of epoch {fit.best_epoch}"
-        print_note(f"training diverged; {saved_state}. To fix it, try a smaller --learning-rate")
+        print_note(f"training diverged; {saved_state}. To fix it, try {slower}")
         raise typer.Exit(1)
     if fit.stop_reason == "interrupted":
         advice = "" if job.options.checkpoint is None else "; the same command with --resume continues from there"
@@ -241,23 +247,31 @@ def _course_text(result: TableFit, patience: int | None) -> str:
             return f"{tried}; a network of the kept kind, without hidden layers, was solved for all rows"
         if result.refit is None:
             return f"{tried}; {networks} make the model"
-        return (
-            f"{tried}; {networks} were trained again on all rows, for {counted(int(result.refit.best_epoch), 'epoch')}"
-        )
+        of_trial = next(trial.epochs for trial in result.trials if trial.is_kept)
+        epochs = f"for {counted(int(result.refit.best_epoch), 'epoch')} ({of_trial:,} in its trial)"
+        return f"{tried}; {networks} were trained again on all rows, {epochs}{_inputs_text(result)}"
     if result.refit is not None:
-        again = f"; then trained on all rows for {counted(len(result.refit.history.loss), 'epoch')}"
+        epochs = counted(len(result.refit.history.loss), "epoch")
+        again = f"; then trained on all rows for {epochs}{_inputs_text(result)}"
     return f"{counted(n_epochs, 'epoch')} in {fit.history.seconds[-1]:.1f} s, {reason}{best}{again}"
+
+
+def _inputs_text(result: TableFit) -> str:
+    """Say how many inputs the network has that was trained on all rows, if these have other categories or bins."""
+    before, n_inputs = result.fit.network.sizes[0], result.model.network.sizes[0]
+    return "" if n_inputs == before else f", with {n_inputs:,} inputs, of which the training rows gave {before:,}"
 
 
 def _as_json(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> dict[str, Any]:
     result = outcome.result
-    history, preprocessing, network = result.fit.history, job.prepared.preprocessing, result.fit.network
+    history, preprocessing, network = result.fit.history, job.prepared.preprocessing, result.model.network
     target = preprocessing.target
     return {
         "model": None if saved.model is None else str(saved.model),
         "picture": None if saved.picture is None else str(saved.picture),
         "data": job.prepared.source,
         **{key: result.model.about[key] for key in ("task", "rows", "optimizer", "training")},
+        **({"refit": result.model.about["refit"]} if "refit" in result.model.about else {}),
         "scores": result.scores if outcome.has_learned else None,
         "baseline": result.baseline,
         "columns": [asdict(summary) for summary in preprocessing.summaries],

@@ -28,7 +28,7 @@ from gpubp.data.preprocessing._fitting import (
     fit_preprocessing,
 )
 from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
-from gpubp.data.preprocessing._options import ColumnOptions
+from gpubp.data.preprocessing._options import NAMES_OF_CATEGORIES, ColumnOptions
 from gpubp.data.preprocessing._records import (
     FARTHEST,
     CategoryColumn,
@@ -81,6 +81,7 @@ __all__ = [
     "MAX_COUNTED",
     "MISSING_CLASS",
     "MISSING_TEXTS",
+    "NAMES_OF_CATEGORIES",
     "UNSEEN_CLASS",
     "CategoryColumn",
     "CategoryEncoding",

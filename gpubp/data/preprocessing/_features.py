@@ -39,7 +39,7 @@ N_GROUPS = 32
 """Inputs that the less frequent categories of a column share."""
 
 MANY_ROWS = 50
-"""With at least this many training rows, categories that occur once are "other"."""
+"""With at least this many training rows, categories that occur once are "other", if there are two or more."""
 
 MAX_KNOWN = 20_000
 """Categories of a column that a model remembers."""
@@ -259,6 +259,7 @@ class CategoryFit(FeatureFit):
             raise DataError(f"constant in the training rows, {next(iter(self.counts))!r}")
         # Of equally frequent categories the first in sorted order, so that the order of rows does not matter.
         ranked = sorted(self.counts, key=lambda text: (-self.counts[text], text))
+        # Of a single rare category "other" would learn its one row and no more, so unseen ones have no input instead.
         n_rare = list(self.counts.values()).count(1)
         if self.counts.total() < MANY_ROWS or n_rare < 2 or n_rare == len(ranked):
             n_rare = 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import repeat
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -27,6 +28,7 @@ from gpubp.data.preprocessing._fingerprint import RunningFingerprint
 from gpubp.data.preprocessing._options import ColumnOptions, check_options
 from gpubp.data.preprocessing._records import (
     CategoryColumn,
+    CategoryEncoding,
     ColumnSummary,
     ColumnType,
     FeatureColumn,
@@ -96,7 +98,9 @@ def column_problems(
     problems = []
     if absent := [name for name in named if name not in table.columns]:
         shown = ", ".join(f"{name!r}{near_miss(name, table.columns)}" for name in absent)
-        problems.append(f"{table.source} has no column {shown}; it has {quoted_list(table.columns)}")
+        is_encoding = any(name in get_args(CategoryEncoding) for name in absent if name in options.categorical)
+        hint = "; how categories become inputs is the option categories (--categories)" if is_encoding else ""
+        problems.append(f"{table.source} has no column {shown}; it has {quoted_list(table.columns)}{hint}")
     requests = [types, dict.fromkeys(options.categorical, "category"), dict.fromkeys(options.drop, "drop")]
     for name in named:
         wanted = dict.fromkeys(str(one[name]) for one in requests if name in one)

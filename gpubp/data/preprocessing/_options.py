@@ -7,10 +7,14 @@ from typing import Any, get_args
 import numpy as np
 
 from gpubp._core.counts import is_count
+from gpubp._core.names import near_miss
 from gpubp.data._text_values import write_number
 from gpubp.data.preprocessing._records import CategoryEncoding, ColumnType, NumberEncoding
 from gpubp.data.preprocessing._targets import Task
 from gpubp.errors import DataError
+
+NAMES_OF_CATEGORIES = "; columns of categories are named by categorical (--categorical)"
+"""What a message about the option `categories` says where its value may be the name of a column."""
 
 
 def check_options(options: "ColumnOptions") -> None:
@@ -18,9 +22,11 @@ def check_options(options: "ColumnOptions") -> None:
     if not isinstance(options.task, str) or options.task not in get_args(Task):
         raise DataError(f"task must be 'auto', 'classification' or 'regression', got {options.task!r}")
     if not isinstance(options.numbers, str) or options.numbers not in get_args(NumberEncoding):
-        raise DataError(f"numbers must be 'piecewise', 'linear' or 'robust', got {options.numbers!r}")
+        near = near_miss(options.numbers, get_args(NumberEncoding))
+        raise DataError(f"numbers must be 'piecewise', 'linear' or 'robust', got {options.numbers!r}{near}")
     if not isinstance(options.categories, str) or options.categories not in get_args(CategoryEncoding):
-        raise DataError(f"categories must be 'one-hot' or 'target', got {options.categories!r}")
+        hint = near_miss(options.categories, get_args(CategoryEncoding)) or NAMES_OF_CATEGORIES
+        raise DataError(f"categories must be 'one-hot' or 'target', got {options.categories!r}{hint}")
     if not is_count(options.max_categories):
         raise DataError(f"max_categories must be a whole number of at least 1, got {options.max_categories!r}")
 
