@@ -282,7 +282,7 @@ class _LogisticRegression:
         """Return the mean loss with its penalty, and the gradient ``(P,)``."""
         penalised = l2 * self.network.weight_mask() * theta
         loss, gradient = 0.5 * float(np.dot(penalised, theta)), penalised
-        for rows in (self.rows, self.of_lacking):
+        for rows in (self.rows, self.of_lacking) if len(self.of_lacking.X) else (self.rows,):
             of_rows = loss_and_gradient(np, self.network, theta.astype(rows.X.dtype), *rows)
             loss, gradient = loss + float(of_rows[0]), gradient + of_rows[1]
         return loss, gradient

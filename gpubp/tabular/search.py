@@ -67,6 +67,10 @@ BIAS_OF_STATISTICS = 0.02
 MOST_INPUTS_OF_RECIPE = 500
 """With more, a candidate with a recipe is left out: its first layer has the square of them as weights."""
 
+MARGIN_BEHIND, EPOCHS_SEEN, EPOCHS_AHEAD = 0.02, 5, 20
+"""A candidate ends once it is behind the best by this part of its loss, and 20 epochs more would leave it there if each
+gained as much as the last 5 did on average."""
+
 SMALL_NETWORK = 10_000
 """Parameters below which a network takes no less time."""
 
@@ -102,7 +106,7 @@ def search_table(
 
     The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
-    are averaged, as in bagging (Breiman 1996). A later candidate must be better by one hundredth, since less may be
+    are averaged, as in bagging (Breiman 1996). A candidate that falls too far behind ends early. A later candidate must be better by one hundredth, since less may be
     chance, and one with target statistics by about three, as they hold targets of the fold that scores. Of more than
     10,000 rows, 10,000 are drawn for these trials; then the best candidate is trained without one fold of all rows, or
     without each of several if there is time. Of the best candidate `n_networks` are trained and scored, and then as
@@ -283,7 +287,8 @@ def _try(
         say(f"candidate {place} of {len(candidates)}")
         like = next((one.part for _, one in tried if one.part and one.candidate.encodings == candidate.encodings), None)
         of_trial = settings._replace(is_over=_over_at(start + SHARE_OF_SOLUTION * (end - start)))
-        networks = _train(of_candidate, candidate, of_trial, seeds, ending, like=like)
+        least = min((trial.loss for trial, _ in tried), default=math.inf)
+        networks = _train(of_candidate, candidate, of_trial, seeds, _ending_behind(ending, least), like=like)
         trial = TableTrial(networks.candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
@@ -403,6 +408,19 @@ def _ending_at(callback: Callback | None, end: float) -> Callback:
         return bool(stops) or time.monotonic() >= end
 
     return ending
+
+
+def _ending_behind(ending: Callback, least: float) -> Callback:
+    """Return a callback that also ends the training of a candidate that will not come near a loss."""
+    losses: list[float] = []  # the least of each epoch and those before
+
+    def behind(progress: Progress) -> bool:
+        losses.append(min([float(np.mean(progress.validation_loss)), *losses[-1:]]))
+        gain = (losses[max(0, len(losses) - 1 - EPOCHS_SEEN)] - losses[-1]) / EPOCHS_SEEN
+        is_behind = losses[-1] - EPOCHS_AHEAD * gain > least + MARGIN_BEHIND * abs(least)
+        return bool(ending(progress)) or (len(losses) > EPOCHS_SEEN and is_behind)
+
+    return behind
 
 
 def _over_at(end: float) -> Callable[[], bool]:

@@ -314,6 +314,22 @@ def test_quick_candidates_are_tried_where_the_time_is_too_short_for_slow_ones(cl
     assert [trial.candidate for trial in result.trials] == [slow, quick]
 
 
+def test_a_candidate_that_is_far_behind_ends_early():
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    hopeless, slow = Candidate("linear", (8,), 0.0, 1e-7), Candidate("linear", (8,), 0.0, 3e-3)
+    epochs = []
+    options = {"epochs": 40, "patience": None, "device": "cpu", "n_networks": 5, "refit": False}
+    result = search_table(
+        prepared,
+        candidates=[Candidate("linear", (8,), 0.0, 2e-3), hopeless, slow],
+        callback=lambda progress: epochs.append(progress.epoch),
+        **options,
+    )
+    assert [after for after, before in zip(epochs, epochs[1:], strict=False) if before == 1] == [40, 6]
+    assert epochs[-1] == 40  # also behind at first, but soon no longer
+    assert [trial.is_kept for trial in result.trials] == [False, False, True]
+
+
 @pytest.mark.parametrize("group", [None, "house"])
 def test_a_training_on_all_rows_that_time_ends_is_not_kept(clock, group):
     """The scores are those of the model."""
