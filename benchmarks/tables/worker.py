@@ -58,8 +58,8 @@ def answer_in(folder, request):
 def fit(folder, request):
     """Return the outputs for the test rows, ``(n,)`` or ``(n, k)`` probabilities, and the time and memory of it all.
 
-    Imports and reading the inputs are not counted: libraries load much of themselves in their first fit, so there is one
-    on a few rows before.
+    Imports and reading the inputs are not counted. Libraries load much of themselves in their first fit, so there is
+    one on a few rows before.
     """
     contender, _, seconds = described(request["contender"])
     with (folder / f"{contender.form}.pickle").open("rb") as file:

@@ -106,12 +106,13 @@ def search_table(
 
     The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
-    are averaged, as in bagging (Breiman 1996). A candidate that falls too far behind ends early. A later candidate must be better by one hundredth, since less may be
-    chance, and one with target statistics by about three, as they hold targets of the fold that scores. Of more than
-    10,000 rows, 10,000 are drawn for these trials; then the best candidate is trained without one fold of all rows, or
-    without each of several if there is time. Of the best candidate `n_networks` are trained and scored, and then as
-    many on the folds of all rows. If the table was split by groups or time, or has validation rows of its own, these
-    take the place of the folds. The statistics of columns are those of all folds.
+    are averaged, as in bagging (Breiman 1996). A candidate that falls too far behind ends early. A later candidate must
+    be better by one hundredth, since less may be chance, and one with target statistics by about three, as they hold
+    targets of the fold that scores. Of more than 10,000 rows, 10,000 are drawn for these trials; then the best
+    candidate is trained without one fold of all rows, or without each of several if there is time. Of the best
+    candidate `n_networks` are trained and scored, and then as many on the folds of all rows. If the table was split by
+    groups or time, or has validation rows of its own, these take the place of the folds. The statistics of columns are
+    those of all folds.
 
     Parameters
     ----------
@@ -415,6 +416,7 @@ def _ending_behind(ending: Callback, least: float) -> Callback:
     losses: list[float] = []  # the least of each epoch and those before
 
     def behind(progress: Progress) -> bool:
+        assert progress.validation_loss is not None
         losses.append(min([float(np.mean(progress.validation_loss)), *losses[-1:]]))
         gain = (losses[max(0, len(losses) - 1 - EPOCHS_SEEN)] - losses[-1]) / EPOCHS_SEEN
         is_behind = losses[-1] - EPOCHS_AHEAD * gain > least + MARGIN_BEHIND * abs(least)

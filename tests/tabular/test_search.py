@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -325,7 +326,7 @@ def test_a_candidate_that_is_far_behind_ends_early():
         callback=lambda progress: epochs.append(progress.epoch),
         **options,
     )
-    assert [after for after, before in zip(epochs, epochs[1:], strict=False) if before == 1] == [40, 6]
+    assert [after for after, before in pairwise(epochs) if before == 1] == [40, 6]
     assert epochs[-1] == 40  # also behind at first, but soon no longer
     assert [trial.is_kept for trial in result.trials] == [False, False, True]
 
