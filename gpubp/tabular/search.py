@@ -289,7 +289,8 @@ def _try(
         like = next((one.part for _, one in tried if one.part and one.candidate.encodings == candidate.encodings), None)
         of_trial = settings._replace(is_over=_over_at(start + SHARE_OF_SOLUTION * (end - start)))
         least = min((trial.loss for trial, _ in tried), default=math.inf)
-        networks = _train(of_candidate, candidate, of_trial, seeds, _ending_behind(ending, least), like=like)
+        ends = ending if candidate.recipe else _ending_behind(ending, least)  # the rate of a recipe falls at its end
+        networks = _train(of_candidate, candidate, of_trial, seeds, ends, like=like)
         trial = TableTrial(networks.candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
