@@ -18,7 +18,6 @@ OF_THE_PAPER = (
         "gpubp/cli/explain/",
         "gpubp/paper/",
         "gpubp/cli/reproduce.py",
-        "gpubp/engine/cpu/",
     ),
     *("tests/reference.py", "tests/nn/test_equations.py", "tests/explain/", "tests/paper/", "tests/engine/test_cpu.py"),
     *("examples/encoder.py", "examples/family_search.py", "examples/paper_xor.py", "examples/symmetry.py"),
@@ -136,6 +135,17 @@ def test_names_use_the_fields_words():
         for line, name, instead in found
     ]
     assert not lines, f"{len(lines)} names that are not the field's:\n" + "\n".join(lines)
+
+
+def test_c_sources_use_the_fields_words():
+    """Identifiers and comments of the engine in C, where "until" is English."""
+    forbidden = {*WORDS} - {"until"}
+    found = [
+        f"{path.name}: {word}"
+        for path in sorted((ROOT / "gpubp/engine/cpu/c").rglob("*.[ch]"))
+        for word in sorted(forbidden.intersection(words_of(path.read_text(encoding="utf-8"))))
+    ]
+    assert found == []
 
 
 def test_file_names_use_the_fields_words():

@@ -149,7 +149,7 @@ class EngineEpochRunner:
         own = batches.rows_of_networks() if isinstance(batches, PerNetworkBatches) else None
         first, second, *_ = (*(getattr(state, name) for name in self.update.arrays), None, None)
         x, targets, weights = self._samples(batches.samples)
-        outputs = self._room_for_outputs(batches, place.size, stack)
+        outputs = self._memory_for_outputs(batches, place.size, stack)
         keeps_thetas = isinstance(batches, ArrayBatches) and batches.keeps_thetas
         thetas = np.empty((n_epochs, *theta.shape), self.dtype) if keeps_thetas else None
         dropout = batches.dropout
@@ -239,7 +239,7 @@ class EngineEpochRunner:
             weights = weights[0]
         return EpochResult(values.T, weights.T, sizes, finite if stack else np.all(finite), outputs)
 
-    def _room_for_outputs(
+    def _memory_for_outputs(
         self, batches: ArrayBatches | PerNetworkBatches, size: int, stack: tuple[int, ...]
     ) -> np.ndarray | None:
         """Allocate the outputs of all samples, if they are wanted and all samples are one batch in their order."""
@@ -259,7 +259,7 @@ class EngineEpochRunner:
 
     def _own_theta(self, model: ModelState) -> np.ndarray:
         """Return memory for the parameters, since others may hold those of the epoch before: an array nobody holds."""
-        theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_NOBODY_ELSE), None)
+        theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_A_LIST_ALONE), None)
         if theta is None:
             theta = np.empty(model.theta.shape, self.dtype)
         # the present ones, those before and the best ones may be held in turn, and new memory is slow
@@ -371,7 +371,7 @@ class Workplace:
     def __init__(self, kind: Any, plan: Plan, functions: Functions) -> None:
         self.kind, (self.size, self.stack, self.window, *_) = kind, kind
         self.plan, self.request = plan, Request()
-        self.memory, plan.room = new_memory(functions.prepare(ctypes.addressof(plan)))
+        self.memory, plan.workspace = new_memory(functions.prepare(ctypes.addressof(plan)))
         functions.prepare(ctypes.addressof(plan))
         work = partial(functions.train, ctypes.addressof(plan), ctypes.addressof(self.request))
         self.crew, self.choice = Crew(plan.n_threads, work, functions.ask), ThreadChoice(plan.n_threads)
@@ -407,9 +407,9 @@ class Workplace:
     def divide(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
         """Return the samples of each step, and the part of the epoch before it; kept for equal batches."""
         n_samples = batches.n_samples
-        asked = (np.asarray(n_samples).tobytes(), batches.fraction_done, batches.fraction)
-        if self._divided is None or self._divided[0] != asked:
-            self._divided = asked, divide_epoch(n_samples, self.size, *asked[1:])
+        requested = (np.asarray(n_samples).tobytes(), batches.fraction_done, batches.fraction)
+        if self._divided is None or self._divided[0] != requested:
+            self._divided = requested, divide_epoch(n_samples, self.size, *requested[1:])
         steps: tuple[np.ndarray, np.ndarray] = self._divided[1]
         return steps
 
@@ -444,13 +444,13 @@ def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:
     n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters * math.prod(stack) / WORTH_A_THREAD))
     if stack:
         return max(1, min(n_threads, *stack))
-    hidden = network.sizes[1:-1]
-    if not hidden or any(name.startswith("softmax") for name in network.activation):
+    sizes = network.sizes[1:-1]
+    if not sizes or any(name.startswith("softmax") for name in network.activation):
         return 1
-    return max(1, min(n_threads, *(n_units // UNITS_OF_A_SHARE for n_units in hidden)))
+    return max(1, min(n_threads, *(n_units // UNITS_OF_A_SHARE for n_units in sizes)))
 
 
-HELD_BY_NOBODY_ELSE = next(sys.getrefcount(own) for own in [np.empty(0)])
+HELD_BY_A_LIST_ALONE = next(sys.getrefcount(own) for own in [np.empty(0)])
 """References that Python counts to an array that only a list has, in a loop over the list."""
 
 

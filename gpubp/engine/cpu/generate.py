@@ -36,7 +36,7 @@ DERIVATIVE = (
 )
 LOSS = (
     "real parameter, integer b, integer j, integer stride, const real* x, real* y, const real* targets, "
-    "const real* weights, real* dE, real* room"
+    "const real* weights, real* dE, real* workspace"
 )
 UPDATE = (
     "integer n_rows, integer n_columns, integer stride, real* thetas, const real* gradients, real* first, "
@@ -49,7 +49,7 @@ CELLS = {
     "dE_i": "dE[c * stride + i]",
     "p": "parameter",
 }
-ROOM = "room[c * j + i]"
+WORKSPACE = "workspace[c * j + i]"
 ROWS = """\
 const integer flat = {condition}, rows = flat ? 1 : b, columns = flat ? b * j : j;
 """
@@ -145,21 +145,21 @@ def _derivative(name: str, activation: Activation, dtype: str) -> str:
 def _at_outputs(loss: Loss, dtype: str) -> tuple[Symbol, Symbol, tuple[str, ...]]:
     """Return the loss of an output, its derivative, and the arrays that both may be computed in."""
     y, targets = symbols.variable("y_i", dtype), symbols.variable("target", dtype)
-    return loss.value(symbols, y, targets), loss.dE_dy(symbols, y, targets), (CELLS["dE_i"], ROOM)
+    return loss.value(symbols, y, targets), loss.dE_dy(symbols, y, targets), (CELLS["dE_i"], WORKSPACE)
 
 
 def _at_total_inputs(loss: Loss, dtype: str) -> tuple[Symbol, Symbol, tuple[str, ...]]:
     x, targets = symbols.variable("x_i", dtype), symbols.variable("target", dtype)
     y = get_activation(loss.output).value(symbols, x)
-    rooms = (CELLS["dE_i"], CELLS["y_i"], ROOM)
+    arrays = (CELLS["dE_i"], CELLS["y_i"], WORKSPACE)
     assert loss.value_at is not None
     assert loss.dE_dx is not None
-    return loss.value_at(symbols, x, targets), loss.dE_dx(symbols, y, targets), rooms
+    return loss.value_at(symbols, x, targets), loss.dE_dx(symbols, y, targets), arrays
 
 
-def _loss(name: str, dtype: str, value: Symbol, derivative: Symbol, rooms: tuple[str, ...]) -> str:
-    body = LoopCode(dtype, CELLS).loops({ROOM: value, CELLS["dE_i"]: derivative}, dict.fromkeys(rooms))
-    return _function(name, LOSS, f"{body}\nreturn weighted_loss(b, j, room, weights, dE, stride);", "double")
+def _loss(name: str, dtype: str, value: Symbol, derivative: Symbol, arrays: tuple[str, ...]) -> str:
+    body = LoopCode(dtype, CELLS).loops({WORKSPACE: value, CELLS["dE_i"]: derivative}, dict.fromkeys(arrays))
+    return _function(name, LOSS, f"{body}\nreturn weighted_loss(b, j, workspace, weights, dE, stride);", "double")
 
 
 # --- optimizers ---

@@ -43,14 +43,14 @@ class LoopCode(Code):
     def __init__(self, dtype: str, cells: Mapping[str, str]) -> None:
         super().__init__(dtype, cells, {name: f"real_{name}" for name in FUNCTIONS})
 
-    def loops(self, results: Mapping[str, Symbol], rooms: Mapping[str, str | None]) -> str:
+    def loops(self, results: Mapping[str, Symbol], arrays: Mapping[str, str | None]) -> str:
         """Write loops that set array elements to results.
 
         Parameters
         ----------
         results : mapping of str to Symbol
             What to compute for each array element, such as ``y[c * stride + i]``.
-        rooms : mapping of str to (str or None)
+        arrays : mapping of str to (str or None)
             Elements of the arrays that may be written to before the results, each with the variable that may be in the
             same place.
         """
@@ -58,7 +58,7 @@ class LoopCode(Code):
         if not self.has_sums(*results.values()):
             return self._loop(results)
         try:
-            return self._in_phases(results, rooms)
+            return self._in_phases(results, arrays)
         except Inexpressible:
             self.names = {}
             return self._loop(results)
@@ -70,14 +70,14 @@ class LoopCode(Code):
             return SAMPLE_BY_SAMPLE.format(body=indented(self.over_units(ELEMENTWISE, {}, {}, computed, stores), 4))
         return FLAT.format(body=indented(f"{self.statements(**computed)}\n{stores}", 8))
 
-    def _in_phases(self, results: Mapping[str, Symbol], rooms: Mapping[str, str | None]) -> str:
+    def _in_phases(self, results: Mapping[str, Symbol], arrays: Mapping[str, str | None]) -> str:
         """Take transcendental functions in loops of their own, first those that need no other."""
-        loops, free, lost = list[str](), list(rooms), set[str | None]()
+        loops, free, lost = list[str](), list(arrays), set[str | None]()
 
         def add(cell: str, symbol: Symbol) -> None:
             loops.append(self._loop({cell: symbol}))
             self.names[self.index(symbol)] = cell
-            lost.add(rooms[cell])
+            lost.add(arrays[cell])
             if any(name is not None and self.uses(name, *results.values()) for name in lost):
                 raise Inexpressible("a variable is needed after its array has been written to")
 

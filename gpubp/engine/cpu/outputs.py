@@ -47,7 +47,7 @@ class Place:
     def __init__(self, prepared: Prepared, n_threads: int, batch: int) -> None:
         self.samples, self.plan = Samples(), Plan.from_buffer_copy(prepared.plan)
         self.plan.batch = batch
-        self.memory, self.plan.room = new_memory(n_threads * (batch * prepared.bytes_per_sample + 128))
+        self.memory, self.plan.workspace = new_memory(n_threads * (batch * prepared.bytes_per_sample + 128))
         addresses = ctypes.addressof(self.plan), ctypes.addressof(self.samples)
         self.work = partial(prepared.functions.outputs, *addresses)
 

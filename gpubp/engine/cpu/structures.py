@@ -43,7 +43,7 @@ class Plan(ctypes.Structure):
             "n_equal gemm drops": _POINTER,
             "rank n_processes n_parts batch gathered_steps weighted sparse": _INTEGER,
             "n_shares n_threads stack n_teams apart": _INTEGER,
-            "room": _POINTER,
+            "workspace": _POINTER,
         }
     )
 

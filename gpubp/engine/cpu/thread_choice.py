@@ -39,7 +39,7 @@ class ThreadChoice:
         self.most = self.n_threads = self._kept = most
         self.seconds = SECONDS_OF_A_TRIAL if most > 1 else SECONDS_OF_A_CALL
         self._pace = self._most = 0.0  # steps in a second, of the number that is kept: at last, and at most
-        self._rest, self._until_trial, self._fewer_next = FIRST_REST, 0.0, True
+        self._rest, self._before_trial, self._fewer_next = FIRST_REST, 0.0, True
         self._watched = self._steps = self._worked = 0.0
 
     def note(self, steps: float, seconds: float, at_work: float) -> None:
@@ -53,16 +53,16 @@ class ThreadChoice:
         pace, at_work = self._steps / self._watched, self._worked / self._watched
         if self.n_threads == self._kept:
             changed = pace < CHANGED * self._most  # at some moment of this watch: the next one is wholly after it
-            self._until_trial = 0.0 if changed else self._until_trial - self._watched
+            self._before_trial = 0.0 if changed else self._before_trial - self._watched
             self._pace, self._most = pace, pace if changed else max(pace, self._most)
-            if self._until_trial <= 0.0 and not changed:
+            if self._before_trial <= 0.0 and not changed:
                 self.n_threads = self._other(at_work)
         else:
             self._compare(pace)
         self._watched = self._steps = self._worked = 0.0
         self.seconds = SECONDS_OF_A_CALL if self.n_threads == self._kept else SECONDS_OF_A_TRIAL
-        if 0.0 < self._until_trial < self.seconds:
-            self.seconds = max(self._until_trial, SECONDS_OF_A_TRIAL)
+        if 0.0 < self._before_trial < self.seconds:
+            self.seconds = max(self._before_trial, SECONDS_OF_A_TRIAL)
 
     def _other(self, at_work: float) -> int:
         """Return the number that is tried next: fewer if those at work wait long, else more if there are more."""
@@ -78,4 +78,4 @@ class ThreadChoice:
             self._kept, self._pace, self._rest = self.n_threads, pace, FIRST_REST
         else:
             self.n_threads, self._rest = self._kept, min(2 * self._rest, LONGEST_REST)
-        self._most, self._until_trial, self._fewer_next = self._pace, self._rest, tried_fewer == kept
+        self._most, self._before_trial, self._fewer_next = self._pace, self._rest, tried_fewer == kept

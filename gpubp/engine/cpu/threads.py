@@ -60,7 +60,7 @@ class Crew:
 
     def _new_mailbox(self) -> None:
         self.mailbox = new_mailbox(self.n_threads)
-        self.asked, self.address = [0] * self.n_threads, self.mailbox.ctypes.data
+        self.requested, self.address = [0] * self.n_threads, self.mailbox.ctypes.data
 
     def run(self, n_threads: int | None = None) -> None:
         """Have every thread, or only the first ones, do the present request, and wait for all of these.
@@ -73,8 +73,8 @@ class Crew:
         with blas_of_one_thread(), self.places.own_core(n_threads):
             try:
                 for thread in range(1, n_threads):
-                    asked, self.asked[thread] = self.asked[thread], self.asked[thread] + 1
-                    if not self.ask(self.address, thread, asked):  # it has left
+                    requested, self.requested[thread] = self.requested[thread], self.requested[thread] + 1
+                    if not self.ask(self.address, thread, requested):  # it has left
                         self.running = [other for other in self.running if not other.done() or other.exception()]
                         self.running.append(self.others.submit(self._take_part, self.mailbox, thread))
                 self._take_part(self.mailbox, 0)

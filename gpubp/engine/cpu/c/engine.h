@@ -59,7 +59,7 @@ struct plan {
     integer stack;                  /* whether requests are for a stack of networks */
     integer n_teams;                /* networks trained at the same time */
     integer apart;                  /* whether a share's columns of the first layer are moved together for a call */
-    void* room;                     /* prepare says how many bytes */
+    void* workspace;                /* prepare says how many bytes */
 };
 
 /* What a call does. For a stack, the arrays of one network follow those of the one before; samples and settings are
@@ -119,10 +119,10 @@ struct mailbox;
 struct functions {
     integer size_of_plan, size_of_request, size_of_samples;
     void* (*find)(const char* name);                         /* such as "value tanh" */
-    integer (*prepare)(const struct plan*);                  /* lay out the room if there is one; how many bytes it needs */
+    integer (*prepare)(const struct plan*);                  /* lay out the workspace if any; how many bytes it needs */
     void (*train)(const struct plan*, const struct request*, struct mailbox*, integer thread);
     void (*outputs)(const struct plan*, const struct samples*, struct mailbox*, integer thread);
-    integer (*ask)(struct mailbox*, integer thread, integer asked);
+    integer (*ask)(struct mailbox*, integer thread, integer requested);
 };
 
 #endif

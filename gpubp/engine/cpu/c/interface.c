@@ -1,6 +1,6 @@
 /* What the library exports: the hash of its sources, its variants, and the table of functions of each.
  *
- * The CPU is asked by cpuid: __builtin_cpu_supports knows other features in each compiler, and none at all in Zig's. */
+ * cpuid says what the CPU has: __builtin_cpu_supports knows other features in each compiler, and none at all in Zig's. */
 #include "engine.h"
 
 #ifdef __clang__

@@ -1,5 +1,5 @@
-/* Where everything lies in a plan's room: for each team of threads, which train one network together, what they share,
- * what each share of the units has for itself, and the samples that each thread gathers. */
+/* Where everything lies in a plan's workspace: for each team of threads, which train one network together, what they
+ * share, what each share of the units has for itself, and the samples that each thread gathers. */
 #ifndef GPUBP_LAYOUT_H
 #define GPUBP_LAYOUT_H
 
@@ -49,7 +49,7 @@ static integer largest(integer a, integer b) { return a > b ? a : b; }
 
 static integer shares_of(integer n, integer n_shares) { return (n + n_shares - 1) / n_shares; }
 
-/* Lay out a room; `layout` has its arrays already. */
+/* Lay out a workspace; `layout` has its arrays already. */
 static void lay_out(const struct plan* plan, struct layout* at) {
     const integer n_layers = plan->n_layers, n_shares = plan->n_shares, batch = plan->batch, last = n_layers - 1;
     const integer n_outputs = plan->sizes[n_layers];
@@ -128,7 +128,7 @@ static size_t size_of_head(const struct plan* plan) {
 
 /* Where a team has its numbers. */
 static char* team_at(const struct plan* plan, const struct layout* at, integer team) {
-    return (char*)plan->room + size_of_head(plan) + (size_t)team * at->of_team;
+    return (char*)plan->workspace + size_of_head(plan) + (size_t)team * at->of_team;
 }
 
 #ifdef __SANITIZE_ADDRESS__
@@ -148,13 +148,13 @@ static void forbid_gaps(const struct plan* plan, const struct layout* at) {
 }
 #endif
 
-/* Lay out a plan's room, if it has one; return how many bytes it needs. */
+/* Lay out a plan's workspace, if it has one; return how many bytes it needs. */
 static integer prepare(const struct plan* plan) {
     struct layout none;
     const integer n_layers = plan->n_layers, n_parts = plan->parts_at[n_layers];
     integer unused[4 * n_layers + n_parts];
-    integer* const arrays = plan->room ? (integer*)((char*)plan->room + sizeof(struct layout)) : unused;
-    struct layout* at = plan->room ? (struct layout*)plan->room : &none;
+    integer* const arrays = plan->workspace ? (integer*)((char*)plan->workspace + sizeof(struct layout)) : unused;
+    struct layout* at = plan->workspace ? (struct layout*)plan->workspace : &none;
     at->rows = arrays;
     at->starts = arrays + n_layers;
     at->own = arrays + 2 * n_layers;
@@ -165,7 +165,7 @@ static integer prepare(const struct plan* plan) {
 #endif
     lay_out(plan, at);
 #ifdef __SANITIZE_ADDRESS__
-    if (plan->room) forbid_gaps(plan, at);
+    if (plan->workspace) forbid_gaps(plan, at);
 #endif
     return (integer)(size_of_head(plan) + (size_t)plan->n_teams * at->of_team);
 }

@@ -27,10 +27,10 @@ typedef void derivative_function(real parameter, integer b, integer j, integer s
                                  real* dE, integer dE_stride);
 
 /* Return the loss of all samples, weighted if weights is not NULL; set dE to its derivative, at the outputs or at the
- * total inputs. At the outputs x is not read; at the total inputs y is not read, and its contents are lost. room is for
- * b * j numbers. */
+ * total inputs. At the outputs x is not read; at the total inputs y is not read, and its contents are lost. workspace is
+ * for b * j numbers. */
 typedef double loss_function(real parameter, integer b, integer j, integer stride, const real* x, real* y,
-                             const real* targets, const real* weights, real* dE, real* room);
+                             const real* targets, const real* weights, real* dE, real* workspace);
 
 /* Take a step with g = (gradient + l2 * theta) * scale. Rows of theta, first and second are `stride` apart, those of the
  * gradient have no gaps. first and second are the arrays of the optimizer's state, NULL where it has fewer; the

@@ -6,11 +6,11 @@
 
 enum { PART = 256 }; /* samples that pass forward together: what they leave behind stays in the cache */
 
-/* Where a thread has room for the outputs of the hidden layers. */
-static real* room_for_outputs(const struct plan* plan, integer thread) {
+/* A thread's workspace for the outputs of the hidden layers. */
+static real* workspace_for_outputs(const struct plan* plan, integer thread) {
     integer n = 0;
     for (integer k = 1; k < plan->n_layers; ++k) n += plan->sizes[k];
-    return (real*)((char*)plan->room + (size_t)thread * lines((size_t)(plan->batch * n) * sizeof(real)));
+    return (real*)((char*)plan->workspace + (size_t)thread * lines((size_t)(plan->batch * n) * sizeof(real)));
 }
 
 enum { ROW_PIECE = 64 }; /* numbers of a row whose activation and total input are mixed at once */
@@ -29,11 +29,13 @@ static void activate_mixed(const struct plan* plan, integer k, integer b, intege
 }
 
 /* Pass some samples forward: eq. (1) and (2), layer after layer. */
-static void pass_part(const struct plan* plan, const real* theta, const real* x, integer b, real* hidden, real* outputs) {
+static void pass_part(
+    const struct plan* plan, const real* theta, const real* x, integer b, real* below_outputs, real* outputs
+) {
     const real* w = theta;
     for (integer k = 0, at = 0; k < plan->n_layers; ++k) {
         const integer n = plan->sizes[k + 1];
-        real* const y = k == plan->n_layers - 1 ? outputs : hidden + at;
+        real* const y = k == plan->n_layers - 1 ? outputs : below_outputs + at;
         integer rows = 0;
         for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
             rows += plan->sizes[plan->part_from[part]];
@@ -42,7 +44,7 @@ static void pass_part(const struct plan* plan, const real* theta, const real* x,
         real kept = plan->bias ? 1 : 0;
         for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
             const integer from = plan->part_from[part], n_below = plan->sizes[from];
-            const real* below = from == 0 ? x : hidden;
+            const real* below = from == 0 ? x : below_outputs;
             for (integer layer = 1; layer < from; ++layer) below += b * plan->sizes[layer];
             if (plan->batch > 1) { /* even if this part has one sample: its bits are those of others then */
                 call_gemm(plan->gemm, b, n, n_below, below, 'N', n_below, w, 'N', n, kept, y, n);
@@ -60,18 +62,18 @@ static void pass_part(const struct plan* plan, const real* theta, const real* x,
     }
 }
 
-/* Compute outputs as one of several threads whenever it is asked. */
-static void outputs(const struct plan* plan, const struct samples* asked, struct mailbox* mailbox, integer thread) {
+/* Compute outputs as one of several threads at each request. */
+static void outputs(const struct plan* plan, const struct samples* requested, struct mailbox* mailbox, integer thread) {
     const integer n_inputs = plan->sizes[0], n_outputs = plan->sizes[plan->n_layers];
-    integer served = read_place(&mailbox->asked[thread]);
+    integer served = read_place(&mailbox->requested[thread]);
     while (1) {
         const integer n_threads = read_place(&mailbox->n_threads);
-        real* const hidden = room_for_outputs(plan, thread);
-        for (integer first = thread * PART; first < asked->n; first += n_threads * PART) {
-            const integer b = asked->n - first < PART ? asked->n - first : PART;
+        real* const below_outputs = workspace_for_outputs(plan, thread);
+        for (integer first = thread * PART; first < requested->n; first += n_threads * PART) {
+            const integer b = requested->n - first < PART ? requested->n - first : PART;
             pass_part(
-                plan, (const real*)asked->theta, (const real*)asked->x + first * n_inputs, b, hidden,
-                (real*)asked->outputs + first * n_outputs
+                plan, (const real*)requested->theta, (const real*)requested->x + first * n_inputs, b, below_outputs,
+                (real*)requested->outputs + first * n_outputs
             );
         }
         if (!wait_for_all(mailbox, thread, n_threads, 1) || thread == 0) return;

@@ -66,39 +66,39 @@ static int everyone(struct team* team) {
 
 /* --- samples --- */
 
-static integer steps_of_epoch(const struct request* asked) {
-    return (asked->n_samples + asked->batch - 1) / asked->batch;
+static integer steps_of_epoch(const struct request* request) {
+    return (request->n_samples + request->batch - 1) / request->batch;
 }
 
 /* The batch's rows of an array of samples: those gathered, or those in their order. */
 static const real* rows_of(
-    const struct team* team, const struct request* asked, const void* given, size_t gathered, integer first, integer n
+    const struct team* team, const struct request* request, const void* given, size_t gathered, integer first, integer n
 ) {
-    if (asked->order) return (const real*)(gatherer(team) + gathered) + first * n;
+    if (request->order) return (const real*)(gatherer(team) + gathered) + first * n;
     return (const real*)given + (team->first + first) * n;
 }
 
-static const real* inputs_of(const struct team* team, const struct request* asked) {
+static const real* inputs_of(const struct team* team, const struct request* request) {
     const struct layout* at = team->at;
     if (team->plan->drops && team->plan->drops[0]) return (const real*)(gatherer(team) + at->x);
-    return rows_of(team, asked, asked->x, at->x, 0, team->plan->sizes[0]);
+    return rows_of(team, request, request->x, at->x, 0, team->plan->sizes[0]);
 }
 
-static void gather_batch(const struct team* team, const struct request* asked, const integer* rows, integer n) {
+static void gather_batch(const struct team* team, const struct request* request, const integer* rows, integer n) {
     const struct plan* plan = team->plan;
     const struct layout* at = team->at;
     char* const to = gatherer(team);
-    if (!plan->sparse) gather((real*)(to + at->x), plan->sizes[0], (const real*)asked->x, rows, n);
-    gather((real*)(to + at->targets), plan->sizes[plan->n_layers], (const real*)asked->targets, rows, n);
-    if (asked->weights) gather((real*)(to + at->weights), 1, (const real*)asked->weights, rows, n);
+    if (!plan->sparse) gather((real*)(to + at->x), plan->sizes[0], (const real*)request->x, rows, n);
+    gather((real*)(to + at->targets), plan->sizes[plan->n_layers], (const real*)request->targets, rows, n);
+    if (request->weights) gather((real*)(to + at->weights), 1, (const real*)request->weights, rows, n);
 }
 
 /* The batch's rows of sparse samples. */
-static struct sparse_rows sparse_batch(const struct team* team, const struct request* asked) {
+static struct sparse_rows sparse_batch(const struct team* team, const struct request* request) {
     return (struct sparse_rows){
-        .values = (const real*)asked->x,
-        .columns = asked->columns,
-        .starts = asked->row_starts,
+        .values = (const real*)request->x,
+        .columns = request->columns,
+        .starts = request->row_starts,
         .bits = team->plan->sparse,
         .order = team->order,
         .first = team->first,
@@ -109,24 +109,24 @@ static struct sparse_rows sparse_batch(const struct team* team, const struct req
 /* --- dropout --- */
 
 static void dropout_mask(
-    const struct team* team, const struct request* asked, integer layer, struct range units, real* mask
+    const struct team* team, const struct request* request, integer layer, struct range units, real* mask
 ) {
-    const integer epoch = team->step / steps_of_epoch(asked);
+    const integer epoch = team->step / steps_of_epoch(request);
     const struct philox_place place = {
-        .key = {asked->keys[0], asked->keys[1]},
-        .epoch = asked->epoch + epoch,
-        .first = asked->first_sample + team->first,
+        .key = {request->keys[0], request->keys[1]},
+        .epoch = request->epoch + epoch,
+        .first = request->first_sample + team->first,
         .layer = layer,
     };
-    philox_mask(mask, team->b, units.low, units.n, &place, asked->dropout[epoch * team->plan->n_layers + layer]);
+    philox_mask(mask, team->b, units.low, units.n, &place, request->dropout[epoch * team->plan->n_layers + layer]);
 }
 
-static void drop_inputs(const struct team* team, const struct request* asked) {
+static void drop_inputs(const struct team* team, const struct request* request) {
     const integer n = team->plan->sizes[0];
     real* const x = (real*)(gatherer(team) + team->at->x);
     real* const mask = (real*)(gatherer(team) + team->at->x_mask);
-    if (!asked->order) memcpy(x, (const real*)asked->x + team->first * n, (size_t)(team->b * n) * sizeof(real));
-    dropout_mask(team, asked, 0, (struct range){0, n}, mask);
+    if (!request->order) memcpy(x, (const real*)request->x + team->first * n, (size_t)(team->b * n) * sizeof(real));
+    dropout_mask(team, request, 0, (struct range){0, n}, mask);
     multiply_rows(x, 0, mask, 0, 1, team->b * n);
 }
 
@@ -144,34 +144,34 @@ struct weights {
 
 static real* moved(void* reals, integer n) { return reals ? (real*)reals + n : NULL; }
 
-static struct weights weights_from(const struct request* asked, integer start, integer stride) {
+static struct weights weights_from(const struct request* request, integer start, integer stride) {
     return (struct weights){
-        moved(asked->theta, start), moved(asked->first, start), moved(asked->second, start),
-        moved((void*)asked->rate_factors, start), moved((void*)asked->decay_factors, start), stride};
+        moved(request->theta, start), moved(request->first, start), moved(request->second, start),
+        moved((void*)request->rate_factors, start), moved((void*)request->decay_factors, start), stride};
 }
 
-static struct weights weights_of(const struct team* team, const struct request* asked, integer k, integer share) {
+static struct weights weights_of(const struct team* team, const struct request* request, integer k, integer share) {
     const integer n = team->plan->sizes[k + 1], start = team->at->starts[k];
     if (k == 0 && team->plan->n_layers > 1) {
         const struct range own = units_of(team, 0, share);
         if (team->plan->apart) {
             const integer length = (team->at->rows[0] + (team->plan->bias ? 1 : 0)) * own.n;
             real* const place = of_share(team, share, team->at->first, 0);
-            real* const rate_factors = asked->rate_factors ? place + 3 * length : NULL;
-            real* const decay_factors = asked->decay_factors ? place + 4 * length : NULL;
+            real* const rate_factors = request->rate_factors ? place + 3 * length : NULL;
+            real* const decay_factors = request->decay_factors ? place + 4 * length : NULL;
             return (struct weights){place, place + length, place + 2 * length, rate_factors, decay_factors, own.n};
         }
-        return weights_from(asked, start + own.low, n);
+        return weights_from(request, start + own.low, n);
     }
-    return weights_from(asked, start, n);
+    return weights_from(request, start, n);
 }
 
 /* Move a share's columns of the first layer, and the optimizer's numbers for them, together, or back. */
-static void move_first_layer(const struct team* team, const struct request* asked, integer share, int back) {
+static void move_first_layer(const struct team* team, const struct request* request, integer share, int back) {
     const integer n = team->plan->sizes[1], rows = team->at->rows[0] + (team->plan->bias ? 1 : 0);
     const struct range own = units_of(team, 0, share);
-    const struct weights apart = weights_of(team, asked, 0, share);
-    const void* const all[] = {asked->theta, asked->first, asked->second, asked->rate_factors, asked->decay_factors};
+    const struct weights apart = weights_of(team, request, 0, share);
+    const void* const all[] = {request->theta, request->first, request->second, request->rate_factors, request->decay_factors};
     real* const places[] = {apart.theta, apart.first, apart.second, apart.rate_factors, apart.decay_factors};
     for (int k = 0; k < (back ? 3 : 5); ++k) { /* the factors do not change */
         if (!all[k]) continue;
@@ -188,13 +188,13 @@ struct below {
     struct range units;
 };
 
-static struct below below_of(const struct team* team, const struct request* asked, integer k, integer part, integer share) {
+static struct below below_of(const struct team* team, const struct request* request, integer k, integer part, integer share) {
     const struct plan* plan = team->plan;
     const integer from = plan->part_from[part];
     if (from == 0) { /* the first layer has all inputs, others with connections from there divide them */
         const integer n = plan->sizes[0];
         const struct range units = k == 0 ? (struct range){0, n} : share_of(n, share, plan->n_shares);
-        return (struct below){inputs_of(team, asked) + units.low, n, units};
+        return (struct below){inputs_of(team, request) + units.low, n, units};
     }
     const struct range units = units_of(team, from - 1, share);
     const size_t what = plan->drops || plan->mixes ? team->at->passed_on : team->at->outputs;
@@ -236,20 +236,20 @@ static void derive(
 }
 
 /* Set what a share's units below contribute to the total inputs of a layer: its part of eq. (1). */
-static void contribute(const struct team* team, const struct request* asked, integer k, integer share) {
+static void contribute(const struct team* team, const struct request* request, integer k, integer share) {
     const struct plan* plan = team->plan;
     const integer n = plan->sizes[k + 1];
     real* const partial = of_share(team, share, team->at->partials, team->at->common[k]);
-    const real* w = weights_of(team, asked, k, share).theta;
+    const real* w = weights_of(team, request, k, share).theta;
     real kept = 0;
     if (plan->sparse && k == 0) {
-        const struct sparse_rows x = sparse_batch(team, asked);
+        const struct sparse_rows x = sparse_batch(team, request);
         memset(partial, 0, (size_t)(team->b * n) * sizeof(real));
         add_sparse_product(&x, w, n, partial, n);
         return;
     }
     for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
-        const struct below below = below_of(team, asked, k, part, share);
+        const struct below below = below_of(team, request, k, part, share);
         if (below.units.n || kept == 0) {
             multiply(
                 plan->gemm, team->b, n, below.units.n, below.y, below.stride, w + below.units.low * n, n, kept, partial, n
@@ -261,23 +261,23 @@ static void contribute(const struct team* team, const struct request* asked, int
 }
 
 /* Compute the total inputs, eq. (1), and the outputs, eq. (2), of a share's units in a hidden layer. */
-static void outputs_of_units(const struct team* team, const struct request* asked, integer k, integer share) {
+static void outputs_of_units(const struct team* team, const struct request* request, integer k, integer share) {
     const struct plan* plan = team->plan;
     const struct layout* at = team->at;
     const struct range own = units_of(team, k, share);
     real* const total = of_share(team, share, at->totals, at->own[k]);
     real* const y = of_share(team, share, at->outputs, at->own[k]);
-    const real* const biases = (const real*)asked->theta + at->starts[k] + at->rows[k] * plan->sizes[k + 1] + own.low;
+    const real* const biases = (const real*)request->theta + at->starts[k] + at->rows[k] * plan->sizes[k + 1] + own.low;
     if (k == 0) {
-        const struct weights w = weights_of(team, asked, 0, share);
+        const struct weights w = weights_of(team, request, 0, share);
         if (plan->bias) set_rows(total, team->b, own.n, w.theta + at->rows[0] * w.stride);
         if (plan->sparse) {
-            const struct sparse_rows x = sparse_batch(team, asked);
+            const struct sparse_rows x = sparse_batch(team, request);
             if (!plan->bias) memset(total, 0, (size_t)(team->b * own.n) * sizeof(real));
             add_sparse_product(&x, w.theta, w.stride, total, own.n);
         } else {
             multiply(
-                plan->gemm, team->b, own.n, at->rows[0], inputs_of(team, asked), at->rows[0], w.theta, w.stride,
+                plan->gemm, team->b, own.n, at->rows[0], inputs_of(team, request), at->rows[0], w.theta, w.stride,
                 plan->bias ? 1 : 0, total, own.n
             );
         }
@@ -293,36 +293,36 @@ static void outputs_of_units(const struct team* team, const struct request* aske
     real* const passed_on = of_share(team, share, at->passed_on, at->own[k]);
     const integer mixed = mixed_at(plan, k, own);
     if (mixed < 0) memcpy(passed_on, y, (size_t)(team->b * own.n) * sizeof(real));
-    else mix_rows(passed_on, total, y, (const real*)asked->theta + mixed, team->b, own.n);
+    else mix_rows(passed_on, total, y, (const real*)request->theta + mixed, team->b, own.n);
     if (plan->drops && plan->drops[k + 1]) {
         real* const mask = of_share(team, share, at->masks, at->own[k]);
-        dropout_mask(team, asked, k + 1, own, mask);
+        dropout_mask(team, request, k + 1, own, mask);
         multiply_rows(passed_on, 0, mask, 0, 1, team->b * own.n);
     }
 }
 
 /* Pass a batch forward up to the parts of the output layer's total inputs; 0 where another thread never comes. */
-static int forward(struct team* team, const struct request* asked) {
+static int forward(struct team* team, const struct request* request) {
     const integer last = team->plan->n_layers - 1;
     for (integer k = 0; k < last; ++k) {
         if (k > 0) {
-            EACH_SHARE(team, share) contribute(team, asked, k, share);
+            EACH_SHARE(team, share) contribute(team, request, k, share);
             if (!everyone(team)) return 0;
         }
-        EACH_SHARE(team, share) outputs_of_units(team, asked, k, share);
+        EACH_SHARE(team, share) outputs_of_units(team, request, k, share);
     }
-    EACH_SHARE(team, share) contribute(team, asked, last, share);
+    EACH_SHARE(team, share) contribute(team, request, last, share);
     return everyone(team);
 }
 
 /* Compute the total inputs of the output layer for a share's samples: eq. (1). */
 static void total_inputs_of_outputs(
-    const struct team* team, const struct request* asked, struct range samples, real* total
+    const struct team* team, const struct request* request, struct range samples, real* total
 ) {
     const struct plan* plan = team->plan;
     const struct layout* at = team->at;
     const integer last = plan->n_layers - 1, n = plan->sizes[last + 1];
-    const real* const biases = (const real*)asked->theta + at->starts[last] + at->rows[last] * n;
+    const real* const biases = (const real*)request->theta + at->starts[last] + at->rows[last] * n;
     const real* const parts = of_share(team, 0, at->partials, at->common[last] + samples.low * n);
     add_parts(
         total, samples.n, n, parts, plan->n_shares, (integer)(at->of_share / sizeof(real)), n, plan->bias ? biases : NULL
@@ -334,7 +334,7 @@ static real* signals_at(const struct team* team, integer k) {
 }
 
 /* Compute the outputs and the loss of a share's samples, eq. (1) to (4), and the signals of the output layer. */
-static void loss_of_samples(const struct team* team, const struct request* asked, integer share) {
+static void loss_of_samples(const struct team* team, const struct request* request, integer share) {
     const struct plan* plan = team->plan;
     const struct layout* at = team->at;
     const integer last = plan->n_layers - 1, n = plan->sizes[last + 1];
@@ -343,13 +343,13 @@ static void loss_of_samples(const struct team* team, const struct request* asked
     real* const y = of_share(team, share, at->outputs, at->own[last]);
     real* const signals = signals_at(team, last) + samples.low * n;
     real* const scratch = of_share(team, share, at->loss, 0);
-    const real* const targets = rows_of(team, asked, asked->targets, at->targets, samples.low, n);
+    const real* const targets = rows_of(team, request, request->targets, at->targets, samples.low, n);
     const real* const weights =
-        asked->weights ? rows_of(team, asked, asked->weights, at->weights, samples.low, 1) : NULL;
+        request->weights ? rows_of(team, request, request->weights, at->weights, samples.low, 1) : NULL;
     const integer n_groups = plan->groups_at[last + 1] - plan->groups_at[last];
     const integer* const sizes = plan->group_sizes + plan->groups_at[last];
     loss_function* const loss = (loss_function*)plan->loss;
-    total_inputs_of_outputs(team, asked, samples, total);
+    total_inputs_of_outputs(team, request, samples, total);
     if (!plan->fused) activate(plan, last, samples.n, n, total, y);
     double sum = 0;
     if (plan->fused && n_groups > 1) {
@@ -383,13 +383,13 @@ static real* signals_of(const struct team* team, integer k, integer share, integ
 }
 
 /* Pass the signals of a layer on to a share's units below, eq. (7), and those of the layer below it through eq. (5). */
-static void signals_below(const struct team* team, const struct request* asked, integer k, integer share) {
+static void signals_below(const struct team* team, const struct request* request, integer k, integer share) {
     const struct plan* plan = team->plan;
     const struct layout* at = team->at;
     const integer n = plan->sizes[k + 1];
     integer stride, stride_below;
     const real* const signals = signals_of(team, k, share, &stride);
-    const real* w = weights_of(team, asked, k, share).theta;
+    const real* w = weights_of(team, request, k, share).theta;
     for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
         const integer from = plan->part_from[part];
         if (from > 0) {
@@ -415,7 +415,7 @@ static void signals_below(const struct team* team, const struct request* asked, 
         derive(plan, k - 1, team->b, own.n, total, y, dE, stride_below);
         return;
     }
-    const real* const a = (const real*)asked->theta + mixed;
+    const real* const a = (const real*)request->theta + mixed;
     real* const dE_dy = of_share(team, share, at->masks, at->own[k - 1]); /* its mask is not needed any more */
     copy_rows(dE_dy, own.n, dE, stride_below, team->b, own.n);
     multiply_rows(dE, stride_below, a, 0, team->b, own.n);
@@ -427,15 +427,15 @@ static void signals_below(const struct team* team, const struct request* asked, 
 
 /* Change rows of parameters by the optimizer; after the last step see whether they are finite. */
 static void change(
-    const struct team* team, const struct request* asked, struct weights w, integer n_rows, integer n,
+    const struct team* team, const struct request* request, struct weights w, integer n_rows, integer n,
     const real* gradient, int penalised, real scale, integer share
 ) {
-    const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
-    const real l2 = penalised ? settings[asked->n_settings - 1] : 0;
+    const real* const settings = (const real*)request->settings + team->step * request->n_settings;
+    const real l2 = penalised ? settings[request->n_settings - 1] : 0;
     ((update_function*)team->plan->update)(
         n_rows, n, w.stride, w.theta, gradient, w.first, w.second, w.rate_factors, w.decay_factors, l2, scale, settings
     );
-    if (team->step == asked->end - 1 && !all_finite(w.theta, n_rows, n, w.stride)) asked->finite[share] = 0;
+    if (team->step == request->end - 1 && !all_finite(w.theta, n_rows, n, w.stride)) request->finite[share] = 0;
 }
 
 static struct weights from_row(struct weights w, integer offset) {
@@ -445,13 +445,13 @@ static struct weights from_row(struct weights w, integer offset) {
 }
 
 /* Where a gradient is that is computed as a whole, before any parameter is changed. */
-static real* whole_gradient(const struct team* team, const struct request* asked) {
-    return asked->gradient ? (real*)asked->gradient : (real*)(team->memory + team->at->whole);
+static real* whole_gradient(const struct team* team, const struct request* request) {
+    return request->gradient ? (real*)request->gradient : (real*)(team->memory + team->at->whole);
 }
 
 /* Compute the gradient of the weights of a share's parametric activations in a layer, and use it. */
 static void change_activation(
-    const struct team* team, const struct request* asked, integer k, integer share, real scale
+    const struct team* team, const struct request* request, integer k, integer share, real scale
 ) {
     const struct plan* plan = team->plan;
     const struct layout* at = team->at;
@@ -459,7 +459,7 @@ static void change_activation(
     const integer mixed = mixed_at(plan, k, own);
     if (mixed < 0) return;
     real* const gradient =
-        at->whole_gradient ? whole_gradient(team, asked) + mixed : of_share(team, share, at->gradient, 0);
+        at->whole_gradient ? whole_gradient(team, request) + mixed : of_share(team, share, at->gradient, 0);
     if (!team->adds) memset(gradient, 0, (size_t)own.n * sizeof(real));
     add_mixed_rows(
         gradient, of_share(team, share, at->masks, at->own[k]), of_share(team, share, at->totals, at->own[k]),
@@ -467,31 +467,31 @@ static void change_activation(
     );
     if (plan->mask) multiply_rows(gradient, 0, (const real*)plan->mask + mixed, 0, 1, own.n);
     if (!at->whole_gradient) {
-        change(team, asked, weights_from(asked, mixed, own.n), 1, own.n, gradient, 0, scale, share);
+        change(team, request, weights_from(request, mixed, own.n), 1, own.n, gradient, 0, scale, share);
     }
 }
 
 /* Compute the gradient of a share's weights and biases in a layer, eq. (6), in parts of some rows, and use each; return
  * the sum of the squared weights before. */
-static double change_layer(const struct team* team, const struct request* asked, integer k, integer share, real scale) {
+static double change_layer(const struct team* team, const struct request* request, integer k, integer share, real scale) {
     const struct plan* plan = team->plan;
     const struct layout* at = team->at;
     const integer n = plan->sizes[k + 1], whole = at->whole_gradient;
     const struct range columns = units_of(team, k, share);
     const int by_columns = k == 0 && plan->n_layers > 1;
     const struct range own = by_columns ? columns : (struct range){0, n};
-    const struct weights w = weights_of(team, asked, k, share);
+    const struct weights w = weights_of(team, request, k, share);
     const real* const mask = plan->mask ? (const real*)plan->mask + at->starts[k] : NULL;
     integer stride, row = 0; /* the row of the layer where a part begins */
     const real* const signals = signals_of(team, k, share, &stride);
-    real* const all = whole_gradient(team, asked) + at->starts[k];
+    real* const all = whole_gradient(team, request) + at->starts[k];
     real* const own_gradient = of_share(team, share, at->gradient, 0);
     const integer gradient_stride = whole ? n : own.n;
     double squares = 0;
     for (integer part = plan->parts_at[k]; part < plan->parts_at[k + 1]; ++part) {
         const int is_sparse = plan->sparse && k == 0;
-        const struct sparse_rows x = sparse_batch(team, asked);
-        const struct below below = below_of(team, asked, k, part, share);
+        const struct sparse_rows x = sparse_batch(team, request);
+        const struct below below = below_of(team, request, k, part, share);
         const integer at_once = is_sparse ? below.units.n : ROWS;
         for (integer begin = 0; begin < below.units.n; begin += at_once) {
             const integer n_rows = below.units.n - begin < at_once ? below.units.n - begin : at_once;
@@ -512,7 +512,7 @@ static double change_layer(const struct team* team, const struct request* asked,
             const struct weights rows = from_row(w, first * w.stride);
             if (plan->squares_wanted) squares += sum_of_squares(rows.theta, n_rows, own.n, w.stride);
             if (mask) multiply_rows(gradient, gradient_stride, mask + first * n + own.low, n, n_rows, own.n);
-            if (!whole) change(team, asked, rows, n_rows, own.n, gradient, 1, scale, share);
+            if (!whole) change(team, request, rows, n_rows, own.n, gradient, 1, scale, share);
             if (is_sparse && !whole) clear_sparse_gradient(&x, gradient, gradient_stride, own.n);
         }
         row += plan->sizes[plan->part_from[part]];
@@ -524,10 +524,10 @@ static double change_layer(const struct team* team, const struct request* asked,
         if (mask) multiply_rows(gradient, 0, mask + row * n + columns.low, 0, 1, columns.n);
         if (!whole) {
             const struct weights biases = from_row(w, row * w.stride + (by_columns ? 0 : columns.low));
-            change(team, asked, biases, 1, columns.n, gradient, 0, scale, share);
+            change(team, request, biases, 1, columns.n, gradient, 0, scale, share);
         }
     }
-    change_activation(team, asked, k, share, scale);
+    change_activation(team, request, k, share, scale);
     return squares;
 }
 
@@ -580,14 +580,14 @@ static double complete_numbers(real* gradient, const real* theta, integer n, rea
 }
 
 /* Complete a share's part of a gradient to be clipped; note a number, and the sum of squares divided by its square. */
-static void complete_gradient(const struct team* team, const struct request* asked, integer share, real scale) {
-    const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
-    real* const gradient = whole_gradient(team, asked);
-    const real* const theta = (const real*)asked->theta;
+static void complete_gradient(const struct team* team, const struct request* request, integer share, real scale) {
+    const real* const settings = (const real*)request->settings + team->step * request->n_settings;
+    real* const gradient = whole_gradient(team, request);
+    const real* const theta = (const real*)request->theta;
     double sum = 0, divisor = 1;
     struct segment at;
     for (integer number = 0; next_segment(team, share, &number, &at);) {
-        const real l2 = at.is_weight ? settings[asked->n_settings - 1] : 0;
+        const real l2 = at.is_weight ? settings[request->n_settings - 1] : 0;
         sum += complete_numbers(gradient + at.low, theta + at.low, at.high - at.low, l2, scale);
     }
     if (!(sum > 1e-200 && sum < 1e200)) { /* squares may have been too small or too large for a double */
@@ -622,9 +622,9 @@ static real clipping_factor(const struct team* team, real max_norm) {
 }
 
 /* Change all parameters by a gradient that is complete; 0 where another thread never comes. */
-static int change_by_whole_gradient(struct team* team, const struct request* asked, real scale) {
+static int change_by_whole_gradient(struct team* team, const struct request* request, real scale) {
     const struct plan* plan = team->plan;
-    real* const gradient = whole_gradient(team, asked);
+    real* const gradient = whole_gradient(team, request);
     if (!everyone(team)) return 0;
     if (plan->n_places) {
         if (team->thread == 0) average(plan, gradient, (real*)(team->memory + team->at->sums));
@@ -632,18 +632,18 @@ static int change_by_whole_gradient(struct team* team, const struct request* ask
     }
     int penalised = 1;
     if (plan->clipped) {
-        EACH_SHARE(team, share) complete_gradient(team, asked, share, scale);
+        EACH_SHARE(team, share) complete_gradient(team, request, share, scale);
         if (!everyone(team)) return 0;
-        const real* const settings = (const real*)asked->settings + team->step * asked->n_settings;
-        scale = clipping_factor(team, settings[asked->n_settings - 2]);
+        const real* const settings = (const real*)request->settings + team->step * request->n_settings;
+        scale = clipping_factor(team, settings[request->n_settings - 2]);
         penalised = 0;
     }
     EACH_SHARE(team, share) {
         struct segment at;
         for (integer number = 0; next_segment(team, share, &number, &at);) {
             const integer n = at.high - at.low;
-            const struct weights w = weights_from(asked, at.low, n);
-            change(team, asked, w, 1, n, gradient + at.low, penalised && at.is_weight, scale, share);
+            const struct weights w = weights_from(request, at.low, n);
+            change(team, request, w, 1, n, gradient + at.low, penalised && at.is_weight, scale, share);
         }
     }
     return everyone(team);
@@ -652,16 +652,16 @@ static int change_by_whole_gradient(struct team* team, const struct request* ask
 /* --- steps --- */
 
 /* Choose the present samples: so many from `first` on, in the order of the epoch. */
-static void choose_samples(struct team* team, const struct request* asked, integer first, integer n) {
-    const integer epoch = team->step / steps_of_epoch(asked);
+static void choose_samples(struct team* team, const struct request* request, integer first, integer n) {
+    const integer epoch = team->step / steps_of_epoch(request);
     team->first = first;
     team->b = n;
     team->order = NULL;
-    if (asked->order) {
-        team->order = asked->order + epoch * asked->order_apart + first;
-        gather_batch(team, asked, team->order, n);
+    if (request->order) {
+        team->order = request->order + epoch * request->order_apart + first;
+        gather_batch(team, request, team->order, n);
     }
-    if (team->plan->drops && team->plan->drops[0]) drop_inputs(team, asked);
+    if (team->plan->drops && team->plan->drops[0]) drop_inputs(team, request);
 }
 
 /* By what sums over samples are multiplied. */
@@ -672,11 +672,11 @@ static double scale_of(const struct plan* plan, double weight) {
 
 /* Pass the present samples forward and backward, and change the parameters unless all of the gradient is needed first;
  * add to the loss and the weight; 0 where another thread never comes. */
-static int pass_samples(struct team* team, const struct request* asked, double* loss, double* weight) {
+static int pass_samples(struct team* team, const struct request* request, double* loss, double* weight) {
     const struct plan* plan = team->plan;
     const integer last = plan->n_layers - 1, n_shares = plan->n_shares;
-    if (!forward(team, asked)) return 0;
-    EACH_SHARE(team, share) loss_of_samples(team, asked, share);
+    if (!forward(team, request)) return 0;
+    EACH_SHARE(team, share) loss_of_samples(team, request, share);
     if (!everyone(team)) return 0;
 
     for (integer share = 0; share < n_shares; ++share) {
@@ -684,12 +684,12 @@ static int pass_samples(struct team* team, const struct request* asked, double* 
         *weight += notes_of(team, share)[1];
     }
     const double scale = scale_of(plan, *weight);
-    double* const squares = asked->squares + team->step * n_shares;
+    double* const squares = request->squares + team->step * n_shares;
     EACH_SHARE(team, share) squares[share] = 0;
     for (integer k = last; k >= 0; --k) {
         EACH_SHARE(team, share) {
-            if (k > 0) signals_below(team, asked, k, share);
-            squares[share] += change_layer(team, asked, k, share, (real)scale);
+            if (k > 0) signals_below(team, request, k, share);
+            squares[share] += change_layer(team, request, k, share, (real)scale);
         }
         if (k > 1 && !everyone(team)) return 0;
     }
@@ -697,95 +697,95 @@ static int pass_samples(struct team* team, const struct request* asked, double* 
 }
 
 /* Take one step, or do one phase of it; 0 where another thread never comes. */
-static int take_step(struct team* team, const struct request* asked) {
+static int take_step(struct team* team, const struct request* request) {
     const struct plan* plan = team->plan;
-    const integer at = team->step % steps_of_epoch(asked) * asked->batch;
-    const integer n = asked->n_samples - at < asked->batch ? asked->n_samples - at : asked->batch;
+    const integer at = team->step % steps_of_epoch(request) * request->batch;
+    const integer n = request->n_samples - at < request->batch ? request->n_samples - at : request->batch;
     const struct range mine = share_of(n, plan->rank, plan->n_processes);
     const integer part = shares_of(mine.n, plan->n_parts);
     double loss = 0, weight = 0;
-    if (asked->phase == UPDATE) {
-        return change_by_whole_gradient(team, asked, (real)scale_of(plan, asked->sample_weights[team->step]));
+    if (request->phase == UPDATE) {
+        return change_by_whole_gradient(team, request, (real)scale_of(plan, request->sample_weights[team->step]));
     }
     integer begin = 0;
     do { /* once if there is no sample */
-        choose_samples(team, asked, at + mine.low + begin, mine.n - begin < part ? mine.n - begin : part);
+        choose_samples(team, request, at + mine.low + begin, mine.n - begin < part ? mine.n - begin : part);
         team->adds = begin > 0;
-        if (!pass_samples(team, asked, &loss, &weight)) return 0;
+        if (!pass_samples(team, request, &loss, &weight)) return 0;
         begin += part;
     } while (begin < mine.n);
-    const double scale = asked->phase == GRADIENT ? 1 : scale_of(plan, weight);
+    const double scale = request->phase == GRADIENT ? 1 : scale_of(plan, weight);
     if (team->thread == 0) {
-        asked->values[team->step] = loss * scale;
-        asked->sample_weights[team->step] = weight;
+        request->values[team->step] = loss * scale;
+        request->sample_weights[team->step] = weight;
     }
-    if (asked->phase == GRADIENT || !team->at->whole_gradient) return 1;
-    return change_by_whole_gradient(team, asked, (real)scale);
+    if (request->phase == GRADIENT || !team->at->whole_gradient) return 1;
+    return change_by_whole_gradient(team, request, (real)scale);
 }
 
 /* Compute the outputs of all samples, which are one batch in their order. */
-static int outputs_of_all(struct team* team, const struct request* asked) {
+static int outputs_of_all(struct team* team, const struct request* request) {
     const struct plan* plan = team->plan;
     const integer last = plan->n_layers - 1, n = plan->sizes[last + 1];
-    if (!forward(team, asked)) return 0;
+    if (!forward(team, request)) return 0;
     EACH_SHARE(team, share) {
         const struct range samples = share_of(team->b, share, plan->n_shares);
         real* const total = of_share(team, share, team->at->totals, team->at->own[last]);
-        total_inputs_of_outputs(team, asked, samples, total);
-        activate(plan, last, samples.n, n, total, (real*)asked->outputs + samples.low * n);
+        total_inputs_of_outputs(team, request, samples, total);
+        activate(plan, last, samples.n, n, total, (real*)request->outputs + samples.low * n);
     }
     return 1;
 }
 
 /* Copy a share's part of the parameters to start from. */
-static void copy_start(const struct team* team, const struct request* asked, integer share) {
+static void copy_start(const struct team* team, const struct request* request, integer share) {
     const struct range mine = share_of(team->plan->n_parameters, share, team->plan->n_shares);
-    memcpy((real*)asked->theta + mine.low, (const real*)asked->start + mine.low, (size_t)mine.n * sizeof(real));
+    memcpy((real*)request->theta + mine.low, (const real*)request->start + mine.low, (size_t)mine.n * sizeof(real));
 }
 
 /* Keep the parameters after the last step of an epoch; 0 where another thread never comes. */
-static int keep_theta(struct team* team, const struct request* asked) {
+static int keep_theta(struct team* team, const struct request* request) {
     const struct plan* plan = team->plan;
-    real* const kept = moved(asked->thetas, team->step / steps_of_epoch(asked) * asked->thetas_apart);
+    real* const kept = moved(request->thetas, team->step / steps_of_epoch(request) * request->thetas_apart);
     EACH_SHARE(team, share) {
-        if (plan->apart) move_first_layer(team, asked, share, 1);
+        if (plan->apart) move_first_layer(team, request, share, 1);
     }
     if (!everyone(team)) return 0;
     EACH_SHARE(team, share) {
         const struct range mine = share_of(plan->n_parameters, share, plan->n_shares);
-        memcpy(kept + mine.low, (const real*)asked->theta + mine.low, (size_t)mine.n * sizeof(real));
+        memcpy(kept + mine.low, (const real*)request->theta + mine.low, (size_t)mine.n * sizeof(real));
     }
     return everyone(team);
 }
 
 /* Take the steps of a request for one network; 0 where another thread never comes. */
-static int take_steps(struct team* team, const struct request* asked) {
+static int take_steps(struct team* team, const struct request* request) {
     const struct plan* plan = team->plan;
-    if (asked->start) {
-        EACH_SHARE(team, share) copy_start(team, asked, share);
+    if (request->start) {
+        EACH_SHARE(team, share) copy_start(team, request, share);
         if (!everyone(team)) return 0;
     }
     EACH_SHARE(team, share) {
-        asked->finite[share] = 1;
-        if (plan->apart) move_first_layer(team, asked, share, 0);
+        request->finite[share] = 1;
+        if (plan->apart) move_first_layer(team, request, share, 0);
         if (plan->sparse) {
             memset(of_share(team, share, team->at->sparse_gradient, 0), 0, (size_t)team->at->sparse_size * sizeof(real));
         }
     }
-    for (team->step = asked->begin; team->step < asked->end; ++team->step) {
-        if (!take_step(team, asked)) return 0;
-        const int epoch_ends = asked->thetas && (team->step + 1) % steps_of_epoch(asked) == 0;
-        if (epoch_ends && !keep_theta(team, asked)) return 0;
+    for (team->step = request->begin; team->step < request->end; ++team->step) {
+        if (!take_step(team, request)) return 0;
+        const int epoch_ends = request->thetas && (team->step + 1) % steps_of_epoch(request) == 0;
+        if (epoch_ends && !keep_theta(team, request)) return 0;
     }
-    if (asked->outputs && asked->end == asked->n_steps) {
+    if (request->outputs && request->end == request->n_steps) {
         team->first = 0;
         team->order = NULL;
-        team->b = asked->n_samples;
-        team->step = asked->end - 1;
-        if (!outputs_of_all(team, asked)) return 0;
+        team->b = request->n_samples;
+        team->step = request->end - 1;
+        if (!outputs_of_all(team, request)) return 0;
     }
     EACH_SHARE(team, share) {
-        if (plan->apart) move_first_layer(team, asked, share, 1);
+        if (plan->apart) move_first_layer(team, request, share, 1);
     }
     return everyone(team);
 }
@@ -795,67 +795,67 @@ static int take_steps(struct team* team, const struct request* asked) {
 enum { NETWORKS_AT_ONCE = 8 }; /* that a thread takes in its turn, at most */
 
 /* What a request for a stack asks of one network. */
-static struct request for_network(const struct plan* plan, const struct request* asked, integer network) {
-    struct request one = *asked;
+static struct request for_network(const struct plan* plan, const struct request* request, integer network) {
+    struct request one = *request;
     const integer parameters = network * plan->n_parameters;
     one.n_networks = 1;
-    one.x = moved((void*)asked->x, network * asked->x_apart);
-    one.targets = moved((void*)asked->targets, network * asked->targets_apart);
-    one.weights = moved((void*)asked->weights, network * asked->weights_apart);
-    if (asked->own) {
-        const integer* const own = asked->own + 3 * network;
+    one.x = moved((void*)request->x, network * request->x_apart);
+    one.targets = moved((void*)request->targets, network * request->targets_apart);
+    one.weights = moved((void*)request->weights, network * request->weights_apart);
+    if (request->own) {
+        const integer* const own = request->own + 3 * network;
         one.n_samples = own[0];
-        one.order = asked->order + own[1];
+        one.order = request->order + own[1];
         one.weights = moved((void*)one.weights, own[2]);
     }
     one.own = NULL;
-    one.theta = moved((void*)asked->theta, parameters);
-    one.start = moved((void*)asked->start, parameters);
-    one.first = moved((void*)asked->first, parameters);
-    one.second = moved((void*)asked->second, parameters);
-    one.rate_factors = moved((void*)asked->rate_factors, network * asked->rate_factors_apart);
-    one.decay_factors = moved((void*)asked->decay_factors, network * asked->decay_factors_apart);
-    one.gradient = moved(asked->gradient, parameters);
-    one.thetas = moved(asked->thetas, parameters);
-    one.settings = moved((void*)asked->settings, network * asked->settings_apart);
-    one.values += network * asked->n_steps;
-    one.sample_weights += network * asked->n_steps;
-    one.squares += network * asked->n_steps;
+    one.theta = moved((void*)request->theta, parameters);
+    one.start = moved((void*)request->start, parameters);
+    one.first = moved((void*)request->first, parameters);
+    one.second = moved((void*)request->second, parameters);
+    one.rate_factors = moved((void*)request->rate_factors, network * request->rate_factors_apart);
+    one.decay_factors = moved((void*)request->decay_factors, network * request->decay_factors_apart);
+    one.gradient = moved(request->gradient, parameters);
+    one.thetas = moved(request->thetas, parameters);
+    one.settings = moved((void*)request->settings, network * request->settings_apart);
+    one.values += network * request->n_steps;
+    one.sample_weights += network * request->n_steps;
+    one.squares += network * request->n_steps;
     one.finite += network;
-    one.outputs = moved((void*)asked->outputs, network * asked->n_samples * plan->sizes[plan->n_layers]);
-    if (asked->keys) one.keys += 2 * network;
+    one.outputs = moved((void*)request->outputs, network * request->n_samples * plan->sizes[plan->n_layers]);
+    if (request->keys) one.keys += 2 * network;
     return one;
 }
 
 /* Let a network's request use the samples of all its steps gathered: those of the network before it if `again`. */
-static void use_gathered(struct team* team, struct request* asked, int again) {
+static void use_gathered(struct team* team, struct request* request, int again) {
     const struct plan* plan = team->plan;
-    const integer at = asked->begin * asked->batch;
-    const integer end = asked->end * asked->batch < asked->n_samples ? asked->end * asked->batch : asked->n_samples;
+    const integer at = request->begin * request->batch;
+    const integer end = request->end * request->batch < request->n_samples ? request->end * request->batch : request->n_samples;
     char* const gathered = gatherer(team);
-    const integer* const rows = asked->order + at;
+    const integer* const rows = request->order + at;
     if (!again) {
-        gather_batch(team, asked, rows, end - at);
-    } else if (asked->weights) {
-        gather((real*)(gathered + team->at->weights), 1, (const real*)asked->weights, rows, end - at);
+        gather_batch(team, request, rows, end - at);
+    } else if (request->weights) {
+        gather((real*)(gathered + team->at->weights), 1, (const real*)request->weights, rows, end - at);
     }
-    asked->order = NULL;
-    asked->x = moved(gathered + team->at->x, -at * plan->sizes[0]);
-    asked->targets = moved(gathered + team->at->targets, -at * plan->sizes[plan->n_layers]);
-    if (asked->weights) asked->weights = moved(gathered + team->at->weights, -at);
+    request->order = NULL;
+    request->x = moved(gathered + team->at->x, -at * plan->sizes[0]);
+    request->targets = moved(gathered + team->at->targets, -at * plan->sizes[plan->n_layers]);
+    if (request->weights) request->weights = moved(gathered + team->at->weights, -at);
 }
 
 /* Take the steps of some networks, one after the other, or some steps of each where they share samples. */
-static void train_some(struct team* team, const struct request* asked, integer low, integer high) {
-    const integer window = asked->window ? asked->window : asked->end - asked->begin;
-    for (integer begin = asked->begin; begin < asked->end; begin += largest(window, 1)) {
+static void train_some(struct team* team, const struct request* request, integer low, integer high) {
+    const integer window = request->window ? request->window : request->end - request->begin;
+    for (integer begin = request->begin; begin < request->end; begin += largest(window, 1)) {
         const integer* gathered = NULL;
         for (integer network = low; network < high; ++network) {
-            struct request one = for_network(team->plan, asked, network);
+            struct request one = for_network(team->plan, request, network);
             one.begin = begin;
-            if (begin > asked->begin) one.start = NULL;
-            one.end = begin + window < asked->end ? begin + window : asked->end;
-            if (asked->window) {
+            if (begin > request->begin) one.start = NULL;
+            one.end = begin + window < request->end ? begin + window : request->end;
+            if (request->window) {
                 const integer* const order = one.order;
                 use_gathered(team, &one, order == gathered);
                 gathered = order;
@@ -866,36 +866,36 @@ static void train_some(struct team* team, const struct request* asked, integer l
 }
 
 /* Take part in a request for a stack; whichever thread is free takes the next few networks. */
-static int train_networks(struct team* team, const struct request* asked, integer thread, integer n_threads) {
-    const integer some = asked->n_networks / (4 * n_threads);
+static int train_networks(struct team* team, const struct request* request, integer thread, integer n_threads) {
+    const integer some = request->n_networks / (4 * n_threads);
     const integer at_once = some < 1 ? 1 : some < NETWORKS_AT_ONCE ? some : NETWORKS_AT_ONCE;
     _Atomic integer* const taken = &team->mailbox->taken.number;
     integer low;
-    while ((low = atomic_fetch_add(taken, 1) * at_once) < asked->n_networks) {
-        const integer high = low + at_once < asked->n_networks ? low + at_once : asked->n_networks;
-        train_some(team, asked, low, high);
+    while ((low = atomic_fetch_add(taken, 1) * at_once) < request->n_networks) {
+        const integer high = low + at_once < request->n_networks ? low + at_once : request->n_networks;
+        train_some(team, request, low, high);
     }
     return (int)wait_for_all(team->mailbox, thread, n_threads, 1);
 }
 
 /* Do requests for training as one of several threads: the first returns after one, others when no more come. */
-static void train_as_asked(
-    const struct plan* plan, const struct request* asked, struct mailbox* mailbox, integer thread
+static void train_as_requested(
+    const struct plan* plan, const struct request* request, struct mailbox* mailbox, integer thread
 ) {
-    const struct layout* const at = (const struct layout*)plan->room;
-    integer served = read_place(&mailbox->asked[thread]);
+    const struct layout* const at = (const struct layout*)plan->workspace;
+    integer served = read_place(&mailbox->requested[thread]);
     while (1) {
         const integer n_threads = read_place(&mailbox->n_threads);
         struct team team = {.plan = plan, .at = at, .mailbox = mailbox, .n_threads = 1};
         int done;
         if (plan->stack) {
             team.memory = team_at(plan, at, thread);
-            done = train_networks(&team, asked, thread, n_threads);
+            done = train_networks(&team, request, thread, n_threads);
         } else {
             team.memory = team_at(plan, at, 0);
             team.thread = thread;
             team.n_threads = n_threads;
-            done = take_steps(&team, asked);
+            done = take_steps(&team, request);
         }
         if (!done || thread == 0 || !next_request(mailbox, thread, served)) return;
         ++served;
@@ -903,10 +903,10 @@ static void train_as_asked(
 }
 
 /* Do requests for training with arithmetic in which subnormal numbers are 0, and leave the thread's as it was. */
-static void train(const struct plan* plan, const struct request* asked, struct mailbox* mailbox, integer thread) {
+static void train(const struct plan* plan, const struct request* request, struct mailbox* mailbox, integer thread) {
     const uint64_t before = arithmetic_mode();
     set_arithmetic_mode(before | ZERO_FOR_SUBNORMAL);
-    train_as_asked(plan, asked, mailbox, thread);
+    train_as_requested(plan, request, mailbox, thread);
     set_arithmetic_mode(before);
 }
 

@@ -1,4 +1,4 @@
-/* How threads that the caller has started are asked for work and wait for each other.
+/* How threads that the caller has started get requests and wait for each other.
  *
  * A mailbox is memory that they share, each number in two cache lines of its own. A thread waits by looking again and
  * again, for about ten microseconds without giving its core away: to be woken by the system takes longer than a step of
@@ -28,11 +28,11 @@
 
 enum { SPINS = 400, LOOKS = 2000 }; /* LOOKS for another request, after SPINS: about a millisecond */
 #define GONE (-1)
-#define ABANDONED ((integer)1 << 60) /* what the barrier is set to when somebody never comes */
+#define ABANDONED ((integer)1 << 60) /* what the barrier is set to when a thread never comes */
 
 struct place {
     _Atomic integer number;
-    _Atomic integer waited; /* in `asked`: nanoseconds that the thread has waited for others, without its SPINS */
+    _Atomic integer waited; /* in `requested`: nanoseconds that the thread has waited for others, without its SPINS */
     char rest[112];
 };
 
@@ -41,22 +41,22 @@ struct mailbox {
     struct place taken;     /* turns that threads have taken at the networks of a stack */
     struct place n_threads; /* that do the present request */
     struct place begun;     /* the barrier's number when the present request began */
-    struct place asked[];   /* for each thread the number of its last request, or GONE */
+    struct place requested[];   /* for each thread the number of its last request, or GONE */
 };
 
 static integer read_place(struct place* place) { return atomic_load_explicit(&place->number, memory_order_acquire); }
 
-/* Ask a thread that has been asked `asked` times; 0 where it has left and must be started. */
-static integer ask(struct mailbox* mailbox, integer thread, integer asked) {
-    integer expected = asked;
-    if (atomic_compare_exchange_strong(&mailbox->asked[thread].number, &expected, asked + 1)) return 1;
-    atomic_store(&mailbox->asked[thread].number, asked + 1);
+/* Ask a thread that has had `requested` requests; 0 where it has left and must be started. */
+static integer ask(struct mailbox* mailbox, integer thread, integer requested) {
+    integer expected = requested;
+    if (atomic_compare_exchange_strong(&mailbox->requested[thread].number, &expected, requested + 1)) return 1;
+    atomic_store(&mailbox->requested[thread].number, requested + 1);
     return 0;
 }
 
 /* Wait for the request after number `served`; 0 where none comes for a while, and the thread is to leave. */
 static integer next_request(struct mailbox* mailbox, integer thread, integer served) {
-    struct place* place = &mailbox->asked[thread];
+    struct place* place = &mailbox->requested[thread];
     for (integer look = 0; look < SPINS + LOOKS; ++look) {
         if (read_place(place) != served) return 1;
         if (look < SPINS) relax();
@@ -87,7 +87,7 @@ static integer wait_for_all(struct mailbox* mailbox, integer thread, integer n_t
         }
     }
     if (began) {
-        atomic_fetch_add_explicit(&mailbox->asked[thread].waited, nanoseconds() - began, memory_order_relaxed);
+        atomic_fetch_add_explicit(&mailbox->requested[thread].waited, nanoseconds() - began, memory_order_relaxed);
     }
     return now < ABANDONED;
 }

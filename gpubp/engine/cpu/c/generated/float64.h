@@ -462,7 +462,7 @@ static void derivative_softmax(real parameter, integer b, integer j, integer str
 }
 
 static double loss_squared(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
-        targets, const real* weights, real* dE, real* room) {
+        targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -474,15 +474,15 @@ static double loss_squared(real parameter, integer b, integer j, integer stride,
             const real t2 = (y_i - target);
             const real new_0 = (0.5 * (t2 * t2));
             const real new_1 = t2;
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_cross_entropy(real parameter, integer b, integer j, integer stride, const real* x, real* y, const
-        real* targets, const real* weights, real* dE, real* room) {
+        real* targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -495,15 +495,15 @@ static double loss_cross_entropy(real parameter, integer b, integer j, integer s
             const real t3 = (y_i < 2.2250738585072014e-308 ? 2.2250738585072014e-308 : y_i);
             const real new_0 = (t1 * real_log(t3));
             const real new_1 = (t1 / t3);
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_cross_entropy_at_total_inputs(real parameter, integer b, integer j, integer stride, const real* x,
-        real* y, const real* targets, const real* weights, real* dE, real* room) {
+        real* y, const real* targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
     for (integer c = 0; c < b; ++c) {
@@ -532,15 +532,15 @@ static double loss_cross_entropy_at_total_inputs(real parameter, integer b, inte
             const real target = targets[c * stride + i];
             const real new_0 = (target * ((-dE[c * stride + i]) + t7));
             const real new_1 = ((over_units_10 * (y[c * stride + i] * t17)) - target);
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_binary_cross_entropy(real parameter, integer b, integer j, integer stride, const real* x, real* y,
-        const real* targets, const real* weights, real* dE, real* room) {
+        const real* targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -556,15 +556,15 @@ static double loss_binary_cross_entropy(real parameter, integer b, integer j, in
             const real t8 = (t7 < 2.2250738585072014e-308 ? 2.2250738585072014e-308 : t7);
             const real new_0 = ((t1 * real_log(t3)) + (t6 * real_log(t8)));
             const real new_1 = ((t1 / t3) - (t6 / t8));
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_binary_cross_entropy_at_total_inputs(real parameter, integer b, integer j, integer stride, const
-        real* x, real* y, const real* targets, const real* weights, real* dE, real* room) {
+        real* x, real* y, const real* targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     (void)y;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -577,15 +577,15 @@ static double loss_binary_cross_entropy_at_total_inputs(real parameter, integer 
             const real t12 = (1.0 / (1.0 + t7));
             const real new_0 = (((x_i < 0.0 ? 0.0 : x_i) - (target * x_i)) + real_log1p(t7));
             const real new_1 = (((x_i < 0.0) ? (t7 * t12) : t12) - target);
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_poisson(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
-        targets, const real* weights, real* dE, real* room) {
+        targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -597,15 +597,15 @@ static double loss_poisson(real parameter, integer b, integer j, integer stride,
             const real t2 = (y_i < 2.2250738585072014e-308 ? 2.2250738585072014e-308 : y_i);
             const real new_0 = (((y_i - (target * real_log(t2))) + (target * real_log(((0.0 < target) ? target : 1.0)))) - target);
             const real new_1 = (1.0 - (target / t2));
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_poisson_at_total_inputs(real parameter, integer b, integer j, integer stride, const real* x, real* y,
-        const real* targets, const real* weights, real* dE, real* room) {
+        const real* targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     (void)y;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -620,15 +620,15 @@ static double loss_poisson_at_total_inputs(real parameter, integer b, integer j,
             const real t15 = (real_exp(x_i) - target);
             const real new_0 = ((t1 && (real_abs(t5) < 1.0)) ? (target * (real_expm1((t9 < -1.0 ? -1.0 : t9)) - t5)) : (t15 - (target * t5)));
             const real new_1 = t15;
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_absolute(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
-        targets, const real* weights, real* dE, real* room) {
+        targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -640,15 +640,15 @@ static double loss_absolute(real parameter, integer b, integer j, integer stride
             const real t2 = (y_i - target);
             const real new_0 = real_abs(t2);
             const real new_1 = (t2 != t2 ? t2 : (real)((t2 > 0) - (t2 < 0)));
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_huber(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
-        targets, const real* weights, real* dE, real* room) {
+        targets, const real* weights, real* dE, real* workspace) {
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
     for (integer c = 0; c < rows; ++c) {
@@ -664,15 +664,15 @@ static double loss_huber(real parameter, integer b, integer j, integer stride, c
             const real t10 = (-p);
             const real new_0 = (t5 * (t3 - (0.5 * t5)));
             const real new_1 = (t9 < t10 ? t10 : t9);
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_log_cosh(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
-        targets, const real* weights, real* dE, real* room) {
+        targets, const real* weights, real* dE, real* workspace) {
     (void)parameter;
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
@@ -686,15 +686,15 @@ static double loss_log_cosh(real parameter, integer b, integer j, integer stride
             const real t6 = real_tanh((t3 > 1.0 ? 1.0 : t3));
             const real new_0 = ((t3 < 1.0) ? (-0.5 * real_log1p((-(t6 * t6)))) : ((t3 + real_log1p(real_exp((-2.0 * t3)))) - 0.6931471805599453));
             const real new_1 = real_tanh(t2);
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_dead_zone(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
-        targets, const real* weights, real* dE, real* room) {
+        targets, const real* weights, real* dE, real* workspace) {
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
     for (integer c = 0; c < rows; ++c) {
@@ -708,15 +708,15 @@ static double loss_dead_zone(real parameter, integer b, integer j, integer strid
             const bool t5 = (t3 < p);
             const real new_0 = (t5 ? 0.0 : ((0.5 * (t3 - p)) * (t3 + p)));
             const real new_1 = (t5 ? 0.0 : t2);
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static double loss_quantile(real parameter, integer b, integer j, integer stride, const real* x, real* y, const real*
-        targets, const real* weights, real* dE, real* room) {
+        targets, const real* weights, real* dE, real* workspace) {
     (void)x;
     const integer flat = stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
     for (integer c = 0; c < rows; ++c) {
@@ -732,11 +732,11 @@ static double loss_quantile(real parameter, integer b, integer j, integer stride
             const real t9 = (t4 != t4 ? t4 : (real)((t4 > 0) - (t4 < 0)));
             const real new_0 = (t5 < t7 ? t7 : t5);
             const real new_1 = ((t1 * (t9 < 0.0 ? 0.0 : t9)) + (p * (t9 > 0.0 ? 0.0 : t9)));
-            room[c * j + i] = new_0;
+            workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
     }
-    return weighted_loss(b, j, room, weights, dE, stride);
+    return weighted_loss(b, j, workspace, weights, dE, stride);
 }
 
 static void update_gradient_descent(integer n_rows, integer n_columns, integer stride, real* thetas, const real*
