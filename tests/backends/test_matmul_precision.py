@@ -138,7 +138,8 @@ class TestRounding:
         x = x[np.isfinite(x) & (np.abs(x) < form.largest)].astype(float)
         spacing = 2.0 ** (np.maximum(np.frexp(x)[1] - 1, form.smallest_exponent) - form.bits)
         actual = rounded(np, x.astype(np.float32), precision).astype(float)
-        finite = np.isfinite(actual)
+        finite = np.isfinite(actual)  # all but the few that round up to infinity
+        assert finite.mean() > 0.99
         same_numbers((actual / spacing)[finite], np.round(x / spacing)[finite])
 
     def test_is_idempotent(self, precision):

@@ -501,6 +501,7 @@ def test_a_quoted_mark_begins_no_comment():
 
 
 def test_sheets_that_only_look_far_are_read():
+    """Nothing is raised."""
     far = '<row r="1048576"><c r="XFD1048576" s="1"/></row>'
     dense = "".join(f'<row r="{row}"><c r="A{row}"><v>1</v></c></row>' for row in range(1, 2000))
     content = io.BytesIO()

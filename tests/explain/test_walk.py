@@ -193,7 +193,7 @@ def test_errors_on_their_own_unit_are_taken_in_one():
 def test_inputs_are_not_written_to():
     case = rain_network()
     for array in case[1:]:
-        array.flags.writeable = False
+        array.flags.writeable = False  # writing raises
     explain(*case)
 
 

@@ -211,7 +211,7 @@ def test_lbfgs_tries_a_step_no_longer_than_one_before_it_knows_the_curvature(sca
 
 def test_lbfgs_does_not_change_its_inputs():
     theta = np.array([-1.2, 1.0, 0.3])
-    theta.flags.writeable = False
+    theta.flags.writeable = False  # writing raises
     method, problem = lbfgs(), Problem(partial(banana, np), None)
     state = method.init(np, theta)
     for _ in range(5):

@@ -62,7 +62,7 @@ def test_the_candidate_with_the_least_loss_is_kept(searched):
     assert result.model.about["training"]["l2"] == best.candidate.l2
     assert result.model.theta.shape[0] == 20
     assert result.model.about["training"]["n_networks"] == 20
-    json.dumps(result.model.about)
+    json.dumps(result.model.about)  # raises for numbers of NumPy
     for other in (TWO[0], TWO[1]):
         alone = search_table(prepared, candidates=[other], n_networks=5, refit=False, **CPU)
         (trial,) = alone.trials

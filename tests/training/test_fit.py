@@ -652,7 +652,7 @@ def test_inputs_are_not_changed():
     arguments = {"X": X.copy(), "targets": D.copy(), "theta": STACK.copy(), "sample_weight": np.ones(20)}
     held_out = (X[:5].copy(), D[:5].copy())
     for array in (*arguments.values(), *held_out):
-        array.flags.writeable = False
+        array.flags.writeable = False  # writing raises
     for batch_size in (6, "full"):
         fit(**arguments, validation_data=held_out, batch_size=batch_size)
     fit(**(arguments | {"theta": arguments["theta"][0]}), optimizer=lbfgs())

@@ -3,6 +3,7 @@
 import math
 import re
 import zlib
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Literal, cast
@@ -66,7 +67,7 @@ _WORD = re.compile(r"\w+")
 _FAR = 3.0  # times the interquartile range
 
 
-class FeatureFit:
+class FeatureFit(ABC):
     """The statistics of one column.
 
     `n_unreadable` counts the values that are not of its type; `likely_missing` is a number that may mean missing.
@@ -96,14 +97,15 @@ class FeatureFit:
         self.add_values(column.values[training & ~is_missing])
         return column
 
+    @abstractmethod
     def read(self, table: Table) -> ReadColumn:
         """Read the column."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add_values(self, values: NDArray[np.generic]) -> None:
         """Add values of training rows, none of them missing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fit(self) -> FeatureColumn:
         """Return the fitted column.
 
@@ -112,7 +114,6 @@ class FeatureFit:
         DataError
             If the column has nothing to learn from; the message is the reason.
         """
-        raise NotImplementedError
 
 
 class NumberFit(FeatureFit):
