@@ -233,7 +233,8 @@ def test_threads_stay_where_moving_is_forbidden(train, monkeypatch):
 
 
 @pytest.fixture
-def two_threads():
+def two_threads(monkeypatch):
+    monkeypatch.setattr(threads, "cores", lambda: 2)  # also of a process that may use one
     with threadpool_limits(2, "blas"):
         yield
 
