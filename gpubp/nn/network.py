@@ -320,7 +320,7 @@ def forward(
     outputs_below = [_masked(x, masks, 0)]
     blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
     for k, (w, name, a) in enumerate(zip(blocks, network.activations, activation_weights, strict=True)):
-        total = equations.total_input(xp, _below(xp, network, outputs_below, k), w, bias=network.bias)
+        total = equations.total_input(xp, outputs_below_layer(xp, network, outputs_below, k), w, bias=network.bias)
         y = _outputs(xp, name, total, a)
         layers.append(Layer(total, y))
         outputs_below.append(_masked(y, masks, k + 1))
@@ -338,7 +338,7 @@ def _masked(y: Array, masks: tuple[Array | None, ...], layer: int) -> Array:
     return y if mask is None else y * mask
 
 
-def _below(xp: Namespace, network: Network, outputs_below: list[Array], k: int) -> Array:
+def outputs_below_layer(xp: Namespace, network: Network, outputs_below: list[Array], k: int) -> Array:
     """Concatenate the outputs that layer ``k + 1`` has connections from: ``(..., b, i)``."""
     parts = [outputs_below[below] for below in network.layers_below[k]]
     if len(parts) == 1:
@@ -348,7 +348,7 @@ def _below(xp: Namespace, network: Network, outputs_below: list[Array], k: int) 
 
 
 def _parts_below(network: Network, dE_dy: Array, k: int) -> dict[int, Array]:
-    """Split derivatives ``(..., b, i)`` by layer, leaving out those of the inputs: the inverse of :func:`_below`."""
+    """Split derivatives ``(..., b, i)`` by layer, without those of the inputs: the inverse of `outputs_below_layer`."""
     parts, start = {}, 0
     for below in network.layers_below[k]:
         stop = start + network.sizes[below]
@@ -471,7 +471,7 @@ def loss_and_gradient(
     signals, dE_da = backward(xp, network, theta, layers, dE_dx, masks)
     outputs_below = [_masked(y, masks, k) for k, y in enumerate([x, *(layer.y for layer in layers[:-1])])]
     blocks = [
-        equations.dE_dw(xp, signal, _below(xp, network, outputs_below, k), bias=network.bias)
+        equations.dE_dw(xp, signal, outputs_below_layer(xp, network, outputs_below, k), bias=network.bias)
         for k, signal in enumerate(signals)
     ]
     blocks += [xp.sum(of_samples, axis=-2, keepdims=True) for of_samples in dE_da]
@@ -484,34 +484,3 @@ def average_tied(xp: Namespace, network: Network, numbers: Array) -> Array:
     if network.tied is None:
         return numbers
     return network.tied.average(xp, numbers, array_api_compat.device(numbers))
-
-
-def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:
-    r"""Compute the Jacobian of the outputs, with one backward pass for each output.
-
-    Parameters
-    ----------
-    theta : (P,) array
-    x : (b, i) array
-
-    Returns
-    -------
-    (j, b, P) array
-        :math:`\partial y_j / \partial \theta` for each sample.
-    """
-    layers = forward(xp, network, theta, x)
-    activation = get_activation(network.activations[-1])
-    n_outputs = network.sizes[-1]
-    unit_rows = xp.eye(n_outputs, dtype=theta.dtype, device=array_api_compat.device(theta))[:, None, :]
-    one_output_each = xp.broadcast_to(unit_rows, (n_outputs, *layers[-1].y.shape))
-    dy_dx = activation.dE_dx(xp, one_output_each, *layers[-1])
-    signals, dE_da = backward(xp, network, theta, layers, dy_dx)
-    blocks = []
-    outputs_below = [x, *(layer.y for layer in layers[:-1])]
-    for k, signal in enumerate(signals):
-        block = _below(xp, network, outputs_below, k)[..., :, None] * signal[..., None, :]
-        if network.bias:
-            block = xp.concat([block, signal[..., None, :]], axis=-2)
-        blocks.append(block)
-    blocks += [of_samples[..., None, :] for of_samples in dE_da]
-    return average_tied(xp, network, flatten(xp, blocks))

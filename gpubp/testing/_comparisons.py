@@ -15,8 +15,9 @@ from gpubp.engine.prediction import predict
 from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.initialization import initial_weights
+from gpubp.nn.jacobian import jacobian
 from gpubp.nn.losses import LOSSES, get_loss
-from gpubp.nn.network import Network, jacobian, loss_and_gradient, output_layer
+from gpubp.nn.network import Network, loss_and_gradient, output_layer
 from gpubp.optim import first_order, second_order
 from gpubp.training.fit import train
 

@@ -23,8 +23,9 @@ from gpubp.io.model_file import format_of
 from gpubp.nn import batch_ensemble
 from gpubp.nn.architectures import with_equal_layers, with_scaled_inputs
 from gpubp.nn.initialization import initial_weights
+from gpubp.nn.jacobian import jacobian
 from gpubp.nn.losses import get_loss, output_loss
-from gpubp.nn.network import forward, jacobian, loss_and_gradient, output_layer
+from gpubp.nn.network import forward, loss_and_gradient, output_layer
 from gpubp.testing import assert_agree
 from gpubp.training.setup import dropout_key
 from tests import reference

@@ -24,7 +24,7 @@ from gpubp.data.streaming.table_files import reason_to_stream
 from gpubp.errors import DataError, TableWarning
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.io.model_file import load_model
-from gpubp.tabular.inspection import InspectedTable
+from gpubp.tabular.inspected_table import InspectedTable
 from gpubp.tabular.predict import left_out_in_words, unseen_classes_in_words
 
 MOST_COLUMNS = 40

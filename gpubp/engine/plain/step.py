@@ -16,7 +16,8 @@ from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, sum_over_ranks
 from gpubp.engine.plain.minibatches import Batch, Batches, total_weight
-from gpubp.nn.network import Network, average_tied, jacobian, loss_and_gradient
+from gpubp.nn.jacobian import jacobian
+from gpubp.nn.network import Network, average_tied, loss_and_gradient
 from gpubp.optim.first_order import LossScaleState, Optimizer
 from gpubp.optim.second_order import Problem, SecondOrder
 
