@@ -1,6 +1,7 @@
 """The project's checks: ``nox`` runs those for every change, ``nox -s quick`` a short subset."""
 
 import os
+import platform
 import runpy
 import shutil
 import sys
@@ -171,6 +172,26 @@ def tests_cuda(session, cuda):
     """Run the suite on a GPU, which is required, with compiled kernels where they exist."""
     install(session, f"cli,cuda{cuda}", *group("test"))
     run_tests(session, "--require-cuda", env={"GPUBP_COMPILED": "always"}, parallel=False)
+
+
+@nox.session
+def tests_cuda_on_cpu(session):
+    """Run the tests for GPUs without one: real CuPy calls a CUDA that runs on the CPU (tests/cuda_on_cpu)."""
+    run_cuda_on_cpu(session, group("cuda-on-cpu"))
+
+
+@nox.session
+def tests_cuda_on_cpu_newest(session):
+    """The same with the newest CuPy, whose module of the CUDA runtime may need more; CI runs it weekly."""
+    run_cuda_on_cpu(session, [requirement.partition("==")[0] for requirement in group("cuda-on-cpu")])
+
+
+def run_cuda_on_cpu(session, requirements):
+    if (sys.platform, platform.machine()) != ("linux", "x86_64") or not shutil.which("g++"):
+        session.skip("CUDA on the CPU needs Linux on x86-64, and g++")
+    install(session, "cli", *group("test"), *requirements)
+    # each test to the next process that is free: one file has most of them
+    run_tests(session, "-p", "tests.cuda_on_cpu.plugin", "--require-cuda", "--dist", "load", "tests")
 
 
 @nox.session
