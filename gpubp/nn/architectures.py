@@ -1,4 +1,4 @@
-"""Networks whose layers are partly connected or share weights: locally connected, convolutional, recurrent, embedding.
+"""Networks whose layers are partly connected or share weights: locally connected, convolutional, recurrent.
 
 Each function returns a :class:`gpubp.nn.network.Network` with ``ties``: the number of the weight at each position of
 ``theta``, with -1 for no connection and equal numbers for equal weights.
@@ -41,7 +41,7 @@ def with_blocks(network: Network, layer: int, blocks: Sequence[tuple[int, int]])
     >>> network.tied.mask[:8].reshape(4, 2).tolist()
     [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     """
-    numbers = _weight_numbers(network)
+    numbers = weight_numbers(network)
     block = _layer(network, numbers, layer)
     n_below, n_units = block.shape[0] - network.bias, block.shape[1]
     pairs = [tuple(pair) if isinstance(pair, Iterable) else () for pair in blocks]
@@ -89,7 +89,7 @@ def with_equal_layers(network: Network, layers: Sequence[int]) -> Network:
     >>> network.n_parameters, len(set(network.ties))
     (36, 12)
     """
-    numbers = _weight_numbers(network)
+    numbers = weight_numbers(network)
     first, *others = [_layer(network, numbers, layer) for layer in layers] or [np.empty((0, 0))]
     for block, layer in zip(others, layers[1:], strict=True):
         if block.shape != first.shape:
@@ -137,7 +137,7 @@ def with_fields(
     >>> len(np.unique(ties[ties >= 0]))
     10
     """
-    numbers = _weight_numbers(network)
+    numbers = weight_numbers(network)
     block = _layer(network, numbers, layer)
     n_below, n_units = network.sizes[layer - 1], network.sizes[layer]
     (rows, columns), (field_rows, field_columns) = _check_extent("plane", plane), _check_extent("field", field)
@@ -189,7 +189,7 @@ def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
     >>> with_sums(Network((5, 1)), 1, [2, 3]).ties  # the last is the bias
     (0, 0, 2, 2, 2, 5)
     """
-    numbers = _weight_numbers(network)
+    numbers = weight_numbers(network)
     block = _layer(network, numbers, layer)
     n_below = network.sizes[layer - 1]
     if not all(map(is_count, groups)) or sum(groups) != n_below:
@@ -199,96 +199,6 @@ def with_sums(network: Network, layer: int, groups: Sequence[int]) -> Network:
         block[start : start + n] = block[start]
         start += n
     return _with_ties(network, numbers)
-
-
-def with_scaled_inputs(network: Network) -> Network:
-    """Put a layer before a network that multiplies each input by a weight of its own (Holzmüller et al. 2024).
-
-    The layer has the activation identity, one connection for each input, and no biases. The parameters of `network`
-    follow its own, in their order.
-
-    Parameters
-    ----------
-    network : Network
-
-    Returns
-    -------
-    Network
-
-    Examples
-    --------
-    >>> network = with_scaled_inputs(Network((2, 5, 1)))
-    >>> network.sizes, network.activation
-    ((2, 2, 5, 1), ('identity', 'relu'))
-    >>> network.tied.mask[:6].reshape(3, 2).tolist()
-    [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]
-    """
-    n_inputs = network.sizes[0]
-    is_connected = np.zeros((n_inputs + network.bias, n_inputs), dtype=bool)
-    np.fill_diagonal(is_connected, val=True)
-    return _with_layers_before(network, [(n_inputs, "identity", is_connected)], skips=())
-
-
-def with_periodic_inputs(
-    network: Network, inputs: Sequence[int], *, n_frequencies: int = 16, n_outputs: int = 3
-) -> Network:
-    r"""Put two layers before a network that embed numbers periodically, and pass all inputs on beside them.
-
-    For each of `inputs` the first layer has the units :math:`\cos(w_k x + b_k)`, and the second `n_outputs` linear
-    units that see only these: PBLD, for periodic, bias, linear, densenet (Holzmüller et al. 2024, after Gorishniy et
-    al. 2022). The parameters of `network` follow those of the two layers, in their order.
-
-    Parameters
-    ----------
-    network : Network
-        Its inputs are the units of the second layer, `n_outputs` for each of `inputs`, and then all inputs unchanged.
-    inputs : sequence of int
-        The positions of the numbers to embed, in any order.
-    n_frequencies, n_outputs : int
-        The units for each number in the first and in the second layer.
-
-    Returns
-    -------
-    Network
-
-    Raises
-    ------
-    DataError
-        If `inputs` or the numbers of units are not valid, or if connections from the inputs of `network` skip layers.
-
-    Examples
-    --------
-    Two of three inputs are embedded:
-
-    >>> network = with_periodic_inputs(Network((3 + 2 * 3, 5, 1)), [0, 2])
-    >>> network.sizes, network.skips
-    ((3, 32, 6, 5, 1), ((0, 3),))
-    >>> int(network.tied.mask.sum()) - 9 * 5 - 5 - 5 - 1  # 2 x 16 x (1 + 1) and 2 x 3 x (16 + 1) of the two layers
-    166
-    """
-    for name, n in (("n_frequencies", n_frequencies), ("n_outputs", n_outputs)):
-        if not is_count(n):
-            raise DataError(f"{name} must be a whole number of at least 1, got {n!r}")
-    given = np.asarray(inputs, dtype=object)
-    positions = given.tolist() if given.ndim == 1 else []
-    n_inputs = network.sizes[0] - n_outputs * len(positions)
-    is_each = all(is_count(i, least=0) and i < n_inputs for i in positions)
-    if not is_each or not 0 < len(set(positions)) == len(positions):
-        raise DataError(
-            f"inputs must be one or more positions, each once and below {n_inputs}: the network has {network.sizes[0]} "
-            f"inputs, and {n_outputs} of them are for each number that is embedded; got {given.tolist()!r}"
-        )
-    if any(below == 0 for below, _ in network.skips):
-        raise DataError("connections from the inputs of the network must not skip layers; remove them from its skips")
-    of_number = np.arange(len(positions))
-    waves, outputs = np.repeat(of_number, n_frequencies), np.repeat(of_number, n_outputs)  # the number of each unit
-    to_waves = np.asarray(positions)[waves] == np.arange(n_inputs)[:, None]
-    to_outputs = outputs == waves[:, None]
-    layers = [
-        (len(numbers), activation, np.vstack([connected, np.ones((int(network.bias), len(numbers)), dtype=bool)]))
-        for numbers, activation, connected in ((waves, "cosine", to_waves), (outputs, "identity", to_outputs))
-    ]
-    return _with_layers_before(network, layers, skips=((0, 3),), n_inputs=n_inputs)
 
 
 def iterative(
@@ -330,7 +240,7 @@ def iterative(
     network = Network(
         sizes, activation=activation, output_activation=output_activation, loss=loss, bias=bias, skips=skips
     )
-    numbers = _weight_numbers(network)
+    numbers = weight_numbers(network)
     blocks = views(np, network, numbers)
     from_inputs = blocks[0][:n_inputs].copy()
     biases = blocks[0][-1].copy()
@@ -381,7 +291,7 @@ def transfer_weights(theta: np.ndarray, network: Network, other: Network) -> np.
     return transferred
 
 
-def _weight_numbers(network: Network) -> np.ndarray:
+def weight_numbers(network: Network) -> np.ndarray:
     """Return the number of the weight at each position of ``theta``: (P,)."""
     if network.n_members is not None:
         raise DataError("a network with members has no receptive fields, groups or ties; leave n_members out")
@@ -392,31 +302,13 @@ def _with_ties(network: Network, numbers: np.ndarray) -> Network:
     return replace(network, ties=tuple(numbers.tolist()))
 
 
-def _with_layers_before(
-    network: Network,
-    layers: Sequence[tuple[int, str, np.ndarray]],
-    skips: tuple[tuple[int, int], ...],
-    n_inputs: int | None = None,
-) -> Network:
-    """Put layers before a network: the units of each, their activation, and which connections and biases it has.
-
-    The network is above the last of them; with `skips`, the inputs that it sees are units of several layers.
-    """
-    sizes, activations, connected = zip(*layers, strict=True)
-    n, kept = len(layers), np.concatenate([np.ravel(one) for one in connected])
-    before = np.where(kept, np.arange(len(kept)), ABSENT)
-    above = _weight_numbers(network)
-    ties = np.concatenate([before, np.where(above == ABSENT, ABSENT, above + len(kept))])
-    above_inputs = network.sizes[1:]
-    return Network(
-        (network.sizes[0] if n_inputs is None else n_inputs, *sizes, *above_inputs),
-        activation=(*activations, *network.activation),
-        output_activation=network.output_activation,
-        loss=network.loss,
-        bias=network.bias,
-        skips=(*skips, *((lower + n, upper + n) for lower, upper in network.skips)),
-        ties=tuple(ties.tolist()),
-    )
+def _layer(network: Network, numbers: np.ndarray, layer: int) -> np.ndarray:
+    """Return a layer's block of weight numbers, as a view."""
+    n_layers = len(network.shapes)
+    if not (is_count(layer) and layer <= n_layers):
+        raise DataError(f"layer must be from 1 to {n_layers}, the outputs, got {layer!r}")
+    block: np.ndarray = views(np, network, numbers)[layer - 1]
+    return block
 
 
 def _check_extent(name: str, extent: tuple[int, int]) -> tuple[int, int]:
@@ -425,12 +317,3 @@ def _check_extent(name: str, extent: tuple[int, int]) -> tuple[int, int]:
     if numbers.shape != (2,) or numbers.dtype.kind not in "iu" or numbers.min() < 1:
         raise DataError(f"{name} must be (rows, columns), two whole numbers of at least 1, got {extent!r}")
     return int(numbers[0]), int(numbers[1])
-
-
-def _layer(network: Network, numbers: np.ndarray, layer: int) -> np.ndarray:
-    """Return a layer's block of weight numbers, as a view."""
-    n_layers = len(network.shapes)
-    if not (is_count(layer) and layer <= n_layers):
-        raise DataError(f"layer must be from 1 to {n_layers}, the outputs, got {layer!r}")
-    block: np.ndarray = views(np, network, numbers)[layer - 1]
-    return block

@@ -27,7 +27,7 @@ class Purpose(enum.IntEnum):
     INPUT_SCALES = 4
 
 
-SCHEMES = ("glorot", "he", "uniform", "ntk", "fan_in", "periodic", "ones", "zeros")
+SCHEMES = ("glorot", "he", "uniform", "ntk", "fan_in", "periodic", "normal", "ones", "zeros")
 PERIODIC_SIGMA = 0.1
 
 
@@ -47,7 +47,7 @@ def initial_weights(
     network : Network
     seed : int, Generator, or a sequence of them
         One seed gives ``(P,)``. A sequence of K seeds gives ``(K, P)``; each row is what its seed gives alone.
-    scheme : {"glorot", "he", "uniform", "ntk", "fan_in", "periodic", "ones", "zeros"} or a sequence of them
+    scheme : {"glorot", "he", "uniform", "ntk", "fan_in", "periodic", "normal", "ones", "zeros"} or a sequence of them
         One scheme for all layers, or one for each.
         ``"glorot"``: uniform in :math:`\pm\sqrt{6 / (n_{in} + n_{out})}` (Glorot & Bengio 2010); ``"he"``: uniform in
         :math:`\pm\sqrt{6 / n_{in}}` (He et al. 2015), for relu and similar activations; both with biases of 0.
@@ -56,7 +56,8 @@ def initial_weights(
         neural tangent kernel's parametrization (Jacot et al. 2018); see :func:`ntk_rate_factors`. ``"fan_in"``:
         weights and biases uniform in :math:`\pm 1 / \sqrt{n}` with the unit's own number n of connections.
         ``"periodic"``, for cosine units: weights normal with standard deviation :math:`2 \pi \cdot 0.1`, biases uniform
-        in :math:`\pm\pi` (Holzmüller et al. 2024). ``"ones"`` and ``"zeros"``: all weights are that, and all biases 0.
+        in :math:`\pm\pi` (Holzmüller et al. 2024). ``"normal"``, for embeddings of categories: weights normal with
+        standard deviation 1. ``"ones"`` and ``"zeros"``: all weights are that. The biases of these three are 0.
         Members that share weights draw them so, with equal biases; the scales of their inputs are random signs, all
         others 1, and each has an output layer of its own (Gorishniy et al. 2025).
         The weights of parametric activations are 1.
@@ -248,6 +249,8 @@ def _draw_block(
     elif scheme == "periodic":
         block[:n_in] = generator.normal(0.0, 2.0 * math.pi * PERIODIC_SIGMA, (n_in, n_out))
         block[n_in:] = generator.uniform(-math.pi, math.pi, (len(block) - n_in, n_out))
+    elif scheme == "normal":
+        block[:n_in] = generator.normal(size=(n_in, n_out))
     elif scheme == "uniform":
         block[...] = generator.uniform(-scale, scale, block.shape)
     elif scheme == "ntk":
@@ -282,7 +285,7 @@ def ntk_rate_factors(
         The factor of the weights of parametric activations; 0.1 in RealMLP.
     others : mapping of int to (float, float), optional
         Layers that are not in this parametrization, with the factor of their weights and that of their biases. 1 is the
-        first layer above the inputs. RealMLP has 6 for the layer of :func:`gpubp.nn.architectures.with_scaled_inputs`.
+        first layer above the inputs. RealMLP has 6 for the layer of :func:`gpubp.nn.input_layers.with_scaled_inputs`.
 
     Returns
     -------

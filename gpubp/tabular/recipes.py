@@ -12,7 +12,6 @@ from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
 from gpubp.nn.activations import base_name
-from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.batch_ensemble import Members
 from gpubp.nn.initialization import (
     Purpose,
@@ -21,6 +20,7 @@ from gpubp.nn.initialization import (
     ntk_rate_factors,
     standardized_weights,
 )
+from gpubp.nn.input_layers import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.network import Network, views
 from gpubp.optim.first_order import Optimizer, adam, adamw, decay_scaled, rate_scaled
 from gpubp.optim.schedules import CosineCycles, FlatCosine
@@ -51,7 +51,7 @@ class TableRecipe:
     activation : str
         Of the hidden layers; parametric ones are learned at the rate `activation_rate`.
     is_periodic : bool
-        Whether numbers have periodic embeddings: :func:`gpubp.nn.architectures.with_periodic_inputs`.
+        Whether numbers have periodic embeddings: :func:`gpubp.nn.input_layers.with_periodic_inputs`.
     learning_rate, beta_2 : float
         The largest rate of :class:`gpubp.CosineCycles` over all epochs, and Adam's setting; with members the one rate.
     bias_rate, activation_rate, scale_rate, periodic_rate : float

@@ -35,11 +35,10 @@ from gpubp.nn.architectures import (
     with_blocks,
     with_equal_layers,
     with_fields,
-    with_periodic_inputs,
-    with_scaled_inputs,
     with_sums,
 )
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors
+from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.losses import LOSSES
 from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import (
@@ -223,6 +222,13 @@ class TestSteps:
         factors = ntk_rate_factors(network, bias=0.1, others={1: (0.6, 0.1), 2: (0.1, 0.1), 3: (6.0, 0.0)})
         optimizer = rate_scaled(adam(0.01), factors)
         assert_equal_runs(run_both(network, optimizer, dtype, n_threads, stack=stack))
+
+    @pytest.mark.parametrize("stack", [None, 3])
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_embedded_inputs(self, stack, n_threads, dtype):
+        inner = with_scaled_inputs(Network((2 * 2 + 2 + 3, 6, 3), activation="selu", loss="cross_entropy"))
+        network = with_embedded_inputs(with_periodic_inputs(inner, [5]), [range(2), range(3, 6)], n_outputs=2)
+        assert_equal_runs(run_both(network, adam(), dtype, n_threads, stack=stack, l2=0.1))
 
     @pytest.mark.parametrize("skips", [[(0, 2)], [(0, 3), (1, 3)], [(0, 2), (0, 3), (1, 3)]])
     @pytest.mark.parametrize("n_threads", [1, 3])

@@ -29,8 +29,9 @@ from gpubp.errors import DataError, GpubpError, ModelFileError
 from gpubp.io.onnx import _graph, describe_values, predictions
 from gpubp.io.onnx._activations import ONNX_ACTIVATIONS
 from gpubp.nn.activations import ACTIVATIONS
-from gpubp.nn.architectures import iterative, with_blocks, with_fields, with_periodic_inputs, with_scaled_inputs
+from gpubp.nn.architectures import iterative, with_blocks, with_fields
 from gpubp.nn.initialization import initial_weights
+from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.tabular import fit_table, prepare_table
 from gpubp.testing import assert_agree
@@ -122,10 +123,11 @@ class TestNetworks:
             with_fields(Network((20, 6 * 2, 2), activation="logistic"), 1, (4, 5), (3, 3), n_feature_maps=2),
             iterative(2, 3, n_steps=4, n_outputs=2, activation="tanh"),
             with_periodic_inputs(with_scaled_inputs(Network((3 + 2 * 3, 4, 2), activation="selu")), [2, 0]),
+            with_embedded_inputs(with_scaled_inputs(Network((2 * 2 + 1, 4, 2))), [[0, 4], [1, 3]], n_outputs=2),
             Network((3, 5, 4, 2), activation="tanh", loss="cross_entropy", n_members=4),
             Network((3, 2), n_members=2),
         ],
-        ids=["skips", "no biases", "blocks", "fields", "iterative", "periodic", "members", "members without layers"],
+        ids=["skips", "no biases", "blocks", "fields", "iterative", "periodic", "embedded", "members", "only members"],
     )
     @pytest.mark.parametrize("seeds", [1, range(3)], ids=["one", "stack"])
     def test_connections_of_all_kinds(self, network, precision, seeds):

@@ -13,12 +13,11 @@ from gpubp.nn.architectures import (
     with_blocks,
     with_equal_layers,
     with_fields,
-    with_periodic_inputs,
-    with_scaled_inputs,
     with_sums,
 )
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
+from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.network import flatten, forward, loss_and_gradient, output_layer, views
 from gpubp.nn.weight_sharing import Ties
@@ -46,6 +45,11 @@ PERIODIC = with_periodic_inputs(
     n_frequencies=2,
     n_outputs=1,
 )
+EMBEDDED = with_embedded_inputs(
+    Network((2 * 2 + 2, 3, 2), activation="parametric(tanh)", output_activation="logistic", skips=[(0, 2)]),
+    [[4, 1], [2, 5]],
+    n_outputs=2,
+)
 WIRED = {
     "skipping": SKIPPING,
     "grouped": GROUPED,
@@ -55,6 +59,7 @@ WIRED = {
     "sums": SUMS,
     "scaled": SCALED,
     "periodic": PERIODIC,
+    "embedded": EMBEDDED,
 }
 
 wired = pytest.mark.parametrize("network", WIRED.values(), ids=WIRED)
@@ -304,6 +309,43 @@ class TestMakers:
     def test_faults_of_periodic_inputs_are_reported(self, network, options, reported):
         with pytest.raises(DataError, match=reported):
             with_periodic_inputs(network, **options)
+
+    @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.parametrize("skips", [[], [(0, 2), (0, 3), (1, 3)]])
+    def test_groups_of_inputs_are_embedded_apart(self, bias, skips):
+        inner = Network((2 * 3 + 2, 4, 5, 2), activation="tanh", bias=bias, skips=skips)
+        groups = [[5, 1, 2], np.array([3, 6])]
+        network = with_embedded_inputs(inner, groups, n_outputs=3)
+        theta, (x, _) = weights(network), samples(network)
+        embeddings = views(np, network, theta)[0]
+        embedded = [x[:, group] @ embeddings[group, 3 * k : 3 * k + 3] for k, group in enumerate(groups)]
+        assert np.count_nonzero(embeddings) == 3 * 5
+        numbers = np.asarray(network.ties) - 7 * 6  # after those of the layer, without biases
+        inner_theta = np.zeros(inner.n_parameters)
+        inner_theta[numbers[numbers >= 0]] = theta[numbers >= 0]
+        expected = output_layer(np, inner, inner_theta, np.hstack([*embedded, x[:, [0, 4]]])).y
+        np.testing.assert_allclose(output_layer(np, network, theta, x).y, expected, rtol=1e-12)
+
+    @pytest.mark.parametrize(
+        ("network", "options", "reported"),
+        [
+            (Network((9, 1)), {"groups": []}, "groups must be one or more groups of positions.*got \\[\\]"),
+            (Network((9, 1)), {"groups": [[]]}, r"got \[\[\]\]"),
+            (Network((9, 1)), {"groups": [[0, 1], [1]], "n_outputs": 2}, "each once and below 8"),
+            (
+                Network((9, 1)),
+                {"groups": [[0, 3]]},
+                "below 3, such as .range.*the network has 9 inputs, and 8 of",
+            ),
+            (Network((9, 1)), {"groups": [0, 1]}, "groups must be"),
+            (Network((9, 1)), {"groups": "ab"}, "got 'ab'"),
+            (Network((9, 1)), {"groups": [[0]], "n_outputs": True}, "n_outputs must be a whole number of at least 1"),
+            (Network((9, 2, 1), n_members=2), {"groups": [[0, 1]]}, "a network with members has no receptive fields"),
+        ],
+    )
+    def test_faults_of_embedded_inputs_are_reported(self, network, options, reported):
+        with pytest.raises(DataError, match=reported):
+            with_embedded_inputs(network, **options)
 
     def test_can_be_combined(self):
         network = with_equal_layers(Network((4, 4, 4)), [1, 2])

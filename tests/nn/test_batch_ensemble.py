@@ -21,8 +21,9 @@ from gpubp.engine.plain.dropout import Dropout
 from gpubp.errors import DataError, ModelFileError
 from gpubp.io.model_file import format_of
 from gpubp.nn import batch_ensemble
-from gpubp.nn.architectures import with_equal_layers, with_scaled_inputs
+from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.initialization import initial_weights
+from gpubp.nn.input_layers import with_scaled_inputs
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.losses import get_loss, output_loss
 from gpubp.nn.network import forward, loss_and_gradient, output_layer

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from gpubp import Network
 from gpubp.errors import DataError
-from gpubp.nn.architectures import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors, standardized_weights
+from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.network import forward, views
 
-SCHEMES = ["glorot", "he", "uniform", "ntk", "fan_in", "periodic"]
+SCHEMES = ["glorot", "he", "uniform", "ntk", "fan_in", "periodic", "normal"]
 NETWORK = Network((40, 30, 20))
 
 
@@ -128,6 +128,13 @@ def test_a_scheme_for_each_layer():
     np.testing.assert_array_equal(scale, np.vstack([np.eye(13), np.zeros((1, 13))]))
     np.testing.assert_allclose(np.std(first[:-1]), 13**-0.5, rtol=0.05)
     assert not np.any(last)
+
+
+def test_embeddings_are_normal():
+    network = with_embedded_inputs(Network((8 + 1, 2)), [range(100)])
+    embeddings, _ = views(np, network, initial_weights(network, 0, scheme=("normal", "ntk"), dtype="float64"))
+    assert np.count_nonzero(embeddings) == 800
+    np.testing.assert_allclose([np.mean(embeddings[:100]), np.std(embeddings[:100])], [0.0, 1.0], atol=0.1)
 
 
 def test_the_factors_of_other_layers():

@@ -11,9 +11,10 @@ from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.explain import explain
 from gpubp.nn.activations import ACTIVATIONS, activation_name, base_name
-from gpubp.nn.architectures import with_equal_layers, with_scaled_inputs
+from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors
+from gpubp.nn.input_layers import with_scaled_inputs
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.network import activation_views, forward, loss_and_gradient, output_layer, views
 from gpubp.testing import assert_agree
