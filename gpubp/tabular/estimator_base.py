@@ -51,7 +51,7 @@ from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.held_out import check_columns
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
-from gpubp.tabular.recipes import RECIPES, validation_fraction_of
+from gpubp.tabular.recipes import RECIPES, categories_of, validation_fraction_of
 from gpubp.tabular.search import search_table
 from gpubp.tabular.verdict import divergence_in_effect
 
@@ -155,7 +155,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
             max_categories=self.max_categories,
             strict=self.strict,
             numbers=self.numbers if recipe is None else recipe.numbers,
-            categories=self.categories,
+            categories=categories_of(recipe, self.categories),
             test_fraction=0.0,
             validation_fraction=validation_fraction_of(recipe, self.validation_fraction),
             group=self.group,

@@ -12,6 +12,7 @@ from gpubp.estimators.parameter_checks import OneOf, problem_of
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.tabular.networks import hidden_layers_of
 from gpubp.tabular.recipes import RECIPES
 from gpubp.tabular.saved_optimizer import optimizer_in
 
@@ -23,7 +24,8 @@ _OF_RECIPES = (*_OF_EACH_PRESET, "activation", "epochs", "patience", "tolerance"
 CHOSEN_BY: dict[str, tuple[str, ...]] = {
     "fast": (),
     "best": (*_OF_EACH_PRESET, "categories", "n_networks", "callbacks"),
-    **dict.fromkeys(("realmlp", "realmlp-s"), (*_OF_RECIPES, "validation_fraction", "refit")),
+    "realmlp": (*_OF_RECIPES, "categories", "validation_fraction", "refit"),
+    "realmlp-s": (*_OF_RECIPES, "validation_fraction", "refit"),
     "tabm": _OF_RECIPES,
 }
 """The presets, and the parameters that each chooses."""
@@ -72,7 +74,7 @@ _PARAMETERS = """
         :data:`gpubp.tabular.TABM`, the slowest; all of these but `categories`, `n_networks` and `callbacks`, and
         `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out. "realmlp" and
         "realmlp-s" hold out a fifth of the rows and do not train again on all: leave out `validation_fraction` and
-        `refit` too.
+        `refit` too, and with "realmlp", which embeds categories, `categories`.
     time_budget : float, default=60.0
         About how many seconds "best" may take; for the others it must be left out.
     hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -111,9 +113,9 @@ _PARAMETERS = """
         Whether to raise where a value would be filled, left out or read as missing, in training and prediction.
     numbers : {"piecewise", "linear", "robust"}, default="piecewise"
         How numbers become inputs: see :func:`gpubp.data.fit_preprocessing`.
-    categories : {"one-hot", "target"}, default="one-hot"
-        How columns of more than ten categories become inputs: an input for each category, or target statistics. See
-        :func:`gpubp.prepare_table`.
+    categories : {"one-hot", "embedding", "target"}, default="one-hot"
+        How columns of many categories become inputs: an input for each category, which the network may embed, or
+        target statistics. See :func:`gpubp.prepare_table`.
     n_networks : int, default=1
         The number of networks that are trained at once; their outputs are averaged.
     group, time : str, optional
@@ -178,15 +180,16 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
     lost = "" if "optimizer" in saved else optimizer.lost
     if "optimizer" not in saved:  # an object, which JSON cannot hold: its settings are apart
         saved = {name: value for name, value in saved.items() if name != "learning_rate"}
+    sizes, activation = hidden_layers_of(network, preprocessing)
     found = {
-        "hidden_layer_sizes": network.sizes[1:-1],
+        "hidden_layer_sizes": sizes,
         "loss": network.loss,
         "missing": preprocessing.missing,
         "numbers": preprocessing.number_encoding,
         "categories": preprocessing.category_encoding,
         **optimizer.parameters,
         "random_state": training.get("seed"),
-        "activation": training.get("activation", network.activations[0] if len(network.sizes) > 2 else None),
+        "activation": training.get("activation", activation if len(network.sizes) > 2 else None),
         **{name: training.get(name) for name in TRAINING_FACTS},
         **saved,
     }

@@ -26,6 +26,7 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.linear_part import LinearPart, Scoring, linear_part_for, share_of, takes_linear_part
+from gpubp.tabular.networks import first_weights, hidden_layers_of, network_for
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
 from gpubp.tabular.recipes import (
@@ -233,7 +234,7 @@ def fit_table(
             network,
             X,
             targets,
-            theta=None if recipe is None else recipe_weights(recipe, network, prepared, seeds, dtype),
+            theta=_weights_of(recipe, network, prepared, seeds, dtype),
             sample_weight=sample_weight,
             epochs=epochs,
             validation_data=held_out,
@@ -393,12 +394,11 @@ def _refitted(
     everything = prepared.on_all_rows()
     first = result.model.network
     if recipe is None:
-        network = network_for(
-            everything, hidden_layer_sizes=first.sizes[1:-1], activation=first.activations[0], loss=first.loss
-        )
+        sizes, activation = hidden_layers_of(first, prepared.preprocessing)
+        network = network_for(everything, hidden_layer_sizes=sizes, activation=activation, loss=first.loss)
     else:
         network = recipe_network(recipe, everything, first.loss)
-        options["theta"] = recipe_weights(recipe, network, everything, options["seed"], options["dtype"])
+    options["theta"] = _weights_of(recipe, network, everything, options["seed"], options["dtype"])
     everything = scaled_for(network.loss, everything)
     X, targets, sample_weight = everything.training()
     options = {**options, "optimizer": _optimizer_for(options["optimizer"], network)}
@@ -420,22 +420,16 @@ def _refitted(
     return replace(result, model=model, refit=fit)
 
 
-def network_for(
+def _weights_of(
+    recipe: TableRecipe | None,
+    network: Network,
     prepared: PreparedTable | PreparedStream,
-    *,
-    hidden_layer_sizes: int | Sequence[int] = (100,),
-    activation: str = "relu",
-    loss: str | None = None,
-) -> Network:
-    """Build the network for a prepared table; for classification its outputs are softmax, with any loss."""
-    is_classification = prepared.task == "classification"
-    sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
-    return Network(
-        (prepared.n_inputs, *sizes, prepared.n_outputs),
-        activation=activation,
-        output_activation="softmax" if is_classification else None,
-        loss=loss or ("cross_entropy" if is_classification else "squared"),
-    )
+    seeds: int | list[int],
+    dtype: str,
+) -> np.ndarray | None:
+    if recipe is None:
+        return first_weights(network, prepared.preprocessing, seeds, dtype)
+    return recipe_weights(recipe, network, prepared, seeds, dtype)
 
 
 def _optimizer_for(optimizer: Any, network: Network) -> Optimizer | SecondOrder:

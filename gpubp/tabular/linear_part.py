@@ -84,14 +84,23 @@ Scoring = Callable[[np.ndarray, np.ndarray], float]
 
 def takes_linear_part(network: Network) -> bool:
     """Return whether a network can be trained on residuals of a linear one: it has hidden layers and squared loss."""
-    is_free = network.ties is None and not network.skips and network.bias
+    last, is_free = len(network.sizes) - 1, network.bias and (network.tied is None or network.tied.only_absent)
+    is_free = is_free and all(layer < last for _, layer in network.skips)
     is_sum = network.loss == "squared" and network.activations[-1] == "identity"
     return len(network.sizes) > 2 and network.sizes[0] <= MOST_INPUTS_OF_PART and is_free and is_sum
 
 
 def with_linear_part(network: Network) -> Network:
     """Return a network with connections from the inputs to the outputs."""
-    return replace(network, skips=((0, len(network.sizes) - 1),))
+    skips = (*network.skips, (0, len(network.sizes) - 1))
+    if network.ties is None:
+        return replace(network, skips=skips)
+    ties = np.asarray(network.ties)
+    *below, last = views(np, network, ties)
+    added = ties.max() + 1 + np.arange(network.sizes[0] * last.shape[1])
+    n_of_activations = sum(network.activation_weights)
+    parts = [*map(np.ravel, below), last[:-1].ravel(), added, last[-1], ties[len(ties) - n_of_activations :]]
+    return replace(network, skips=skips, ties=tuple(np.concatenate(parts).tolist()))
 
 
 class _Solutions(NamedTuple):

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpubp._core.text import excerpt
-from gpubp.data.preprocessing import DateColumn, NumberColumn, NumberEncoding, Preprocessing
+from gpubp.data.preprocessing import CategoryEncoding, DateColumn, NumberColumn, NumberEncoding, Preprocessing
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
@@ -24,6 +25,7 @@ from gpubp.nn.input_layers import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.network import Network, views
 from gpubp.optim.first_order import Optimizer, adam, adamw, decay_scaled, rate_scaled
 from gpubp.optim.schedules import CosineCycles, FlatCosine
+from gpubp.tabular.networks import EMBEDDING_SIZE, n_above_embeddings, with_embeddings
 from gpubp.tabular.prepare import PreparedTable
 
 N_FREQUENCIES = 16
@@ -47,6 +49,8 @@ class TableRecipe:
     name : str
         The preset, which a model file names.
     numbers : {"robust", "linear", "piecewise"}
+    categories : {"one-hot", "embedding", "target"}, optional
+        None leaves it to the caller.
     hidden_layer_sizes : tuple of int
     activation : str
         Of the hidden layers; parametric ones are learned at the rate `activation_rate`.
@@ -54,9 +58,9 @@ class TableRecipe:
         Whether numbers have periodic embeddings: :func:`gpubp.nn.input_layers.with_periodic_inputs`.
     learning_rate, beta_2 : float
         The largest rate of :class:`gpubp.CosineCycles` over all epochs, and Adam's setting; with members the one rate.
-    bias_rate, activation_rate, scale_rate, periodic_rate : float
-        What the rate of the biases, of parametric activations, of the scale of the inputs and of the periodic
-        embeddings is multiplied by.
+    bias_rate, activation_rate, scale_rate, periodic_rate, embedding_rate : float
+        What the rate of the biases, of parametric activations, of the scale of the inputs, of the periodic embeddings
+        of numbers and of the embeddings of categories is multiplied by.
     dropout, weight_decay : float
         The first values of :class:`gpubp.FlatCosine` over all epochs: of the dropout of the hidden layers, and of the
         decay of the weights. With members, the constant decay of AdamW.
@@ -79,6 +83,7 @@ class TableRecipe:
 
     name: str = "realmlp"
     numbers: NumberEncoding = "robust"
+    categories: CategoryEncoding | None = None
     hidden_layer_sizes: tuple[int, ...] = (256, 256, 256)
     activation: str = "selu"
     is_periodic: bool = False
@@ -88,6 +93,7 @@ class TableRecipe:
     activation_rate: float = 0.1
     scale_rate: float = 6.0
     periodic_rate: float = 0.1
+    embedding_rate: float = 1.0
     epochs: int = 256
     batch_size: int = 256
     drop_last: bool = False
@@ -107,12 +113,20 @@ REALMLP_S: dict[str, TableRecipe] = {
 }
 """RealMLP-TD-S, by task, of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default"."""
 
-_TD = replace(_TD_S, name="realmlp", is_periodic=True, dropout=0.15, weight_decay=0.02, is_standardized=True)
+_TD = replace(
+    _TD_S,
+    name="realmlp",
+    categories="embedding",
+    is_periodic=True,
+    dropout=0.15,
+    weight_decay=0.02,
+    is_standardized=True,
+)
 REALMLP: dict[str, TableRecipe] = {
     "classification": replace(_TD, activation="parametric(selu)", label_smoothing=0.1),
     "regression": replace(_TD, activation="parametric(mish)", learning_rate=0.2),
 }
-"""RealMLP-TD, by task, of the same authors, with categories as columns of 0 and 1."""
+"""RealMLP-TD, by task, of the same authors."""
 
 _TABM = TableRecipe(
     name="tabm",
@@ -152,6 +166,11 @@ def check_recipe(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) 
             f"the recipe is for numbers encoded as {recipe.numbers!r}, and those of the table are {found!r}; pass "
             f"numbers={recipe.numbers!r} when it is prepared"
         )
+    if recipe.n_members is not None and prepared.preprocessing.embedded_inputs:
+        raise DataError(
+            f"the members of {recipe.name!r} share the weights of ordinary layers, and the categories of the table are "
+            "to be embedded; prepare it with categories='one-hot' (--categories one-hot)"
+        )
 
 
 def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream, loss: str | None = None) -> Network:
@@ -163,8 +182,8 @@ def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream
         If it has more than `MOST_SCALES` inputs, or the loss is not valid.
     """
     is_classification = prepared.task == "classification"
-    numbers = _embedded(recipe, prepared)
-    n_inputs = prepared.n_inputs + N_PERIODIC * len(numbers)
+    numbers, preprocessing = _periodic_inputs(recipe, prepared), prepared.preprocessing
+    n_inputs = n_above_embeddings(preprocessing) + N_PERIODIC * len(numbers)
     if n_inputs > MOST_SCALES and recipe.n_members is None:
         raise DataError(
             f"the recipe {recipe.name!r} learns a scale of each input, for at most {MOST_SCALES:,} inputs, and the "
@@ -180,22 +199,25 @@ def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream
     if recipe.n_members is not None:
         return network
     network = with_scaled_inputs(network)
-    if not numbers:
-        return network
-    return with_periodic_inputs(network, numbers, n_frequencies=N_FREQUENCIES, n_outputs=N_PERIODIC)
+    if numbers:
+        network = with_periodic_inputs(network, numbers, n_frequencies=N_FREQUENCIES, n_outputs=N_PERIODIC)
+    return with_embeddings(network, preprocessing)
 
 
 def recipe_size(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> int:
     """Count the parameters of the network without building its ties."""
     if recipe.n_members is not None:
         return recipe_network(recipe, prepared).n_parameters
-    n_numbers = len(_embedded(recipe, prepared))
+    preprocessing, n_numbers = prepared.preprocessing, len(_periodic_inputs(recipe, prepared))
     n_waves, n_outputs = N_FREQUENCIES * n_numbers, N_PERIODIC * n_numbers
-    n_inputs = prepared.n_inputs + n_outputs
-    sizes = (n_inputs, n_inputs, *recipe.hidden_layer_sizes, prepared.n_outputs)
-    embedding = (prepared.n_inputs + 1) * n_waves + (n_waves + 1) * n_outputs
+    n_embedded = EMBEDDING_SIZE * len(preprocessing.embedded_inputs)
+    n_seen = n_embedded + prepared.n_inputs  # by the layers above the embeddings
+    n_scales = n_above_embeddings(preprocessing) + n_outputs
+    before = (prepared.n_inputs + 1) * n_embedded + (n_seen + 1) * n_waves + (n_waves + 1) * n_outputs
     of_activations = sum(recipe.hidden_layer_sizes) if base_name(recipe.activation) != recipe.activation else 0
-    return embedding + of_activations + sum((below + 1) * above for below, above in pairwise(sizes))
+    sizes = (n_scales, *recipe.hidden_layer_sizes, prepared.n_outputs)
+    above = sum((below + 1) * above for below, above in pairwise(sizes))
+    return before + (n_seen + n_outputs + 1) * n_scales + above + of_activations
 
 
 def recipe_weights(
@@ -209,14 +231,12 @@ def recipe_weights(
     if network.members is not None:
         theta = initial_weights(network, seed, scheme="fan_in", dtype=dtype)
         return _member_weights(network.members, theta, prepared, seed)
-    rows, first = _rows_of(prepared) if recipe.is_standardized else None, _scale_layer(network)
-    schemes = ["ones", *["ntk"] * len(recipe.hidden_layer_sizes), "zeros" if rows is None else "ntk"]
-    if first > 1:
-        schemes = ["periodic", "fan_in", *schemes]
-    theta = initial_weights(network, seed, scheme=schemes, dtype=dtype)
+    rows, layers = _rows_of(prepared) if recipe.is_standardized else None, _input_layers(recipe, network)
+    schemes = [layer.scheme for layer in layers] + ["ntk"] * len(recipe.hidden_layer_sizes)
+    theta = initial_weights(network, seed, scheme=[*schemes, "zeros" if rows is None else "ntk"], dtype=dtype)
     if rows is None:
         return theta
-    return standardized_weights(network, theta, rows, seed, layers=range(first + 1, len(network.sizes)))
+    return standardized_weights(network, theta, rows, seed, layers=range(len(layers) + 1, len(network.sizes)))
 
 
 def _rows_of(prepared: PreparedTable | PreparedStream) -> np.ndarray | None:
@@ -244,18 +264,16 @@ def recipe_optimizer(recipe: TableRecipe, network: Network) -> Optimizer:
     """Return the optimizer, with its learning rate for each parameter."""
     if recipe.n_members is not None:
         return adamw(recipe.learning_rate, beta_2=recipe.beta_2, weight_decay=recipe.weight_decay)
-    scale, rate = _scale_layer(network), recipe.periodic_rate
-    others = {scale: (recipe.scale_rate, 0.0)}
-    if scale > 1:  # RealMLP has cos(2 pi w x + b), and learns w
-        others |= {1: (2.0 * np.pi * rate, rate), 2: (rate, rate)}
+    layers = dict(enumerate(_input_layers(recipe, network), start=1))
+    others = {number: (layer.weight_rate, layer.bias_rate) for number, layer in layers.items()}
     factors = ntk_rate_factors(network, bias=recipe.bias_rate, activation=recipe.activation_rate, others=others)
     cycles = CosineCycles(recipe.learning_rate, recipe.epochs)
     if not recipe.weight_decay:
         return rate_scaled(adam(cycles, beta_2=recipe.beta_2), factors)
     # what a step takes of the weights W of the parametrization: in RealMLP by the square of their rate's factor
     decay = network.weight_mask()
-    for layer, factor in {scale: recipe.scale_rate, **({1: rate, 2: rate} if scale > 1 else {})}.items():
-        views(np, network, decay)[layer - 1][...] *= factor**2
+    for number, layer in layers.items():
+        views(np, network, decay)[number - 1][...] *= layer.decay
     decay = np.divide(decay, factors, out=decay, where=decay > 0.0)
     adam_with_decay = adamw(cycles, beta_2=recipe.beta_2, weight_decay=FlatCosine(recipe.weight_decay, recipe.epochs))
     return rate_scaled(decay_scaled(adam_with_decay, decay), factors)
@@ -271,7 +289,12 @@ def recipe_dropout(recipe: TableRecipe, network: Network) -> float | tuple[float
     if not recipe.dropout:
         return 0.0
     rate, n_hidden = FlatCosine(recipe.dropout, recipe.epochs), len(recipe.hidden_layer_sizes)
-    return (*(0.0,) * (len(network.sizes) - 2 - n_hidden), *(rate,) * n_hidden)
+    return (*(0.0,) * len(_input_layers(recipe, network)), *(rate,) * n_hidden)
+
+
+def categories_of(recipe: TableRecipe | None, requested: Any) -> Any:
+    """Return how categories become inputs: as the recipe has it, if it has."""
+    return requested if recipe is None or recipe.categories is None else recipe.categories
 
 
 def number_inputs(preprocessing: Preprocessing) -> list[int]:
@@ -283,10 +306,32 @@ def number_inputs(preprocessing: Preprocessing) -> list[int]:
     return positions
 
 
-def _embedded(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> list[int]:
-    return number_inputs(prepared.preprocessing) if recipe.is_periodic else []
+def _periodic_inputs(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) -> list[int]:
+    """Return the positions of the numbers that are embedded, among the inputs above the embeddings of categories."""
+    groups = prepared.preprocessing.embedded_inputs
+    n_embedded, is_embedded = EMBEDDING_SIZE * len(groups), {position for group in groups for position in group}
+    return [
+        n_embedded + position - sum(one < position for one in is_embedded)
+        for position in (number_inputs(prepared.preprocessing) if recipe.is_periodic else [])
+    ]
 
 
-def _scale_layer(network: Network) -> int:
-    """Return the number of the layer of the inputs' scales, which is above that of the periodic embeddings."""
-    return 3 if network.activations[0] == "cosine" else 1
+class _InputLayer(NamedTuple):
+    """How the weights of a layer before the hidden ones begin, their rates, and the factor of their decay."""
+
+    scheme: str
+    weight_rate: float
+    bias_rate: float
+    decay: float
+
+
+def _input_layers(recipe: TableRecipe, network: Network) -> list[_InputLayer]:
+    """Return the layers before the hidden ones: embeddings of categories, those of numbers, and the scale."""
+    n_layers = len(network.sizes) - 2 - len(recipe.hidden_layer_sizes)
+    rate, scale, embedding = recipe.periodic_rate, recipe.scale_rate, recipe.embedding_rate
+    waves = [  # RealMLP has cos(2 pi w x + b), and learns w
+        _InputLayer("periodic", 2.0 * np.pi * rate, rate, rate**2),
+        _InputLayer("fan_in", rate, rate, rate**2),
+    ]
+    above = [*(waves if "cosine" in network.activations else []), _InputLayer("ones", scale, 0.0, scale**2)]
+    return [_InputLayer("normal", embedding, 0.0, embedding**2)] * (n_layers - len(above)) + above

@@ -28,7 +28,6 @@ from gpubp.tabular.fit import (
     TableFit,
     auto_batch_size,
     check_precision,
-    network_for,
     scaled_for,
     scored_fit,
     seeds_of,
@@ -38,6 +37,7 @@ from gpubp.tabular.fit import (
 from gpubp.tabular.folds import N_FOLDS, drawn_rows, folds_of, has_folds, learned_rows, rows_of_folds
 from gpubp.tabular.linear_part import LinearPart, linear_part, takes_linear_part
 from gpubp.tabular.linear_solution import PENALTIES, LinearSolver, is_solved, solved_fit, weighted
+from gpubp.tabular.networks import first_weights, network_for
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import EncodedRows, PreparedTable
 from gpubp.tabular.recipes import (
@@ -441,7 +441,7 @@ def _train(
     in_folds: bool | None = None,
     like: LinearPart | None = None,
 ) -> _Networks:
-    recipe, theta = recipe_of(candidate, prepared.task), None
+    recipe = recipe_of(candidate, prepared.task)
     if recipe is None:
         network = network_for(
             prepared,
@@ -449,6 +449,7 @@ def _train(
             activation=settings.activation,
             loss=settings.loss,
         )
+        theta = first_weights(network, prepared.preprocessing, seeds, settings.dtype)
         optimizer = adam(candidate.learning_rate)
     else:
         network = recipe_network(recipe, prepared, settings.loss)

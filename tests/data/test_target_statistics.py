@@ -320,7 +320,7 @@ def test_json_is_read_as_it_was_written_and_checked():
 
 def test_another_encoding_is_refused():
     for wrong in ("targets", None, ["target"]):
-        with pytest.raises(DataError, match="categories must be 'one-hot' or 'target', got"):
+        with pytest.raises(DataError, match="categories must be 'one-hot', 'embedding' or 'target', got"):
             prepared_for("price", categories=wrong)
 
 
@@ -371,7 +371,7 @@ def test_commands_train_show_and_inspect(tmp_path, capsys, monkeypatch):
         assert main(["inspect", "shop.safetensors", "shop.csv"]) == 0
         assert "town" in capsys.readouterr().out
     assert main(["train", "shop.csv", "--target", "grade", "--categories", "targets", *quickly]) == 2
-    assert "categories must be 'one-hot' or 'target', got 'targets'" in capsys.readouterr().err
+    assert "categories must be 'one-hot', 'embedding' or 'target', got 'targets'" in capsys.readouterr().err
     assert main(["train", "shop.csv", "--target", "grade", "--categories", "target", "--preset", "best"]) == 2
     assert "--preset best cannot be combined with --categories" in capsys.readouterr().err
 

@@ -90,8 +90,8 @@ class TrainOptions(TableOptions):
         str,
         _network(
             metavar="NAME",
-            help="How columns of more than ten categories become inputs: one-hot, an input for each; or target, the "
-            "smoothed mean of the target.",
+            help="How columns of many categories become inputs: one-hot, an input for each; embedding, the same with "
+            "eight learned numbers for each category; or target, the smoothed mean of the target.",
         ),
     ] = "one-hot"
     hidden_layer_sizes: Annotated[

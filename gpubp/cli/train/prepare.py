@@ -39,7 +39,7 @@ from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular import PreparedTable, TableRecipe, make_optimizer, network_for, prepare_table
 from gpubp.tabular.fit import with_label_smoothing
-from gpubp.tabular.recipes import RECIPES, recipe_network, validation_fraction_of
+from gpubp.tabular.recipes import RECIPES, categories_of, recipe_network, validation_fraction_of
 from gpubp.training.callbacks import Callback, get_callback
 
 _PARALLEL = ("auto", "mpi", "none")
@@ -192,7 +192,7 @@ def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool)
         raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit one or the other")
     searches = options.preset == "best" or (options.preset == "auto" and not reasons)
     recipe = RECIPES.get(options.preset, {}).get("regression")
-    chosen = ("validation_fraction",) if recipe is not None and recipe.validation_fraction is not None else ()
+    chosen = [name for name in ("validation_fraction", "categories") if getattr(recipe, name, None) is not None]
     if recipe is not None and (given := options.given(*NOT_WITH_RECIPE, *chosen)):
         raise DataError(f"--preset {options.preset} cannot be combined with {', '.join(given)}; omit one or the other")
     if options.time_budget is not None and not searches:
@@ -225,7 +225,7 @@ def _prepare_data(options: TrainOptions, *, searches: bool, in_parts: bool) -> P
     preparation: dict[str, Any] = {
         **options.of_columns(names),
         "numbers": options.numbers if recipe is None else recipe.numbers,
-        "categories": options.categories,
+        "categories": categories_of(recipe, options.categories),
         "test_fraction": options.test_fraction,
         "validation_fraction": 0.0 if searches and not options.holds_out_by_column else validation_fraction,
         "seed": options.seed,

@@ -22,6 +22,7 @@ from gpubp.data.preprocessing._decisions import (
     quoted_list,
     requested_types,
 )
+from gpubp.data.preprocessing._embedding import embedded
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.data.preprocessing._features import FeatureFit, feature_fits
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
@@ -297,6 +298,8 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
         feature, summary = _finish(decision, fits.get(decision.name), decisions.facts[decision.name])
         fitted += [feature] if feature is not None else []
         summaries.append(summary)
+    if options.categories == "embedding":
+        fitted, summaries = embedded(fitted, summaries)
     refusal = decisions.refusal
     if not fitted and not refusal:
         reasons = shortened([f"{one.name!r}: {one.reason}" for one in summaries])

@@ -187,6 +187,7 @@ def _check_column(column: FeatureColumn) -> None:
 
 def _check_statistics(column: TargetStatisticsColumn) -> None:
     name, n = column.name, len(column.averaged)
+    _check(not column.is_embedded, f"statistics of {name!r} or embeddings, not both", column.is_embedded)
     _check(not column.groups, f"no groups of {name!r}", column.groups)
     _check(len(column.statistics) == len(column.categories), f"statistics of each category of {name!r}", name)
     parts = (column.overall, column.scales, *column.statistics, *([column.of_missing] * column.missing))

@@ -26,7 +26,7 @@ def check_options(options: "ColumnOptions") -> None:
         raise DataError(f"numbers must be 'piecewise', 'linear' or 'robust', got {options.numbers!r}{near}")
     if not isinstance(options.categories, str) or options.categories not in get_args(CategoryEncoding):
         hint = near_miss(options.categories, get_args(CategoryEncoding)) or NAMES_OF_CATEGORIES
-        raise DataError(f"categories must be 'one-hot' or 'target', got {options.categories!r}{hint}")
+        raise DataError(f"categories must be 'one-hot', 'embedding' or 'target', got {options.categories!r}{hint}")
     if not is_count(options.max_categories):
         raise DataError(f"max_categories must be a whole number of at least 1, got {options.max_categories!r}")
 

@@ -25,8 +25,9 @@ DatePart = Literal["days", "month", "weekday", "hour"]
 NumberEncoding = Literal["piecewise", "linear", "robust"]
 """How numbers become inputs: standardised, and by bins; only standardised; or scaled by quartiles and clipped."""
 
-CategoryEncoding = Literal["one-hot", "target"]
-"""How categories become inputs: an input each, or in columns of many the smoothed mean of the target."""
+CategoryEncoding = Literal["one-hot", "embedding", "target"]
+"""How categories become inputs: an input each, in columns of many with an embedding in the network, or instead of
+inputs the smoothed mean of the target."""
 
 FARTHEST = 1e6
 """The largest bound of scaled numbers, so that no value of a table overflows in a network."""
@@ -74,6 +75,7 @@ class CategoryColumn:
     Each of `categories` has an input; less frequent ones share the inputs of `groups`; those that occur once, and those
     that training did not see, have the input "other" if `other`, and else none. `missing` is whether missing values
     have an input. `kind` is what the column holds in the user's table; categories are written in the form of this kind.
+    `is_embedded` is whether a network embeds these inputs: see :func:`gpubp.nn.input_layers.with_embedded_inputs`.
     """
 
     name: str
@@ -82,6 +84,7 @@ class CategoryColumn:
     groups: tuple[tuple[str, ...], ...] = ()
     other: bool = False
     missing: bool = False
+    is_embedded: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -288,7 +291,15 @@ class Preprocessing:
     @property
     def category_encoding(self) -> CategoryEncoding:
         """How the categories of columns of many become inputs."""
-        return "target" if any(isinstance(column, TargetStatisticsColumn) for column in self.columns) else "one-hot"
+        if any(isinstance(column, TargetStatisticsColumn) for column in self.columns):
+            return "target"
+        return "embedding" if self.embedded_inputs else "one-hot"
+
+    @property
+    def embedded_inputs(self) -> list[range]:
+        """The positions of the inputs of each column that a network embeds."""
+        places = zip(self.columns, self.input_slices.values(), strict=True)
+        return [range(place.start, place.stop) for column, place in places if getattr(column, "is_embedded", False)]
 
     @property
     def schema(self) -> dict[str, Kind]:

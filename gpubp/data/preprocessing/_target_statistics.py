@@ -125,6 +125,7 @@ class TargetStatisticsFit(CategoryFit):
             (),
             column.other,
             column.missing,
+            False,
             self.averaged,
             tuple(statistics[: len(known)]),
             statistics[-1] if column.missing else (),
