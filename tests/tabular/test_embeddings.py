@@ -143,7 +143,14 @@ def test_fits_are_refitted_saved_and_loaded(target, n_networks, tmp_path):
 
 def test_a_linear_part_and_embeddings_add_up():
     prepared = prepared_for(dtype="float64", validation_fraction=0.2)
-    options = {"hidden_layer_sizes": (9,), "epochs": 60, "optimizer": adam(0.01), "device": "cpu", "dtype": "float64", "refit": False}
+    options = {
+        "hidden_layer_sizes": (9,),
+        "epochs": 60,
+        "optimizer": adam(0.01),
+        "device": "cpu",
+        "dtype": "float64",
+        "refit": False,
+    }
     result = fit_table(prepared, **options)
     assert result.model.about["training"]["linear_part"]["share"] > 0.0
     network, theta = result.model.network, result.model.theta
