@@ -139,7 +139,7 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
         raise DataError(
             f"explain needs a network with independent weights whose hidden layers connect only to the next one; this "
             f"one, {'-'.join(map(str, network.sizes))}, has {reason}; to fix it: train one without them, for a table "
-            "with the preset fast"
+            "with the preset fast and without embeddings"
         )
     host = choose_backend("cpu")
     theta = validate_theta(network, host, "float64", theta)

@@ -54,6 +54,7 @@ def column(draw, name):
                 encoding=st.sampled_from(["linear", "robust", "piecewise"]),
             ),
             st.just(CategoryColumn(name, tuple(known[:n_own]), "text", grouped, draw(st.booleans()), len(name) > 2)),
+            st.just(CategoryColumn(name, ("u", "v"), is_embedded=draw(st.booleans()))),
             st.just(CategoryColumn(name, ("False", "True"), "bool")),
             st.builds(
                 *(TargetStatisticsColumn, st.just(name), st.just(("u", "v")), st.just("text"), st.just(())),

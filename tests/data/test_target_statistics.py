@@ -311,6 +311,7 @@ def test_json_is_read_as_it_was_written_and_checked():
         ({"scales": (1.0, 0.0, 1.0)}, "scales of 'town' above 0"),
         ({"of_missing": (1.0, 1.0, 1.0)}, "no statistics of missing values"),
         ({"missing": True}, "for each of 3 means"),
+        ({"is_embedded": True}, "statistics of 'town' or embeddings, not both"),
         ({"groups": (("Ulm",),)}, "no groups of 'town'"),
     ]:
         columns = tuple(replace(one, **wrong) if one.name == "town" else one for one in preprocessing.columns)

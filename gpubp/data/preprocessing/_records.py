@@ -1,6 +1,6 @@
 """A fitted preprocessing as plain data: how columns become inputs, and targets become outputs and back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
 
@@ -84,7 +84,7 @@ class CategoryColumn:
     groups: tuple[tuple[str, ...], ...] = ()
     other: bool = False
     missing: bool = False
-    is_embedded: bool = False
+    is_embedded: bool = field(default=False, kw_only=True)
 
     @property
     def inputs(self) -> tuple[str, ...]:

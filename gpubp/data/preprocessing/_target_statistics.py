@@ -125,7 +125,6 @@ class TargetStatisticsFit(CategoryFit):
             (),
             column.other,
             column.missing,
-            False,
             self.averaged,
             tuple(statistics[: len(known)]),
             statistics[-1] if column.missing else (),
