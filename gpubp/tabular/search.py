@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
+from gpubp.tabular.candidate_training import CandidateNetworks, SearchSettings, batch_size_of, train_candidate
 from gpubp.tabular.candidates import (
     Candidate,
     TableTrial,
@@ -26,31 +27,21 @@ from gpubp.tabular.candidates import (
 )
 from gpubp.tabular.fit import (
     TableFit,
-    auto_batch_size,
     check_precision,
     scaled_for,
     scored_fit,
     seeds_of,
     with_label_smoothing,
-    without_diverged,
 )
-from gpubp.tabular.folds import N_FOLDS, drawn_rows, folds_of, has_folds, learned_rows, rows_of_folds
-from gpubp.tabular.linear_part import LinearPart, linear_part, takes_linear_part
-from gpubp.tabular.linear_solution import PENALTIES, LinearSolver, is_solved, solved_fit, weighted
-from gpubp.tabular.networks import first_weights, network_for
-from gpubp.tabular.predict import mean_outputs
-from gpubp.tabular.prepare import EncodedRows, PreparedTable
+from gpubp.tabular.folds import N_FOLDS, drawn_rows, has_folds, learned_rows
+from gpubp.tabular.linear_solution import LinearSolver, is_solved
+from gpubp.tabular.networks import network_for
+from gpubp.tabular.prepare import PreparedTable
 from gpubp.tabular.recipes import (
-    TableRecipe,
-    recipe_dropout,
-    recipe_network,
     recipe_optimizer,
     recipe_size,
-    recipe_weights,
 )
 from gpubp.training.callbacks import Callback, Progress
-from gpubp.training.fit import train
-from gpubp.training.result import Fit
 
 N_NETWORKS = 20
 """How many networks of the best candidate are trained, if there is time: one for each fold, four times."""
@@ -162,7 +153,7 @@ def search_table(
     prepared = with_label_smoothing(prepared, label_smoothing or prepared.label_smoothing)
     scaled_for(network_for(prepared, activation=activation, loss=loss).loss, prepared)  # or an error
     end = time.monotonic() + time_budget
-    settings = _Settings(
+    settings = SearchSettings(
         *(activation, loss, epochs, patience, tolerance, device, dtype, matmul_precision), is_over=_over_at(end)
     )
     ending = _ending_at(callback, end)
@@ -192,14 +183,14 @@ def search_table(
             seconds *= more_rows
             if n:
                 say("the best on more rows")
-                on_more = _train(whole, chosen.candidate, settings, seeds[:n], ending)
+                on_more = train_candidate(whole, chosen.candidate, settings, seeds[:n], ending)
                 goes_on, seconds = on_more.fit.stop_reason != "interrupted", (time.monotonic() - start) / n
                 networks = on_more if on_more.is_complete or on_more.loss < networks.loss else networks
     is_linear = is_solved(networks.fit.network)  # each fold has one solution
     expected = SPARE * n_trainings * n_networks * seconds
     if goes_on and not is_linear and n_networks > N_FOLDS and time.monotonic() + expected < end:
         say(f"{n_networks} networks of the best")
-        all_networks = _train(networks.prepared, chosen.candidate, settings, seeds, ending, like=networks.part)
+        all_networks = train_candidate(networks.prepared, chosen.candidate, settings, seeds, ending, like=networks.part)
         goes_on = all_networks.fit.stop_reason != "interrupted"
         networks = all_networks if all_networks.is_complete else networks
     trials = tuple(replace(trial, is_kept=trial is chosen) for trial, _ in tried)
@@ -209,7 +200,7 @@ def search_table(
         "time_budget": time_budget,
         "trials": list(map(trial_as_json, trials)),
         "activation": activation,  # which a network with a recipe does not have
-        "batch_size": _batch_size(recipe, networks.prepared.rows["train"]),
+        "batch_size": batch_size_of(recipe, networks.prepared.rows["train"]),
         "l2": l2_of(chosen.candidate),
         "seed": seed,
         "n_networks": len(networks.seeds),
@@ -249,7 +240,9 @@ def _check(prepared: Any, time_budget: Any, candidates: Sequence[Any], n_network
     check_precision(prepared, dtype)
 
 
-def _beside_other_rows(networks: "_Networks", whole: PreparedTable, drawn: dict[str, np.ndarray]) -> "_Networks":
+def _beside_other_rows(
+    networks: CandidateNetworks, whole: PreparedTable, drawn: dict[str, np.ndarray]
+) -> CandidateNetworks:
     """Return networks that were trained on drawn rows with the table that these were drawn from."""
     scaled = scaled_for(networks.fit.network.loss, whole)
     assert isinstance(scaled, PreparedTable)
@@ -260,19 +253,19 @@ def _try(
     prepared: PreparedTable,
     drawn: dict[str, np.ndarray] | None,
     candidates: Sequence[Candidate],
-    settings: "_Settings",
+    settings: SearchSettings,
     seeds: list[int],
     ending: Callback,
     end: float,
     say: Callable[[str], object],
-) -> "list[tuple[TableTrial, _Networks]]":
+) -> list[tuple[TableTrial, CandidateNetworks]]:
     """Train candidates on folds, of drawn rows if there are some, while another is likely to be done before `end`.
 
     The first that is trained, and not solved, is always begun.
     """
     rows = learned_rows(prepared)
     encoded: dict[Any, PreparedTable] = {}
-    tried: list[tuple[TableTrial, _Networks]] = []
+    tried: list[tuple[TableTrial, CandidateNetworks]] = []
     for place, candidate in enumerate(candidates, 1):
         start = time.monotonic()
         has_trained = any(not is_solved(one.fit.network) for _, one in tried)
@@ -290,7 +283,7 @@ def _try(
         of_trial = settings._replace(is_over=_over_at(start + SHARE_OF_SOLUTION * (end - start)))
         least = min((trial.loss for trial, _ in tried), default=math.inf)
         ends = ending if candidate.recipe else _ending_behind(ending, least)  # the rate of a recipe falls at its end
-        networks = _train(of_candidate, candidate, of_trial, seeds, ends, like=like)
+        networks = train_candidate(of_candidate, candidate, of_trial, seeds, ends, like=like)
         trial = TableTrial(networks.candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
@@ -301,8 +294,8 @@ def _try(
 def _expected_seconds(
     candidate: Candidate,
     prepared: PreparedTable,
-    settings: "_Settings",
-    tried: "Sequence[tuple[TableTrial, _Networks]]",
+    settings: SearchSettings,
+    tried: Sequence[tuple[TableTrial, CandidateNetworks]],
 ) -> float:
     """Estimate the time of a candidate by that of the slowest, as proportional to the parameters.
 
@@ -321,7 +314,7 @@ def _expected_seconds(
     return slowest.seconds * n_epochs / n_done * max(size, SMALL_NETWORK) / largest
 
 
-def _best_of(tried: "Sequence[tuple[TableTrial, _Networks]]") -> "tuple[TableTrial, _Networks]":
+def _best_of(tried: Sequence[tuple[TableTrial, CandidateNetworks]]) -> tuple[TableTrial, CandidateNetworks]:
     """Return the best by the order in which they were tried; those that are solved come last, as no mean improves them.
 
     The outputs of several networks of the others are averaged, which has less loss than the networks have on average.
@@ -334,7 +327,7 @@ def _best_of(tried: "Sequence[tuple[TableTrial, _Networks]]") -> "tuple[TableTri
     return best
 
 
-def _compared_loss(trial: TableTrial, networks: "_Networks") -> float:
+def _compared_loss(trial: TableTrial, networks: CandidateNetworks) -> float:
     """Return the loss of a trial, without what target statistics may have lowered on folds alone."""
     is_biased = trial.candidate.categories == "target" and networks.out_of_fold is not None
     return trial.loss + BIAS_OF_STATISTICS * abs(trial.loss) if is_biased else trial.loss
@@ -343,8 +336,8 @@ def _compared_loss(trial: TableTrial, networks: "_Networks") -> float:
 def _on_all_rows(
     prepared: PreparedTable,
     chosen: TableTrial,
-    scored: "_Networks",
-    settings: "_Settings",
+    scored: CandidateNetworks,
+    settings: SearchSettings,
     ending: Callback,
     result: TableFit,
 ) -> TableFit:
@@ -356,7 +349,7 @@ def _on_all_rows(
     in_folds = has_folds(prepared) and len(scored.seeds) > 1 and not is_solved(scored.fit.network)
     if not in_folds:
         settings = settings._replace(epochs=scored.fit.best_epoch)
-    final = _train(everything, chosen.candidate, settings, scored.seeds, ending, in_folds=in_folds)
+    final = train_candidate(everything, chosen.candidate, settings, scored.seeds, ending, in_folds=in_folds)
     if not final.is_complete:
         return result
     about = {**result.model.about, "fingerprint": everything.fingerprint}
@@ -364,38 +357,6 @@ def _on_all_rows(
     about["refit"] = {"rows": everything.rows["train"], "epochs": int(final.fit.best_epoch)}
     model = Model(final.fit.network, final.fit.theta, to_json(final.prepared.preprocessing), about)
     return replace(result, model=model, refit=final.fit)
-
-
-class _Settings(NamedTuple):
-    """What all trainings of a search have in common; see :func:`fit_table`."""
-
-    activation: str
-    loss: str | None
-    epochs: int
-    patience: int | None
-    tolerance: float
-    device: str
-    dtype: str
-    matmul_precision: str
-    is_over: Callable[[], bool]
-    """Whether the time for a solution is used."""
-
-
-class _Networks(NamedTuple):
-    """The networks of a candidate, their loss, and the targets and outputs of rows that they were not trained on."""
-
-    candidate: Candidate
-    prepared: PreparedTable
-    seeds: list[int]
-    fit: Fit
-    loss: float
-    out_of_fold: tuple[np.ndarray, np.ndarray] | None
-    part: LinearPart | None = None
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the training ended by itself, and well."""
-        return self.fit.stop_reason in ("epochs", "patience", "converged") and not np.any(self.fit.diverged)
 
 
 def _say_nothing(what: str) -> None:
@@ -429,155 +390,3 @@ def _ending_behind(ending: Callback, least: float) -> Callback:
 def _over_at(end: float) -> Callable[[], bool]:
     """Return a function that says whether the time is used."""
     return lambda: time.monotonic() >= end
-
-
-def _train(
-    prepared: PreparedTable,
-    candidate: Candidate,
-    settings: _Settings,
-    seeds: list[int],
-    ending: Callback,
-    *,
-    in_folds: bool | None = None,
-    like: LinearPart | None = None,
-) -> _Networks:
-    recipe = recipe_of(candidate, prepared.task)
-    if recipe is None:
-        network = network_for(
-            prepared,
-            hidden_layer_sizes=candidate.hidden_layer_sizes,
-            activation=settings.activation,
-            loss=settings.loss,
-        )
-        theta = first_weights(network, prepared.preprocessing, seeds, settings.dtype)
-        optimizer = adam(candidate.learning_rate)
-    else:
-        network = recipe_network(recipe, prepared, settings.loss)
-        theta = recipe_weights(recipe, network, prepared, seeds, settings.dtype)
-        optimizer = recipe_optimizer(recipe, network)
-        settings = settings._replace(epochs=min(settings.epochs, recipe.epochs), patience=recipe.epochs)
-    scaled = scaled_for(network.loss, prepared)
-    assert isinstance(scaled, PreparedTable)
-    prepared = scaled
-    X, targets, weights = prepared.training()
-    labels = prepared.targets[prepared.parts["train"]]  # not smoothed
-    validation_data: tuple[Any, ...] | None = prepared.validation()
-    folds = None
-    if has_folds(prepared) if in_folds is None else in_folds:
-        folds = folds_of(labels, seeds[0], is_classes=prepared.task == "classification")
-    if recipe is None and is_solved(network):
-        return _solved(network, prepared, candidate, settings, seeds, folds)
-    part = None
-    if candidate.has_linear_part and takes_linear_part(network):
-        part = _linear_part(prepared, settings.dtype, folds, len(seeds), like)
-        targets = part.targets
-        if folds is not None:
-            labels = targets
-        elif validation_data is not None:
-            validation_data = part.residuals_of(EncodedRows(*validation_data))
-    if folds is not None:
-        n_folds = int(folds.max()) + 1
-        of_network = np.arange(len(seeds)) % n_folds
-        given = np.ones(len(X)) if weights is None else weights
-        weights = given * (folds != of_network[:, None])  # (K, n)
-        rows, is_row = rows_of_folds(folds, n_folds)
-        rows, is_row = rows[of_network], is_row[of_network]
-        validation_data = X[rows], labels[rows], given[rows] * is_row
-    fit = train(
-        network,
-        X,
-        targets,
-        theta=theta,
-        sample_weight=weights,
-        validation_data=validation_data,
-        epochs=settings.epochs,
-        patience=settings.patience if validation_data else None,
-        tolerance=settings.tolerance,
-        batch_size=_batch_size(recipe, len(X)),
-        drop_last=recipe is not None and recipe.drop_last,
-        dropout=None if recipe is None else recipe_dropout(recipe, network),
-        l2=l2_of(candidate),
-        optimizer=optimizer,
-        seed=seeds,
-        callbacks=[ending],
-        device=settings.device,
-        dtype=settings.dtype,
-        matmul_precision=settings.matmul_precision,
-    )
-    fit = fit if part is None else part.joined(fit)
-    loss_of_best = math.inf
-    if validation_data and fit.best_epoch and not np.any(fit.diverged):
-        loss_of_best = float(np.mean(fit.history.validation_loss[fit.best_epoch - 1]))
-    return _networks(candidate, prepared, seeds, fit, loss_of_best, folds, settings, part)
-
-
-def _linear_part(
-    prepared: PreparedTable, dtype: str, folds: np.ndarray | None, n_networks: int, like: LinearPart | None
-) -> LinearPart:
-    """Return linear parts, each without the fold of its network; without folds, that of all training rows."""
-    rows = weighted(prepared.training(), dtype)
-    left_out = [-1]
-    if folds is None:
-        folds = folds_of(rows.targets, 0, is_classes=False)
-    else:
-        left_out = [k % (int(folds.max()) + 1) for k in range(n_networks)]
-    return linear_part(rows, prepared.preprocessing, folds, left_out, like)
-
-
-def _solved(
-    network: Network,
-    prepared: PreparedTable,
-    candidate: Candidate,
-    settings: _Settings,
-    seeds: list[int],
-    folds: np.ndarray | None,
-) -> _Networks:
-    """Solve linear networks; without folds all would be the same, and one is."""
-    training, given = prepared.training(), prepared.validation()
-    rows = weighted(training, settings.dtype)
-    if folds is None:
-        seeds = seeds[:1]
-        held_out = [rows if given is None else weighted(given, settings.dtype)]
-    else:
-        seeds = seeds[: int(folds.max()) + 1]
-        labelled = rows._replace(targets=prepared.targets[prepared.parts["train"]])  # not smoothed
-        held_out = [labelled.select(folds == fold) for fold in range(len(seeds))]
-    penalties = PENALTIES if candidate.l2 is None else (candidate.l2,)
-    options: dict[str, Any] = {"device": settings.device, "dtype": settings.dtype, "is_over": settings.is_over}
-    fit, l2 = solved_fit(network, rows, folds, held_out, penalties, **options)
-    losses = fit.history.validation_loss
-    loss = float(np.mean(losses[0])) if losses and np.isfinite(losses[0]).all() else math.inf
-    return _networks(replace(candidate, l2=l2, learning_rate=0.0), prepared, seeds, fit, loss, folds, settings)
-
-
-def _networks(
-    candidate: Candidate,
-    prepared: PreparedTable,
-    seeds: list[int],
-    fit: Fit,
-    loss: float,
-    folds: np.ndarray | None,
-    settings: _Settings,
-    part: LinearPart | None = None,
-) -> _Networks:
-    """Return trained networks with their outputs out of fold."""
-    outputs = None
-    if folds is not None and np.isfinite(fit.theta).all():
-        rows = prepared.parts["train"][folds < len(seeds)]
-        X, labels, precision = prepared.X[rows], prepared.targets[rows], settings.matmul_precision
-        outputs = labels, _out_of_fold(fit, X, folds[folds < len(seeds)], precision)
-    return _Networks(candidate, prepared, seeds, without_diverged(fit), loss, outputs, part)
-
-
-def _batch_size(recipe: TableRecipe | None, n_rows: int) -> int:
-    return auto_batch_size(n_rows) if recipe is None else recipe.batch_size
-
-
-def _out_of_fold(fit: Fit, X: np.ndarray, folds: np.ndarray, matmul_precision: str) -> np.ndarray:
-    """Return the mean outputs ``(n, j)`` of the networks that were trained without the fold of a row."""
-    outputs = np.zeros((len(X), fit.network.sizes[-1]))
-    n_folds = int(folds.max()) + 1
-    for fold in range(n_folds):
-        theta, rows = fit.theta[fold::n_folds], folds == fold
-        outputs[rows] = mean_outputs(fit.network, theta, X[rows], device=fit.device, matmul_precision=matmul_precision)
-    return outputs

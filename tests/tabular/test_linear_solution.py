@@ -232,7 +232,7 @@ def test_the_first_candidate_that_is_trained_is_begun_even_if_a_solution_took_al
 
     is_over_after = []
     monkeypatch.setattr("gpubp.tabular.search.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr("gpubp.tabular.search.solved_fit", slow)
+    monkeypatch.setattr("gpubp.tabular.candidate_training.solved_fit", slow)
     prepared = prepare_table(table(), target=target, drop=["high" if target == "y" else "y"])
     candidates = [Candidate("linear", (), None), Candidate("piecewise", (), None), *[Candidate("linear", (2,))] * 2]
     result = search_table(prepared, candidates=candidates, time_budget=40.0, epochs=2, **CPU)
@@ -251,7 +251,7 @@ def test_a_solution_for_more_rows_that_would_take_too_long_is_not_begun(seconds,
 
     monkeypatch.setattr("gpubp.tabular.folds.MOST_ROWS_OF_TRIALS", 100)
     monkeypatch.setattr("gpubp.tabular.search.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr("gpubp.tabular.search.solved_fit", slow)
+    monkeypatch.setattr("gpubp.tabular.candidate_training.solved_fit", slow)
     prepared = prepare_table(table(), target="high", drop=["y"])
     result = search_table(prepared, candidates=[Candidate("linear", (), None)], time_budget=40.0, **CPU)
     assert rows == ([100, 240, 300] if is_solved_again else [100])

@@ -194,7 +194,7 @@ def test_a_recipe_is_trained_as_by_itself(monkeypatch):
         seen.append((options["drop_last"], options["dropout"]))
         return train(*arguments, **options)
 
-    monkeypatch.setattr("gpubp.tabular.search.train", recorded)
+    monkeypatch.setattr("gpubp.tabular.candidate_training.train", recorded)
     candidates = [Candidate("piecewise", (8,), 0.0, 0.07, "realmlp-s"), TWO[1]]
     search_table(prepared, candidates=candidates, n_networks=5, refit=False, **CPU)
     of_recipe = seen[0]
@@ -267,7 +267,7 @@ def test_a_recipe_that_would_take_too_long_is_not_begun(clock):
 def test_a_recipe_is_left_out_of_wide_tables(monkeypatch):
     """Its network is not even built, to learn how long it would take."""
     monkeypatch.setattr("gpubp.tabular.search.MOST_INPUTS_OF_RECIPE", 10)
-    monkeypatch.setattr("gpubp.tabular.search.recipe_network", None)
+    monkeypatch.setattr("gpubp.tabular.candidate_training.recipe_network", None)
     prepared = prepare_table(bent(), target="y", group="house")
     recipe = Candidate("piecewise", (8,), 0.0, 0.07, "realmlp-s")
     result = search_table(prepared, candidates=[TWO[1], recipe, TWO[0]], n_networks=5, refit=False, **CPU)
@@ -359,7 +359,7 @@ def few_for_trials(monkeypatch):
 def test_candidates_are_tried_on_some_rows_and_the_best_is_trained_on_all(few_for_trials, target, group):
     options = {"target": target, "drop": ["day"] if group else ["house", "day"], "group": group}
     prepared = prepare_table(bent(), **options)
-    with patch("gpubp.tabular.search.train", side_effect=train) as trained:
+    with patch("gpubp.tabular.candidate_training.train", side_effect=train) as trained:
         result = search_table(prepared, candidates=TWO, n_networks=5, **CPU)
     rows = [len(call.args[1]) for call in trained.call_args_list]
     n_learned = len(prepared.parts["train"]) + (0 if group else len(prepared.parts["validation"]))
@@ -439,7 +439,7 @@ def test_one_network_learns_all_rows_in_the_end(few_for_trials, clock):
         clock[0] += 60.0 if len(epochs) <= 8 else 0.0
 
     options = {"n_networks": 5, "callback": tick, "time_budget": 1000.0, "candidates": TWO[1:]}
-    with patch("gpubp.tabular.search.train", side_effect=train) as trained:
+    with patch("gpubp.tabular.candidate_training.train", side_effect=train) as trained:
         result = search_table(prepared, **options, **CPU)
     last = trained.call_args
     assert len(result.model.theta) == 1
@@ -452,7 +452,7 @@ def test_one_network_learns_all_rows_in_the_end(few_for_trials, clock):
 def test_a_target_that_the_loss_does_not_allow_is_an_error_before_the_trials(few_for_trials):
     table = bent() | {"y": np.r_[np.linspace(0.5, 9.5, 299), -1.0]}
     prepared = prepare_table(table, target="y", drop=["house", "day"])
-    with patch("gpubp.tabular.search.train") as trained, pytest.raises(DataError, match="poisson"):
+    with patch("gpubp.tabular.candidate_training.train") as trained, pytest.raises(DataError, match="poisson"):
         search_table(prepared, loss="poisson", **CPU)
     assert not trained.called
 
