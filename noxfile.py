@@ -189,9 +189,10 @@ def tests_cuda_on_cpu_newest(session):
 def run_cuda_on_cpu(session, requirements):
     if (sys.platform, platform.machine()) != ("linux", "x86_64") or not shutil.which("g++"):
         session.skip("CUDA on the CPU needs Linux on x86-64, and g++")
-    install(session, "cli", *group("test"), *requirements)
+    install(session, "cli,onnx", *group("test"), *requirements)
     # each test to the next process that is free: one file has most of them
-    run_tests(session, "-p", "tests.cuda_on_cpu.plugin", "--require-cuda", "--dist", "load", "tests")
+    options = ("-p", "tests.cuda_on_cpu.plugin", "--require-cuda", "--dist", "load")
+    run_tests(session, *options, env={"OPENBLAS_NUM_THREADS": "1"})
 
 
 @nox.session

@@ -47,8 +47,9 @@ def site():
 @cache
 def headers():
     """Return the folder of CUDA's headers, of NVIDIA's wheels."""
-    (found,) = (path.parent for path in site().glob("nvidia/cu1*/include/cuda_runtime_api.h"))
-    return found
+    for path in site().glob("nvidia/cu1*/include/cuda_runtime_api.h"):
+        return path.parent
+    raise FileNotFoundError("CUDA's headers are missing: install the dependency group cuda-on-cpu of pyproject.toml")
 
 
 def cupy_version():

@@ -124,6 +124,17 @@ except cupy.cuda.runtime.CUDARuntimeError as error:
     assert "cudaErrorIllegalAddress" in run_python(code, CUDA_ON_CPU_DEVICES="2")
 
 
+def test_each_device_has_memory_of_its_own(run_python):
+    code = """
+import cupy
+x = cupy.arange(4)
+with cupy.cuda.Device(1):
+    y = x.copy() + 1
+    print(y.device.id, y, cupy.cuda.Device(1).mem_info[0] < cupy.cuda.Device(1).mem_info[1])
+"""
+    assert run_python(code, CUDA_ON_CPU_DEVICES="2") == "1 [1 2 3 4] True"
+
+
 def gemm(a, b, c, leading):
     """Set c to a @ b, where all are stored by columns, with the leading dimension of a."""
     cublas, handle = cupy.cuda.cublas, cupy.cuda.device.get_cublas_handle()

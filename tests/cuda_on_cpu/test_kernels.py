@@ -40,6 +40,19 @@ def test_threads_of_a_block_work_together(name, x):
     np.testing.assert_array_equal(sums.get(), x.sum(1))
 
 
+def test_threads_of_a_warp_vote():
+    code = """extern "C" __global__ void vote(int* out) {
+        const int i = threadIdx.x, odd = i % 2;
+        out[3 * i] = __ballot_sync(0xffffffff, odd);
+        out[3 * i + 1] = __any_sync(0xffffffff, i == 33);
+        out[3 * i + 2] = __all_sync(0xffffffff, i < 33);
+    }"""
+    out = cupy.empty((36, 3), "int32")
+    cupy.RawKernel(code, "vote")((1,), (36,), (out,))  # a whole warp, and four threads of another
+    first, second = [0xAAAAAAAA - (1 << 32), 0, 1], [0b1010, 1, 0]
+    np.testing.assert_array_equal(out.get(), [first] * 32 + [second] * 4)
+
+
 def test_indices_in_three_dimensions():
     code = """extern "C" __global__ void indices(int* out) {
         int block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);

@@ -126,9 +126,13 @@ T exchange(T value, unsigned lane, int line) {
 
 inline unsigned lane() { return present % WARP; }
 
+// The votes of the threads of a warp, one bit each.
 inline unsigned vote(bool mine, int line) {
-    unsigned votes = 0;
-    for (unsigned other = 0; other < WARP; ++other) votes |= (unsigned)exchange<bool>(mine, other, line) << other;
+    unsigned votes = 0, first = present / WARP * WARP, n_threads = blockDim.x * blockDim.y * blockDim.z;
+    for (unsigned other = 0; other < WARP; ++other) {
+        bool theirs = exchange<bool>(mine, other, line);
+        if (first + other < n_threads) votes |= (unsigned)theirs << other;
+    }
     return votes;
 }
 
@@ -145,3 +149,4 @@ inline unsigned vote(bool mine, int line) {
     gpu::exchange(value, gpu::lane() >= (by) ? gpu::lane() - (by) : gpu::lane(), __LINE__)
 #define __ballot_sync(mask, mine) gpu::vote(mine, __LINE__)
 #define __any_sync(mask, mine) (gpu::vote(mine, __LINE__) != 0)
+#define __all_sync(mask, mine) (gpu::vote(!(mine), __LINE__) == 0)

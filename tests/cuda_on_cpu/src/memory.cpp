@@ -75,9 +75,12 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaStream_t stream_h
     } else {
         work = [=] { memcpy(to, from, bytes); };
     }
+    // between devices, in the default stream, all earlier work of both comes first, and all later work afterwards
+    bool between_devices = to_device && from_device && target->device != source->device && !stream_handle;
+    if (between_devices) gpu::run_all();
     if (cudaError_t error = gpu::submit(stream_handle, std::move(work))) return error;
     bool waits = from_device && pageable;  // pageable memory holds the numbers when the call returns
-    if (synchronous || waits) gpu::run_until(stream, stream.submitted);
+    if (synchronous || waits || between_devices) gpu::run_until(stream, stream.submitted);
     return gpu::fault();
 }
 
