@@ -1,5 +1,6 @@
 """Devices, samples and comparisons for the tests of the CUDA engine."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -71,7 +72,18 @@ def to_machine(machine, batch):
 
 
 def run_epochs(
-    machine, way, network, optimizer, dtype, *, epochs=4, size=SIZE, shuffled=True, weighted=False, stack=None
+    machine,
+    way,
+    network,
+    optimizer,
+    dtype,
+    *,
+    epochs=4,
+    size=SIZE,
+    shuffled=True,
+    weighted=False,
+    stack=None,
+    dropout=None,
 ):
     """Run epochs from a fixed start; return where they end, and the last result."""
     xp, data = machine.backend.xp, to_machine(machine, samples(network, dtype, weighted))
@@ -79,9 +91,10 @@ def run_epochs(
     theta = machine.asarray(initial_weights(network, seed, scheme="uniform", scale=0.5, dtype=dtype))
     position, rng = ModelState(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
     for _ in range(epochs):
-        report = way(
-            position, ArrayBatches(machine.backend, data, size, rng.permutation(N_SAMPLES) if shuffled else None)
-        )
+        batches = ArrayBatches(machine.backend, data, size, rng.permutation(N_SAMPLES) if shuffled else None)
+        if dropout is not None:
+            batches = replace(batches, dropout=dropout.at(epoch=position.epoch))
+        report = way(position, batches)
         position.epoch += 1
     return position, report
 

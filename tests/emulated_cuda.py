@@ -128,7 +128,7 @@ C_TYPES = {
     "real float64": ctypes.c_double,
     "integer": ctypes.c_longlong,
 }
-DTYPES = {"int": "int32", "integer": "int64", "double": "float64", "unsigned char": "uint8"}
+DTYPES = {"int": "int32", "integer": "int64", "double": "float64", "unsigned char": "uint8", "unsigned": "uint32"}
 
 
 class Parameter(NamedTuple):
@@ -302,13 +302,13 @@ class EmulatedDevice:
 
         self._do(work)
 
-    def multiply(self, a, b, to, *, a_transposed=False, b_transposed=False):
+    def multiply(self, a, b, to, *, a_transposed=False, b_transposed=False, added=False):
         for part in (a, b, to):
             assert (part if part.ndim == 2 else part[0]).flags.c_contiguous
             assert part.ndim == 2 or part.ndim == to.ndim == 3
             assert part.dtype == to.dtype
         a, b = (a.mT if a_transposed else a), (b.mT if b_transposed else b)
-        self._do(lambda: np.matmul(a, b, out=to))
+        self._do(lambda: np.copyto(to, np.matmul(a, b) + (to if added else 0)))
 
     def capture(self, work):
         if not self.can_capture:
@@ -470,7 +470,8 @@ def emulated_modules():
             return numbers.T[:rows]
 
         assert matrix(alpha, 1, 1, 1) == 1.0
-        assert matrix(beta, 1, 1, 1) == 0.0
+        added = matrix(beta, 1, 1, 1) == 1.0
+        assert added or matrix(beta, 1, 1, 1) == 0.0
         products, item = [], np.dtype(dtype).itemsize
         for one in range(count):
             at_a, at_b, at_c = (
@@ -479,7 +480,7 @@ def emulated_modules():
             A = matrix(at_a, k, m, lda).T if op_a else matrix(at_a, m, k, lda)
             B = matrix(at_b, n, k, ldb).T if op_b else matrix(at_b, k, n, ldb)
             products.append((A, B, matrix(at_c, m, n, ldc)))
-        device._do(lambda: [np.copyto(C, np.matmul(A, B).astype(dtype)) for A, B, C in products])
+        device._do(lambda: [np.copyto(C, np.matmul(A, B).astype(dtype) + (C if added else 0)) for A, B, C in products])
 
     def on_device(array):
         return np.asarray(array).view(DeviceArray)

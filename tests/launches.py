@@ -11,11 +11,12 @@ import numpy as np
 from gpubp.backends.backend import choose_backend
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import adam
+from gpubp.optim.first_order import adam, clipped
 from tests.emulated_cuda import EmulatedDevice
 
 NETWORK = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
@@ -50,10 +51,17 @@ WORKLOADS = {
     "a search": {"stack": (K,), "optimizer": adam(of_each(0.01, 0.1)), "l2": of_each(0.0, 1.0), "own": True},
 }
 HEADS = ("launches of a step", "starts of an epoch", "uploads", "downloads", "allocations")
+WORKLOADS |= {
+    "clipped": {"optimizer": clipped(adam(), 0.1)},
+    "dropout": {"rates": (0.2, 0.5)},
+    "gradients of two parts": {"parts": 2},
+    "a search, clipped, with dropout": WORKLOADS["a search"]
+    | {"optimizer": clipped(adam(of_each(0.01, 0.1)), of_each(0.1, 1.0)), "rates": (0.2, 0.5)},
+}
 FORMS = ("one block", "layer by layer")
 
 
-def count(form, stack=(), optimizer=None, own=False, **objective):
+def count(form, stack=(), optimizer=None, own=False, rates=None, **objective):
     """Count what one epoch asks of the device."""
     optimizer, device, rng = optimizer or adam(), EmulatedDevice(), np.random.default_rng(0)
     run_epoch = cuda_epoch_runner(device, Objective(NETWORK, **objective), optimizer, "float32", None)
@@ -62,15 +70,18 @@ def count(form, stack=(), optimizer=None, own=False, **objective):
     theta = initial_weights(NETWORK, range(*stack) if stack else 0, dtype="float32")
     model = ModelState(theta, optimizer.init(np, theta))
     with patch.object(cuda_epoch, "shared_memory", lambda *_: 0 if form == "one block" else 10**9):
-        for _ in range(4):
+        for epoch in range(4):
+            keys = np.arange(K, dtype=np.uint64) if stack else 7
+            dropout = None if rates is None else Dropout(NETWORK.sizes[:-1], rates, keys, epoch)
             before = counts_of(device)
             if own:
                 orders = np.stack([rng.permutation(N_SAMPLES) for _ in range(K)])
                 counts = N_SAMPLES - np.arange(K) % 3
                 starts = N_SAMPLES * np.arange(K)
-                run_epoch(model, PerNetworkBatches(backend, samples, SIZE, orders.ravel(), starts, counts))
+                batches = PerNetworkBatches(backend, samples, SIZE, orders.ravel(), starts, counts, dropout=dropout)
             else:
-                run_epoch(model, ArrayBatches(backend, samples, SIZE, rng.permutation(N_SAMPLES)))
+                batches = ArrayBatches(backend, samples, SIZE, rng.permutation(N_SAMPLES), dropout=dropout)
+            run_epoch(model, batches)
             model.epoch += 1
     launches, *others = (counts_of(device) - before).tolist()
     return Counts(launches / N_STEPS, *others)

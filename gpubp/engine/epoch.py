@@ -49,8 +49,8 @@ def make_epoch_runner(
         from gpubp.engine.cpu.epoch import engine_epoch_runner
 
         return WindowRunner(engine_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))
-    divided = objective.parts > 1 or objective.processes.world_size > 1
-    if backend.is_cuda and not divided and cuda.is_wanted(cpu.requested_mode(), n_steps):
+    alone = objective.processes.world_size == 1
+    if backend.is_cuda and alone and cuda.is_wanted(cpu.requested_mode(), n_steps):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
 

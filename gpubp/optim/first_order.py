@@ -14,7 +14,7 @@ another.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -568,6 +568,24 @@ def decay_scaled(optimizer: Optimizer, decay_factors: Array) -> Optimizer:
 def unclipped(optimizer: Optimizer) -> Optimizer | None:
     """Return the optimizer inside one that :func:`clipped` made; None for any other."""
     return _inside(optimizer, _clipped, "max_norm")
+
+
+def without_clipping(optimizer: Optimizer) -> Optimizer:
+    """Return an optimizer without :func:`clipped`, also if that is inside other wrappers: none reads the gradient."""
+    update = _without_clipping(optimizer.update)
+    if update is optimizer.update:
+        return optimizer
+    settings = {name: value for name, value in optimizer.settings.items() if name != "max_norm"}
+    return replace(optimizer, settings=settings, update=update)
+
+
+def _without_clipping(update: Callable[..., Any]) -> Callable[..., Any]:
+    if not isinstance(update, partial) or update.func not in (_clipped, _decayed, _rate_scaled, _decay_scaled):
+        return update
+    inside = _without_clipping(update.args[0])
+    if update.func is _clipped:
+        return inside
+    return update if inside is update.args[0] else partial(update.func, inside)
 
 
 def undecayed(optimizer: Optimizer) -> Optimizer | None:

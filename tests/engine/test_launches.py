@@ -24,3 +24,16 @@ def test_a_search_asks_for_little(form):
     assert counts.launches_of_step <= 12
     assert counts.uploads <= 3  # of an epoch, for all of its steps
     assert counts.allocations == 0
+
+
+@needs_compiler
+@pytest.mark.once
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("clipped", "one network"), ("dropout", "one network"), ("a search, clipped, with dropout", "a search")],
+)
+def test_clipping_and_dropout_take_few_launches_more(form, name, plain):
+    counts, without = (count(form, **WORKLOADS[workload]) for workload in (name, plain))
+    assert counts.launches_of_step <= without.launches_of_step + 3
+    assert counts.allocations == 0

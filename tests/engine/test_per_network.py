@@ -14,11 +14,12 @@ from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps
 from gpubp.engine.plain import minibatches
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import adam, decayed, momentum
+from gpubp.optim.first_order import adam, clipped, decayed, momentum
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.stacks import PerNetworkSchedule
@@ -26,6 +27,7 @@ from tests.cuda_machines import MACHINES, Machine, needs_compiler, plain_way, to
 
 N_SAMPLES, SIZE, K = 23, 8, 4
 NETWORK = Network((3, 6, 4), activation="tanh", loss="cross_entropy")
+KEYS = np.asarray([3, 2**64 - 1, 3, 2**63 + 7], np.uint64)
 COUNTS = {"equal": (20, 20, 20, 20), "different": (23, 20, 17, 18), "one more": (17, 24, 24, 24)}
 PLACES = {
     "the CPU": pytest.param("the CPU", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="not built")),
@@ -63,7 +65,7 @@ def compiled_way(place, objective, optimizer, dtype, plain):
     return way
 
 
-def batches_of(place, dtype, epoch, *, counts, shared=False, weights=None):
+def batches_of(place, dtype, epoch, *, counts, shared=False, weights=None, rates=None):
     """Batches of networks with as many samples each, of which those with a shared order begin at the same place."""
     rng, counts = np.random.default_rng(0), np.asarray(COUNTS[counts])
     x, targets = rng.normal(size=(N_SAMPLES, 3)), rng.dirichlet(np.ones(4), N_SAMPLES)
@@ -74,8 +76,9 @@ def batches_of(place, dtype, epoch, *, counts, shared=False, weights=None):
     rng = np.random.default_rng(epoch)
     orders = [rng.integers(0, N_SAMPLES, n) for n in (counts[:1] if shared else counts)]
     starts = np.zeros(K, int) if shared else np.cumsum([0, *counts[:-1]])
+    dropout = None if rates is None else Dropout(NETWORK.sizes[:-1], rates, KEYS, epoch)
     return PerNetworkBatches(
-        place.backend, to_machine(place, data), SIZE, np.concatenate(orders), starts, counts, weights_of
+        place.backend, to_machine(place, data), SIZE, np.concatenate(orders), starts, counts, weights_of, dropout
     )
 
 
@@ -129,12 +132,19 @@ class TestAgreesWithPlain:
         [
             adam(of_each(0.001, 0.01, 0.1, 0.02), beta_1=of_each(0.5, 0.9, 0.99, 0.9)),
             decayed(momentum(0.05, of_each(0.0, 0.5, 0.9, 0.2)), of_each(0.1, 0.0, 0.01, 0.02)),
+            clipped(momentum(0.05, 0.9), of_each(0.1, 1e-3, 1e3, 0.2)),
             momentum(PerNetworkSchedule((0.1, PiecewiseConstant({0: 0.1, 1.5: 0.01}), 0.05, 0.2))),
         ],
-        ids=["adam", "decayed", "schedule"],
+        ids=["adam", "decayed", "clipped", "schedule"],
     )
     def test_settings(self, place, optimizer):
         assert_paths_agree(place, optimizer, counts="different", options={"l2": of_each(0.1, 0.0, 0.0, 2.0)})
+
+    @pytest.mark.parametrize("shared", [True, False])
+    @pytest.mark.parametrize("rates", [(0.0, 0.3), (0.2, 0.0), (0.2, 0.3)])
+    def test_dropout(self, place, rates, shared):
+        counts = "equal" if shared else "different"
+        assert_paths_agree(place, adam(), rates=rates, shared=shared, counts=counts)
 
     @pytest.mark.parametrize("bias", [True, False])
     def test_deeper_networks(self, place, bias):

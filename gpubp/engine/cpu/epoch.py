@@ -16,7 +16,6 @@ from gpubp.engine.cpu import library
 from gpubp.engine.cpu.given import (
     Given,
     drops_sparse_inputs,
-    halves,
     sparse_bits,
     with_inputs_dropped,
 )
@@ -153,7 +152,7 @@ class EngineEpochRunner:
         keeps_thetas = isinstance(batches, ArrayBatches) and batches.keeps_thetas
         thetas = np.empty((n_epochs, *theta.shape), self.dtype) if keeps_thetas else None
         dropout = batches.dropout
-        keys = None if dropout is None else halves(dropout.key, stack)
+        keys = None if dropout is None else dropout.halves_of_keys(*stack)
         rates = None if dropout is None else dropout.of_epochs(n_epochs)
         model.state = state
         request = Request(

@@ -30,12 +30,6 @@ def sparse_bits(x: Any) -> int:
     return 8 * x.indices.itemsize if is_sparse(x) else 0
 
 
-def halves(key: Any, stack: tuple[int, ...]) -> np.ndarray:
-    """Return the low and the high half of the key of dropout of each network."""
-    keys = np.broadcast_to(np.asarray(key, np.uint64), stack or (1,))
-    return np.stack([keys & np.uint64(2**32 - 1), keys >> np.uint64(32)], axis=-1).astype(np.uint32)
-
-
 def drops_sparse_inputs(batches: ArrayBatches | PerNetworkBatches) -> bool:
     """Return whether inputs of sparse samples are dropped, which is done before the engine is given them."""
     return is_sparse(batches.samples.x) and batches.dropout is not None and bool(batches.dropout.rates[0])

@@ -151,9 +151,18 @@ class CudaDevice:
         kernel(_size(blocks), _size(threads), tuple(map(_argument, arguments)), shared_mem=shared_bytes)
 
     def multiply(
-        self, a: Array, b: Array, result: Array, *, a_transposed: bool = False, b_transposed: bool = False
+        self,
+        a: Array,
+        b: Array,
+        result: Array,
+        *,
+        a_transposed: bool = False,
+        b_transposed: bool = False,
+        added: bool = False,
     ) -> None:
         """Set ``result`` to a product of matrices with contiguous rows, or to one for each network of a stack.
+
+        With ``added`` it is added to what ``result`` holds.
 
         For a stack ``result`` is ``(K, m, n)``; an operand that all networks share is a single matrix.
         cuBLAS stores matrices by columns and so sees the transposes; the operands are passed in reverse order.
@@ -178,7 +187,7 @@ class CudaDevice:
             one.ctypes.data,
             *operand(b),
             *operand(a),
-            zero.ctypes.data,
+            (one if added else zero).ctypes.data,
             *operand(result),
             *(result.shape[:1] if is_stack else ()),
             self._compute[dtype],

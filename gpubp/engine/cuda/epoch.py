@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.backend import to_numpy
-from gpubp.engine.cuda.given import BatchPlan, StepSpec, rows_of_networks
+from gpubp.engine.cuda.given import BatchPlan, StepSpec, numbers_of_dropout, rows_of_networks
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory
@@ -18,7 +18,7 @@ from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Object
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.engine.tracing.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
-from gpubp.optim.first_order import FACTORS, Optimizer
+from gpubp.optim.first_order import FACTORS, Optimizer, without_clipping
 
 logger = logging.getLogger("gpubp")
 
@@ -63,11 +63,12 @@ class CudaEpochRunner:
             raise Inexpressible("the network has members that share weights")
         if any(objective.network.activation_weights):
             raise Inexpressible("the network has parametric activations")
+        max_norm, optimizer = optimizer.settings.get("max_norm"), without_clipping(optimizer)
         self.device, self.objective, self.optimizer, self.dtype, self.plain = device, objective, optimizer, dtype, plain
         given = {name: optimizer.settings[name] for name in FACTORS if name in optimizer.settings}
         self.factors = {name: np.ascontiguousarray(to_numpy(array), dtype) for name, array in given.items()}
         self.spec, self.small_spec = (
-            StepSpec(objective, update_code(optimizer, dtype, place), dtype, tuple(self.factors.values()))
+            StepSpec(objective, update_code(optimizer, dtype, place), dtype, tuple(self.factors.values()), max_norm)
             for place in (state_in_global_memory, state_of_one_network)
         )
         layer_kernels(objective.network, dtype, weighted=False)  # raises Inexpressible now, not later
@@ -80,12 +81,14 @@ class CudaEpochRunner:
 
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Take the steps of some epochs."""
-        if not isinstance(batches, ArrayBatches | PerNetworkBatches) or batches.dropout:
+        if not isinstance(batches, ArrayBatches | PerNetworkBatches):
             return self.plain(model, batches)
         stack, n_samples = model.theta.shape[:-1], int(np.max(batches.n_samples))
         if not n_samples or batches.samples.x.shape[-2] >= 2**31:
             return self.plain(model, batches)
-        in_one_block = not batches.on_host and self._fits_one_block(stack, min(batches.size, n_samples))
+        in_one_block = not batches.on_host and self._fits_one_block(
+            stack, min(batches.size, n_samples), _drops(batches)
+        )
         if len(stack) > 1 or (stack > (MAX_NETWORKS,) and not in_one_block):
             return self.plain(model, batches)
         check_epoch(self.objective.network, np.dtype(self.dtype), model, batches, self.samples, self.factors)
@@ -109,11 +112,11 @@ class CudaEpochRunner:
         values, weights, finite = steps.read()
         return EpochResult(values, weights, np.concatenate([sizes] * batches.epochs), finite)
 
-    def _fits_one_block(self, stack: tuple[int, ...], size: int) -> bool:
+    def _fits_one_block(self, stack: tuple[int, ...], size: int, drops: tuple[bool, ...]) -> bool:
         """Return whether one block of threads can take the steps of a network and is not slower than all blocks."""
         if self.device.products != "float32":  # a block computes its products itself, in full precision
             return False
-        if shared_memory(self.objective.network, size, self.dtype) > self.device.shared_memory:
+        if shared_memory(self.objective.network, size, self.small_spec, drops) > self.device.shared_memory:
             return False
         return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= MAX_OPERATIONS_OF_ONE_BLOCK
 
@@ -123,7 +126,8 @@ class CudaEpochRunner:
         size = min(batches.size, n_samples)
         gathered = size < n_samples or batches.order is not None or on_host
         own_rows, padded = bool(np.any(own[:, :2] != own[0, :2])), bool(np.any(own[:, 0] != own[0, 0]))
-        layout = (size, gathered, stack, on_host, own_rows, padded)
+        drops = _drops(batches)
+        layout = (size, gathered, stack, on_host, own_rows, padded, drops)
         if self.layout != layout or not (self.samples is samples or (on_host and _same_layout(self.samples, samples))):
             self.cache, self.steps = {}, None  # free their memory before more is allocated
             self.samples, self.layout = samples, layout
@@ -131,8 +135,8 @@ class CudaEpochRunner:
             contiguous = (np if on_host else self.device.xp).ascontiguousarray
             x, targets, sample_weight = (None if array is None else contiguous(array) for array in samples[:3])
             samples = Batch(x, targets, sample_weight)
-            plan = BatchPlan(size, n_samples, 1, gathered, on_host, own_rows, padded)
-            if not on_host and self._fits_one_block(stack, size):
+            plan = BatchPlan(size, n_samples, 1, gathered, on_host, own_rows, padded, drops)
+            if not on_host and self._fits_one_block(stack, size, drops):
                 self.cache[n_samples] = SmallNetworkSteps(self.device, self.small_spec, stack, samples, plan)
             else:
                 window = self._window(plan, stack, samples) if gathered else 1
@@ -171,13 +175,21 @@ class CudaEpochRunner:
                 self.device.copy(getattr(model.state, name), array)
         epochs = np.add.outer(model.epoch + np.arange(batches.epochs), parts)
         epochs = np.reshape(epochs, (-1, *parts.shape[1:]))
-        update, penalty = self.spec.update, {"l2": self.objective.l2}
-        settings = settings_of_steps(update, self.optimizer.settings, model.state, epochs, penalty)
-        order = np.arange(steps.plan.n_samples) if batches.order is None else batches.order
+        spec, plan, dropout = self.spec, steps.plan, batches.dropout
+        settings = settings_of_steps(spec.update, self.optimizer.settings, model.state, epochs, spec.more_settings)
+        numbers = []
+        if dropout is not None:
+            numbers = numbers_of_dropout(dropout, len(own), batches.epochs, plan.n_steps, plan.size)
+        order = np.arange(plan.n_samples) if batches.order is None else batches.order
         if steps.transfer is not None:
             steps.transfer.begin(None if batches.order is None else np.ravel(batches.order))
             order = np.empty(0)  # it stays on the host
-        steps.begin(settings, np.atleast_2d(order), own)
+        steps.begin(settings, np.atleast_2d(order), own, numbers)
+
+
+def _drops(batches: ArrayBatches | PerNetworkBatches) -> tuple[bool, ...]:
+    """Return whether the inputs, and each hidden layer, have dropout."""
+    return () if batches.dropout is None else tuple(map(bool, batches.dropout.rates))
 
 
 def _same_layout(earlier: Batch | None, samples: Batch) -> bool:

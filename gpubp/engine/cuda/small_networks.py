@@ -19,11 +19,13 @@ OPERATIONS_PER_LAUNCH = 5e9  # of a block: between two launches Python handles C
 CONCURRENT_BLOCKS = 100  # about
 
 
-def shared_memory(network: Network, size: int, dtype: str) -> int:
+def shared_memory(network: Network, size: int, spec: StepSpec, drops: tuple[bool, ...] = ()) -> int:
     """Count the bytes of shared memory that a network needs for steps of ``size`` samples."""
     n_inputs, *layer_sizes, n_outputs = network.sizes
     per_sample = n_inputs + 2 * sum(layer_sizes) + n_outputs + 1
-    return int((THREADS + network.n_parameters + size * per_sample) * np.dtype(dtype).itemsize)
+    per_sample += sum(n for n, drop in zip(layer_sizes, drops[1:], strict=False) if drop)
+    n_numbers = THREADS + network.n_parameters * (1 + spec.clipped) + size * per_sample
+    return int(n_numbers * np.dtype(spec.dtype).itemsize)
 
 
 class SmallNetworkSteps(StepArrays):
@@ -31,9 +33,11 @@ class SmallNetworkSteps(StepArrays):
 
     def __init__(self, device: Any, spec: StepSpec, stack: tuple[int, ...], samples: Batch, plan: BatchPlan) -> None:
         super().__init__(device, spec, stack, samples, plan)
-        self.shared_memory = shared_memory(self.network, plan.size, spec.dtype)
+        self.shared_memory = shared_memory(self.network, plan.size, spec, plan.drops)
         weighted = samples.sample_weight is not None
-        source = small_network_source(spec.objective, spec.update, spec.dtype, weighted=weighted)
+        source = small_network_source(
+            spec.objective, spec.update, spec.dtype, weighted=weighted, clipped=spec.clipped, drops=plan.drops
+        )
         self.kernel = device.kernels(source)["take_steps"]
         self.results: Array | None = None
 
@@ -49,7 +53,7 @@ class SmallNetworkSteps(StepArrays):
         for begin in range(0, self.n_steps, per_launch):
             end = min(begin + per_launch, self.n_steps)
             counts = (begin, end, self.n_steps, self.plan.size, *self.order_in_c)
-            arguments = (*counts, *samples, *self.settings_in_c, *changed, *self.factors)
+            arguments = (*counts, *samples, *self.settings_in_c, *changed, *self.factors, *self.dropout_in_c)
             self.device.launch(self.kernel, self.n_networks, THREADS, self.shared_memory, *arguments)
             yield end - begin
 

@@ -4,7 +4,7 @@ While steps run, nothing is allocated, copied or read back, and no argument of a
 the launches can be captured into a graph and replayed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate
 from typing import Any
@@ -39,9 +39,12 @@ class LayerwiseSteps(StepArrays):
         if plan.gathered:
             self.window = [self._empty_window(k) for k in range(3)]
         self.transfer = SampleTransfer(device, samples, self.window) if plan.on_host else None
-        rows = self.n_networks * plan.size
+        rows = self.n_networks * self.part_size(plan.size)
         self.totals = [empty((rows * n,)) for n in network.sizes[1:]]
         self.outputs = [empty((rows * n,)) for n in network.sizes[1:-1]]
+        drops = plan.drops or (False,) * len(network.shapes)
+        # of the inputs and the hidden layers, what dropout leaves
+        self.dropped = [empty((rows * n,)) if drop else None for n, drop in zip(network.sizes, drops, strict=False)]
         self.starts = [rows * n for n in accumulate((0, *network.sizes[1:]))]  # of the layers' signals
         self.signals, self.losses, self.scale = empty((self.starts[-1],)), empty((rows,)), empty((self.n_networks,))
         self.columns = device.upload(_bias_columns(network, self.starts))
@@ -49,9 +52,11 @@ class LayerwiseSteps(StepArrays):
         self.n_counts = min(MAX_PARTIAL_SUMS, _blocks(self.n_parameters))  # for each network
         squares_wanted = objective.penalised and objective.penalty_reported
         self.squares = empty((self.n_networks * self.n_counts,)) if squares_wanted else None
+        self.norms = empty((self.n_networks * self.n_counts,)) if spec.clipped else None
         self.counter = device.empty((self.n_networks,), "int64")
-        self.layers = layer_kernels(network, dtype, weighted=self.window[2] is not None)
-        source = step_source(self.layers, spec.update, dtype, mean=objective.reduction == "mean")
+        self.layers = layer_kernels(network, dtype, weighted=self.window[2] is not None, drops=plan.drops)
+        mean, n_layers = objective.reduction == "mean", len(plan.drops)
+        source = step_source(self.layers, spec.update, dtype, mean=mean, clipped=spec.clipped, n_layers=n_layers)
         self.kernels = device.kernels(source)
 
     def _empty_window(self, k: int) -> Array | None:
@@ -65,9 +70,9 @@ class LayerwiseSteps(StepArrays):
         window: Array = self.device.empty(shape, self.spec.dtype)
         return window
 
-    def begin(self, settings: np.ndarray, order: np.ndarray, own: np.ndarray) -> bool:
+    def begin(self, settings: np.ndarray, order: np.ndarray, own: np.ndarray, dropout: Sequence[np.ndarray]) -> bool:
         """Set the numbers of the next steps; return whether launches have other arguments than before."""
-        has_changed = super().begin(settings, order, own)
+        has_changed = super().begin(settings, order, own, dropout)
         if has_changed:
             self.max_steps = len(self.settings.array)
             n_results = (2 * self.max_steps + self.n_counts) * self.n_networks
@@ -94,12 +99,8 @@ class LayerwiseSteps(StepArrays):
         size = self.plan.size
         if self.plan.gathered and self.transfer is None:
             self._gather(b * n)
-        x, targets, weights = self.window
-        assert x is not None
         for step in range(n):
-            rows = slice(step * size, step * size + b)
-            step_weights = None if weights is None else _first_network(weights, 1)[rows]
-            self._step(b, x[..., rows, :], _first_network(targets, 2)[rows], step_weights)
+            self._step(slice(step * size, step * size + b))
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Wait for the device; return the values and weights of the steps, and whether all parameters are finite."""
@@ -123,53 +124,78 @@ class LayerwiseSteps(StepArrays):
         where = (n_gathered, self.plan.size, *self.order_in_c, self.counter)
         self._launch("gather", blocks, _threads(max(n_inputs, n_outputs)), *where, *of_x, *of_targets, *of_weights)
 
-    def _step(self, b: int, x: Array, targets: Array, sample_weight: Array | None) -> None:
-        """Take a step; targets and weights are those of the first network."""
-        multiply, layers, sizes = self.device.multiply, self.layers, self.network.sizes
-        n_layers = len(sizes) - 1
+    def _step(self, rows: slice) -> None:
+        """Take a step with some rows of the windows, in one part or in several whose gradients are summed."""
+        n_parameters, b = self.n_parameters, rows.stop - rows.start
+        part_size = self.part_size(b)
+        if self.squares is not None:
+            self._over_parameters("squares_of_weights", self.n_counts, self.thetas, self.is_weight, self.squares)
+        for first in range(0, b, part_size):
+            end = min(first + part_size, b)
+            self._add_gradient(rows.start, first, end, is_last=end == b)
+        inputs = (self.counter, *self.settings_in_c, self.scale, self.is_weight, self.gradients, self.norms)
+        if self.norms is not None:
+            self._over_parameters("partial_norms", self.n_counts, *inputs, self.thetas)
+        changed = (0 if self.norms is None else self.n_counts, self.thetas, *self.parts, *self.factors)
+        self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, *changed)
+
+    def part_size(self, b: int) -> int:
+        """Return how many of ``b`` samples are passed forward and backward together."""
+        return -(-b // self.spec.objective.parts)
+
+    def _add_gradient(self, start: int, first: int, end: int, *, is_last: bool) -> None:
+        """Add the gradient and the loss of samples ``first`` to ``end`` of the batch that begins at ``start``."""
+        layers, sizes, multiply = self.layers, self.network.sizes, self.device.multiply
+        b, n_parameters = end - first, self.n_parameters
+        n_layers, rows = len(sizes) - 1, slice(start + first, start + end)
+        all_x, all_targets, all_weights = self.window
+        assert all_x is not None
+        x, targets = all_x[..., rows, :], _first_network(all_targets, 2)[rows]
+        sample_weight = None if all_weights is None else _first_network(all_weights, 1)[rows]
+        x_stride, *strides = (stride(array, ndim) for array, ndim in zip(self.window, NDIM, strict=True))
         blocks, gradients = (
             views(self.device.xp, self.network, parameters) for parameters in (self.thetas, self.gradients)
         )
         weights = [self._weights(block) for block in blocks]
         # those of the first network; kernels add the stride of each network
         biases = [_first_network(block, 2)[-1] if self.network.bias else None for block in blocks]
-        signals = [self._rows(self.signals[start:], b, n) for start, n in zip(self.starts, sizes[1:], strict=False)]
+        signals = [self._rows(self.signals[at:], b, n) for at, n in zip(self.starts, sizes[1:], strict=False)]
         totals = [self._rows(array, b, n) for array, n in zip(self.totals, sizes[1:], strict=True)]
         outputs = [self._rows(array, b, n) for array, n in zip(self.outputs, sizes[1:-1], strict=True)]
-        layer_inputs, n_parameters = [x, *outputs], self.n_parameters
-        targets_stride, weights_stride = (
-            stride(array, ndim) for array, ndim in zip(self.window[1:], NDIM[1:], strict=True)
-        )
+        dropped = [
+            [] if array is None else [self._rows(array, b, n)] for array, n in zip(self.dropped, sizes, strict=False)
+        ]
+        # what kernels need to compute the masks of a layer
+        masks = [(k, first, self.counter, *self.dropout_in_c) if y else () for k, y in enumerate(dropped)]
+        layer_inputs = [left[0] if left else y for y, left in zip([x, *outputs], dropped, strict=True)]
 
+        if layers.drop_inputs is not None:
+            self._over_layer(layers.drop_inputs, b, sizes[0], _first_network(x, 2), x_stride, *dropped[0], *masks[0])
         for k in range(n_layers):  # eq. (1) and (2)
             multiply(layer_inputs[k], weights[k], totals[k])
             if k < n_layers - 1:
-                forward = (biases[k], n_parameters, totals[k], outputs[k])
+                forward = (biases[k], n_parameters, totals[k], outputs[k], *dropped[k + 1], *masks[k + 1])
                 self._over_layer(layers.activations[k], b, sizes[k + 1], *forward)
-        sample_arguments = (targets, targets_stride, sample_weight, weights_stride)  # eq. (3), (4) and (5)
-        output_arguments = (biases[-1], n_parameters, totals[-1], *sample_arguments, signals[-1], self.losses)
+        samples = (targets, strides[0], sample_weight, strides[1])  # eq. (3), (4) and (5)
+        output_arguments = (biases[-1], n_parameters, totals[-1], *samples, signals[-1], self.losses)
         self._over_layer(layers.output, b, sizes[-1], *output_arguments)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
-            multiply(layer_inputs[k], signals[k], self._weights(gradients[k]), a_transposed=True)
+            gradient = self._weights(gradients[k])
+            multiply(layer_inputs[k], signals[k], gradient, a_transposed=True, added=first > 0)
             if k > 0:
                 multiply(signals[k], weights[k], signals[k - 1], b_transposed=True)
-                backward = (totals[k - 1], outputs[k - 1], signals[k - 1])
+                backward = (totals[k - 1], outputs[k - 1], signals[k - 1], *masks[k])
                 self._over_layer(layers.derivatives[k - 1], b, sizes[k], *backward)
-        if self.squares is not None:
-            self._over_parameters("squares_of_weights", self.n_counts, self.thetas, self.is_weight, self.squares)
-        self._sums(b, sample_weight, weights_stride)
-        inputs = (self.counter, *self.settings_in_c, self.scale, self.is_weight, self.gradients)
-        changed = (self.thetas, *self.parts, *self.factors)
-        self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, *changed)
+        self._sums(b, int(first == 0), int(is_last), sample_weight, strides[1])
 
-    def _sums(self, b: int, sample_weight: Array | None, weights_stride: int) -> None:
+    def _sums(self, b: int, is_first: int, is_last: int, sample_weight: Array | None, weights_stride: int) -> None:
         n_columns = len(self.columns)
         n_squares = 0 if self.squares is None else self.n_counts
         biases = (self.signals, self.columns, n_columns, self.gradients, self.n_parameters)
         samples = (self.losses, sample_weight, weights_stride, self.squares, n_squares, *self.settings_in_c)
         results = (self.max_steps, self.counter, self.results, self.scale)
         blocks = (-(-n_columns // COLUMNS) + 1, 1, self.n_networks)
-        self._launch("sums", blocks, THREADS, b, *biases, *samples, *results)
+        self._launch("sums", blocks, THREADS, b, is_first, is_last, *biases, *samples, *results)
 
     def _weights(self, block: Array) -> Array:
         return block[..., :-1, :] if self.network.bias else block

@@ -147,6 +147,11 @@ class Dropout:
         is_shared = not np.ndim(self.key) or len(self.key) < len(chosen)
         return self if is_shared else replace(self, key=self.key[chosen])
 
+    def halves_of_keys(self, n_networks: int = 1) -> np.ndarray:
+        """Return the low and the high half of the key of each network: ``(K, 2)`` of uint32."""
+        keys = np.broadcast_to(np.asarray(self.key, np.uint64), (n_networks,))
+        return np.stack([keys & np.uint64(2**32 - 1), keys >> np.uint64(32)], axis=-1).astype(np.uint32)
+
     def rate(self, layer: int) -> float:
         """Return the rate of a layer in this epoch."""
         return _value_of(self.rates[layer], self.epoch)

@@ -8,7 +8,7 @@ sum depends on the order of the threads, so repeated training gives the same bit
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, indented
+from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, DROPOUT_PARAMETERS, dropout_mask, indented
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import Symbol
@@ -38,6 +38,9 @@ extern "C" __global__ void {name}(integer b, integer n, {parameters}) {{
 }}
 """
 
+MASK = dropout_mask("layer", "first_row + c", "j")
+OF_DROPOUT = f", integer layer, integer first_row, const integer* counter, {DROPOUT_PARAMETERS}"
+
 LOOP_OF_BLOCK = "for (integer j = threadIdx.x; j < n; j += blockDim.x)"
 
 
@@ -59,32 +62,54 @@ class LayerKernels(NamedTuple):
     output : Kernel
     total_input_needed : tuple of bool
         Whether the backward pass needs the total inputs, for each hidden layer.
+    drop_inputs : Kernel, optional
+        With dropout of the inputs.
     """
 
     activations: tuple[Kernel, ...]
     derivatives: tuple[Kernel, ...]
     output: Kernel
     total_input_needed: tuple[bool, ...]
+    drop_inputs: Kernel | None = None
 
 
-def layer_kernels(network: Network, dtype: str, *, weighted: bool) -> LayerKernels:
-    """Write the kernels of all layers; ``weighted`` says whether samples have weights."""
-    distinct = list(dict.fromkeys(network.activation))
+def layer_kernels(network: Network, dtype: str, *, weighted: bool, drops: tuple[bool, ...] = ()) -> LayerKernels:
+    """Write the kernels of all layers.
+
+    Parameters
+    ----------
+    weighted : bool
+        Whether samples have weights.
+    drops : tuple of bool
+        Whether the inputs, and each hidden layer, have dropout; empty if none has.
+    """
+    kinds = list(zip(network.activation, drops[1:] or (False,) * len(network.activation), strict=True))
     activations, derivatives, needed = [], [], []
-    for name in network.activation:
-        derivative, total_input_needed = _derivative(f"derivative_{distinct.index(name)}", name, dtype)
+    for name, drop in kinds:
+        k = kinds.index((name, drop))  # layers of one kind share their kernels
+        derivative, total_input_needed = _derivative(f"derivative_{k}", name, dtype, drop=drop)
         value = _activation(
-            f"activation_{distinct.index(name)}", name, dtype, bias=network.bias, store_total=total_input_needed
+            f"activation_{k}", name, dtype, bias=network.bias, store_total=total_input_needed, drop=drop
         )
         activations.append(value)
         derivatives.append(derivative)
         needed.append(total_input_needed)
     output = _output(network, dtype, weighted=weighted)
-    return LayerKernels(tuple(activations), tuple(derivatives), output, tuple(needed))
+    drop_inputs = _drop_inputs(dtype) if any(drops[:1]) else None
+    return LayerKernels(tuple(activations), tuple(derivatives), output, tuple(needed), drop_inputs)
 
 
-def _activation(kernel: str, name: str, dtype: str, *, bias: bool, store_total: bool) -> Kernel:
-    """Add the biases, eq. (1), and set the outputs, eq. (2)."""
+def _drop_inputs(dtype: str) -> Kernel:
+    """Write dropout of the inputs."""
+    parameters, strides = "const real* inputs, integer stride, real* dropped", {"inputs": "stride", "dropped": "b * n"}
+    code, x = Code(dtype, {"x": "inputs[c * n + j]"}), symbols.variable("x", dtype)
+    return _kernel(
+        "drop_inputs", parameters, strides, code, {"input": x}, f"dropped[c * n + j] = input * {MASK};", True
+    )
+
+
+def _activation(kernel: str, name: str, dtype: str, *, bias: bool, store_total: bool, drop: bool) -> Kernel:
+    """Add the biases, eq. (1), and set the outputs, eq. (2), and those that dropout leaves."""
     code = Code(dtype, {"x": _total_input(bias)})
     x = symbols.variable("x", dtype)
     results, stores = {"value": get_activation(name).value(symbols, x)}, ""
@@ -92,18 +117,23 @@ def _activation(kernel: str, name: str, dtype: str, *, bias: bool, store_total: 
         results, stores = {"with_bias": x, **results}, "totals[c * n + j] = with_bias;\n"
     strides = {"totals": "b * n", "outputs": "b * n"} | ({"biases": "n_parameters"} if bias else {})
     parameters = "const real* biases, integer n_parameters, real* totals, real* outputs"
-    return _kernel(kernel, parameters, strides, code, results, stores + "outputs[c * n + j] = value;")
+    stores += "outputs[c * n + j] = value;"
+    if drop:
+        parameters, strides["dropped"] = parameters + ", real* dropped", "b * n"
+        stores += f"\ndropped[c * n + j] = value * {MASK};"
+    return _kernel(kernel, parameters, strides, code, results, stores, drop)
 
 
-def _derivative(kernel: str, name: str, dtype: str) -> tuple[Kernel, bool]:
+def _derivative(kernel: str, name: str, dtype: str, *, drop: bool) -> tuple[Kernel, bool]:
     """Write eq. (5), derivatives by the total inputs; return the kernel and whether it reads the total inputs."""
-    cells = {"dE_dy": "signals[c * n + j]", "x": "totals[c * n + j]", "y": "outputs[c * n + j]"}
+    dE_dy = f"signals[c * n + j] * {MASK}" if drop else "signals[c * n + j]"
+    cells = {"dE_dy": dE_dy, "x": "totals[c * n + j]", "y": "outputs[c * n + j]"}
     code = Code(dtype, cells)
     dE_dx = get_activation(name).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in cells))
     total_input_needed = code.uses("x", dE_dx)
     strides = dict.fromkeys(("totals", "outputs", "signals"), "b * n")
     parameters = "const real* totals, const real* outputs, real* signals"
-    text = _kernel(kernel, parameters, strides, code, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;")
+    text = _kernel(kernel, parameters, strides, code, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;", drop)
     return text, total_input_needed
 
 
@@ -149,7 +179,13 @@ def _total_input(bias: bool) -> str:
 
 
 def _kernel(
-    name: str, parameters: str, strides: Mapping[str, str], code: Code, results: Mapping[str, Symbol], stores: str
+    name: str,
+    parameters: str,
+    strides: Mapping[str, str],
+    code: Code,
+    results: Mapping[str, Symbol],
+    stores: str,
+    drop: bool,
 ) -> Kernel:
     sample_by_sample = code.has_sums(*results.values())
     if sample_by_sample:
@@ -158,6 +194,8 @@ def _kernel(
     else:
         text = ALL_SAMPLES_AT_ONCE
         body = indented(f"{code.statements(**results)}\n{stores}", 12)
-    return Kernel(
-        name, text.format(name=name, parameters=parameters, offsets=offsets(strides), body=body), sample_by_sample
-    )
+    begin = offsets(strides)
+    if drop:
+        parameters, begin = parameters + OF_DROPOUT, f"{begin}\n    const integer step = counter[network];"
+    text = text.format(name=name, parameters=parameters, offsets=begin, body=body)
+    return Kernel(name, text, sample_by_sample)

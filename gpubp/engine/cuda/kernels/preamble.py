@@ -1,5 +1,6 @@
 """The beginning of every CUDA source: types, sums over a block of threads, and the scale of a mean."""
 
+from gpubp.engine.tracing.expressions import functions_of_c
 from gpubp.engine.tracing.optimizers import UpdateCode
 from gpubp.engine.tracing.symbols import REDUCTIONS
 
@@ -39,12 +40,59 @@ __device__ real largest_over_block(real mine, real* scratch) {{
 
 BLOCK_REDUCTIONS = {REDUCTIONS["sum"]: "sum_over_block", REDUCTIONS["max"]: "largest_over_block"}
 
+# gpubp/engine/plain/dropout.py says what is computed; the words of a step are its epoch, the position of its first
+# sample, and the threshold of each layer
+DROPOUT = """
+__device__ real dropout_mask(
+    const unsigned* key, const unsigned* words, const real* factors, integer step, unsigned layer, unsigned row,
+    unsigned unit
+) {
+    words += step * (2 + N_LAYERS);
+    unsigned c0 = unit / 4, c1 = words[1] + row, c2 = words[0], c3 = layer, k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; ++round) {  // Philox 4x32
+        const unsigned long long p0 = 0xD2511F53ull * c0, p1 = 0xCD9E8D57ull * c2;
+        c0 = (unsigned)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (unsigned)p1;
+        c2 = (unsigned)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (unsigned)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    const unsigned low = unit % 2 ? c1 : c0, high = unit % 2 ? c3 : c2;
+    return (unit % 4 < 2 ? low : high) < words[2 + layer] ? 0 : factors[step * N_LAYERS + layer];
+}
+"""
+
+NORM = """real largest = 0, of_parts = 0;
+{loop} {{
+    const real size = {abs}({number});
+    if (size > largest || size != size) largest = size;
+}}
+largest = largest_over_block(largest, shared);
+const real divisor = largest > 0 ? largest : 1;  // the square of the largest number could overflow
+{loop} {{
+    const real part = ({number}) / divisor;
+    of_parts += part * part;
+}}
+const real norm = divisor * {sqrt}(sum_over_block(of_parts, shared));"""
+
+CLIPPING = "const real clipping = {max_norm} / (norm < {max_norm} ? {max_norm} : norm);"
+
 SCALE_OF_MEAN = "weight != 0 ? 1 / weight : 0"  # a batch whose weights sum to 0 changes nothing
 
 
-def head(dtype: str) -> str:
-    """Return the beginning of every source."""
-    return HEAD.format(real={"float32": "float", "float64": "double"}[dtype])
+DROPOUT_PARAMETERS = "const unsigned* keys, const unsigned* words, const real* factors"
+
+
+def head(dtype: str, n_layers: int = 0) -> str:
+    """Return the beginning of every source; ``n_layers`` is the number of layers that dropout has a rate for."""
+    text = HEAD.format(real={"float32": "float", "float64": "double"}[dtype])
+    return text + DROPOUT.replace("N_LAYERS", str(n_layers)) if n_layers else text
+
+
+def dropout_mask(layer: str, row: str, column: str) -> str:
+    """Compute what dropout multiplies a unit by, in a kernel that has a ``network`` and a ``step``."""
+    return f"dropout_mask(keys + 2 * network, words, factors, step, {layer}, {row}, {column})"
 
 
 def indented(text: str, n: int) -> str:
@@ -52,6 +100,16 @@ def indented(text: str, n: int) -> str:
     return "\n".join(" " * n + line for line in text.splitlines())
 
 
-def penalty_in_c(update: UpdateCode) -> str:
-    """Return where the settings of a step have the strength of the penalty: after those of the update."""
-    return f"settings[{len(update.settings)}]"
+def norm_over_block(loop: str, number: str, dtype: str) -> str:
+    """Compute the norm of the numbers through which the threads of a block loop."""
+    return NORM.format(loop=loop, number=number, **functions_of_c(dtype))
+
+
+def penalty_in_c(update: UpdateCode, *, clipped: bool) -> str:
+    """Return where the settings of a step have the strength of the penalty: after those of the update and the norm."""
+    return f"settings[{len(update.settings) + clipped}]"
+
+
+def clipping(update: UpdateCode) -> str:
+    """Compute by what a gradient with a norm is multiplied so that its norm is not larger than the setting."""
+    return CLIPPING.format(max_norm=f"settings[{len(update.settings)}]")

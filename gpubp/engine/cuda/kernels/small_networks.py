@@ -3,7 +3,16 @@
 from itertools import accumulate
 
 from gpubp.engine.cuda.kernels.layers import loss_of_sample
-from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented, penalty_in_c
+from gpubp.engine.cuda.kernels.preamble import (
+    DROPOUT_PARAMETERS,
+    SCALE_OF_MEAN,
+    clipping,
+    dropout_mask,
+    head,
+    indented,
+    norm_over_block,
+    penalty_in_c,
+)
 from gpubp.engine.plain.step import Objective
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
@@ -40,7 +49,8 @@ extern "C" __global__ void take_steps(
         const int* rows = order + step / steps_of_epoch * order_stride + own[3 * network + 1] + first;
         const int b = n_samples - first < size ? n_samples - first : size;
         for (int at = threadIdx.x; at < b * {n_inputs}; at += blockDim.x) {{
-            outputs_0[at] = x_of_network[(integer)rows[at / {n_inputs}] * {n_inputs} + at % {n_inputs}];
+            const int c = at / {n_inputs}, i = at % {n_inputs};
+            inputs_0[at] = x_of_network[(integer)rows[c] * {n_inputs} + i]{input_mask};
         }}
         __syncthreads();
 {forward}
@@ -76,7 +86,7 @@ extern "C" __global__ void take_steps(
 TOTAL_INPUTS = """for (int at = threadIdx.x; at < b * {j}; at += blockDim.x) {{
     const int c = at / {j}, to = at % {j};
     real total = {bias};
-    for (int i = 0; i < {i}; ++i) total += outputs_{k}[c * {i} + i] * thetas[{start} + i * {j} + to];
+    for (int i = 0; i < {i}; ++i) total += inputs_{k}[c * {i} + i] * thetas[{start} + i * {j} + to];
 {store}
 }}
 __syncthreads();"""
@@ -98,21 +108,24 @@ SAMPLES = """for (int c = threadIdx.x; c < b; c += blockDim.x) {{
 }}
 __syncthreads();"""
 
-UPDATE = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
+GRADIENT = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
     const int i = at / {j}, j = at % {j}, index = {start} + at;
-    const real own_theta = thetas[index];{factors}
     real sum = 0;
     if (i < {i}) {{
-        for (int c = 0; c < b; ++c) sum += outputs_{k}[c * {i} + i] * totals_{k}[c * {j} + j];
-        sum += l2 * own_theta;
+        for (int c = 0; c < b; ++c) sum += inputs_{k}[c * {i} + i] * totals_{k}[c * {j} + j];
+        sum += l2 * thetas[index];
     }} else {{
         for (int c = 0; c < b; ++c) sum += totals_{k}[c * {j} + j];
     }}
-    const real own_gradient = sum * scale;
+{use}
+}}"""
+
+UPDATE = """    const real own_theta = thetas[index], own_gradient = {gradient};{factors}
 {statements}
     thetas[index] = new_theta;
-{stores}
-}}"""
+{stores}"""
+
+LOOP = "for (int index = threadIdx.x; index < {n_parameters}; index += blockDim.x)"
 
 SQUARES = """for (int at = threadIdx.x; at < {n}; at += blockDim.x) {{
     squared += thetas[{start} + at] * thetas[{start} + at];
@@ -124,8 +137,26 @@ def state_of_one_network(k: int) -> str:
     return f"part_{k}[index]"
 
 
-def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *, weighted: bool) -> str:
-    """Write the kernel for one network; ``weighted`` says whether samples have weights."""
+def small_network_source(
+    objective: Objective,
+    update: UpdateCode,
+    dtype: str,
+    *,
+    weighted: bool,
+    clipped: bool = False,
+    drops: tuple[bool, ...] = (),
+) -> str:
+    """Write the kernel for one network.
+
+    Parameters
+    ----------
+    weighted : bool
+        Whether samples have weights.
+    clipped : bool
+        Whether the norm of the gradient is limited.
+    drops : tuple of bool
+        Whether the inputs, and each hidden layer, have dropout; empty if none has.
+    """
     network = objective.network
     sizes, bias, n_layers, n_parts = network.sizes, network.bias, len(network.shapes), len(update.parts)
     starts = [0, *accumulate(rows * columns for rows, columns in network.shapes)]
@@ -133,32 +164,47 @@ def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *
         {"k": k, "i": sizes[k], "j": sizes[k + 1], "start": starts[k], "n": starts[k + 1] - starts[k]}
         for k in range(n_layers)
     ]
-    forward, backward, changes, squares = [], [], [], []
+    dropped = drops or (False,) * n_layers
+    forward, backward, squares = [], [], []
     parameters = "".join(f", real* all_part_{k}" for k in range(n_parts))
     state_pointers = [f"real* part_{k} = all_part_{k} + network * {network.n_parameters};" for k in range(n_parts)]
     parameters += "".join(f", const real* all_{name}, integer {name}_stride" for name in update.factors)
     state_pointers += [f"const real* {name} = all_{name} + network * {name}_stride;" for name in update.factors]
     factors = "".join(f"\n    const real own_{name} = {name}[index];" for name in update.factors)
-    for layer, name in zip(layers, network.activations, strict=True):
+    for layer, name, drop in zip(layers, network.activations, (*dropped[1:], False), strict=True):
         is_last = layer["k"] == n_layers - 1
-        forward += _forward(layer, None if is_last else name, dtype, bias=bias)
+        forward += _forward(layer, None if is_last else name, dtype, bias=bias, drop=drop)
     forward.append(_output(layers[-1], network, dtype, weighted=weighted))
-    for layer, name in zip(layers[:0:-1], network.activation[::-1], strict=True):
-        backward += _backward(layer, name, dtype)
+    for layer, name, drop in zip(layers[:0:-1], network.activation[::-1], dropped[:0:-1], strict=True):
+        backward += _backward(layer, name, dtype, drop=drop)
     for layer in layers:
-        stores = "\n".join(f"{state_of_one_network(k)} = new_{k};" for k in range(n_parts))
-        statements = indented(update.statements, 4)
-        changes.append(UPDATE.format(**layer, factors=factors, statements=statements, stores=indented(stores, 4)))
         squares.append(SQUARES.format(n=layer["i"] * layer["j"], start=layer["start"]))
-    arrays = [f"real* outputs_0 = next_free;\nnext_free += size * {sizes[0]};"]
+    stores = "\n".join(f"{state_of_one_network(k)} = new_{k};" for k in range(n_parts))
+    change = UPDATE.format(
+        gradient="gradients[index] * clipping" if clipped else "sum * scale",
+        factors=factors,
+        statements=indented(update.statements, 4),
+        stores=indented(stores, 4),
+    )
+    use = "    gradients[index] = sum * scale;" if clipped else change
+    changes = [GRADIENT.format(**layer, use=use) for layer in layers]
+    loop = LOOP.format(n_parameters=network.n_parameters)
+    if clipped:
+        norm = norm_over_block(loop, "gradients[index]", dtype)
+        changes += [norm, clipping(update), f"{loop} {{\n{change}\n}}"]
+    arrays = [_array("inputs_0", f"size * {sizes[0]}")]
+    arrays += [_array("gradients", str(network.n_parameters))] * clipped
     for k, n in enumerate(sizes[1:]):
-        arrays.append(f"real* totals_{k} = next_free;\nnext_free += size * {n};")
+        arrays.append(_array(f"totals_{k}", f"size * {n}"))
         if k < n_layers - 1:
-            arrays.append(f"real* outputs_{k + 1} = next_free;\nnext_free += size * {n};")
+            arrays.append(_array(f"outputs_{k + 1}", f"size * {n}"))
+            own = _array(f"inputs_{k + 1}", f"size * {n}")
+            arrays.append(own if dropped[k + 1] else f"real* inputs_{k + 1} = outputs_{k + 1};")
     has_penalty = objective.penalised and objective.penalty_reported
     text = KERNEL.format(
-        parameters=parameters,
-        l2=penalty_in_c(update),
+        parameters=parameters + (f", {DROPOUT_PARAMETERS}" if drops else ""),
+        l2=penalty_in_c(update, clipped=clipped),
+        input_mask=f" * {dropout_mask('0', 'c', 'i')}" if dropped[0] else "",
         n_parameters=network.n_parameters,
         n_inputs=sizes[0],
         state_pointers=indented("\n".join(state_pointers), 4),
@@ -169,10 +215,14 @@ def small_network_source(objective: Objective, update: UpdateCode, dtype: str, *
         backward=indented("\n".join(backward), 8),
         update=indented("\n".join(changes), 8),
     )
-    return head(dtype) + text
+    return head(dtype, len(drops)) + text
 
 
-def _forward(layer: dict[str, int], name: str | None, dtype: str, *, bias: bool) -> list[str]:
+def _array(name: str, n: str) -> str:
+    return f"real* {name} = next_free;\nnext_free += {n};"
+
+
+def _forward(layer: dict[str, int], name: str | None, dtype: str, *, bias: bool, drop: bool) -> list[str]:
     """Set total inputs, eq. (1), and outputs, eq. (2), of one layer; of the output layer (``None``) only the former."""
     k, j = layer["k"], layer["j"]
     bias_in_c = f"thetas[{layer['start'] + layer['i'] * j} + to]" if bias else "0"
@@ -184,9 +234,14 @@ def _forward(layer: dict[str, int], name: str | None, dtype: str, *, bias: bool)
     value = get_activation(name).value(symbols, symbols.variable("x", dtype))
     if not code.has_sums(value):
         store = f"{store_total}\n{code.statements(value=value)}\noutputs_{k + 1}[at] = value;"
+        if drop:
+            store += f"\ninputs_{k + 1}[at] = value * {dropout_mask(str(k + 1), 'c', 'to')};"
         return [TOTAL_INPUTS.format(**fields, store=indented(store, 4))]
     code = Code(dtype, {"x": f"totals_{k}[c * {j} + j]"})
-    body = code.over_units(_loop(j), {}, {}, {"value": value}, f"outputs_{k + 1}[c * {j} + j] = value;")
+    store = f"outputs_{k + 1}[c * {j} + j] = value;"
+    if drop:
+        store += f"\ninputs_{k + 1}[c * {j} + j] = value * {dropout_mask(str(k + 1), 'c', 'j')};"
+    body = code.over_units(_loop(j), {}, {}, {"value": value}, store)
     return [TOTAL_INPUTS.format(**fields, store=indented(store_total, 4)), SAMPLES.format(body=indented(body, 4))]
 
 
@@ -201,10 +256,11 @@ def _output(layer: dict[str, int], network: Network, dtype: str, *, weighted: bo
     return SAMPLES.format(body=indented(body + "\nlosses[c] = own_loss;", 4))
 
 
-def _backward(layer: dict[str, int], name: str, dtype: str) -> list[str]:
+def _backward(layer: dict[str, int], name: str, dtype: str, *, drop: bool) -> list[str]:
     """Pass derivatives to the layer below, eq. (7), and to its total inputs, eq. (5), which they replace."""
     lower, i, j = layer["k"] - 1, layer["i"], layer["j"]
-    code = Code(dtype, {"dE_dy": "own_dE_dy", "x": f"totals_{lower}[at]", "y": f"outputs_{lower + 1}[at]"})
+    mask = f" * {dropout_mask(str(lower + 1), 'c', 'i')}" if drop else ""
+    code = Code(dtype, {"dE_dy": f"own_dE_dy{mask}", "x": f"totals_{lower}[at]", "y": f"outputs_{lower + 1}[at]"})
     dE_dx = get_activation(name).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in ("dE_dy", "x", "y")))
     fields = {**layer, "first": f"i % {j}" if j % 2 == 0 else "0"}
     if not code.has_sums(dE_dx):
@@ -215,7 +271,7 @@ def _backward(layer: dict[str, int], name: str, dtype: str) -> list[str]:
     cell = f"[c * {i} + j]"
     code = Code(dtype, {"dE_dy": f"totals_{lower}{cell}", "y": f"outputs_{lower + 1}{cell}"})
     body = code.over_units(_loop(i), {}, {}, {"dE_dx": dE_dx}, f"totals_{lower}{cell} = dE_dx;")
-    store = indented(f"totals_{lower}[at] = own_dE_dy;", 4)
+    store = indented(f"totals_{lower}[at] = own_dE_dy{mask};", 4)
     return [SIGNALS_BELOW.format(**fields, store=store), SAMPLES.format(body=indented(body, 4))]
 
 

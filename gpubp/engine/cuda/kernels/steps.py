@@ -1,7 +1,7 @@
 """CUDA C of a training step that goes layer by layer: samples gathered, sums over samples, the optimizer's update."""
 
 from gpubp.engine.cuda.kernels.layers import LayerKernels, offsets
-from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, head, indented, penalty_in_c
+from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, clipping, head, indented, norm_over_block, penalty_in_c
 from gpubp.engine.tracing.optimizers import UpdateCode
 
 # the last batch of a network that has fewer samples than others is filled up with its last sample, of weight 0
@@ -44,10 +44,10 @@ extern "C" __global__ void gather(
 # a column of signals is: where it begins, the stride from sample to sample, and where the sum goes
 SUMS = """
 extern "C" __global__ void sums(
-    integer b, const real* signals, const integer* columns, integer n_columns, real* gradients, integer n_parameters,
-    const real* losses, const real* sample_weights, integer weights_stride, const real* squares, integer n_squares,
-    const real* all_settings, integer step_stride, integer network_stride, integer n_steps, integer* counter,
-    double* results, real* scale
+    integer b, integer is_first, integer is_last, const real* signals, const integer* columns, integer n_columns,
+    real* gradients, integer n_parameters, const real* losses, const real* sample_weights, integer weights_stride,
+    const real* squares, integer n_squares, const real* all_settings, integer step_stride, integer network_stride,
+    integer n_steps, integer* counter, double* results, real* scale
 ) {
     const integer network = blockIdx.z, n_networks = gridDim.z;
     if (blockIdx.x < gridDim.x - 1) {  // the biases' gradients
@@ -63,7 +63,8 @@ extern "C" __global__ void sums(
         __syncthreads();
         if (first == 0 && column < n_columns) {
             for (unsigned part = 1; part < n_parts; ++part) sum += shared[part * 32 + threadIdx.x];
-            gradients[network * n_parameters + columns[3 * column + 2]] = (real)sum;
+            real* gradient = gradients + network * n_parameters + columns[3 * column + 2];
+            *gradient = (is_first ? 0 : *gradient) + (real)sum;
         }
         return;
     }
@@ -73,15 +74,20 @@ extern "C" __global__ void sums(
         own_weight += sample_weights ? sample_weights[network * weights_stride + c] : 1;
     }
     for (integer k = threadIdx.x; k < n_squares; k += blockDim.x) own_squares += squares[network * n_squares + k];
-    const real loss = sum_over_block((real)own_loss, shared);
-    const real weight = sum_over_block((real)own_weight, shared);
+    real loss = sum_over_block((real)own_loss, shared);
+    real weight = sum_over_block((real)own_weight, shared);
     const real squared = sum_over_block((real)own_squares, shared);
     if (threadIdx.x == 0) {
         const integer step = counter[network];
+        double* sums = results + step * n_networks + network;  // so far, of the parts of the batch
+        loss += is_first ? 0 : (real)sums[0];
+        weight += is_first ? 0 : (real)sums[n_steps * n_networks];
+        sums[0] = loss;
+        sums[n_steps * n_networks] = weight;
+        if (!is_last) return;
         const real* settings = all_settings + step * step_stride + network * network_stride;
         scale[network] = SCALE;
-        results[step * n_networks + network] = (loss + L2 / 2 * squared) * scale[network];
-        results[(n_steps + step) * n_networks + network] = weight;
+        sums[0] = (loss + L2 / 2 * squared) * scale[network];
         counter[network] = step + 1;
     }
 }
@@ -111,17 +117,35 @@ extern "C" __global__ void count_not_finite(integer n, const real* thetas, doubl
 }
 """
 
+GRADIENT = "(gradients[i] + (is_weight && is_weight[i] ? {l2} * thetas[i] : 0)) * scale[network]"
+
+NORMS = """
+extern "C" __global__ void partial_norms(
+    integer n, const integer* counter, const real* all_settings, integer step_stride, integer network_stride,
+    const real* scale, const unsigned char* is_weight, const real* gradients, real* norms, const real* thetas
+) {{
+    const integer network = blockIdx.z;
+    const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
+    gradients += network * n;
+    thetas += network * n;
+{norm}
+    if (threadIdx.x == 0) norms[network * gridDim.x + blockIdx.x] = norm;
+}}
+"""
+
 UPDATE = """
 extern "C" __global__ void update(
     integer n, const integer* counter, const real* all_settings, integer step_stride, integer network_stride,
-    const real* scale, const unsigned char* is_weight, const real* gradients, real* thetas{parameters}
+    const real* scale, const unsigned char* is_weight, const real* gradients, const real* norms, integer n_norms,
+    real* thetas{parameters}
 ) {{
     const integer network = blockIdx.z;
     const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
 {offsets}
-    for (integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (integer)gridDim.x * blockDim.x) {{
+{clipping}
+    {loop} {{
         const real own_theta = thetas[i];{factors}
-        const real own_gradient = (gradients[i] + (is_weight && is_weight[i] ? {l2} * own_theta : 0)) * scale[network];
+        const real own_gradient = {gradient};
 {statements}
         thetas[i] = new_theta;
 {stores}
@@ -130,10 +154,23 @@ extern "C" __global__ void update(
 """
 
 
-def step_source(layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: bool) -> str:
-    """Put all kernels of a training step into one source."""
+LOOP = "for (integer i = (integer)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (integer)gridDim.x * blockDim.x)"
+LOOP_OVER_NORMS = "for (integer k = threadIdx.x; k < n_norms; k += blockDim.x)"
+
+
+def step_source(
+    layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: bool, clipped: bool = False, n_layers: int = 0
+) -> str:
+    """Put all kernels of a training step into one source; ``n_layers`` is as in the head."""
     kernels = {kernel.name: kernel.text for kernel in (*layers.activations, *layers.derivatives, layers.output)}
-    n_parts = len(update.parts)
+    if layers.drop_inputs:
+        kernels["drop_inputs"] = layers.drop_inputs.text
+    n_parts, l2 = len(update.parts), penalty_in_c(update, clipped=clipped)
+    gradient, clip = GRADIENT.format(l2=l2), ""
+    if clipped:
+        kernels["partial_norms"] = NORMS.format(norm=indented(norm_over_block(LOOP, gradient, dtype), 4))
+        norm = norm_over_block(LOOP_OVER_NORMS, "norms[network * n_norms + k]", dtype)
+        gradient, clip = f"{gradient} * clipping", indented(f"{norm}\n{clipping(update)}", 4)
     stores = "\n".join(f"part_{k}[i] = new_{k};" for k in range(n_parts))
     strides = dict.fromkeys(("gradients", "thetas", *(f"part_{k}" for k in range(n_parts))), "n")
     parameters = "".join(f", real* part_{k}" for k in range(n_parts))
@@ -141,14 +178,16 @@ def step_source(layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: b
     strides |= {name: f"{name}_stride" for name in update.factors}
     return "".join(
         [
-            head(dtype),
+            head(dtype, n_layers),
             GATHER,
             *kernels.values(),
-            SUMS.replace("SCALE", SCALE_OF_MEAN if mean else "1").replace("L2", penalty_in_c(update)),
+            SUMS.replace("SCALE", SCALE_OF_MEAN if mean else "1").replace("L2", l2),
             OVER_PARAMETERS,
             UPDATE.format(
                 parameters=parameters,
-                l2=penalty_in_c(update),
+                clipping=clip,
+                loop=LOOP,
+                gradient=gradient,
                 offsets=offsets(strides),
                 factors="".join(f"\n        const real own_{name} = {name}[i];" for name in update.factors),
                 statements=indented(update.statements, 8),
