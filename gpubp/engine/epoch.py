@@ -3,7 +3,7 @@
 The training loop only calls what :func:`make_epoch_runner` returns.
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ def make_epoch_runner(
     n_networks: int = 1,
     *,
     outputs_wanted: bool = False,
+    kept: dict[str, Any] | None = None,
 ) -> EpochRunner:
     """Bind an optimizer to an objective, on the fastest path for the backend.
 
@@ -41,6 +42,8 @@ def make_epoch_runner(
         The maximum number of steps.
     outputs_wanted : bool
         Whether the outputs of all samples are needed after each epoch; paths that compute them anyway then return them.
+    kept : dict, optional
+        Where a GPU's runner is kept for later fits, which use its arrays and graphs again if they are of its kind.
     """
     plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
     if isinstance(optimizer, SecondOrder):
@@ -55,7 +58,10 @@ def make_epoch_runner(
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
 
         device = cuda_device(backend.device, backend.matmul_precision)
-        return cuda_epoch_runner(device, objective, optimizer, dtype, plain())
+        made = cache(plain)  # only where it is needed
+        return cuda_epoch_runner(
+            device, objective, optimizer, dtype, lambda model, batches: made()(model, batches), kept
+        )
     return plain()
 
 

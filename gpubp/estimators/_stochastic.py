@@ -2,6 +2,8 @@
 
 import math
 from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -16,6 +18,10 @@ from gpubp.estimators._optimizer import OptimizerState, optimizer_of
 from gpubp.estimators._samples import BatchesInOrder, TrainingSamples
 from gpubp.training.loop import run
 from gpubp.training.plan import Plan, learning_rate_after
+from gpubp.training.state import map_arrays
+
+KEPT: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
+"""For each estimator what calls of ``partial_fit`` on a GPU leave to the next one."""
 
 CALLS = 200  # expected calls of partial_fit, for the decision whether to compile
 
@@ -54,11 +60,12 @@ def fit_stochastic(
     def batches(epoch: int) -> Batches:
         return in_order(None if dropout is None else dropout.at(epoch=epoch))
 
+    kept = KEPT.setdefault(monitor.task.estimator, {}) if incremental and backend.is_cuda else None
     n_steps = math.ceil(n_samples / size) * max(options.max_iter, CALLS if incremental else 0)
     objective = Objective(network, l2=float(options.alpha), processes=samples.processes)
     plan = Plan(
         backend=backend,
-        run_epoch=make_epoch_runner(backend, objective, optimizer, precision, size, n_steps),
+        run_epoch=make_epoch_runner(backend, objective, optimizer, precision, size, n_steps, kept=kept),
         batches=monitor.task.in_epochs(batches),
         epochs=start.epochs + (1 if incremental else options.max_iter),
         average="samples",  # for any sample weights, as in scikit-learn
@@ -72,5 +79,7 @@ def fit_stochastic(
     )
     outcome = run(plan, position)
     diverged = outcome.stop_reason == "diverged"
+    if kept:  # the next call changes the arrays of a kept runner
+        position.state = map_arrays(partial(backend.xp.asarray, copy=True), position.state)
     state.optimizer = None if diverged else start._replace(state=position.state, epochs=position.epoch)
     return to_numpy(outcome.theta), outcome.stop_reason

@@ -570,6 +570,17 @@ def unclipped(optimizer: Optimizer) -> Optimizer | None:
     return _inside(optimizer, _clipped, "max_norm")
 
 
+def same_update(one: Optimizer, other: Optimizer) -> bool:
+    """Return whether two optimizers differ at most in the values of their settings."""
+    return list(one.settings) == list(other.settings) and one.init is other.init and _same(one.update, other.update)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, partial) and isinstance(other, partial):
+        return one.func is other.func and len(one.args) == len(other.args) and all(map(_same, one.args, other.args))
+    return one is other
+
+
 def without_clipping(optimizer: Optimizer) -> Optimizer:
     """Return an optimizer without :func:`clipped`, also if that is inside other wrappers: none reads the gradient."""
     update = _without_clipping(optimizer.update)

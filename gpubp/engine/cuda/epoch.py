@@ -2,7 +2,7 @@
 
 import logging
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Object
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.engine.tracing.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
-from gpubp.optim.first_order import FACTORS, Optimizer, without_clipping
+from gpubp.optim.first_order import FACTORS, Optimizer, same_update, without_clipping
 
 logger = logging.getLogger("gpubp")
 
@@ -32,7 +32,12 @@ MAX_OPERATIONS_OF_ONE_BLOCK = 1e6
 
 
 def cuda_epoch_runner(
-    device: Any, objective: Objective, optimizer: Optimizer, dtype: str, plain: EpochRunner
+    device: Any,
+    objective: Objective,
+    optimizer: Optimizer,
+    dtype: str,
+    plain: EpochRunner,
+    kept: dict[str, Any] | None = None,
 ) -> EpochRunner:
     """Write the steps of an optimizer and an objective in CUDA C, or return ``plain`` if that is not possible.
 
@@ -40,9 +45,18 @@ def cuda_epoch_runner(
     ----------
     device : object
         A :class:`gpubp.engine.cuda.device.CudaDevice`, or an object with the same methods.
+    kept : dict, optional
+        Where the runner is kept. One that is there is returned if it is of the same kind; its settings are replaced.
     """
+    earlier = (kept or {}).get("runner")
+    if earlier is not None and earlier.continues_with(device, objective, optimizer, dtype):
+        earlier.plain = plain
+        return cast(EpochRunner, earlier)
     try:
-        return CudaEpochRunner(device, objective, optimizer, dtype, plain)
+        runner = CudaEpochRunner(device, objective, optimizer, dtype, plain, copies_samples=kept is not None)
+        if kept is not None:
+            kept["runner"] = runner
+        return runner
     except Inexpressible as error:
         logger.info("the equations run one at a time: %s", error)
         return plain
@@ -56,13 +70,23 @@ class CudaEpochRunner:
 
     takes_orders = True  # one for each epoch of batches
 
-    def __init__(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str, plain: EpochRunner) -> None:
+    def __init__(
+        self,
+        device: Any,
+        objective: Objective,
+        optimizer: Optimizer,
+        dtype: str,
+        plain: EpochRunner,
+        *,
+        copies_samples: bool = False,
+    ) -> None:
         if objective.network.skips or objective.network.ties:
             raise Inexpressible("the network has connections that skip layers, or weights that are tied or absent")
         if objective.network.n_members is not None:
             raise Inexpressible("the network has members that share weights")
         if any(objective.network.activation_weights):
             raise Inexpressible("the network has parametric activations")
+        self.given_optimizer, self.copies_samples = optimizer, copies_samples
         max_norm, optimizer = optimizer.settings.get("max_norm"), without_clipping(optimizer)
         self.device, self.objective, self.optimizer, self.dtype, self.plain = device, objective, optimizer, dtype, plain
         given = {name: optimizer.settings[name] for name in FACTORS if name in optimizer.settings}
@@ -78,6 +102,17 @@ class CudaEpochRunner:
         self.samples: Batch | None = None
         self.layout: Any = None
         self.own_state: Any = None
+
+    def continues_with(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str) -> bool:
+        """Take new settings of the optimizer for another fit; return False if it needs another runner."""
+        before, is_plain = self.given_optimizer, not (np.ndim(objective.l2) or np.ndim(self.objective.l2))
+        same = device is self.device and dtype == self.dtype and is_plain and objective == self.objective
+        if not (same and not self.factors and same_update(optimizer, before)):
+            return False
+        self.given_optimizer, self.optimizer, self.own_state = optimizer, without_clipping(optimizer), None
+        max_norm = optimizer.settings.get("max_norm")
+        self.spec, self.small_spec = (spec._replace(max_norm=max_norm) for spec in (self.spec, self.small_spec))
+        return True
 
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Take the steps of some epochs."""
@@ -128,13 +163,19 @@ class CudaEpochRunner:
         own_rows, padded = bool(np.any(own[:, :2] != own[0, :2])), bool(np.any(own[:, 0] != own[0, 0]))
         drops = _drops(batches)
         layout = (size, gathered, stack, on_host, own_rows, padded, drops)
-        if self.layout != layout or not (self.samples is samples or (on_host and _same_layout(self.samples, samples))):
+        fits = self.samples is samples or (
+            (on_host and _same_layout(self.samples, samples))
+            or (self.copies_samples and _same_shapes(self.samples, samples))
+        )
+        if self.layout != layout or not fits:
             self.cache, self.steps = {}, None  # free their memory before more is allocated
-            self.samples, self.layout = samples, layout
+        self.samples, self.layout = samples, layout
         if n_samples not in self.cache:
             contiguous = (np if on_host else self.device.xp).ascontiguousarray
-            x, targets, sample_weight = (None if array is None else contiguous(array) for array in samples[:3])
-            samples = Batch(x, targets, sample_weight)
+            arrays = [None if array is None else contiguous(array) for array in samples[:3]]
+            if self.copies_samples and not on_host:
+                arrays = [None if array is None else self.device.empty(array.shape, self.dtype) for array in arrays]
+            samples = Batch(arrays[0], arrays[1], arrays[2])
             plan = BatchPlan(size, n_samples, 1, gathered, on_host, own_rows, padded, drops)
             if not on_host and self._fits_one_block(stack, size, drops):
                 self.cache[n_samples] = SmallNetworkSteps(self.device, self.small_spec, stack, samples, plan)
@@ -146,6 +187,11 @@ class CudaEpochRunner:
             self.steps, self.own_state = self.cache[n_samples], None
         if self.steps.transfer is not None:
             self.steps.transfer.take_from(batches.samples)
+        elif self.copies_samples and self.steps.copied is not batches.samples:
+            for array, destination in zip(batches.samples[:3], self.steps.samples[:3], strict=True):
+                if array is not None:
+                    self.device.copy(array, destination)
+            self.steps.copied = batches.samples
         return self.steps
 
     def _window(self, plan: BatchPlan, stack: tuple[int, ...], samples: Batch) -> int:
@@ -190,6 +236,12 @@ class CudaEpochRunner:
 def _drops(batches: ArrayBatches | PerNetworkBatches) -> tuple[bool, ...]:
     """Return whether the inputs, and each hidden layer, have dropout."""
     return () if batches.dropout is None else tuple(map(bool, batches.dropout.rates))
+
+
+def _same_shapes(earlier: Batch | None, samples: Batch) -> bool:
+    """Return whether samples can take the place of others."""
+    shapes = [[None if array is None else array.shape for array in one[:3]] for one in (earlier, samples) if one]
+    return len(shapes) == 2 and shapes[0] == shapes[1]
 
 
 def _same_layout(earlier: Batch | None, samples: Batch) -> bool:

@@ -143,6 +143,7 @@ class StepArrays:
     """
 
     transfer: Any = None
+    copied: Batch | None = None  # the samples that have been copied to where the steps read them, if they are
 
     def __init__(self, device: Any, spec: StepSpec, stack: tuple[int, ...], samples: Batch, plan: BatchPlan) -> None:
         self.device, self.spec, self.stack, self.samples, self.plan = device, spec, stack, samples, plan
