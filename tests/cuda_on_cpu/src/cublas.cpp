@@ -294,9 +294,9 @@ API int cublasGemmStridedBatchedEx(void* handle, int op_a, int op_b, int m, int 
     return strided(handle, op_a, op_b, m, n, k, alpha, matrix(a, a_type, lda), a_stride, matrix(b, b_type, ldb),
                    b_stride, beta, matrix(c, c_type, ldc), c_stride, count, compute);
 }
-API int cublasGemmEx(void* handle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a, int a_type,
-                     int lda, const void* b, int b_type, int ldb, const void* beta, void* c, int c_type, int ldc,
-                     int compute, int) {
+API int cublasGemmEx(void* handle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a,
+                     int a_type, int lda, const void* b, int b_type, int ldb, const void* beta, void* c, int c_type,
+                     int ldc, int compute, int) {
     return strided(handle, op_a, op_b, m, n, k, alpha, matrix(a, a_type, lda), 0, matrix(b, b_type, ldb), 0, beta,
                    matrix(c, c_type, ldc), 0, 1, compute);
 }

@@ -16,29 +16,29 @@ thread_local int device = 0;
 cudaError_t first_fault = cudaSuccess;
 
 const std::map<int, std::pair<const char*, const char*>> ERRORS = {
-    {0, {"cudaSuccess", "no error"}},
-    {1, {"cudaErrorInvalidValue", "invalid argument"}},
+    {0, {"cudaSuccess", "all went well"}},
+    {1, {"cudaErrorInvalidValue", "an argument is out of its range"}},
     {2, {"cudaErrorMemoryAllocation", "out of memory"}},
-    {101, {"cudaErrorInvalidDevice", "invalid device ordinal"}},
-    {200, {"cudaErrorInvalidKernelImage", "device kernel image is invalid"}},
-    {400, {"cudaErrorInvalidResourceHandle", "invalid resource handle"}},
-    {401, {"cudaErrorIllegalState", "the operation cannot be performed in the present state"}},
-    {500, {"cudaErrorSymbolNotFound", "named symbol not found"}},
-    {600, {"cudaErrorNotReady", "device not ready"}},
-    {700, {"cudaErrorIllegalAddress", "an illegal memory access was encountered"}},
-    {719, {"cudaErrorLaunchFailure", "unspecified launch failure"}},
-    {801, {"cudaErrorNotSupported", "operation not supported"}},
-    {900, {"cudaErrorStreamCaptureUnsupported", "operation not permitted when stream is capturing"}},
-    {901, {"cudaErrorStreamCaptureInvalidated", "operation failed due to a previous error during capture"}},
-    {903, {"cudaErrorStreamCaptureUnmatched", "capture was not initiated in this stream"}},
-    {904, {"cudaErrorStreamCaptureUnjoined", "capture has streams that were not joined to it again"}},
-    {905, {"cudaErrorStreamCaptureIsolation", "dependency on uncaptured work in another stream"}},
-    {906, {"cudaErrorStreamCaptureImplicit", "operation would make the legacy stream depend on a capturing one"}},
-    {907, {"cudaErrorCapturedEvent", "operation not permitted on an event last recorded in a capturing stream"}},
+    {101, {"cudaErrorInvalidDevice", "there is no device of this number"}},
+    {200, {"cudaErrorInvalidKernelImage", "the kernel cannot be loaded"}},
+    {400, {"cudaErrorInvalidResourceHandle", "the stream or event is of another device, or none"}},
+    {401, {"cudaErrorIllegalState", "the stream is captured already"}},
+    {500, {"cudaErrorSymbolNotFound", "there is no kernel of this name"}},
+    {600, {"cudaErrorNotReady", "work is not done yet"}},
+    {700, {"cudaErrorIllegalAddress", "an address is not of this device"}},
+    {719, {"cudaErrorLaunchFailure", "a kernel failed"}},
+    {801, {"cudaErrorNotSupported", "not there on the CPU"}},
+    {900, {"cudaErrorStreamCaptureUnsupported", "not allowed while a stream is captured"}},
+    {901, {"cudaErrorStreamCaptureInvalidated", "an earlier error has ended the capture"}},
+    {903, {"cudaErrorStreamCaptureUnmatched", "the capture was not begun in this stream"}},
+    {904, {"cudaErrorStreamCaptureUnjoined", "a stream of the capture was not waited for"}},
+    {905, {"cudaErrorStreamCaptureIsolation", "a captured stream would wait for work outside"}},
+    {906, {"cudaErrorStreamCaptureImplicit", "the default stream would wait for a captured one"}},
+    {907, {"cudaErrorCapturedEvent", "the event was recorded in a capture"}},
 };
 
 const char* name_of(int error) { return ERRORS.count(error) ? ERRORS.at(error).first : "cudaErrorUnknown"; }
-const char* text_of(int error) { return ERRORS.count(error) ? ERRORS.at(error).second : "unknown error"; }
+const char* text_of(int error) { return ERRORS.count(error) ? ERRORS.at(error).second : "of unknown cause"; }
 
 }  // namespace
 

@@ -74,7 +74,8 @@ API int cuLaunchKernel(void* handle, unsigned grid_x, unsigned grid_y, unsigned 
     Function* function = (Function*)handle;
     bool fits = grid_x && grid_y && grid_z && grid_y <= MOST_BLOCKS && grid_z <= MOST_BLOCKS;
     size_t threads = (size_t)block_x * block_y * block_z;
-    if (!fits || !threads || threads > MOST_THREADS || (int)shared > function->most_shared) return cudaErrorInvalidValue;
+    fits = fits && threads && threads <= MOST_THREADS && (int)shared <= function->most_shared;
+    if (!fits) return cudaErrorInvalidValue;
     int device = gpu::find_stream((cudaStream_t)stream_handle).device;
     if (device != gpu::current_device()) return cudaErrorInvalidResourceHandle;
     ++gpu::counters.launches;

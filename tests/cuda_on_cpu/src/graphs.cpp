@@ -1,5 +1,5 @@
-// Capture of streams into graphs. A graph keeps which node follows which, and runs its nodes in the order that is the
-// least like the one in which they were captured: a branch that does not wait for what it needs computes with old numbers.
+// Capture of streams into graphs. A graph keeps which node follows which, and runs its nodes in the order that is least
+// like the one in which they were captured: a branch that does not wait for what it needs computes with old numbers.
 #include <set>
 #include <thread>
 

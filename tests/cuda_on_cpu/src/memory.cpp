@@ -1,5 +1,5 @@
-// Memory of the devices, pinned memory, and copies. New memory and memory that was freed hold bytes of ones: a float that
-// was never written is not a number, and an index is -1.
+// Memory of the devices, pinned memory, and copies. New memory and memory that was freed hold bytes of ones: a float
+// that was never written is not a number, and an index is -1.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
