@@ -11,8 +11,10 @@ from pathlib import Path
 from benchmarks.contenders import CONTENDERS
 from benchmarks.summary import ratio, timed, timing
 from benchmarks.table import markdown, show_bytes, show_seconds
+from benchmarks.truth import report as truth
 
-PAGES = [Path(__file__).parents[1] / "docs" / f"{name}.md" for name in ("performance", "scaling", "search", "security")]
+NAMES = ("performance", "scaling", "search", "security", "agreement")
+PAGES = [Path(__file__).parents[1] / "docs" / f"{name}.md" for name in NAMES]
 MARKED = re.compile(r"(?P<begin><!-- (?P<name>[a-z0-9-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((\.\./benchmarks/results/[^)]+\.json)\)")
 PEER_HEADS = {
@@ -220,8 +222,9 @@ FIGURES = {
     "kills": _kills,
     "worst-files": _worst_files,
     "fuzz": _fuzz,
+    **{name: truth.figures(name) for name in truth.KINDS},
 }
-KEYS = {"fuzz": "kinds"}  # where a file has the figures under another name
+KEYS = {"fuzz": "kinds", **dict.fromkeys(truth.KINDS, "truth")}  # where a file has the figures under another name
 
 
 if __name__ == "__main__":

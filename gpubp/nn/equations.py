@@ -43,7 +43,8 @@ def logistic(xp: Namespace, x: Array) -> Array:
 
 def squared_error(xp: Namespace, y: Array, d: Array) -> Array:
     r"""Eq. (3), the error of each unit in each case, not yet summed: :math:`\frac12 (y_{jc} - d_{jc})^2`."""
-    return 0.5 * (y - d) ** 2
+    r = y - d
+    return 0.5 * r * r
 
 
 def squared_error_dE_dy(xp: Namespace, y: Array, d: Array) -> Array:
@@ -52,7 +53,10 @@ def squared_error_dE_dy(xp: Namespace, y: Array, d: Array) -> Array:
 
 
 def logistic_dE_dx(xp: Namespace, dE_dy: Array, y: Array) -> Array:
-    r"""Eq. (5): :math:`\partial E / \partial x_j = \partial E / \partial y_j \cdot y_j (1 - y_j)`."""
+    r"""Eq. (5): :math:`\partial E / \partial x_j = \partial E / \partial y_j \cdot y_j (1 - y_j)`.
+
+    Outputs near 1 have few digits of :math:`1 - y_j`: the absolute error of :math:`y_j (1 - y_j)` is up to an epsilon.
+    """
     return dE_dy * y * (1.0 - y)
 
 

@@ -106,18 +106,18 @@ def _cross_entropy_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
 
 
 def _cross_entropy_at(xp: Namespace, x: Array, targets: Array) -> Array:
-    r"""Cross entropy of a softmax: :math:`d_j (\log \sum_k e^{x_k} - x_j)`."""
+    r"""Cross entropy of a softmax: :math:`d_j (\log \sum_k e^{x_k} - x_j)`, if small with an error of an epsilon."""
     above = xp.max(x, axis=-1, keepdims=True) - x
     return targets * (above + xp.log(xp.sum(xp.exp(-above), axis=-1, keepdims=True)))
 
 
 def _cross_entropy_dE_dx(xp: Namespace, y: Array, targets: Array) -> Array:
-    r""":math:`y_j \sum_k d_k - d_j`."""
+    r""":math:`y_j \sum_k d_k - d_j`, where it is small with an absolute error of about an epsilon."""
     return xp.sum(targets, axis=-1, keepdims=True) * y - targets
 
 
 def _binary_cross_entropy(xp: Namespace, y: Array, targets: Array) -> Array:
-    r"""Binary cross entropy: :math:`-d \log y - (1 - d) \log(1 - y)`."""
+    r"""Binary cross entropy: :math:`-d \log y - (1 - d) \log(1 - y)`; near 0 with an error of an epsilon."""
     return _cross_entropy(xp, y, targets) + _cross_entropy(xp, 1.0 - y, 1.0 - targets)
 
 
@@ -138,7 +138,7 @@ def _x_log_x(xp: Namespace, targets: Array) -> Array:
 
 
 def _poisson(xp: Namespace, y: Array, targets: Array) -> Array:
-    r"""Half the Poisson deviance: :math:`y - d \log y + d \log d - d`."""
+    r"""Half the Poisson deviance: :math:`y - d \log y + d \log d - d`, with the error of its largest term."""
     return y - targets * xp.log(_away_from_zero(xp, y)) + _x_log_x(xp, targets) - targets
 
 

@@ -254,6 +254,7 @@ static void value_silu(real parameter, integer b, integer j, integer stride, con
 static void derivative_silu(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
         dE, integer dE_stride) {
     (void)parameter;
+    (void)y;
     const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
     for (integer c = 0; c < rows; ++c) {
         ELEMENTWISE_LOOP
@@ -262,9 +263,8 @@ static void derivative_silu(real parameter, integer b, integer j, integer stride
             const real x_i = x[c * stride + i];
             const real t5 = real_exp((-real_abs(x_i)));
             const real t7 = (1.0f / (1.0f + t5));
-            const real t9 = ((x_i < 0.0f) ? (t5 * t7) : t7);
-            const real y_i = y[c * stride + i];
-            const real new_0 = (dE_i * (t9 + (y_i * (1.0f - t9))));
+            const real t8 = (t5 * t7);
+            const real new_0 = (dE_i * (((x_i < 0.0f) ? t8 : t7) + (x_i * (t8 * t7))));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -277,12 +277,12 @@ static void value_gelu(real parameter, integer b, integer j, integer stride, con
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
-            const real t1 = (x_i > 10.0f ? 10.0f : x_i);
-            const real t2 = (t1 < -10.0f ? -10.0f : t1);
-            const real t7 = (1.5957692f * (t2 + (0.044715f * ((t2 * t2) * t2))));
-            const real t11 = real_exp((-real_abs(t7)));
-            const real t13 = (1.0f / (1.0f + t11));
-            const real new_0 = (x_i * ((t7 < 0.0f) ? (t11 * t13) : t13));
+            const real t1 = (x_i < -30.0f ? -30.0f : x_i);
+            const real t2 = (t1 > 30.0f ? 30.0f : t1);
+            const real t6 = (t2 * (1.5957692f + (0.071354814f * (t2 * t2))));
+            const real t10 = real_exp((-real_abs(t6)));
+            const real t12 = (1.0f / (1.0f + t10));
+            const real new_0 = (t1 * ((t6 < 0.0f) ? (t10 * t12) : t12));
             y[c * stride + i] = new_0;
         }
     }
@@ -298,16 +298,15 @@ static void derivative_gelu(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
-            const real t2 = (x_i > 10.0f ? 10.0f : x_i);
-            const real t3 = (t2 < -10.0f ? -10.0f : t2);
+            const real t2 = (x_i < -30.0f ? -30.0f : x_i);
+            const real t3 = (t2 > 30.0f ? 30.0f : t2);
             const real t4 = (t3 * t3);
-            const real t8 = (1.5957692f * (t3 + (0.044715f * (t4 * t3))));
-            const real t12 = real_exp((-real_abs(t8)));
-            const real t14 = (1.0f / (1.0f + t12));
-            const real t18 = (-t8);
-            const real t22 = real_exp((-real_abs(t18)));
-            const real t24 = (1.0f / (1.0f + t22));
-            const real new_0 = ((dE_i * ((t8 < 0.0f) ? (t12 * t14) : t14)) * (1.0f + ((t3 * ((t18 < 0.0f) ? (t22 * t24) : t24)) * (1.5957692f * (1.0f + (0.134145f * t4))))));
+            const real t7 = (t3 * (1.5957692f + (0.071354814f * t4)));
+            const real t11 = real_exp((-real_abs(t7)));
+            const real t13 = (1.0f / (1.0f + t11));
+            const real t14 = (t11 * t13);
+            const real t15 = ((t7 < 0.0f) ? t14 : t13);
+            const real new_0 = (dE_i * (t15 * (1.0f + ((t3 * ((t13 - t15) + t14)) * (1.5957692f + (0.21406445f * t4))))));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -344,8 +343,8 @@ static void derivative_mish(real parameter, integer b, integer j, integer stride
             const real t5 = real_exp((-real_abs(x_i)));
             const real t8 = (2.0f * t5);
             const real t10 = (t2 ? (t5 * (t5 + 2.0f)) : (1.0f + t8));
-            const real t13 = (t10 + (t2 ? 2.0f : (t8 * t5)));
-            const real new_0 = (dE_i * ((t10 / t13) + (x_i * ((((4.0f * t5) * (1.0f + t5)) * (t2 ? 1.0f : t5)) / (t13 * t13)))));
+            const real t18 = (t10 + (t2 ? 2.0f : (t8 * t5)));
+            const real new_0 = (dE_i * ((t10 + (x_i * ((((4.0f * t5) * (1.0f + t5)) * (t2 ? 1.0f : t5)) / t18))) / t18));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -472,7 +471,7 @@ static double loss_squared(real parameter, integer b, integer j, integer stride,
             const real y_i = y[c * stride + i];
             const real target = targets[c * stride + i];
             const real t2 = (y_i - target);
-            const real new_0 = (0.5f * (t2 * t2));
+            const real new_0 = ((0.5f * t2) * t2);
             const real new_1 = t2;
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;

@@ -1,0 +1,1 @@
+"""``python -m benchmarks.truth``: errors of gpubp's functions against the same formulas in mpmath."""

@@ -1,0 +1,79 @@
+"""``python -m benchmarks.truth``: measure every function on NumPy and the compiled engine, and write a result file."""
+
+import argparse
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import mpmath
+import numpy as np
+
+from benchmarks.machine import provenance, write_result
+from benchmarks.truth.bounds import bound_of_cuda
+from benchmarks.truth.errors import bar, errors, truth, worst_of
+from benchmarks.truth.functions import functions
+from benchmarks.truth.report import KINDS, tables
+from gpubp.engine.cpu import library
+
+DTYPES = ("float32", "float64")
+
+
+def main(arguments=None):
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.truth", description=__doc__)
+    parser.add_argument("--size", type=float, default=1.0, help="how many inputs, relative to the committed table")
+    parser.add_argument("--output", type=Path, help="the result file; by default benchmarks/results/DATE-truth.json")
+    options = parser.parse_args(arguments)
+    if reason := library.why_not():
+        parser.error(reason)
+    rows = [
+        measured(list(of_name)) for dtype in DTYPES for _, of_name in groupby(functions(dtype, options.size), _name)
+    ]
+    result = provenance() | {"engine": f"{library.variant()}, {library.built_by()}", "mpmath": mpmath.__version__}
+    result |= {"size": options.size, "truth": rows}
+    for title in KINDS:
+        print(f"\n{title}\n", *tables(rows, title), sep="\n")
+    print(write_result(result, "truth", options.output))
+
+
+def _name(function):
+    return function.kind, function.name
+
+
+def measured(of_name):
+    """Return the errors of a function, whose entries are sets of inputs, as plain data."""
+    plain, engine, bounds, n = [], [], [], 0
+    for function in of_name:
+        true = truth(function.formula, function.arrays, function.settings)
+        with np.errstate(all="ignore"):
+            computed, compiled = function.plain(np, *function.arrays), function.compiled(*function.arrays)
+        plain.append(errors(computed, true, function.arrays, scale=function.scale))
+        normal = float(np.finfo(function.dtype).smallest_normal)
+        engine.append(errors(compiled, true, function.arrays, scale=function.scale, smallest=normal))
+        bounds.append(_largest_bound(function, true))
+        n += len(computed)
+    _report(f"{function.dtype} {function.kind} {function.name}")
+    return {
+        **{"kind": function.kind, "name": function.name, "dtype": function.dtype, "inputs": n},
+        **{"numpy": worst_of(plain)._asdict(), "engine": worst_of(engine)._asdict()},
+        **{"cuda_of_bar": max(bounds), "absolute": function.scale is not None},
+    }
+
+
+def _largest_bound(function, true):
+    """Bound the error on CUDA, as a multiple of the bar, where nothing comes near to over- or underflow."""
+    info = np.finfo(function.dtype)
+    bound = bound_of_cuda(function.plain, function.arrays, function.dtype)
+    sizes = np.abs([float(value) for value in true.values])
+    fits = np.all([np.abs(array) < float(info.max) ** 0.5 for array in function.arrays], axis=0)
+    fits &= np.isfinite(true.conditions) & (sizes > float(info.smallest_normal / info.eps)) & (sizes < float(info.max))
+    return float(np.max((bound / bar(true, function.dtype, function.scale))[fits], initial=0.0))
+
+
+def _report(text):
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text[:100]}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
