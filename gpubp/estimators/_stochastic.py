@@ -80,6 +80,7 @@ def fit_stochastic(
     outcome = run(plan, position)
     diverged = outcome.stop_reason == "diverged"
     if kept:  # the next call changes the arrays of a kept runner
+        kept["runner"].release_samples()
         position.state = map_arrays(partial(backend.xp.asarray, copy=True), position.state)
     state.optimizer = None if diverged else start._replace(state=position.state, epochs=position.epoch)
     return to_numpy(outcome.theta), outcome.stop_reason

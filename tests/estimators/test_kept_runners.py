@@ -99,7 +99,9 @@ def test_a_copy_and_an_earlier_state_are_left_alone(gpu):
 def test_nothing_is_kept_of_a_model_that_is_gone(gpu):
     model = model_on("cuda")
     list(calls(model, 1))
-    assert model in _stochastic.KEPT
+    (runner,) = _stochastic.KEPT[model].values()
+    assert runner.steps.copied is None
+    assert runner.samples is runner.steps.samples
     n_kept = len(_stochastic.KEPT)
     del model
     gc.collect()

@@ -114,6 +114,11 @@ class CudaEpochRunner:
         self.spec, self.small_spec = (spec._replace(max_norm=max_norm) for spec in (self.spec, self.small_spec))
         return True
 
+    def release_samples(self) -> None:
+        """Hold no samples but the copies, between two fits."""
+        for steps in self.cache.values():
+            steps.copied, self.samples = None, steps.samples
+
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Take the steps of some epochs."""
         if not isinstance(batches, ArrayBatches | PerNetworkBatches):
