@@ -4,14 +4,12 @@ The namespace is wrapped in one whose ``matmul`` rounds its operands. Parameters
 stay in float32. So the precision of a GPU's tensor cores can be tried on any device.
 """
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import array_api_compat
 
 from gpubp._typing import Array, Namespace
+from gpubp.backends.tf32_matmul import has_tf32, matmul_in_tf32
 from gpubp.backends.wrapped_namespace import WrappedNamespace
 
 
@@ -108,29 +106,7 @@ def _matmul_of_cupy(xp: Namespace, precision: str, a: Array, b: Array) -> Array:
     cuBLAS then rounds to TF32 itself and sums in float32. CuPy offers no product of bfloat16 or float16 that is summed
     in float32; but numbers rounded to these formats are TF32 numbers too, so their TF32 product is exact.
     """
-    has_tf32 = int(a.device.compute_capability) >= 80
-    with _tf32() if has_tf32 else contextlib.nullcontext(False) as rounds:
-        if precision != "tf32" or not rounds:
-            a, b = rounded(xp, a, precision), rounded(xp, b, precision)
-        return xp.matmul(a, b)
-
-
-@contextlib.contextmanager
-def _tf32() -> Iterator[bool]:
-    """Let CuPy multiply float32 matrices in TF32 within a ``with`` block; yields whether it does.
-
-    CuPy's only public switch is the environment variable ``CUPY_TF32``, which it reads once, at import. Its private
-    switch is used here and nowhere else. A CuPy without it multiplies in float32, and the caller rounds the operands:
-    the same result, more slowly.
-    """
-    try:
-        core = sys.modules["cupy"]._core
-        before, tf32 = core.get_compute_type("float32"), core._routines_linalg.COMPUTE_TYPE_TF32
-        core.set_compute_type("float32", tf32)
-    except AttributeError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        core.set_compute_type("float32", before)
+    in_tf32 = has_tf32(a)
+    if precision != "tf32" or not in_tf32:
+        a, b = rounded(xp, a, precision), rounded(xp, b, precision)
+    return matmul_in_tf32(xp, a, b) if in_tf32 else xp.matmul(a, b)

@@ -1,8 +1,6 @@
 """Matrix products in TF32, bfloat16 and float16: rounding, training, and overflow."""
 
 import pickle
-import sys
-import types
 import warnings
 
 import numpy as np
@@ -13,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from gpubp import MLPClassifier, MLPRegressor, Network, predict, train
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy, with_matmul
-from gpubp.backends.matmul_precision import FORMATS, RoundedMatmul, rounded, rounded_by_arithmetic
+from gpubp.backends.matmul_precision import FORMATS, rounded, rounded_by_arithmetic
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective, make_step
@@ -186,80 +184,6 @@ class TestProducts:
         full = gradient("float32")
         difference = np.linalg.norm(gradient(precision) - full) / np.linalg.norm(full)
         assert 0.0 < difference < 4 * 2.0 ** -FORMATS[precision].bits
-
-
-class FakeCupy:
-    """A fake CuPy on NumPy arrays, with the TF32 setting and a compute capability."""
-
-    __name__ = "array_api_compat.cupy"
-
-    class Array(np.ndarray):
-        device = types.SimpleNamespace(compute_capability="90")
-
-    def __init__(self, monkeypatch):
-        self.now, self.seen = 1, []
-        linalg = types.SimpleNamespace(COMPUTE_TYPE_TF32=7)
-        core = types.SimpleNamespace(
-            _routines_linalg=linalg, get_compute_type=lambda dtype: self.now, set_compute_type=self.set
-        )
-        monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(_core=core))
-
-    def set(self, dtype, compute_type):
-        assert dtype == "float32"
-        self.now = compute_type
-
-    def matmul(self, a, b):
-        self.seen.append((self.now, np.asarray(a), np.asarray(b)))
-        if not a.size:
-            raise RuntimeError("broken")
-        return np.matmul(a, b)
-
-    def __getattr__(self, name):
-        return getattr(choose_backend("cpu").xp, name)
-
-
-class TestOnCupy:
-    """The calls to CuPy; their effect is not tested on a GPU here."""
-
-    X = np.asarray([[1.0 + 2.0**-12 + 2.0**-23]], np.float32)
-
-    def multiply(self, monkeypatch, precision, capability="90", x=X):
-        cupy = FakeCupy(monkeypatch)
-        monkeypatch.setattr(FakeCupy.Array, "device", types.SimpleNamespace(compute_capability=capability))
-        try:
-            RoundedMatmul(cupy, precision).matmul(x.view(FakeCupy.Array), x.view(FakeCupy.Array))
-        finally:
-            assert cupy.now == 1  # as it was before
-        ((compute_type, operand, _),) = cupy.seen
-        return compute_type, operand
-
-    def test_tf32_is_left_to_cublas(self, monkeypatch):
-        compute_type, operand = self.multiply(monkeypatch, "tf32")
-        assert compute_type == 7
-        same_numbers(operand, self.X)
-
-    @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-    def test_others_are_rounded_before(self, monkeypatch, precision):
-        compute_type, operand = self.multiply(monkeypatch, precision)
-        assert compute_type == 7
-        same_numbers(operand, rounded(np, self.X, precision))
-
-    def test_gpus_without_tf32_round_and_multiply_in_full(self, monkeypatch, precision):
-        compute_type, operand = self.multiply(monkeypatch, precision, capability="75")
-        assert compute_type == 1
-        same_numbers(operand, rounded(np, self.X, precision))
-
-    def test_a_cupy_without_the_private_setting_rounds_and_multiplies_in_full(self, monkeypatch, precision):
-        cupy = FakeCupy(monkeypatch)
-        monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace())
-        RoundedMatmul(cupy, precision).matmul(self.X.view(FakeCupy.Array), self.X.view(FakeCupy.Array))
-        ((compute_type, operand, _),) = cupy.seen
-        assert compute_type == 1
-        same_numbers(operand, rounded(np, self.X, precision))
-
-    def test_setting_is_restored_after_an_error(self, monkeypatch):
-        with pytest.raises(RuntimeError, match="broken"):
-            self.multiply(monkeypatch, "tf32", x=np.empty((0, 0), np.float32))
 
 
 def iris():
