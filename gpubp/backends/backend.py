@@ -196,7 +196,7 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
         host = host.astype(dtype, copy=False)
     if not host.flags.writeable:
         host = host.copy()  # torch warns that it could write to read-only memory
-    return xp.asarray(host, device=backend.device)
+    return backend.library.from_numpy(xp, host, backend.device)
 
 
 def _is_on(backend: Backend, array: Array) -> bool:

@@ -14,12 +14,17 @@ import numpy as np
 
 from gpubp._typing import Array, Device, Namespace
 from gpubp.backends import probe
+from gpubp.backends.uploads import upload
 from gpubp.errors import DeviceError
 
 
 def _default_device_text(device: Device) -> str:
     quoted = re.search(r"'(.*)'", str(device))  # array_api_strict.Device('device1')
     return quoted[1] if quoted else str(device)
+
+
+def _from_numpy(xp: Namespace, host: np.ndarray, device: Device) -> Array:
+    return xp.asarray(host, device=device)
 
 
 def _unchanged(array: Array) -> Array:
@@ -51,6 +56,8 @@ class Library:
         ``device_text(device)`` returns the part after the colon for a device; empty if devices have no name.
     to_numpy : callable
         Copies an array to the host.
+    from_numpy : callable
+        ``from_numpy(xp, host, device)`` copies a NumPy array to a device.
     detach : callable
         Returns the array without the library's own automatic differentiation.
     refusal : callable
@@ -65,6 +72,7 @@ class Library:
     open: Callable[[str], tuple[Namespace, Device]]
     device_text: Callable[[Device], str] = _default_device_text
     to_numpy: Callable[[Array], np.ndarray] = np.asarray
+    from_numpy: Callable[[Namespace, np.ndarray, Device], Array] = _from_numpy
     detach: Callable[[Array], Array] = _unchanged
     refusal: Callable[[Array], str] = _no_refusal
     current: Callable[[Device], AbstractContextManager[object]] = _no_context
@@ -134,6 +142,7 @@ CUPY = Library(
     open=_open_cupy,
     device_text=lambda device: str(device.id),
     to_numpy=lambda array: np.asarray(array.get()),
+    from_numpy=upload,
     current=_unchanged,  # a device of CuPy is such a context manager
 )
 TORCH = Library(
