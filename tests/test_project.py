@@ -51,6 +51,12 @@ def test_hooks_before_a_commit_use_the_tools_of_the_sessions():
     assert pinned == {*groups["lint"], *groups["typecheck"]}
 
 
+@pytest.mark.parametrize("version", ["12", "13"])
+def test_extras_for_gpus_install_what_several_gpus_need(version):
+    names = [re.split(r"[^\w-]", one)[0] for one in PYPROJECT["project"]["optional-dependencies"][f"cuda{version}"]]
+    assert names == [f"cupy-cuda{version}x", "nvmath-python", f"nvidia-nccl-cu{version}"]
+
+
 def test_the_citation_is_of_this_version():
     assert f"\nversion: {gpubp.__version__}\n" in text_of("CITATION.cff")
     assert f"\nlicense: {PYPROJECT['project']['license']}\n" in text_of("CITATION.cff")

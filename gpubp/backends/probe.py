@@ -38,15 +38,20 @@ def cuda_extra() -> str:
     return "cuda12" if 12000 <= (driver_cuda_version() or 13000) < 13000 else "cuda13"
 
 
-def install_command() -> str:
-    """Return the command that installs CuPy with CUDA's libraries, for the installed wheel if there is one."""
+def cuda_of_cupy() -> str:
+    """Return "cuda12" or "cuda13": that of the installed wheel of CuPy, or what fits the driver if there is none."""
     from importlib.metadata import PackageNotFoundError, version  # which load slowly
 
-    for wheel in ("cupy-cuda12x", "cupy-cuda13x"):
+    for extra in ("cuda12", "cuda13"):
         with contextlib.suppress(PackageNotFoundError):
-            version(wheel)
-            return f'pip install "{wheel}[ctk]"'
-    return f'pip install "cupy-{cuda_extra()}x[ctk]"'
+            version(f"cupy-{extra}x")
+            return extra
+    return cuda_extra()
+
+
+def install_command() -> str:
+    """Return the command that installs CuPy with CUDA's libraries, for the installed wheel if there is one."""
+    return f'pip install "cupy-{cuda_of_cupy()}x[ctk]"'
 
 
 DRIVER_COMMAND = "sudo apt install nvidia-driver"

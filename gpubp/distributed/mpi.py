@@ -14,6 +14,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_numpy
+from gpubp.backends.probe import cuda_of_cupy
 from gpubp.distributed import monitor
 from gpubp.distributed.heartbeat import SECONDS_TO_READ, Heartbeat, connect_all
 from gpubp.distributed.process_group import ProcessGroup
@@ -96,8 +97,9 @@ class MPIProcessGroup(ProcessGroup):
 
         if not all(self.comm.allgather(bool(nccl.available))):
             logger.warning(
-                "gradients go through the host, because CuPy finds no NCCL. To fix it: python -m "
-                "cupyx.tools.install_library --library nccl --cuda 12.x"
+                "gradients go through the host, because CuPy finds no NCCL, or an old one. To fix it: "
+                "pip install -U nvidia-nccl-%s",
+                cuda_of_cupy().replace("cuda", "cu"),
             )
             return None
         from cupyx.distributed import NCCLBackend

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gpubp.backends import probe
-from gpubp.backends.probe import Probe, cuda_extra, install_command, probe_cuda
+from gpubp.backends.probe import Probe, cuda_extra, cuda_of_cupy, install_command, probe_cuda
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +105,7 @@ def test_the_installed_wheel_is_the_one_to_fix(monkeypatch, driver, wheel):
     driver(13000)
     monkeypatch.setattr(importlib.metadata, "version", version)
     assert install_command() == f'pip install "{wheel}[ctk]"'
+    assert cuda_of_cupy() == wheel.removeprefix("cupy-").removesuffix("x")
 
 
 def test_installed_but_cannot_be_imported(monkeypatch, driver, tmp_path):
@@ -220,7 +221,7 @@ def test_each_gpu_is_queried_once(cupy):
 )
 def test_extra_fits_the_driver(driver, version, extra):
     driver(version)
-    assert cuda_extra() == extra
+    assert cuda_extra() == cuda_of_cupy() == extra
     assert install_command() == f'pip install "cupy-{extra}x[ctk]"'
 
 

@@ -468,8 +468,10 @@ def test_arrays_on_gpus_are_summed_by_nccl(fake_nccl):
     assert sorted(fake_nccl.made) == [(2, 0, True), (2, 1, True)]  # once each
 
 
-def test_without_nccl_sums_go_through_the_host(fake_nccl, caplog, monkeypatch):
+@pytest.mark.parametrize("version", ["12", "13"])
+def test_without_nccl_sums_go_through_the_host(fake_nccl, caplog, monkeypatch, version):
     fake_nccl.nccl.available = False
+    monkeypatch.setattr(mpi, "cuda_of_cupy", lambda: f"cuda{version}")
     monkeypatch.setattr(mpi, "to_numpy", lambda array: array.host)
     xp = types.SimpleNamespace(asarray=lambda host, device: FakeGpuArray(host))
     monkeypatch.setattr(mpi.array_api_compat, "array_namespace", lambda array: xp)
@@ -477,6 +479,7 @@ def test_without_nccl_sums_go_through_the_host(fake_nccl, caplog, monkeypatch):
     for total in results_of(run_on_ranks(2, lambda processes: processes.all_reduce(FakeGpuArray(np.ones(3))))):
         np.testing.assert_array_equal(total.host, [2.0, 2.0, 2.0])
     assert "gradients go through the host" in caplog.text
+    assert f"To fix it: pip install -U nvidia-nccl-cu{version}" in caplog.text
 
 
 GPU_0 = Backend(None, None, "cuda:0", CUPY)
