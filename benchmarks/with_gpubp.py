@@ -1,6 +1,8 @@
 """gpubp through its public functions: ``train``, ``predict``, ``MLPClassifier``."""
 
+import functools
 import os
+import weakref
 
 import numpy as np
 
@@ -39,10 +41,31 @@ def estimator(parameters, device="cpu"):
 
 
 def gpu_bytes():
-    """Return the peak of CuPy's GPU memory."""
+    """Return the peak of the GPU memory: CuPy's pool, and what compiled kernels take outside it."""
     import cupy
 
-    return cupy.get_default_memory_pool().total_bytes()
+    return cupy.get_default_memory_pool().total_bytes() + getattr(cupy.cuda.Memory, "peak", 0)
+
+
+@functools.cache
+def _count_memory():
+    """Count the memory that is taken outside CuPy's pool."""
+    import cupy
+
+    class CountedMemory(cupy.cuda.Memory):
+        now = peak = 0
+
+        def __init__(self, n_bytes):
+            super().__init__(n_bytes)
+            CountedMemory.now += n_bytes
+            CountedMemory.peak = max(CountedMemory.peak, CountedMemory.now)
+            weakref.finalize(self, CountedMemory.released, n_bytes)
+
+        @classmethod
+        def released(cls, n_bytes):
+            cls.now -= n_bytes
+
+    cupy.cuda.Memory = CountedMemory
 
 
 def _network(spec):
@@ -58,5 +81,7 @@ def _on_device(array, device):
     if device == "cpu":
         return array
     import cupy
+
+    _count_memory()
 
     return cupy.asarray(array)

@@ -77,7 +77,13 @@ class CudaDevice:
 
     def _allocate(self, n_bytes: int) -> Any:
         """Allocate outside the pool: graphs keep addresses, which must not be reused; memory is freed on release."""
-        return self.xp.cuda.MemoryPointer(self.xp.cuda.Memory(n_bytes), 0)
+        cuda = self.xp.cuda
+        try:
+            memory = cuda.Memory(n_bytes)
+        except cuda.runtime.CUDARuntimeError:  # the pool may hold free blocks; it would return them itself
+            self.xp.get_default_memory_pool().free_all_blocks()
+            memory = cuda.Memory(n_bytes)
+        return cuda.MemoryPointer(memory, 0)
 
     def upload(self, array: np.ndarray, destination: Array | None = None) -> Array:
         """Copy a NumPy array into an array of its shape and dtype, or into a new one."""
