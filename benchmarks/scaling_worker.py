@@ -61,7 +61,7 @@ def steps(sizes, batch, rounds, n_steps=4, usual=False):
     optimizer = adam()
     objective = Objective(network, processes=processes)
     if usual:
-        run_epoch = make_epoch_runner(backend, objective, optimizer, "float32", batch, 10**6)
+        run_epoch = make_epoch_runner(backend, objective, optimizer, "float32")
     else:
         run_epoch = plain_epoch_runner(backend, objective, optimizer, "float32")
     position = ModelState(theta, optimizer.init(backend.xp, theta), own_state=True)

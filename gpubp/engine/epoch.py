@@ -25,9 +25,6 @@ def make_epoch_runner(
     objective: Objective,
     optimizer: Optimizer | SecondOrder,
     dtype: str,
-    size: int,
-    n_steps: int,
-    n_networks: int = 1,
     *,
     outputs_wanted: bool = False,
     kept: dict[str, Any] | None = None,
@@ -36,10 +33,6 @@ def make_epoch_runner(
 
     Parameters
     ----------
-    size : int
-        Samples in a batch.
-    n_steps : int
-        The maximum number of steps.
     outputs_wanted : bool
         Whether the outputs of all samples are needed after each epoch; paths that compute them anyway then return them.
     kept : dict, optional
@@ -53,7 +46,7 @@ def make_epoch_runner(
 
         return WindowRunner(engine_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))
     alone = objective.processes.world_size == 1
-    if backend.is_cuda and alone and cuda.is_wanted(cpu.requested_mode(), n_steps):
+    if backend.is_cuda and alone and cuda.is_wanted(cpu.requested_mode()):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
 

@@ -1,6 +1,5 @@
 """The stochastic solvers: gradient descent over batches in scikit-learn's order."""
 
-import math
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -22,8 +21,6 @@ from gpubp.training.state import map_arrays
 
 KEPT: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
 """For each estimator what calls of ``partial_fit`` on a GPU leave to the next one."""
-
-CALLS = 200  # expected calls of partial_fit, for the decision whether to compile
 
 
 def fit_stochastic(
@@ -61,11 +58,10 @@ def fit_stochastic(
         return in_order(None if dropout is None else dropout.at(epoch=epoch))
 
     kept = KEPT.setdefault(monitor.task.estimator, {}) if incremental and backend.is_cuda else None
-    n_steps = math.ceil(n_samples / size) * max(options.max_iter, CALLS if incremental else 0)
     objective = Objective(network, l2=float(options.alpha), processes=samples.processes)
     plan = Plan(
         backend=backend,
-        run_epoch=make_epoch_runner(backend, objective, optimizer, precision, size, n_steps, kept=kept),
+        run_epoch=make_epoch_runner(backend, objective, optimizer, precision, kept=kept),
         batches=monitor.task.in_epochs(batches),
         epochs=start.epochs + (1 if incremental else options.max_iter),
         average="samples",  # for any sample weights, as in scikit-learn

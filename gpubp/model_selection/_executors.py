@@ -67,13 +67,13 @@ class SearchTask(NamedTuple):
 
 
 def fit_and_score(
-    data: SharedData | SharedFile, score: TrialScorer, n_total: int, trials: list[tuple[int, int, Any]]
+    data: SharedData | SharedFile, score: TrialScorer, trials: list[tuple[int, int, Any]]
 ) -> list[dict[str, Any]]:
     """Fit and score trials in a worker; each has the numbers of a candidate and a split, and the estimator."""
     if isinstance(data, SharedFile):
         data = joblib.load(data.path, mmap_mode="r")
         assert isinstance(data, SharedData)
-    local_trials = Trials(data.X, data.y, data.fit_params, score, n_total=n_total)
+    local_trials = Trials(data.X, data.y, data.fit_params, score)
     prepared = [Trial(candidate, split, estimator, *data.splits[split]) for candidate, split, estimator in trials]
     local_trials.fit(prepared)
     return [trial.result for trial in local_trials.scored(prepared) if trial.result is not None]
@@ -96,7 +96,6 @@ class ExecutorTrials:
         self.resources = ExitStack()
         self.data: SharedData | None = None
         self.shared: Any = None
-        self.n_total = 0
         self.running: dict[Future[list[dict[str, Any]]], SearchTask] = {}
 
     def fit(self, trials: Sequence[Trial]) -> None:
@@ -105,7 +104,6 @@ class ExecutorTrials:
             splits = {trial.split: (trial.train, trial.test) for trial in trials}
             self.data = SharedData(self.X, self.y, self.fit_params, splits)
             self._share_data()
-        self.n_total = len(trials)
         tasks = make_tasks(trials, n_workers(self.client))
         logger.info("%d fits are submitted to an executor in %d tasks", len(trials), len(tasks))
         for task in tasks:
@@ -152,7 +150,7 @@ class ExecutorTrials:
         for trial in task.trials:
             _draw_seed(trial.estimator)
         trials = [(trial.candidate, trial.split, trial.estimator) for trial in task.trials]
-        future = self.executor.submit(fit_and_score, self.shared, self.score, self.n_total, trials)
+        future = self.executor.submit(fit_and_score, self.shared, self.score, trials)
         self.running[future] = task._replace(shared=self.shared)
 
 

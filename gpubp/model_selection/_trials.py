@@ -66,8 +66,6 @@ class Trials:
         The number of processes for estimators that are fitted alone.
     keeps_stacks : bool
         Whether to keep the stacks, so that training can continue.
-    n_total : int
-        The number of trials including those of other processes.
     """
 
     def __init__(
@@ -79,10 +77,9 @@ class Trials:
         callback: Callback | None = None,
         n_jobs: int | None = None,
         keeps_stacks: bool = False,
-        n_total: int = 0,
     ) -> None:
         self.X, self.y, self.fit_params, self.score = X, y, fit_params, score
-        self.callback, self.n_jobs, self.n_total = callback, n_jobs, n_total
+        self.callback, self.n_jobs = callback, n_jobs
         self.samples: dict[Any, SharedSamples] = {}
         self.rows: dict[Any, np.ndarray] = {}
         self.targets: dict[Any, EncodedTargets] = {}
@@ -105,7 +102,7 @@ class Trials:
                 fits += [] if fit is None else [fit]
             trial.seconds += time.perf_counter() - start
         errors: list[Exception | None] = [None] * len(fits)
-        for stack in stacks_of(fits, errors, self.callback, self.n_total):
+        for stack in stacks_of(fits, errors, self.callback):
             logger.info("%d networks of sizes %s are trained as one stack", len(stack.members), stack.network.sizes)
             self._train(stack, stacked, errors)
             if self.keeps_stacks:

@@ -1,6 +1,5 @@
 """Make the plan that the loop runs from a validated training."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -88,9 +87,6 @@ def _epoch_runner(setup: Setup, placed: Placed) -> EpochRunner:
         objective,
         placed.optimizer,
         setup.precision,
-        setup.batch_size,
-        options.epochs * math.ceil(setup.n_samples / setup.batch_size),
-        placed.n_networks,
         outputs_wanted=options.stop_when is not None,
     )
 

@@ -48,13 +48,9 @@ def fit_together(fits: Sequence[StackableFit], callback: Callback | None = None)
 
 
 def stacks_of(
-    fits: Sequence[StackableFit], errors: list[Exception | None], callback: Callback | None = None, n_total: int = 0
+    fits: Sequence[StackableFit], errors: list[Exception | None], callback: Callback | None = None
 ) -> "Iterator[StackOfFits]":
-    """Yield stacks of fits, each created when it is needed; exceptions of fits are stored in ``errors``.
-
-    ``n_total`` is the number of fits including those of other processes, for the decision whether to compile.
-    """
-    n_total = max(n_total, len(fits))
+    """Yield stacks of fits, each created when it is needed; exceptions of fits are stored in ``errors``."""
     streams: dict[Any, RandomStream] = {}
     groups: dict[Any, list[StackMember]] = {}
     for k, fit in enumerate(fits):
@@ -68,7 +64,7 @@ def stacks_of(
         members.sort(key=lambda member: member.stream.number)
         while members:
             n = _n_networks_that_fit(members)
-            yield StackOfFits(members[:n], callback, n_total)
+            yield StackOfFits(members[:n], callback)
             members = members[n:]
 
 
@@ -185,12 +181,12 @@ def _stack_key(member: StackMember) -> Any:
 class StackOfFits:
     """The networks of several fits as one stack: its samples, its batches, and the work after each epoch."""
 
-    def __init__(self, members: list[StackMember], callback: Callback | None, n_total: int) -> None:
+    def __init__(self, members: list[StackMember], callback: Callback | None) -> None:
         streams = {stream.number: copy.deepcopy(stream) for stream in {member.stream for member in members}}
         self.members = [member._replace(stream=streams[member.stream.number]) for member in members]
         self.first = members[0].fit
         self.backend, self.precision, self.network = self.first.backend, self.first.precision, self.first.network
-        self.callback, self.n_total = callback, n_total
+        self.callback = callback
         self.size = max(member.fit.batch_size(len(member.stream.rows)) for member in members)
         self.offsets: dict[int, int] = {}
         self.evaluated: dict[int, Any] = {}
@@ -307,12 +303,9 @@ class StackOfFits:
         optimizer = optimizer_of_stack([member.optimizer for member in members])
         objective = Objective(self.network, l2=scalar_or_column([member.fit.l2 for member in members]))
         epochs = max(member.fit.max_iter for member in members)
-        n_steps = math.ceil(len(members[0].stream.rows) / self.size) * epochs
         return Plan(
             backend=self.backend,
-            run_epoch=make_epoch_runner(
-                self.backend, objective, optimizer, self.precision, self.size, n_steps, self.n_total
-            ),
+            run_epoch=make_epoch_runner(self.backend, objective, optimizer, self.precision),
             batches=partial(self.batches, active),
             epochs=epochs,
             average="samples",

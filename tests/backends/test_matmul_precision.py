@@ -235,7 +235,7 @@ class TestTraining:
     def test_is_never_compiled(self, monkeypatch, precision):
         monkeypatch.setenv("GPUBP_COMPILED", "always")
         backend = with_matmul(choose_backend("cpu"), precision, "float32")
-        run_epoch = make_epoch_runner(backend, Objective(NETWORK), momentum(), "float32", 10, 10**9)
+        run_epoch = make_epoch_runner(backend, Objective(NETWORK), momentum(), "float32")
         assert getattr(run_epoch, "func", None) is not None  # the plain one
         x, _, _ = iris()
         theta = initial_weights(NETWORK, 0)

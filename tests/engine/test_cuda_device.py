@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -64,17 +65,23 @@ class TestSeam:
 
     @needs_compiler
     @pytest.mark.parametrize(
-        ("requested", "epochs", "n_devices"), [("never", 50, 0), ("always", 1, 1), ("", 1, 0), ("", 50, 1)]
+        ("requested", "epochs", "n_devices"), [("never", 50, 0), ("always", 1, 1), ("", 1, 1), ("", 50, 1)]
     )
-    def test_is_requested_or_worthwhile(self, emulated_gpu, monkeypatch, requested, epochs, n_devices):
+    def test_is_used_unless_refused(self, emulated_gpu, monkeypatch, requested, epochs, n_devices):
         monkeypatch.setenv("GPUBP_COMPILED", requested)
         fit(epochs)
         assert len(emulated_gpu) == n_devices
 
     @needs_compiler
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_a_short_fit_gives_the_bits_of_the_beginning_of_a_long_one(self, emulated_gpu, dtype):
+        thetas = []
+        fit(30, dtype=dtype, callbacks=[lambda progress: thetas.append(progress.theta)])
+        np.testing.assert_array_equal(fit(2, dtype=dtype).theta, thetas[1])
+
+    @needs_compiler
     def test_training_resumes_from_a_checkpoint(self, emulated_gpu, monkeypatch, tmp_path):
         monkeypatch.setattr(checkpointed, "OPERATIONS_PER_PART", 1.0)
-        monkeypatch.setenv("GPUBP_COMPILED", "always")  # for any number of epochs
         expected, checkpoints = fit(optimizer=adam(0.01)), Checkpoints(tmp_path, 0.0)
         fit(4, optimizer=adam(0.01), checkpoint=checkpoints)
         resumed = fit(optimizer=adam(0.01), checkpoint=checkpoints, resume=True)
@@ -86,7 +93,7 @@ class TestSeam:
         cuda.nvmath_works.cache_clear()
         monkeypatch.setitem(sys.modules, "nvmath", None)
         with caplog.at_level(logging.WARNING, "gpubp"):
-            assert not any(cuda.is_wanted("always", 100) for _ in range(2))
+            assert not any(cuda.is_wanted("always") for _ in range(2))
         cuda.nvmath_works.cache_clear()
         (record,) = caplog.records
         assert "nvmath-python cannot be loaded" in record.message
@@ -137,6 +144,24 @@ class TestCudaDevice:
         device.multiply(a, b, to, a_transposed=a_transposed, b_transposed=b_transposed)
         a, b = (np.asarray(part.mT if turned else part) for part, turned in ((a, a_transposed), (b, b_transposed)))
         assert_agree(np.asarray(to), np.matmul(a, b), "forward")
+
+    def test_the_pool_gives_back_what_it_does_not_use(self, device, monkeypatch):
+        cuda, freed = device.xp.cuda, []
+
+        class CUDARuntimeError(RuntimeError):
+            pass
+
+        def memory(n_bytes):
+            if not freed:
+                raise CUDARuntimeError("cudaErrorMemoryAllocation: out of memory")
+            return bytearray(n_bytes)
+
+        monkeypatch.setattr(cuda, "runtime", SimpleNamespace(CUDARuntimeError=CUDARuntimeError), raising=False)
+        monkeypatch.setattr(cuda, "Memory", memory)
+        pool = SimpleNamespace(free_all_blocks=lambda: freed.append(True))
+        monkeypatch.setattr(device.xp, "get_default_memory_pool", lambda: pool, raising=False)
+        assert device.empty((3,), "float32").shape == (3,)
+        assert freed == [True]
 
     @pytest.mark.parametrize("products", PRODUCTS)
     def test_precision_of_products(self, products):
@@ -194,3 +219,25 @@ class TestCudaDevice:
         with device.active():
             device.launch(kernel, 1, 32, 100 << 10, np.float32(1.0))
         assert kernel.max_dynamic_shared_size_bytes == 100 << 10
+
+
+@pytest.mark.on("cuda")
+def test_memory_that_the_pool_does_not_use_is_available(monkeypatch):
+    import cupy
+
+    pool, memory, n_bytes = cupy.get_default_memory_pool(), cupy.cuda.Memory, 1 << 20
+
+    def with_space_for_one(size):  # on a device with memory for one such array
+        if pool.total_bytes() >= n_bytes:
+            raise cupy.cuda.runtime.CUDARuntimeError(2)  # cudaErrorMemoryAllocation
+        return memory(size)
+
+    device = CudaDevice(cupy.cuda.Device())
+    pool.free_all_blocks()
+    cupy.empty(n_bytes, "uint8")  # which the pool keeps
+    monkeypatch.setattr(cupy.cuda, "Memory", with_space_for_one)
+    assert device.empty((n_bytes,), "uint8").nbytes == n_bytes
+    held = cupy.empty(n_bytes, "uint8")
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError):
+        device.empty((n_bytes,), "uint8")
+    assert held.nbytes == n_bytes

@@ -398,7 +398,7 @@ def test_networks_with_samples_of_their_own(
 
     def compute():
         model = ModelState(theta, optimizer.init(np, theta))
-        run_epoch = make_epoch_runner(BACKEND, Objective(network, l2=l2), optimizer, dtype, size, 100, n_networks)
+        run_epoch = make_epoch_runner(BACKEND, Objective(network, l2=l2), optimizer, dtype)
         results = [run_epoch(model, batches) for _ in range(2)]
         return model.theta, *(result.values.astype(dtype) for result in results), results[-1].finite
 

@@ -117,9 +117,7 @@ def test_epochs_in_parts_take_the_steps_of_one_epoch(n_networks, shuffled, weigh
     whole, optimizer, ends = batches(shuffled=shuffled, weighed=weighed), adam(InverseScaling(0.1)), []
     theta = initial_weights(NETWORK, 0 if n_networks is None else range(n_networks), dtype="float64")
     for parts in ([whole], BatchesInParts(whole, 1), BatchesInParts(whole, 2)):
-        run_epoch = make_epoch_runner(
-            BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64", SIZE, 10**6, n_networks or 1
-        )
+        run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64")
         position, reported = ModelState(theta, optimizer.init(np, theta)), []
         for _ in range(3):
             reported += [run_epoch(position, part) for part in parts]
@@ -144,7 +142,7 @@ def plan(parts=None, *, optimizer, average="weights", weighed=False, epochs=5, *
         expected = replace(batches(weighed=weighed), order=rng.permutation(N_SAMPLES))
         return expected if parts is None else BatchesInParts(expected, parts)
 
-    run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, average is not None), optimizer, "float64", SIZE, 10**6)
+    run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, average is not None), optimizer, "float64")
     return Plan(BACKEND, run_epoch, next_batches, epochs, average, **more)
 
 

@@ -37,9 +37,7 @@ def epochs_of(backend, dtype, ways, optimizer, l2, batches, thetas, epochs=3):
     position.state = optimizer.init(backend.xp, position.theta)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GPUBP_COMPILED", ways)
-        run_epoch = make_epoch_runner(
-            backend, Objective(NETWORK, l2=l2), optimizer, dtype, SIZE, 10**6, len(np.atleast_2d(thetas))
-        )
+        run_epoch = make_epoch_runner(backend, Objective(NETWORK, l2=l2), optimizer, dtype)
     for epoch in range(epochs):
         result = run_epoch(position, batches(epoch))
         position.epoch += 1

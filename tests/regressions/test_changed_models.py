@@ -201,7 +201,7 @@ def test_arguments_of_compiled_steps(name):
     with pytest.raises(ValueError, match=r"must|orders"):
         check_epoch(NETWORK, np.dtype("float64"), *WRONG[name])
     if cpu.requested_mode() == "always":
-        run_epoch = make_epoch_runner(choose_backend("cpu"), Objective(NETWORK), adam(), "float64", 20, 100)
+        run_epoch = make_epoch_runner(choose_backend("cpu"), Objective(NETWORK), adam(), "float64")
         with pytest.raises(ValueError, match=r"must|orders"):
             run_epoch(*WRONG[name])
 

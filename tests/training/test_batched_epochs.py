@@ -368,7 +368,7 @@ def test_a_run_of_several_epochs_is_several_epochs(optimizer, order):
     optimizer, ends = OPTIMIZERS[optimizer](), []
     theta = initial_weights(NETWORK, 0, dtype="float64")
     for calls in ([3, 1, 2], [1] * 6):
-        run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64", 4, 18)
+        run_epoch = make_epoch_runner(BACKEND, Objective(NETWORK, l2=0.1), optimizer, "float64")
         position, reported, given = ModelState(theta, optimizer.init(np, theta)), [], Batch(*samples())
         for epochs in calls:
             reported.append(run_epoch(position, ArrayBatches(BACKEND, given, 4, order, epochs)))

@@ -7,12 +7,12 @@ import logging
 logger = logging.getLogger("gpubp")
 
 
-FEW_STEPS = 20  # below this, preparing the kernels costs more milliseconds than they save
+def is_wanted(requested: str) -> bool:
+    """Decide whether to use compiled kernels; ``requested`` is "always", "never" or "auto".
 
-
-def is_wanted(requested: str, n_steps: int) -> bool:
-    """Decide whether to use compiled kernels; ``requested`` is "always", "never" or "auto"."""
-    return requested != "never" and (requested == "always" or n_steps >= FEW_STEPS) and nvmath_works()
+    The number of steps does not matter, so that a short fit gives the bits of the beginning of a long one.
+    """
+    return requested != "never" and nvmath_works()
 
 
 @functools.cache
