@@ -4,7 +4,6 @@ import io
 import logging
 import sys
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -228,17 +227,6 @@ def test_models_that_cannot_be_stacked_are_fitted_alone_and_logged(caplog, estim
     assert len(lines) == 1
     assert reason in lines[0]
     assert_same_search(gpubp_search, GridSearchCV(estimator, grid, cv=3).fit(x, Y, **fit))
-
-
-def test_compiling_is_decided_by_the_work_of_all_fits(monkeypatch):
-    requested, original = [], stack.make_epoch_runner
-    monkeypatch.setattr(stack, "make_epoch_runner", lambda *given: requested.append(given[-1]) or original(*given))
-    grid = {"hidden_layer_sizes": [(3,), (4,)], "alpha": [0.1, 1.0]}
-    BatchedSearchCV(MODEL, grid, cv=3, refit=False).fit(X, Y)
-    assert requested == [12, 12]  # stacks of six
-    with ThreadPoolExecutor(1) as executor:
-        BatchedSearchCV(MODEL, grid, cv=3, refit=False, executor=executor).fit(X, Y)
-    assert requested[2:] == [12] * 4  # tasks of three
 
 
 def test_networks_of_one_form_are_one_stack(caplog):
