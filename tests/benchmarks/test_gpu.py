@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import gpu
+from benchmarks import gpu, with_gpubp
 from benchmarks.agreement import disagreement
 from benchmarks.bars import BARS, CORES_OF_A_FIT, EPOCH, FIT, PROGRAMS, STACK, STEP, WIDE, crossover, verdicts
 from benchmarks.contenders import unable
@@ -179,3 +179,16 @@ class TestScript:
         assert "KeyError" in found["tests/no such"]["failed"]
         assert found["look/bandwidth"]["found"]
         assert "failed after" in out
+
+
+@pytest.mark.on("cuda")
+def test_gpu_memory_is_that_of_the_pool_and_of_the_kernels(monkeypatch):
+    import cupy
+
+    monkeypatch.setattr(cupy.cuda, "Memory", cupy.cuda.Memory)  # what it is again at the end
+    with_gpubp._count_memory.cache_clear()
+    with_gpubp.step(make_problem(SMALL), device="cuda")(2)
+    outside = with_gpubp.gpu_bytes() - cupy.get_default_memory_pool().total_bytes()
+    n_parameters = 6 * 4 + 5 * 3 + 4 * 2
+    assert outside >= 3 * 4 * n_parameters  # the parameters and Adam's averages
+    assert cupy.cuda.Memory.now <= outside - 3 * 4 * n_parameters  # released after the fit
