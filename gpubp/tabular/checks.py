@@ -2,12 +2,15 @@
 
 import re
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
 from gpubp._core.text import excerpt
 from gpubp.data.preprocessing import (
     FEW_CATEGORIES,
+    FEW_INPUTS,
+    MOST_INPUTS_TO_EMBED,
     CategoryColumn,
     ClassTarget,
     DateColumn,
@@ -91,25 +94,36 @@ def few_rows(prepared: PreparedTable | PreparedStream) -> str:
     )
 
 
-def statistics_without_effect(requested: str, preprocessing: Preprocessing) -> str:
-    """Say that target statistics were requested as the encoding of categories, and no column has them, else "".
+def encoding_without_effect(requested: str, preprocessing: Preprocessing, hidden_layer_sizes: Sequence[int]) -> str:
+    """Say why embeddings or target statistics, requested as the encoding of categories, change nothing, else "".
 
     Examples
     --------
     >>> from gpubp.tabular import prepare_table
-    >>> statistics_without_effect("target", prepare_table("iris", categories="target").preprocessing)
+    >>> encoding_without_effect("target", prepare_table("iris", categories="target").preprocessing, (100,))
     "categories='target' (--categories target) changes nothing: there is no column of categories"
     """
-    columns = preprocessing.columns
-    if requested != "target" or preprocessing.category_encoding == "target":
+    if requested == "one-hot":
         return ""
-    most = max((len(one.known) for one in columns if isinstance(one, CategoryColumn)), default=0)
-    found = "there is no column of categories"
-    if most:
+    columns = [one for one in preprocessing.columns if isinstance(one, CategoryColumn)]
+    if preprocessing.category_encoding == requested:
+        if requested == "target" or len(hidden_layer_sizes):
+            return ""
+        found = "a network without hidden layers would compute the same"
+    elif not columns:
+        found = "there is no column of categories"
+    elif requested == "target":
+        most = max(len(one.known) for one in columns)
         found = f"it is for columns of more than {FEW_CATEGORIES} categories, and the largest has {most:,}"
-    if most > FEW_CATEGORIES:
-        found = f"the largest column of categories has {most:,}, and there are more classes"
-    return f"categories='target' (--categories target) changes nothing: {found}"
+        if most > FEW_CATEGORIES:
+            found = f"the largest column of categories has {most:,}, and there are more classes"
+    else:
+        most = max(len(one.inputs) for one in columns)
+        found = f"it is for columns of categories of more than {FEW_INPUTS} inputs, and the largest has {most}"
+        if most > FEW_INPUTS:
+            n_inputs = len(preprocessing.feature_names)
+            found = f"the table has {n_inputs:,} inputs, more than {MOST_INPUTS_TO_EMBED:,}"
+    return f"categories={requested!r} (--categories {requested}) changes nothing: {found}"
 
 
 def _sample(rows: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import get_loss
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular.checks import few_rows, statistics_without_effect
+from gpubp.tabular.checks import encoding_without_effect, few_rows
 from gpubp.tabular.estimator_parameters import CHOSEN_BY, CONSTRAINTS, parameters_in, plain_parameters
 from gpubp.tabular.estimator_tables import (
     Features,
@@ -169,9 +169,9 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         )
         for given in [labelled] if validation is None else [labelled, validation.labelled]:
             refuse_missing_targets(given, prepared.decisions.target)
-        for doubt in (few_rows(prepared), statistics_without_effect(self.categories, prepared.preprocessing)):
-            if doubt:
-                warn(doubt, TableWarning)
+        without_effect = encoding_without_effect(self.categories, prepared.preprocessing, self._sizes())
+        for doubt in filter(None, (few_rows(prepared), without_effect)):
+            warn(doubt, TableWarning)
         options: dict[str, Any] = {
             name: getattr(self, name)
             for name in ("activation", "loss", "epochs", "patience", "tolerance", "device", "dtype", "refit")

@@ -436,9 +436,18 @@ def test_other_inputs_of_all_rows_are_reported(run):
     assert network["sizes"][0] == n_inputs
 
 
-def test_target_statistics_without_effect_are_noted(run):
-    err = run("train", write(), *FAST, "--categories", "target")[2]
-    assert "note: categories='target' (--categories target) changes nothing: it is for columns of more than 10" in err
+@pytest.mark.parametrize(
+    ("categories", "n_towns", "sizes", "reason"),
+    [
+        ("target", 3, "5", "it is for columns of more than 10 categories"),
+        ("embedding", 3, "5", "it is for columns of categories of more than 9 inputs"),
+        ("embedding", 12, "none", "a network without hidden layers would compute the same"),
+    ],
+)
+def test_encodings_of_categories_without_effect_are_noted(categories, n_towns, sizes, reason, run):
+    data = write(town=[f"town {k % n_towns}" for k in range(ROWS)])
+    err = run("train", data, *FAST, "--categories", categories, "--hidden-layer-sizes", sizes)[2]
+    assert f"note: categories={categories!r} (--categories {categories}) changes nothing: {reason}" in err
 
 
 @pytest.mark.usefixtures("two_candidates")

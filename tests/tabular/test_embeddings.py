@@ -1,5 +1,6 @@
 """Columns of many categories, embedded by the network: in fits, files, searches, recipes and commands."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -198,6 +199,29 @@ def test_streams_are_embedded(tmp_path):
     options = {"target": "price", "drop": ["grade"], "categories": "embedding"}
     result = fit_table(prepare_stream(tmp_path / "shop.csv", **options), epochs=2, device="cpu")
     assert result.model.network.sizes[1] == 8
+
+
+@pytest.mark.parametrize(
+    ("columns", "sizes", "most", "reason"),
+    [
+        (["size"], (4,), 1_000, "there is no column of categories"),
+        (["size", "kind"], (4,), 1_000, "it is for columns of categories of more than 9 inputs, and the largest has 3"),
+        (["kind", "town"], (4,), 17, "the table has 18 inputs, more than 17"),
+        (["kind", "town"], (), 1_000, "a network without hidden layers would compute the same"),
+        (["kind", "town"], (4,), 1_000, ""),
+    ],
+)
+def test_embeddings_without_effect_are_a_warning(columns, sizes, most, reason, monkeypatch):
+    for module in ("data.preprocessing._embedding", "tabular.checks"):
+        monkeypatch.setattr(f"gpubp.{module}.MOST_INPUTS_TO_EMBED", most)
+    frame = shop()
+    model = TabularRegressor(categories="embedding", hidden_layer_sizes=sizes, epochs=2, device="cpu")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", TableWarning)
+        model.fit(frame[columns], frame["price"])
+    before = "categories='embedding' (--categories embedding) changes nothing: "
+    assert [str(one.message) for one in caught] == ([before + reason] if reason else [])
+    assert (8 in model.model_.network.sizes) == (not reason)
 
 
 # --- searches ---

@@ -31,7 +31,7 @@ from gpubp.errors import CheckpointError
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.candidates import candidates_for
-from gpubp.tabular.checks import few_rows, statistics_without_effect, suspicions
+from gpubp.tabular.checks import encoding_without_effect, few_rows, suspicions
 from gpubp.tabular.folds import N_FOLDS
 from gpubp.tabular.linear_part import takes_linear_part, with_linear_part
 from gpubp.tabular.recipes import RECIPES
@@ -89,7 +89,8 @@ def print_job(job: TrainingJob) -> None:
     print_note(TYPE_ADVICE)
     for suspicion in suspicions(job.prepared) if isinstance(job.prepared, PreparedTable) else ():
         print_note(suspicion)
-    if without_effect := statistics_without_effect(job.options.categories, job.prepared.preprocessing):
+    categories, preprocessing = job.options.categories, job.prepared.preprocessing
+    if without_effect := encoding_without_effect(categories, preprocessing, job.hidden_layer_sizes):
         print_note(without_effect)
     print_facts([("", "")], notes)
 

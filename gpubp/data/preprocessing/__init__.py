@@ -15,6 +15,7 @@ from gpubp.data._text_values import (
     write_number,
 )
 from gpubp.data.preprocessing._decisions import choose_targets, require_column
+from gpubp.data.preprocessing._embedding import FEW_INPUTS, MOST_INPUTS_TO_EMBED
 from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._features import lowered
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
@@ -78,9 +79,11 @@ __all__ = [
     "DESCRIPTIONS",
     "FARTHEST",
     "FEW_CATEGORIES",
+    "FEW_INPUTS",
     "MAX_COUNTED",
     "MISSING_CLASS",
     "MISSING_TEXTS",
+    "MOST_INPUTS_TO_EMBED",
     "NAMES_OF_CATEGORIES",
     "UNSEEN_CLASS",
     "CategoryColumn",
