@@ -1,20 +1,18 @@
-"""Train a network on a prepared table, and score it on held-out rows."""
+"""Train a network on a prepared table: first on its training rows, then on all."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
-from gpubp.backends.backend import to_numpy
-from gpubp.data.metrics import Scores, r_squared, score
-from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target, to_json
+from gpubp.data.metrics import r_squared
+from gpubp.data.preprocessing import ClassTarget, Preprocessing, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import check_is_called, check_optimizer
@@ -27,7 +25,6 @@ from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.linear_part import LinearPart, Scoring, linear_part_for, share_of, takes_linear_part
 from gpubp.tabular.networks import first_weights, hidden_layers_of, network_for
-from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
 from gpubp.tabular.recipes import (
     TableRecipe,
@@ -37,55 +34,17 @@ from gpubp.tabular.recipes import (
     recipe_optimizer,
     recipe_weights,
 )
+from gpubp.tabular.result import TableFit, scored_fit
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
 from gpubp.training.state import median_loss
 
-MAX_ERRORS = 1000
-"""Held-out errors that a model remembers for intervals."""
-
 Prepared = TypeVar("Prepared", bound=PreparedTable | PreparedStream)
-
 
 SMALL_BATCH = 32
 BATCHES_IN_EPOCH = 50
-
-
-@dataclass(frozen=True, eq=False)
-class TableFit:
-    """A network, or several, trained on a table.
-
-    Attributes
-    ----------
-    model : Model
-        The argument of :func:`predict_table` and :func:`gpubp.save_model`.
-    fit : Fit
-        The result of :func:`gpubp.train`; ``history.validation_score`` is the accuracy or R squared of each epoch.
-        Early stopping monitors the loss, not this score. Of the losses of several networks these are the medians.
-        Beside a linear part, losses and scores are those of the whole output of what is trained, whatever its share.
-    refit : Fit, optional
-        The training on all rows that followed, whose weights are those of `model`; None if there was none.
-    scores : dict of str to dict
-        The scores of ``"train"``, ``"validation"`` and ``"test"``, if they have rows: accuracy, balanced accuracy,
-        macro F1 and log loss for classification; R squared, mean absolute error and root mean squared error, in the
-        target's units, for regression.
-    rows : dict of str to int
-        The number of rows in each part.
-    baseline : dict of str to float
-        The scores of the held-out rows if every prediction were the same: the shares of the classes, or the mean.
-    trials : tuple of TableTrial
-        What :func:`gpubp.tabular.search_table` tried.
-    """
-
-    model: Model
-    fit: Fit
-    scores: dict[str, Scores]
-    rows: dict[str, int]
-    baseline: Scores
-    refit: Fit | None = None
-    trials: tuple[Any, ...] = ()
 
 
 @np.errstate(all="ignore")
@@ -286,54 +245,6 @@ def fit_table(
     return result
 
 
-def scored_fit(
-    prepared: PreparedTable | PreparedStream,
-    fit: Fit,
-    optimizer: Optimizer | SecondOrder,
-    settings: dict[str, Any],
-    out_of_fold: tuple[np.ndarray, np.ndarray] | None = None,
-) -> TableFit:
-    """Score a network, or several, and put it together with what is known of its training.
-
-    ``out_of_fold`` are the targets of the training rows and the outputs of networks that were not trained on them, each
-    ``(n, j)``.
-    """
-    precision = settings["matmul_precision"]
-    predicted = partial(mean_outputs, fit.network, fit.theta, matmul_precision=precision, device=fit.device)
-    scores, n_rows, preprocessing = prepared.scores(predicted), prepared.rows, prepared.preprocessing
-    constant, rows = prepared.constant_outputs(), prepared.held_out()
-    held_out = out_of_fold if rows is None else (rows[1], predicted(rows[0]))
-    if out_of_fold is not None:
-        scores["validation"] = score(preprocessing, *out_of_fold)
-        n_rows = {**n_rows, "validation": len(out_of_fold[0])}
-    baseline: Scores = {}
-    if held_out is not None:
-        baseline = score(preprocessing, held_out[0], np.broadcast_to(constant, held_out[0].shape))
-    about: dict[str, Any] = {
-        "task": prepared.task,
-        "source": Path(prepared.source).name,
-        "rows": n_rows,
-        "fingerprint": prepared.fingerprint,
-        "scores": scores,
-        "baseline": baseline,
-        "constant_outputs": constant.tolist(),
-        "held_out_errors": {} if held_out is None else _held_out_errors(preprocessing, *held_out),
-        "optimizer": {
-            "name": optimizer.name,
-            **{name: _json_setting(value) for name, value in optimizer.settings.items()},
-        },
-        "training": {
-            **{name: _plain(value) for name, value in settings.items()},
-            **({"label_smoothing": prepared.label_smoothing} if prepared.label_smoothing else {}),
-            "epochs": len(fit.history.loss),
-            "best_epoch": fit.best_epoch,
-            "stop_reason": fit.stop_reason,
-            "device": fit.device,
-        },
-    }
-    return TableFit(Model(fit.network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows, baseline)
-
-
 def with_label_smoothing(prepared: Prepared, label_smoothing: Any) -> Prepared:
     """Return a prepared table whose training rows have smoothed labels; 0 changes nothing."""
     if not (isinstance(label_smoothing, int | float | np.floating) and 0.0 <= label_smoothing < 1.0):
@@ -463,19 +374,6 @@ def make_optimizer(name: str, learning_rate: float | None = None) -> Optimizer |
     return get_optimizer(name, learning_rate=learning_rate)
 
 
-def _held_out_errors(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> dict[str, list[float]]:
-    """Return the sorted absolute errors of each numeric target on held-out rows, at most `MAX_ERRORS` quantiles."""
-    if isinstance(preprocessing.target, ClassTarget) or not np.isfinite(outputs).all():
-        return {}
-    true, guessed = decode_target(preprocessing, targets), decode_predictions(preprocessing, outputs)
-    errors = {}
-    for name in true:
-        ordered = np.sort(np.abs(true[name] - guessed[name]))
-        places = np.linspace(0, len(ordered) - 1, min(len(ordered), MAX_ERRORS)).round().astype(np.intp)
-        errors[name] = ordered[places].tolist()
-    return errors
-
-
 def _validation_score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> float:
     """Return the accuracy or R squared, which does not depend on the target's scale, and is NaN for a single row."""
     outputs = outputs.mean(axis=0) if outputs.ndim == 3 else outputs
@@ -502,17 +400,3 @@ def scaled_for(loss: str, prepared: PreparedTable | PreparedStream) -> PreparedT
     scales = target.scales if high == math.inf else (1.0,) * len(target.names)
     target = replace(target, means=(0.0,) * len(target.names), scales=scales)
     return prepared.with_preprocessing(replace(preprocessing, target=target))
-
-
-def _json_setting(setting: Any) -> Any:
-    """Convert an optimizer's setting to JSON: a number, the repr of a schedule, or what an array holds."""
-    if getattr(setting, "shape", ()):
-        numbers = to_numpy(setting)
-        return f"{numbers.size} numbers from {numbers.min():g} to {numbers.max():g}"
-    plain = _plain(setting)
-    return plain if isinstance(plain, int | float) else repr(plain)
-
-
-def _plain(value: Any) -> Any:
-    """Return a number of NumPy as Python's, which JSON can hold; other values as they are."""
-    return value.item() if isinstance(value, np.generic) else value

@@ -7,7 +7,7 @@ import numpy as np
 from gpubp._core.text import counted
 from gpubp.data.metrics import Scores
 from gpubp.nn.losses import get_loss
-from gpubp.tabular.fit import TableFit
+from gpubp.tabular.result import TableFit
 
 MOST_ERROR = 5.0
 """The loss of outputs that are wrong by so many standard deviations of the target marks a training that diverged."""

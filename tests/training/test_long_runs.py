@@ -23,7 +23,7 @@ from gpubp.io import atomic_files
 from gpubp.io.model_file import load_model
 from gpubp.optim.first_order import adam
 from gpubp.tabular import TableFit, fit_table, prepare_table
-from gpubp.tabular import fit as tabular_fit
+from gpubp.tabular import result as table_result
 from gpubp.training import epochs as epoch_module
 from gpubp.training import state_data
 from gpubp.training.checkpoints import checkpoints_in
@@ -336,13 +336,13 @@ class TestCommand:
             disk["full"] = progress.epoch == 3
 
         monkeypatch.setattr("gpubp.cli.progress.ignore_progress", fill_disk)
-        released = tabular_fit.Model  # made between the last checkpoint and the model file
+        released = table_result.Model  # made between the last checkpoint and the model file
 
         def released_disk(*args):
             disk["full"] = False
             return released(*args)
 
-        monkeypatch.setattr(tabular_fit, "Model", released_disk)
+        monkeypatch.setattr(table_result, "Model", released_disk)
         code, out, err = run("--epochs", 3, "--checkpoint", folder)
         assert code == 2
         assert re.search(rf"error: the last checkpoint could not be written to .*: {FULL}; shop.safetensors holds", err)

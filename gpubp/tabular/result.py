@@ -1,0 +1,132 @@
+"""What a fit of a table results in: the model that is kept, with its scores."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpubp.backends.backend import to_numpy
+from gpubp.data.metrics import Scores, score
+from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target, to_json
+from gpubp.data.streaming.prepared_stream import PreparedStream
+from gpubp.io.model_file import Model
+from gpubp.optim.first_order import Optimizer
+from gpubp.optim.second_order import SecondOrder
+from gpubp.tabular.predict import mean_outputs
+from gpubp.tabular.prepare import PreparedTable
+from gpubp.training.result import Fit
+
+MAX_ERRORS = 1000
+"""Held-out errors that a model remembers for intervals."""
+
+
+@dataclass(frozen=True, eq=False)
+class TableFit:
+    """A network, or several, trained on a table.
+
+    Attributes
+    ----------
+    model : Model
+        The argument of :func:`predict_table` and :func:`gpubp.save_model`.
+    fit : Fit
+        The result of :func:`gpubp.train`; ``history.validation_score`` is the accuracy or R squared of each epoch.
+        Early stopping monitors the loss, not this score. Of the losses of several networks these are the medians.
+        Beside a linear part, losses and scores are those of the whole output of what is trained, whatever its share.
+    refit : Fit, optional
+        The training on all rows that followed, whose weights are those of `model`; None if there was none.
+    scores : dict of str to dict
+        The scores of ``"train"``, ``"validation"`` and ``"test"``, if they have rows: accuracy, balanced accuracy,
+        macro F1 and log loss for classification; R squared, mean absolute error and root mean squared error, in the
+        target's units, for regression.
+    rows : dict of str to int
+        The number of rows in each part.
+    baseline : dict of str to float
+        The scores of the held-out rows if every prediction were the same: the shares of the classes, or the mean.
+    trials : tuple of TableTrial
+        What :func:`gpubp.tabular.search_table` tried.
+    """
+
+    model: Model
+    fit: Fit
+    scores: dict[str, Scores]
+    rows: dict[str, int]
+    baseline: Scores
+    refit: Fit | None = None
+    trials: tuple[Any, ...] = ()
+
+
+def scored_fit(
+    prepared: PreparedTable | PreparedStream,
+    fit: Fit,
+    optimizer: Optimizer | SecondOrder,
+    settings: dict[str, Any],
+    out_of_fold: tuple[np.ndarray, np.ndarray] | None = None,
+) -> TableFit:
+    """Score a network, or several, and put it together with what is known of its training.
+
+    ``out_of_fold`` are the targets of the training rows and the outputs of networks that were not trained on them, each
+    ``(n, j)``.
+    """
+    precision = settings["matmul_precision"]
+    predicted = partial(mean_outputs, fit.network, fit.theta, matmul_precision=precision, device=fit.device)
+    scores, n_rows, preprocessing = prepared.scores(predicted), prepared.rows, prepared.preprocessing
+    constant, rows = prepared.constant_outputs(), prepared.held_out()
+    held_out = out_of_fold if rows is None else (rows[1], predicted(rows[0]))
+    if out_of_fold is not None:
+        scores["validation"] = score(preprocessing, *out_of_fold)
+        n_rows = {**n_rows, "validation": len(out_of_fold[0])}
+    baseline: Scores = {}
+    if held_out is not None:
+        baseline = score(preprocessing, held_out[0], np.broadcast_to(constant, held_out[0].shape))
+    about: dict[str, Any] = {
+        "task": prepared.task,
+        "source": Path(prepared.source).name,
+        "rows": n_rows,
+        "fingerprint": prepared.fingerprint,
+        "scores": scores,
+        "baseline": baseline,
+        "constant_outputs": constant.tolist(),
+        "held_out_errors": {} if held_out is None else _held_out_errors(preprocessing, *held_out),
+        "optimizer": {
+            "name": optimizer.name,
+            **{name: _json_setting(value) for name, value in optimizer.settings.items()},
+        },
+        "training": {
+            **{name: _plain(value) for name, value in settings.items()},
+            **({"label_smoothing": prepared.label_smoothing} if prepared.label_smoothing else {}),
+            "epochs": len(fit.history.loss),
+            "best_epoch": fit.best_epoch,
+            "stop_reason": fit.stop_reason,
+            "device": fit.device,
+        },
+    }
+    return TableFit(Model(fit.network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows, baseline)
+
+
+def _held_out_errors(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> dict[str, list[float]]:
+    """Return the sorted absolute errors of each numeric target on held-out rows, at most `MAX_ERRORS` quantiles."""
+    if isinstance(preprocessing.target, ClassTarget) or not np.isfinite(outputs).all():
+        return {}
+    true, guessed = decode_target(preprocessing, targets), decode_predictions(preprocessing, outputs)
+    errors = {}
+    for name in true:
+        ordered = np.sort(np.abs(true[name] - guessed[name]))
+        places = np.linspace(0, len(ordered) - 1, min(len(ordered), MAX_ERRORS)).round().astype(np.intp)
+        errors[name] = ordered[places].tolist()
+    return errors
+
+
+def _json_setting(setting: Any) -> Any:
+    """Convert an optimizer's setting to JSON: a number, the repr of a schedule, or what an array holds."""
+    if getattr(setting, "shape", ()):
+        numbers = to_numpy(setting)
+        return f"{numbers.size} numbers from {numbers.min():g} to {numbers.max():g}"
+    plain = _plain(setting)
+    return plain if isinstance(plain, int | float) else repr(plain)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as Python's, which JSON can hold; other values as they are."""
+    return value.item() if isinstance(value, np.generic) else value
