@@ -1,6 +1,5 @@
 """What the estimators for tables share: fitting, prediction, files."""
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -13,7 +12,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
-from gpubp._core.counts import is_count
 from gpubp._core.user_warnings import warn
 from gpubp.data.preprocessing import (
     UNSEEN_CLASS,
@@ -29,15 +27,13 @@ from gpubp.data.preprocessing import (
 from gpubp.data.table import Column, Table
 from gpubp.engine.argument_checks import check_is_called
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
-from gpubp.estimators.parameter_checks import ClearKeywords, problems_of
+from gpubp.estimators.parameter_checks import ClearKeywords
 from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.io.onnx import to_onnx
-from gpubp.nn.activations import get_activation
-from gpubp.nn.losses import get_loss
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular.checks import encoding_without_effect, few_rows
-from gpubp.tabular.estimator_parameters import CHOSEN_BY, CONSTRAINTS, parameters_in, plain_parameters
+from gpubp.tabular.estimator_parameters import CONSTRAINTS, parameter_problems, parameters_in, plain_parameters
 from gpubp.tabular.estimator_tables import (
     Features,
     LabelledTable,
@@ -70,29 +66,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
 
     def _validate_params(self) -> None:
         """Check the parameters, and name all that are not valid in one error."""
-        problems = problems_of(self, self._parameter_constraints)
-        if not any("'hidden_layer_sizes'" in one for one in problems) and not all(map(is_count, self._sizes())):
-            problems.append(
-                "hidden_layer_sizes must be whole numbers > 0, one for each hidden layer, such as (100, 50), got "
-                f"{self.hidden_layer_sizes!r}"
-            )
-        for find, value in ((get_activation, self.activation), (get_loss, self.loss)):
-            try:
-                if isinstance(value, str):
-                    find(value)
-            except DataError as error:
-                problems.append(str(error))
-        if not problems:
-            with _noted(of_optimizer := list[Exception]()):
-                self._optimizer()
-            problems = list(map(str, of_optimizer))
-        if given := self._chosen_by_preset():
-            problems.append(
-                f'{", ".join(given)} cannot be given beside preset="{self.preset}", which chooses them; leave one out'
-            )
-        if self.preset != "best" and not self._is_default("time_budget"):
-            problems.append(f'time_budget is for preset="best", not for preset={self.preset!r}; leave one out')
-        if problems:
+        if problems := parameter_problems(self):
             raise InvalidParameterError("\n".join(problems))
 
     def _types(self, features: Features) -> dict[str, Any]:
@@ -100,15 +74,6 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         requested = ColumnOptions(types=self.types, categorical=self.categorical, drop=self.drop)
         others = {*requested.categorical, *requested.drop}
         return {name: kind for name, kind in features.types.items() if name not in others} | dict(self.types or {})
-
-    def _is_default(self, name: str) -> bool:
-        return _equals_default(getattr(self, name), inspect.signature(type(self)).parameters[name].default)
-
-    def _chosen_by_preset(self) -> list[str]:
-        """Return those parameters that the preset chooses and that are not left at their defaults."""
-        parameters = inspect.signature(type(self)).parameters
-        chosen = CHOSEN_BY.get(self.preset, ()) if isinstance(self.preset, str) else ()
-        return [name for name in chosen if name in parameters and not self._is_default(name)]
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -430,17 +395,6 @@ class ValidationRows(NamedTuple):
 
     labelled: LabelledTable
     weight: Any
-
-
-def _equals_default(value: Any, default: Any) -> bool:
-    """Return whether a parameter is its default, or an equal number, text or tuple, as after a file or a copy."""
-    if value is default:
-        return True
-    try:
-        hash(value)
-    except TypeError:  # a list or an array, or a tuple with one
-        return False
-    return isinstance(value, type(default)) and bool(value == default)
 
 
 @contextmanager

@@ -1,15 +1,20 @@
-"""The parameters of the estimators for tables: constraints, docstrings, and what a model file says of them."""
+"""The parameters of the estimators for tables: constraints, checks, docstrings, and what a model file says of them."""
 
+import inspect
 import json
 from numbers import Integral, Real
 from typing import Any, get_args
 
 from sklearn.utils._param_validation import Interval
 
+from gpubp._core.counts import is_count
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
 from gpubp.data.preprocessing import NAMES_OF_CATEGORIES, CategoryEncoding, NumberEncoding, preprocessing_of
-from gpubp.estimators.parameter_checks import OneOf, problem_of
+from gpubp.errors import DataError
+from gpubp.estimators.parameter_checks import OneOf, problem_of, problems_of
 from gpubp.io.model_file import Model
+from gpubp.nn.activations import get_activation
+from gpubp.nn.losses import get_loss
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.networks import hidden_layers_of
@@ -147,6 +152,53 @@ _ATTRIBUTES = """
         The best epoch of this training, and why it ended; not after :meth:`load`.
     trials_ : tuple of TableTrial
         What ``preset="best"`` tried; not after :meth:`load`."""
+
+
+def parameter_problems(estimator: Any) -> list[str]:
+    """Return a sentence for each thing that is wrong with the parameters of an estimator."""
+    problems = problems_of(estimator, estimator._parameter_constraints)
+    if not any("'hidden_layer_sizes'" in one for one in problems) and not all(map(is_count, estimator._sizes())):
+        problems.append(
+            "hidden_layer_sizes must be whole numbers > 0, one for each hidden layer, such as (100, 50), got "
+            f"{estimator.hidden_layer_sizes!r}"
+        )
+    for find, value in ((get_activation, estimator.activation), (get_loss, estimator.loss)):
+        try:
+            if isinstance(value, str):
+                find(value)
+        except DataError as error:
+            problems.append(str(error))
+    if not problems:
+        try:
+            estimator._optimizer()
+        except (ValueError, TypeError) as error:
+            problems.append(str(error))
+    preset, changed = estimator.preset, _changed_parameters(estimator)
+    chosen = CHOSEN_BY.get(preset, ()) if isinstance(preset, str) else ()
+    if given := [name for name in chosen if name in changed]:
+        problems.append(
+            f'{", ".join(given)} cannot be given beside preset="{preset}", which chooses them; leave one out'
+        )
+    if preset != "best" and "time_budget" in changed:
+        problems.append(f'time_budget is for preset="best", not for preset={preset!r}; leave one out')
+    return problems
+
+
+def _changed_parameters(estimator: Any) -> list[str]:
+    """Return the names of the parameters that are not left at their defaults."""
+    parameters = inspect.signature(type(estimator)).parameters.values()
+    return [one.name for one in parameters if not _equals_default(getattr(estimator, one.name), one.default)]
+
+
+def _equals_default(value: Any, default: Any) -> bool:
+    """Return whether a parameter is its default, or an equal number, text or tuple, as after a file or a copy."""
+    if value is default:
+        return True
+    try:
+        hash(value)
+    except TypeError:  # a list or an array, or a tuple with one
+        return False
+    return isinstance(value, type(default)) and bool(value == default)
 
 
 def documented(kind: Any) -> Any:
