@@ -13,7 +13,7 @@ import nox
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "typecheck", "tests", "tests_min", "examples"]
+nox.options.sessions = ["lint", "typecheck", "tests", "tests_min", "tests_nvrtc", "examples"]
 
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -164,6 +164,15 @@ def tests_jax(session):
     """Run the tests for all devices on JAX."""
     install(session, "cli", *group("test"), *group("jax"))
     run_tests(session, "-k", "jax", env={"JAX_ENABLE_X64": "1"})
+
+
+@nox.session
+def tests_nvrtc(session):
+    """Compile all CUDA sources of the engine, which needs no GPU, and compare what the kernels use with a table."""
+    if sys.platform != "linux":
+        session.skip("NVRTC is installed on Linux")
+    install(session, "cli", *group("test"), *group("nvrtc"))
+    run_tests(session, "tests/engine/test_nvrtc.py", "--require-nvrtc", parallel=False)
 
 
 @nox.session

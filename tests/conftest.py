@@ -71,6 +71,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--require-clients", action="store_true", help="fail, rather than skip, where a library is missing"
     )
+    parser.addoption("--require-nvrtc", action="store_true", help="fail, rather than skip, where NVRTC is missing")
 
 
 def pytest_configure(config):

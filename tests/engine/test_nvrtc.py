@@ -1,0 +1,291 @@
+"""Every CUDA source of the engine, compiled by NVRTC as CuPy does, and what its kernels use.
+
+The sources are those that the engine gives its device, in both forms of a step and both precisions:
+
+- layer by layer, whose kernels are independent: each activation and its derivative, each loss on each output activation
+  that it is defined for, each optimizer, with and without factors, and the kernels that all steps share; networks with
+  and without biases, samples with and without weights, sums and means, with and without penalties;
+- small networks, where one kernel does all: each activation, each loss on the output activations of ``PAIRS``, and each
+  optimizer, combined in turn with those options; and the networks of the benchmarks.
+
+An activation and an optimizer as a user would write them are among them: together they use every operation that the
+tracer knows. Kernels with equal text are compiled once for each architecture, many in one source.
+"""
+
+import itertools
+import re
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from gpubp.backends.backend import choose_backend
+from gpubp.engine.cuda import epoch as cuda_epoch
+from gpubp.engine.cuda.epoch import CudaEpochRunner
+from gpubp.engine.plain.step import Objective
+from gpubp.engine.tracing.expressions import functions_of_c
+from gpubp.errors import DataError
+from gpubp.nn.activations import ACTIVATIONS, Activation
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, adamw, decay_scaled, decayed, momentum, rate_scaled
+from tests import nvrtc
+from tests.cuda_machines import ACTIVATION_NAMES, LOSS_NAMES, PAIRS, Machine, run_epochs
+from tests.emulated_cuda import EmulatedDevice
+
+pytestmark = pytest.mark.once
+
+DTYPES = ("float32", "float64")
+REGISTERS, THREADS = 2**16, 256  # of a multiprocessor, and of a block
+KERNELS_OF_A_SOURCE = 12
+
+
+class Limits(NamedTuple):
+    """What the kernels of a family use at most: registers of a thread, and double precision in those of float32.
+
+    No kernel spills registers, or has shared memory other than what a launch adds.
+    """
+
+    float32: int
+    float64: int
+    operations: set[str]
+
+
+SUMS = {"add"}  # over many samples or parameters, where single precision would lose digits
+COSINE = {"mul"}  # in CUDA's cosf and sinf, which so reduce large angles
+
+LIMITS = {
+    "gather": Limits(32, 32, set()),
+    "activation": Limits(64, 64, COSINE),
+    "derivative": Limits(48, 64, COSINE),
+    "output": Limits(48, 80, COSINE),
+    "sums": Limits(32, 40, SUMS),
+    "squares_of_weights": Limits(32, 32, SUMS),
+    "count_not_finite": Limits(32, 32, SUMS),
+    "update": Limits(64, 64, set()),
+    "take_steps": Limits(64, 128, COSINE),
+}
+"""By family. With 32, 40, 48, 64, 80 and 128 registers 8, 6, 5, 4, 3 and 2 blocks fit on a multiprocessor.
+
+More blocks hide more of the time that memory takes. The kernel of a small network has one block a network and needs few
+of them; its limit in double precision keeps room for two.
+"""
+
+
+# --- the sources ---
+
+
+def _every_operation(xp, x):
+    """Compute something with every operation that symbols have."""
+    bent = xp.where((x > -1.0) & (x <= 2.0), xp.tanh(x), xp.sign(x)) * xp.minimum(xp.maximum(x, -3.0), 3.0)
+    waves = xp.cos(x) * xp.sin(-x) + xp.sqrt(xp.abs(x)) + xp.expm1(x) / xp.exp(x) + x**2 + x**3
+    return bent + waves * xp.log1p(x * x) - xp.log(1.0 + xp.abs(x))
+
+
+USERS_ACTIVATION = Activation(_every_operation, lambda xp, dE_dy, x, y: dE_dy * _every_operation(xp, x) + y)
+USERS_OPTIMIZER = Optimizer(
+    "signs",
+    {"learning_rate": 0.1},
+    lambda xp, theta: (),
+    lambda xp, gradient, state, theta, settings: (
+        -settings["learning_rate"] * xp.sign(gradient) * xp.maximum(xp.abs(theta), 0.01),
+        state,
+    ),
+)
+
+
+def _factors(network):
+    return np.linspace(0.5, 2.0, network.n_parameters)
+
+
+OPTIMIZER_CASES = {
+    **{name: lambda network, make=make: make() for name, make in OPTIMIZERS.items()},
+    "decayed momentum": lambda network: decayed(momentum(), 0.01),
+    "scaled adam": lambda network: rate_scaled(adam(), _factors(network)),
+    "scaled adamw": lambda network: decay_scaled(rate_scaled(adamw(), _factors(network)), _factors(network)),
+    "a user's": lambda network: USERS_OPTIMIZER,
+}
+
+
+class Recorder(EmulatedDevice):
+    """A device that keeps the sources that it is given, and computes nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.sources = []
+
+    def kernels(self, source):
+        self.sources.append(source)
+        return defaultdict(str)
+
+    def launch(self, *arguments):
+        pass
+
+    def multiply(self, *operands, **transposed):
+        pass
+
+
+def sources_of(network, dtype, optimizer="adam", *, weighted=False, **options):
+    """Return the sources of a fit."""
+    optimizer, device = OPTIMIZER_CASES[optimizer](network), Recorder()
+    runner = CudaEpochRunner(device, Objective(network, **options), optimizer, dtype, None)
+    run_epochs(Machine(choose_backend("cpu"), device), runner, network, optimizer, dtype, epochs=1, weighted=weighted)
+    return device.sources
+
+
+def layer_by_layer(names, dtype):
+    """Yield the sources of networks that go layer by layer; ``names`` are all activations."""
+    for bias in (True, False):
+        yield from sources_of(Network((2, *[2] * len(names), 2), names, bias=bias), dtype)
+    for loss, output in itertools.product(LOSS_NAMES, names):
+        try:
+            network = Network((2, 2), output_activation=output, loss=loss)
+        except DataError:  # the loss is not defined for all outputs
+            continue
+        yield from sources_of(network, dtype, weighted=True)
+        if (loss, output) in PAIRS:
+            yield from sources_of(network, dtype)
+            yield from sources_of(Network((2, 2), output_activation=output, loss=loss, bias=False), dtype)
+    for optimizer, reduction in zip(OPTIMIZER_CASES, itertools.cycle(("sum", "mean"))):
+        yield from sources_of(Network((2, 2)), dtype, optimizer, l2=0.1, reduction=reduction)
+
+
+def small_networks(names, dtype):
+    """Yield the sources of small networks, with options that change in turn."""
+    choices = (names, names[5:] + names[:5], OPTIMIZER_CASES, (0.0, 0.1, 0.1), ("sum", "mean", "mean", "sum", "sum"))
+    booleans = ((False, True, True, False), (True, True, True, False, False, True, False))
+    turns = map(itertools.cycle, (*choices, *booleans))
+    for (loss, output), one, other, optimizer, l2, reduction, weighted, bias in zip(PAIRS, *turns, strict=False):
+        network = Network((3, 4, 5, 2), (one, other), output_activation=output, loss=loss, bias=bias)
+        yield from sources_of(network, dtype, optimizer, l2=l2, reduction=reduction, weighted=weighted)
+    for sizes, loss in (((6, 2, 1), "squared"), ((20, 64, 64, 2), "cross_entropy"), ((64, 32, 10), "cross_entropy")):
+        yield from sources_of(Network(sizes, "relu", loss=loss), dtype)
+
+
+def kernels_of(source):
+    """Split a source; return what is before its kernels, and the text of each kernel by its family."""
+    pieces = re.split(r'^(?=extern "C" __global__ )', source, flags=re.MULTILINE)
+    return pieces[0], [(re.search(r"void (\w+?)(?:_\d+)?\(", piece)[1], piece) for piece in pieces[1:]]
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    """All kernels by precision: what is before them, and the family of each."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ACTIVATIONS, "users_own", USERS_ACTIVATION)
+        names = (*ACTIVATION_NAMES, "users_own")
+        for dtype, (form, operations) in itertools.product(
+            DTYPES, {layer_by_layer: 0.0, small_networks: np.inf}.items()
+        ):
+            patch.setattr(cuda_epoch, "MAX_OPERATIONS_OF_ONE_BLOCK", operations)
+            for source in form(names, dtype):
+                head, pieces = kernels_of(source)
+                found.setdefault((dtype, head), {}).update({text: family for family, text in pieces})
+    return found
+
+
+@pytest.fixture(scope="module")
+def usages(kernels, request):
+    """What the kernels use: by family and precision, on each architecture."""
+    if why_not := nvrtc.absence():
+        (pytest.fail if request.config.getoption("--require-nvrtc") else pytest.skip)(why_not)
+    jobs = []
+    for (dtype, head), families in kernels.items():
+        texts = list(families.items())
+        for begin in range(0, len(texts), KERNELS_OF_A_SOURCE):
+            some = enumerate(texts[begin : begin + KERNELS_OF_A_SOURCE])
+            renamed = (re.sub(r"void \w+\(", f"void {family}__{k}(", text, count=1) for k, (text, family) in some)
+            source = head + "".join(renamed)
+            jobs += [(dtype, source, architecture) for architecture in nvrtc.ARCHITECTURES]
+    found = defaultdict(list)
+    reports = nvrtc.compiled_together([job[1:] for job in jobs], request.config.cache)
+    for (dtype, *_), report in zip(jobs, reports, strict=True):
+        for name, usage in report.items():
+            found[name.partition("__")[0], dtype].append(usage)
+    return found
+
+
+# --- what is true of them ---
+
+
+def test_kernels_are_those_of_the_table(kernels):
+    assert {family for families in kernels.values() for family in families.values()} == {*LIMITS}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_users_functions_use_every_operation(kernels, dtype):
+    text = "".join(text for (precision, _), families in kernels.items() if precision == dtype for text in families)
+    missing = [name for name in functions_of_c(dtype).values() if f" {name}(" not in text and f"({name}(" not in text]
+    assert not missing, f"give _every_operation {missing}"
+
+
+def blocks(registers):
+    """Return how many blocks fit on a multiprocessor; registers are given out in eights."""
+    return REGISTERS // (THREADS * 8 * -(-registers // 8))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)  # the first one compiles all sources: about 130 s of CPU time
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("family", LIMITS)
+class TestUsage:
+    def test_registers(self, usages, family, dtype):
+        most = max(usage.registers for usage in usages[family, dtype])
+        limit = getattr(LIMITS[family], dtype)
+        assert most <= limit, (
+            f"{family} uses {most} registers in {dtype}: {blocks(most)} blocks fit, not {blocks(limit)}"
+        )
+        assert blocks(most) == blocks(limit), f"lower the limit: {family} uses only {most} registers in {dtype}"
+
+    def test_nothing_is_spilled(self, usages, family, dtype):
+        assert {usage.spilled for usage in usages[family, dtype]} == {0}
+
+    def test_shared_memory_is_that_of_the_launch(self, usages, family, dtype):
+        assert {usage.shared for usage in usages[family, dtype]} == {0}
+
+    def test_double_precision(self, usages, family, dtype):
+        found = set().union(*(usage.float64 for usage in usages[family, dtype]))
+        assert dtype == "float64" or found == LIMITS[family].operations
+
+
+KERNEL = 'extern "C" __global__ void one({parameters}) {{\n    const int i = threadIdx.x;\n    {body}\n}}\n'
+ARRAY = "float* x"
+
+
+def compiled(body, parameters=ARRAY):
+    return nvrtc.compiled(KERNEL.format(parameters=parameters, body=body), "sm_90")["one"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("usages")  # skipped, or failed, where these are
+class TestFaultsAreSeen:
+    def test_double_precision(self):
+        assert compiled("x[i] = x[i] * 0.1f;").float64 == []
+        assert compiled("x[i] = x[i] * 0.1;").float64 == ["mul"]
+        assert compiled("x[i] = (float)x[i] + (float)(double)i;").float64 == []  # converted, but not computed
+
+    def test_double_precision_in_a_function_that_is_called(self):
+        function = "__device__ __noinline__ double twice(double x) { return x * x * 0.1; }\n"
+        source = function + KERNEL.format(parameters=ARRAY, body="x[i] = (float)twice(x[i]);")
+        assert nvrtc.compiled(source, "sm_90")["one"].float64 == ["mul"]
+
+    def test_spilled_registers(self):
+        sums = "float s[64]; for (int k = 0; k < 64; ++k) s[k] = x[k * i];\n#pragma unroll\n"
+        body = sums + "for (int n = 0; n < 9; ++n) for (int k = 0; k < 64; ++k) s[k] += s[(k * 7 + n) % 64] * s[k];\n"
+        body += "for (int k = 0; k < 64; ++k) x[k] = s[k];"
+        source = KERNEL.format(parameters=ARRAY, body=body)
+        assert nvrtc.compiled(source, "sm_90")["one"].spilled == 0
+        bounded = source.replace("void one", "void __launch_bounds__(1024, 2) one")  # 32 registers for a thread
+        usage = nvrtc.compiled(bounded, "sm_90")["one"]
+        assert usage.registers <= 32
+        assert usage.spilled > 0
+
+    def test_shared_memory(self):
+        body = "__shared__ float s[64]; s[i] = x[i]; __syncthreads(); x[i] = s[63 - i];"
+        assert compiled(body).shared == 256
+
+    @pytest.mark.parametrize("body", ["x[i] = y;", "x[i] = 0; int n = 0;"], ids=["an error", "a warning"])
+    def test_messages(self, body):
+        with pytest.raises(ValueError, match=r"for sm_90: kernels.cu\(3\)"):
+            compiled(body)
