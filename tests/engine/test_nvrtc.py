@@ -55,20 +55,20 @@ SUMS = {"add"}  # over many samples or parameters, where single precision would 
 COSINE = {"mul"}  # in CUDA's cosf and sinf, which so reduce large angles
 
 LIMITS = {
-    "gather": Limits(32, 32, set()),
+    "gather": Limits(48, 48, set()),
     "activation": Limits(64, 64, COSINE),
     "derivative": Limits(48, 64, COSINE),
     "output": Limits(48, 80, COSINE),
     "sums": Limits(32, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
-    "update": Limits(64, 64, set()),
-    "take_steps": Limits(64, 128, COSINE),
+    "update": Limits(48, 64, set()),
+    "take_steps": Limits(80, 128, COSINE),
 }
 """By family. With 32, 40, 48, 64, 80 and 128 registers 8, 6, 5, 4, 3 and 2 blocks fit on a multiprocessor.
 
-More blocks hide more of the time that memory takes. The kernel of a small network has one block a network and needs few
-of them; its limit in double precision keeps room for two.
+More blocks hide more of the time that memory takes, which matters least where the kernel of a small network works in
+shared memory. Its registers vary most, with the layers that the compiler unrolls.
 """
 
 
