@@ -98,7 +98,7 @@ def _factors(network):
     return np.linspace(0.5, 2.0, network.n_parameters)
 
 
-OPTIMIZER_CASES = {
+EVERY_OPTIMIZER = {
     **{name: lambda network, make=make: make() for name, make in OPTIMIZERS.items()},
     "decayed momentum": lambda network: decayed(momentum(), 0.01),
     "scaled adam": lambda network: rate_scaled(adam(), _factors(network)),
@@ -127,7 +127,7 @@ class Recorder(EmulatedDevice):
 
 def sources_of(network, dtype, optimizer="adam", *, weighted=False, **options):
     """Return the sources of a fit."""
-    optimizer, device = OPTIMIZER_CASES[optimizer](network), Recorder()
+    optimizer, device = EVERY_OPTIMIZER[optimizer](network), Recorder()
     runner = CudaEpochRunner(device, Objective(network, **options), optimizer, dtype, None)
     run_epochs(Machine(choose_backend("cpu"), device), runner, network, optimizer, dtype, epochs=1, weighted=weighted)
     return device.sources
@@ -146,13 +146,13 @@ def layer_by_layer(names, dtype):
         if (loss, output) in PAIRS:
             yield from sources_of(network, dtype)
             yield from sources_of(Network((2, 2), output_activation=output, loss=loss, bias=False), dtype)
-    for optimizer, reduction in zip(OPTIMIZER_CASES, itertools.cycle(("sum", "mean"))):
+    for optimizer, reduction in zip(EVERY_OPTIMIZER, itertools.cycle(("sum", "mean"))):
         yield from sources_of(Network((2, 2)), dtype, optimizer, l2=0.1, reduction=reduction)
 
 
 def small_networks(names, dtype):
     """Yield the sources of small networks, with options that change in turn."""
-    choices = (names, names[5:] + names[:5], OPTIMIZER_CASES, (0.0, 0.1, 0.1), ("sum", "mean", "mean", "sum", "sum"))
+    choices = (names, names[5:] + names[:5], EVERY_OPTIMIZER, (0.0, 0.1, 0.1), ("sum", "mean", "mean", "sum", "sum"))
     booleans = ((False, True, True, False), (True, True, True, False, False, True, False))
     turns = map(itertools.cycle, (*choices, *booleans))
     for (loss, output), one, other, optimizer, l2, reduction, weighted, bias in zip(PAIRS, *turns, strict=False):
