@@ -4,7 +4,7 @@ The sources are those that the engine gives its device, in both forms of a step 
 
 - layer by layer, whose kernels are independent: each activation and its derivative, each loss on each output activation
   that it is defined for, each optimizer, with and without factors, and the kernels that all steps share; networks with
-  and without biases, samples with and without weights, sums and means, with and without penalties;
+  and without biases, dropout and penalties, samples with and without weights, sums and means, gradients in parts;
 - small networks, where one kernel does all: each activation, each loss on the output activations of ``PAIRS``, and each
   optimizer, combined in turn with those options; and the networks of the benchmarks.
 
@@ -23,12 +23,23 @@ import pytest
 from gpubp.backends.backend import choose_backend
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.epoch import CudaEpochRunner
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.step import Objective
 from gpubp.engine.tracing.expressions import functions_of_c
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS, Activation
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, adamw, decay_scaled, decayed, momentum, rate_scaled
+from gpubp.optim.first_order import (
+    OPTIMIZERS,
+    Optimizer,
+    adam,
+    adamw,
+    clipped,
+    decay_scaled,
+    decayed,
+    momentum,
+    rate_scaled,
+)
 from tests import nvrtc
 from tests.cuda_machines import ACTIVATION_NAMES, LOSS_NAMES, PAIRS, Machine, run_epochs
 from tests.emulated_cuda import EmulatedDevice
@@ -56,12 +67,14 @@ COSINE = {"mul"}  # in CUDA's cosf and sinf, which so reduce large angles
 
 LIMITS = {
     "gather": Limits(48, 48, set()),
+    "drop_inputs": Limits(32, 32, set()),
     "activation": Limits(64, 64, COSINE),
     "derivative": Limits(48, 64, COSINE),
     "output": Limits(48, 80, COSINE),
     "sums": Limits(32, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
+    "partial_norms": Limits(32, 32, SUMS),
     "update": Limits(48, 64, set()),
     "take_steps": Limits(80, 128, COSINE),
 }
@@ -103,6 +116,7 @@ EVERY_OPTIMIZER = {
     "decayed momentum": lambda network: decayed(momentum(), 0.01),
     "scaled adam": lambda network: rate_scaled(adam(), _factors(network)),
     "scaled adamw": lambda network: decay_scaled(rate_scaled(adamw(), _factors(network)), _factors(network)),
+    "clipped adam": lambda network: clipped(adam(), 0.1),
     "a user's": lambda network: USERS_OPTIMIZER,
 }
 
@@ -125,18 +139,21 @@ class Recorder(EmulatedDevice):
         pass
 
 
-def sources_of(network, dtype, optimizer="adam", *, weighted=False, **options):
+def sources_of(network, dtype, optimizer="adam", *, weighted=False, drops=False, **options):
     """Return the sources of a fit."""
     optimizer, device = EVERY_OPTIMIZER[optimizer](network), Recorder()
     runner = CudaEpochRunner(device, Objective(network, **options), optimizer, dtype, None)
-    run_epochs(Machine(choose_backend("cpu"), device), runner, network, optimizer, dtype, epochs=1, weighted=weighted)
+    units = network.sizes[:-1]
+    run = {"epochs": 1, "weighted": weighted, "dropout": Dropout(units, (0.5,) * len(units), 0) if drops else None}
+    run_epochs(Machine(choose_backend("cpu"), device), runner, network, optimizer, dtype, **run)
     return device.sources
 
 
 def layer_by_layer(names, dtype):
     """Yield the sources of networks that go layer by layer; ``names`` are all activations."""
-    for bias in (True, False):
-        yield from sources_of(Network((2, *[2] * len(names), 2), names, bias=bias), dtype)
+    for bias, drops in itertools.product((True, False), repeat=2):
+        yield from sources_of(Network((2, *[2] * len(names), 2), names, bias=bias), dtype, drops=drops)
+    yield from sources_of(Network((2, 2)), dtype, parts=2, l2=0.1)
     for loss, output in itertools.product(LOSS_NAMES, names):
         try:
             network = Network((2, 2), output_activation=output, loss=loss)
@@ -153,11 +170,12 @@ def layer_by_layer(names, dtype):
 def small_networks(names, dtype):
     """Yield the sources of small networks, with options that change in turn."""
     choices = (names, names[5:] + names[:5], EVERY_OPTIMIZER, (0.0, 0.1, 0.1), ("sum", "mean", "mean", "sum", "sum"))
-    booleans = ((False, True, True, False), (True, True, True, False, False, True, False))
+    booleans = ((False, True, True, False), (True, True, True, False, False, True, False), (False, False, True))
     turns = map(itertools.cycle, (*choices, *booleans))
-    for (loss, output), one, other, optimizer, l2, reduction, weighted, bias in zip(PAIRS, *turns, strict=False):
+    for (loss, output), one, other, optimizer, l2, reduction, weighted, bias, drops in zip(PAIRS, *turns, strict=False):
         network = Network((3, 4, 5, 2), (one, other), output_activation=output, loss=loss, bias=bias)
-        yield from sources_of(network, dtype, optimizer, l2=l2, reduction=reduction, weighted=weighted)
+        options = {"l2": l2, "reduction": reduction, "weighted": weighted, "drops": drops}
+        yield from sources_of(network, dtype, optimizer, **options)
     for sizes, loss in (((6, 2, 1), "squared"), ((20, 64, 64, 2), "cross_entropy"), ((64, 32, 10), "cross_entropy")):
         yield from sources_of(Network(sizes, "relu", loss=loss), dtype)
 
