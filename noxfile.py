@@ -13,7 +13,7 @@ import nox
 nox.needs_version = ">=2025.2"
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "typecheck", "tests", "tests_min", "tests_nvrtc", "examples"]
+nox.options.sessions = ["lint", "typecheck", "tests", "tests_min", "examples"]
 
 ROOT = Path(__file__).parent
 PYPROJECT = nox.project.load_toml("pyproject.toml")

@@ -118,6 +118,7 @@ def compiled_together(jobs: list[tuple[str, str]], cache: Any) -> list[dict[str,
     if missing:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         with multiprocessing.get_context("spawn").Pool(cores) as pool:
-            reports |= zip(missing, pool.imap(_compiled, missing.values()), strict=True)
-        cache.set(CACHED, {key: reports[key] for key in keys})
+            for key, report in zip(missing, pool.imap(_compiled, missing.values()), strict=True):
+                reports[key] = report
+                cache.set(CACHED, {key: reports[key] for key in keys if key in reports})  # kept if this is interrupted
     return [{name: Usage(*numbers) for name, numbers in reports[key].items()} for key in keys]
