@@ -70,7 +70,7 @@ LIMITS = {
     "drop_inputs": Limits(32, 32, set()),
     "activation": Limits(64, 64, COSINE),
     "derivative": Limits(48, 64, COSINE),
-    "output": Limits(48, 80, COSINE),
+    "output": Limits(48, 64, COSINE),
     "sums": Limits(32, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
