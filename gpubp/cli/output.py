@@ -196,7 +196,7 @@ def _trial_row(trial: dict[str, Any]) -> list[str]:
         "inf" if loss is None else _any_text(loss, number),
         _any_text(trial.get("epochs"), "{:,}".format),
         _any_text(trial.get("seconds"), "{:.1f}".format),
-        "kept" if trial.get("is_kept") is True else "",
+        "kept" if trial.get("is_kept") is True else "ended early" if trial.get("ended_early") is True else "",
     ]
 
 

@@ -18,9 +18,16 @@ from gpubp.tabular.networks import first_weights, network_for
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import EncodedRows, PreparedTable
 from gpubp.tabular.recipes import TableRecipe, recipe_dropout, recipe_network, recipe_optimizer, recipe_weights
-from gpubp.training.callbacks import Callback
+from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.fit import train
 from gpubp.training.result import Fit
+
+MARGIN_BEHIND = 0.02
+"""The part of the best loss that a candidate must be behind to end early."""
+
+STEPS_SEEN, EPOCHS_SEEN, TIMES_AHEAD = 100, 5, 4
+"""It ends once it would still be behind after four times as many epochs as those of its last 100 steps, at least five,
+if each gained as much as these did on average."""
 
 
 class SearchSettings(NamedTuple):
@@ -53,6 +60,25 @@ class CandidateNetworks(NamedTuple):
     def is_complete(self) -> bool:
         """Whether the training ended by itself, and well."""
         return self.fit.stop_reason in ("epochs", "patience", "converged") and not np.any(self.fit.diverged)
+
+
+class EndingBehind:
+    """A callback that also ends the training of a candidate that falls too far behind a loss, and then `is_behind`."""
+
+    def __init__(self, ending: Callback, least: float, n_rows: int) -> None:
+        self.ending, self.least, self.is_behind = ending, least, False
+        self.n_seen = max(EPOCHS_SEEN, math.ceil(STEPS_SEEN * auto_batch_size(n_rows) / n_rows))
+        self.losses: list[float] = []  # the least of each epoch and those before
+
+    def __call__(self, progress: Progress) -> bool:
+        """Return whether the training ends."""
+        assert progress.validation_loss is not None
+        self.losses.append(min([float(np.mean(progress.validation_loss)), *self.losses[-1:]]))
+        if len(self.losses) > self.n_seen:
+            gain = self.losses[-1 - self.n_seen] - self.losses[-1]
+            expected = self.losses[-1] - TIMES_AHEAD * gain
+            self.is_behind = expected > self.least + MARGIN_BEHIND * abs(self.least)
+        return bool(self.ending(progress)) or self.is_behind
 
 
 def train_candidate(
@@ -98,7 +124,7 @@ def train_candidate(
     part = None
     if candidate.has_linear_part and takes_linear_part(network):
         part = _linear_part(prepared, settings.dtype, folds, len(seeds), like)
-        targets = part.targets
+        targets, ending = part.targets, part.reporting(ending)
         if folds is not None:
             labels = targets
         elif validation_data is not None:

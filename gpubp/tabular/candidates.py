@@ -133,6 +133,9 @@ class TableTrial:
         How long its training took.
     is_kept : bool
         Whether the model is this one.
+    ended_early : bool
+        Whether the training ended since the candidate was too far behind the best; more epochs would have lowered
+        `loss`.
     """
 
     candidate: Candidate
@@ -140,6 +143,7 @@ class TableTrial:
     epochs: int
     seconds: float
     is_kept: bool = False
+    ended_early: bool = False
 
 
 def trial_as_json(trial: TableTrial) -> dict[str, Any]:
@@ -157,4 +161,5 @@ def trial_as_json(trial: TableTrial) -> dict[str, Any]:
         "epochs": int(trial.epochs),
         "seconds": round(trial.seconds, 3),
         "is_kept": trial.is_kept,
+        **({"ended_early": True} if trial.ended_early else {}),
     }

@@ -13,6 +13,7 @@ from gpubp.tabular.folds import folds_of
 from gpubp.tabular.linear_solution import PENALTIES, Ridge, WeightedRows, weighted
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import EncodedRows, PreparedTable
+from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.result import Fit
 
 MOST_INPUTS_OF_PART = 1_000
@@ -57,6 +58,16 @@ class LinearPart(NamedTuple):
     def scoring(self, scoring: "Scoring", rows: EncodedRows) -> "Scoring":
         """Return a function that scores the sums of both parts for rows, given residuals and predictions of them."""
         return lambda residuals, outputs: scoring(rows.targets, rows.targets + self.scale * (outputs - residuals))
+
+    def reporting(self, callback: Callback) -> Callback:
+        """Return a callback that gets the losses of residuals in units of the targets."""
+
+        def report(progress: Progress) -> bool | None:
+            losses = {name: getattr(progress, name) for name in ("loss", "validation_loss")}
+            in_units = {name: self.scale**2 * loss for name, loss in losses.items() if loss is not None}
+            return callback(progress._replace(**in_units))
+
+        return report
 
     def joined(self, fit: Fit) -> Fit:
         """Return trained networks with their linear parts, as connections from the inputs to the outputs."""

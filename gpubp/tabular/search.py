@@ -15,7 +15,13 @@ from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
-from gpubp.tabular.candidate_training import CandidateNetworks, SearchSettings, batch_size_of, train_candidate
+from gpubp.tabular.candidate_training import (
+    CandidateNetworks,
+    EndingBehind,
+    SearchSettings,
+    batch_size_of,
+    train_candidate,
+)
 from gpubp.tabular.candidates import (
     Candidate,
     TableTrial,
@@ -49,9 +55,9 @@ BIAS_OF_STATISTICS = 0.02
 MOST_INPUTS_OF_RECIPE = 500
 """With more, a candidate with a recipe is left out: its first layer has the square of them as weights."""
 
-MARGIN_BEHIND, EPOCHS_SEEN, EPOCHS_AHEAD = 0.02, 5, 20
-"""A candidate ends once it is behind the best by this part of its loss, and 20 epochs more would leave it there if each
-gained as much as the last 5 did on average."""
+MOST_LOSS_OF_RECIPE = 0.1
+"""Of the best candidate before one with a recipe, or this one is left out: its long training pays where a number is
+known well. The squared loss of the mean is 0.5."""
 
 SMALL_NETWORK = 10_000
 """Parameters below which a network takes no less time."""
@@ -265,21 +271,29 @@ def _try(
         if candidate.encodings not in encoded:
             encoded[candidate.encodings] = prepared.trained_on(rows, *candidate.encodings, only=drawn)
         of_candidate = encoded[candidate.encodings]
-        if tried and candidate.recipe and of_candidate.n_inputs > MOST_INPUTS_OF_RECIPE:
+        least = min((trial.loss for trial, _ in tried), default=math.inf)
+        if tried and candidate.recipe and not _may_pay(of_candidate, settings, least):
             continue
         if has_trained and start + _expected_seconds(candidate, of_candidate, settings, tried) > end:
             continue
         say(f"candidate {place} of {len(candidates)}")
         like = next((one.part for _, one in tried if one.part and one.candidate.encodings == candidate.encodings), None)
         of_trial = settings._replace(is_over=_over_at(start + SHARE_OF_SOLUTION * (end - start)))
-        least = min((trial.loss for trial, _ in tried), default=math.inf)
-        ends = ending if candidate.recipe else _ending_behind(ending, least)  # the rate of a recipe falls at its end
+        # the rate of a recipe falls at its end, and its loss only then
+        ends = EndingBehind(ending, math.inf if candidate.recipe else least, len(of_candidate.parts["train"]))
         networks = train_candidate(of_candidate, candidate, of_trial, seeds, ends, like=like)
-        trial = TableTrial(networks.candidate, networks.loss, networks.fit.best_epoch, time.monotonic() - start)
+        seconds, best_epoch = time.monotonic() - start, networks.fit.best_epoch
+        trial = TableTrial(networks.candidate, networks.loss, best_epoch, seconds, ended_early=ends.is_behind)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
             break
     return tried
+
+
+def _may_pay(prepared: PreparedTable, settings: SearchSettings, least: float) -> bool:
+    """Return whether a candidate with a recipe is worth its time, after one with a loss."""
+    is_squared = settings.loss in (None, "squared") and prepared.task == "regression"
+    return prepared.n_inputs <= MOST_INPUTS_OF_RECIPE and not (is_squared and MOST_LOSS_OF_RECIPE < least < math.inf)
 
 
 def _expected_seconds(
@@ -288,21 +302,25 @@ def _expected_seconds(
     settings: SearchSettings,
     tried: Sequence[tuple[TableTrial, CandidateNetworks]],
 ) -> float:
-    """Estimate the time of a candidate by that of the slowest, as proportional to the parameters.
+    """Estimate the time of a candidate by that of the slowest epochs, as proportional to the parameters.
 
-    One without a recipe may stop as early as that one, one with a recipe trains for all epochs. At least one of those
-    before was trained, and not solved.
+    One without a recipe may take as many epochs as the others that did not end early, one with a recipe takes all. At
+    least one of those before was trained, and not solved.
     """
-    by_steps = [one for one in tried if not is_solved(one[1].fit.network)]
-    slowest, networks = max(by_steps, key=lambda one: one[0].seconds)
-    recipe, n_done = recipe_of(candidate, prepared.task), max(1, len(networks.fit.history.loss))
+    trained = [
+        (max(1, len(networks.fit.history.loss)), trial, networks.fit.network.n_parameters)
+        for trial, networks in tried
+        if not is_solved(networks.fit.network)
+    ]
+    n_done, slowest, n_parameters = max(trained, key=lambda one: one[1].seconds / one[0])
+    recipe = recipe_of(candidate, prepared.task)
     if recipe is None:
         sizes = (prepared.n_inputs, *candidate.hidden_layer_sizes, prepared.n_outputs)
-        size, n_epochs = Network(sizes).n_parameters, n_done
+        size = Network(sizes).n_parameters
+        n_epochs = max([n for n, trial, _ in trained if not trial.ended_early], default=n_done)
     else:
         size, n_epochs = recipe_size(recipe, prepared), min(settings.epochs, recipe.epochs)
-    largest = max(networks.fit.network.n_parameters, SMALL_NETWORK)
-    return slowest.seconds * n_epochs / n_done * max(size, SMALL_NETWORK) / largest
+    return slowest.seconds / n_done * n_epochs * max(size, SMALL_NETWORK) / max(n_parameters, SMALL_NETWORK)
 
 
 def _best_of(tried: Sequence[tuple[TableTrial, CandidateNetworks]]) -> tuple[TableTrial, CandidateNetworks]:
@@ -362,20 +380,6 @@ def _ending_at(callback: Callback | None, end: float) -> Callback:
         return bool(stops) or time.monotonic() >= end
 
     return ending
-
-
-def _ending_behind(ending: Callback, least: float) -> Callback:
-    """Return a callback that also ends the training of a candidate that will not come near a loss."""
-    losses: list[float] = []  # the least of each epoch and those before
-
-    def behind(progress: Progress) -> bool:
-        assert progress.validation_loss is not None
-        losses.append(min([float(np.mean(progress.validation_loss)), *losses[-1:]]))
-        gain = (losses[max(0, len(losses) - 1 - EPOCHS_SEEN)] - losses[-1]) / EPOCHS_SEEN
-        is_behind = losses[-1] - EPOCHS_AHEAD * gain > least + MARGIN_BEHIND * abs(least)
-        return bool(ending(progress)) or (len(losses) > EPOCHS_SEEN and is_behind)
-
-    return behind
 
 
 def _over_at(end: float) -> Callable[[], bool]:

@@ -160,6 +160,7 @@ def test_groups_and_times_are_held_out_instead_of_folds(by):
 
 
 def test_recipes_are_candidates(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpubp.tabular.search.MOST_LOSS_OF_RECIPE", math.inf)
     monkeypatch.setattr("gpubp.tabular.candidates.EPOCHS_OF_RECIPE", 20)
     prepared = prepare_table(bent(), target="y", drop=["house", "day"])
     recipe = Candidate("piecewise", (8, 8), 0.0, 0.07, "realmlp-s")
@@ -211,9 +212,37 @@ def test_a_recipe_that_a_held_out_group_stops_is_trained_as_long_on_all_rows():
 
 
 def test_recipes_are_tried_for_numbers_alone(monkeypatch):
+    monkeypatch.setattr("gpubp.tabular.search.MOST_LOSS_OF_RECIPE", math.inf)
     monkeypatch.setattr("gpubp.tabular.candidates.CANDIDATES", (TWO[1], replace(TWO[1], recipe="realmlp-s")))
     for table, n_tried in ((prepare_table("iris"), 1), (prepare_table(bent(), target="y", group="house"), 2)):
         assert len(search_table(table, device="cpu", epochs=2, n_networks=5).trials) == n_tried
+
+
+@pytest.mark.parametrize(("noise", "n_tried"), [(0.01, 2), (3.0, 1)])
+def test_a_recipe_is_tried_where_numbers_are_known_well(noise, n_tried):
+    x = np.linspace(-1.0, 1.0, 200)
+    frame = {"x": x, "y": x + noise * np.random.default_rng(0).standard_normal(200)}
+    candidates = [Candidate("linear", (), None), Candidate("piecewise", (8,), 0.0, 0.07, "realmlp-s")]
+    result = search_table(prepare_table(frame, target="y"), candidates=candidates, epochs=2, device="cpu", n_networks=5)
+    assert len(result.trials) == n_tried
+
+
+def test_a_linear_part_is_compared_in_units_of_the_targets():
+    """The residuals that a network learns are scaled, and the callback is given their losses before `joined`."""
+    rng = np.random.default_rng(1)
+    X = rng.standard_normal((300, 10))
+    y = X @ np.arange(10.0) + 0.3 * np.sin(3.0 * X[:, 0])
+    frame = {f"x{number}": column for number, column in enumerate(X.T)} | {"y": y}
+    seen = []
+    candidates = [Candidate("linear", (), None), Candidate("piecewise", (16,), 0.0, 0.005, has_linear_part=True)]
+    result = search_table(
+        prepare_table(frame, target="y"),
+        candidates=candidates,
+        callback=lambda progress: seen.append(np.mean(progress.validation_loss)),
+        **{"epochs": 30, "patience": None, "device": "cpu", "n_networks": 5, "refit": False},
+    )
+    assert not result.trials[1].ended_early
+    assert seen[result.trials[1].epochs - 1] == pytest.approx(result.trials[1].loss, rel=1e-5)
 
 
 @pytest.mark.parametrize(("n_categories", "n_tried"), [(10, 1), (11, 2)])
@@ -248,7 +277,8 @@ def clock(monkeypatch):
     return seconds
 
 
-def test_a_recipe_that_would_take_too_long_is_not_begun(clock):
+def test_a_recipe_that_would_take_too_long_is_not_begun(clock, monkeypatch):
+    monkeypatch.setattr("gpubp.tabular.search.MOST_LOSS_OF_RECIPE", math.inf)
     """It is estimated by the epochs and the size of a network before it, which may have stopped early."""
     prepared = prepare_table(bent(), target="y", group="house")
     candidates = [Candidate("linear", (8,), 0.0, 1e-9), Candidate("linear", (8,), 0.0, 0.07, "realmlp-s")]
@@ -326,9 +356,11 @@ def test_a_candidate_that_is_far_behind_ends_early():
         callback=lambda progress: epochs.append(progress.epoch),
         **options,
     )
-    assert [after for after, before in pairwise(epochs) if before == 1] == [40, 6]
+    assert [after for after, before in pairwise(epochs) if before == 1] == [40, 15]  # 14 epochs have 100 steps
     assert epochs[-1] == 40  # also behind at first, but soon no longer
     assert [trial.is_kept for trial in result.trials] == [False, False, True]
+    assert [trial.ended_early for trial in result.trials] == [False, True, False]
+    assert [trial.get("ended_early") for trial in result.model.about["training"]["trials"]] == [None, True, None]
 
 
 @pytest.mark.parametrize("group", [None, "house"])
