@@ -23,6 +23,7 @@ from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import get_loss, output_loss
 from gpubp.nn.network import Layer, Network, flatten, forward, loss_and_gradient, views
+from gpubp.nn.weight_sharing import ABSENT
 
 STAGES = ("start", "forward", "error", "backward", "update", "check")
 
@@ -117,8 +118,8 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
     ------
     DataError
         If shapes do not fit the network, values are not finite, the learning rate is not positive, or the network has
-        connections past hidden layers from others than the inputs, tied connections, parametric activations, or members
-        that share weights.
+        connections past hidden layers from others than the inputs, tied or absent connections, parametric activations,
+        or members that share weights.
 
     Examples
     --------
@@ -131,7 +132,8 @@ def explain(network: Network, theta: Array, x: Array, d: Array, *, learning_rate
         raise DataError(f"learning_rate must be finite and above 0, got {learning_rate}")
     reasons = {
         "connections that skip layers from hidden ones": any(below for below, _ in network.skips),
-        "weights that are tied": network.ties,
+        "weights that are tied": network.tied is not None and not network.tied.only_absent,
+        "connections that are absent": ABSENT in (network.ties or ()),
         "parametric activations": any(network.activation_weights),
         "members that share weights": network.n_members,
     }

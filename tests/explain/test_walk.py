@@ -20,6 +20,7 @@ from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.initialization import initial_weights
+from gpubp.nn.input_layers import with_embedded_inputs
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import loss_and_gradient
 from tests.registries import assert_same_names
@@ -219,6 +220,7 @@ def test_bad_input(change, message):
     [
         (Network((2, 2, 2, 1), skips=((1, 3),)), "2-2-2-1, has connections that skip layers from hidden ones; to fix"),
         (with_equal_layers(Network((2, 2, 2)), [1, 2]), "2-2-2, has weights that are tied"),
+        (with_embedded_inputs(Network((2, 2, 1)), [range(2)], n_outputs=2), "has connections that are absent"),
         (Network((2, 2, 1), n_members=3), "explain needs .*2-2-1, has members that share weights"),
     ],
 )

@@ -295,6 +295,6 @@ def test_commands_train_show_inspect_and_explain(tmp_path, capsys, monkeypatch):
         assert main(["inspect", "shop.safetensors", "shop.csv"]) == 0
         assert "town" in capsys.readouterr().out
     assert main(["explain", "shop.safetensors", "--data", "shop.csv"]) == 2
-    assert "weights that are tied" in capsys.readouterr().err
+    assert "has connections that are absent" in capsys.readouterr().err
     assert main(["train", "shop.csv", "--categories", "target", "--preset", "realmlp", "--target", "grade"]) == 2
     assert "--preset realmlp cannot be combined with --categories" in capsys.readouterr().err
