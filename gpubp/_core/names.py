@@ -29,15 +29,6 @@ OTHER_NAMES = {
     "bf16": "bfloat16",
     "fp16": "float16",
     "half": "float16",
-    "max_iter": "epochs",
-    "alpha": "l2",
-    "solver": "optimizer",
-    "learning_rate_init": "learning_rate",
-    "tol": "tolerance",
-    "n_iter_no_change": "patience",
-    "early_stopping": "validation_fraction",
-    "n_estimators": "n_networks",
-    "seed": "random_state",
 }
 """Names that other libraries use, for the hint in the error about an unknown name."""
 
@@ -250,8 +241,8 @@ def near_miss(name: Any, known: Iterable[str]) -> str:
     """
     if not isinstance(name, str):
         return ""
-    # difflib alone would count a wrong case letter by letter
-    by_lower = {candidate.lower().partition("(")[0]: candidate for candidate in known}
+    # difflib alone would count a wrong case letter by letter, and the placeholder of "parametric(NAME)" as letters
+    by_lower = {candidate.removesuffix("(NAME)").lower(): candidate for candidate in known}
     if (other := OTHER_NAMES.get(name.lower())) in by_lower:
         return f" (did you mean {other!r}?)"
     close = difflib.get_close_matches(name.lower(), by_lower, n=2, cutoff=0.7)

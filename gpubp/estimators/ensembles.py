@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError
+from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
@@ -21,15 +21,15 @@ from gpubp.estimators._label_encoding import ClassTargets, accuracy, classes_lik
 from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import accept_targets, validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.classifier import MLPClassifier
-from gpubp.estimators.parameter_checks import ClearKeywords, problems_of
+from gpubp.estimators.parameter_checks import ClearKeywords, problems_of, synonym
 from gpubp.estimators.regressor import MLPRegressor, relative_score
 
 
 class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
     """Base class of the ensembles: members that are fitted together, each from its own seed."""
 
-    _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
-        "estimator": [HasMethods(["fit", "predict"]), None],
+    _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
+        "estimator": "no_validation",  # fit checks it
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "bootstrap": ["boolean"],
         "max_samples": [Interval(Real, 0, 1, closed="right")],
@@ -51,22 +51,31 @@ class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
     @classmethod
     def _advice(cls, name: str, known: Iterable[str]) -> str:
         member = cls._member_class
-        if name not in signature(member).parameters:
+        parameters = signature(member).parameters
+        meant = name if name in parameters else synonym(name, parameters)
+        if meant is None or synonym(name, known):
             return super()._advice(name, known)
-        return f"{name!r}, which its members have: {cls.__name__}(estimator={member.__name__}({name}=...))"
+        renamed = "" if meant == name else f" as {meant!r}"
+        return f"{name!r}, which its members have{renamed}: {cls.__name__}(estimator={member.__name__}({meant}=...))"
 
     def _validate_params(self) -> None:
         """Check the parameters, also those of `estimator`, and name all that are not valid in one error."""
         problems = problems_of(self, self._parameter_constraints)
         if type(self.estimator) is self._member_class:
             problems += problems_of(self.estimator, self.estimator._parameter_constraints)
-        elif self.estimator is not None and not any("'estimator'" in problem for problem in problems):
-            is_class = isinstance(self.estimator, type)
-            given = f"the class {self.estimator.__name__}" if is_class else type(self.estimator).__name__
-            name = self._member_class.__name__
-            problems.append(f"estimator must be one {name}() of gpubp, or None, got {given}")
+        elif problem := self._problem_of_estimator():
+            problems.append(problem)
         if problems:
             raise InvalidParameterError("\n".join(problems))
+
+    def _problem_of_estimator(self) -> str:
+        """Return what is wrong with the type of `estimator`, "" if it is valid."""
+        if self.estimator is None or type(self.estimator) is self._member_class:
+            return ""
+        is_class = isinstance(self.estimator, type)
+        kind = self.estimator if is_class else type(self.estimator)
+        given = f"{'the class ' if is_class else ''}{kind.__module__}.{kind.__qualname__}"
+        return f"estimator must be one {self._member_class.__name__}() of gpubp, or None, got {given}"
 
     @abstractmethod
     def _default_estimator(self) -> MultilayerPerceptron:
@@ -90,6 +99,8 @@ class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         -------
         self
         """
+        if problem := self._problem_of_estimator():  # scikit-learn's validation may be skipped
+            raise InvalidParameterError(problem)
         first = self._default_estimator() if self.estimator is None else clone(self.estimator)
         x, y_on_host = validate_samples(self, X, y, reset=True)
         weights = validate_weights(sample_weight, y_on_host)

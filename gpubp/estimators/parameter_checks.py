@@ -10,6 +10,31 @@ from sklearn.utils._param_validation import InvalidParameterError, StrOptions, v
 from gpubp._core.names import near_miss
 from gpubp.errors import DataError
 
+SYNONYMS = (
+    ("max_iter", "epochs"),
+    ("alpha", "l2"),
+    ("solver", "optimizer"),
+    ("learning_rate_init", "learning_rate"),
+    ("tol", "tolerance"),
+    ("n_iter_no_change", "patience"),
+    ("early_stopping", "validation_fraction"),
+    ("n_estimators", "n_networks"),
+    ("random_state", "seed"),
+)
+"""Parameters of estimators that mean the same: scikit-learn's, and those of estimators of tables."""
+
+
+def synonym(name: str, known: Iterable[str]) -> str | None:
+    """Return the known parameter that means the same as one that does not exist, None if there is none.
+
+    Examples
+    --------
+    >>> synonym("max_iter", ["epochs"]), synonym("epochs", ["max_iter"]), synonym("epoch", ["max_iter"])
+    ('epochs', 'max_iter', None)
+    """
+    names = {other for pair in SYNONYMS if name in pair for other in pair}
+    return next((other for other in known if other in names), None)
+
 
 class OneOf(StrOptions):  # type: ignore[misc]
     """One of some names, which messages list in this order; `otherwise` is what they say if none of them is near.
@@ -50,7 +75,7 @@ class NameOf(OneOf):
             if isinstance(value, str):
                 self.find(value)
         except DataError as error:
-            return f": {error}"
+            return f": {error}".removesuffix(f"; known: {', '.join(self.names)}")  # str(self) lists them
         return ""
 
 
@@ -93,7 +118,8 @@ class ClearKeywords:
     @classmethod
     def _advice(cls, name: str, known: Iterable[str]) -> str:
         """Return the name of a parameter that does not exist, and what may be meant."""
-        return f"{name!r}{near_miss(name, known)}"
+        other = synonym(name, known)
+        return f"{name!r} (did you mean {other!r}?)" if other else f"{name!r}{near_miss(name, known)}"
 
 
 @cache

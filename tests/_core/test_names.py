@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from gpubp._core.names import ABOVE_0, Parametric, Range, canonical_name, look_up, unknown
+from gpubp._core.names import ABOVE_0, Parametric, Range, canonical_name, look_up, near_miss, unknown
 from gpubp.errors import DataError
 
 
@@ -73,6 +73,19 @@ def test_unknown_name_suggests_the_nearest():
 
 def test_unknown_name_without_a_near_miss():
     assert unknown("entry", "zzz", ENTRIES) == "unknown entry 'zzz'; known: plain, leaky, pair, many"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("area (m3)", ["area (m2)", "area (ft2)", "town"], " (did you mean 'area (m2)' or 'area (ft2)'?)"),
+        ("height (cn)", ["height (cm)", "height (in)"], " (did you mean 'height (in)' or 'height (cm)'?)"),
+        ("parametrik", ["selu", "parametric(NAME)"], " (did you mean 'parametric(NAME)'?)"),
+        ("alpha", ["x", "l2"], ""),
+    ],
+)
+def test_names_of_columns_are_compared_whole(name, known, hint):
+    assert near_miss(name, known) == hint
 
 
 def test_a_parameter_for_an_entry_that_takes_none():

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_iris, make_multilabel_classification
+from sklearn.neural_network import MLPClassifier as ClassifierOfSklearn
 
 from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from gpubp.errors import DeviceError
@@ -246,8 +248,12 @@ def test_outputs_are_in_the_library_of_x():
 
 
 def test_estimator_of_another_kind():
-    with pytest.raises(ValueError, match=r"must be one MLPClassifier\(\) of gpubp, or None, got MLPRegressor"):
-        MLPEnsembleClassifier(REGRESSOR).fit(X, Y)
+    message = r"must be one MLPClassifier\(\) of gpubp, or None, got gpubp.estimators.regressor.MLPRegressor"
+    for is_skipped in (False, True):
+        with sklearn.config_context(skip_parameter_validation=is_skipped), pytest.raises(ValueError, match=message):
+            MLPEnsembleClassifier(REGRESSOR).fit(X, Y)
+    with pytest.raises(ValueError, match=r"got sklearn\.neural_network\..*MLPClassifier$"):
+        MLPEnsembleClassifier(ClassifierOfSklearn()).fit(X, Y)
 
 
 @pytest.mark.slow
@@ -319,6 +325,10 @@ def test_a_parameter_of_the_members_is_refused_with_its_place():
         MLPEnsembleClassifier(max_iter=3)
     with pytest.raises(TypeError, match=r"has no parameter 'bootstrp' \(did you mean 'bootstrap'\?\)"):
         MLPEnsembleRegressor(bootstrp=True)
+    with pytest.raises(TypeError, match=r"'epochs', which its members have as 'max_iter': .*MLPRegressor\(max_iter"):
+        MLPEnsembleRegressor(epochs=3)
+    with pytest.raises(TypeError, match=r"'n_networks' \(did you mean 'n_estimators'\?\); .*'seed' .*'random_state'"):
+        MLPEnsembleRegressor(n_networks=3, seed=1)
 
 
 def test_all_that_is_wrong_with_an_ensemble_and_its_members_is_named_at_once():
@@ -326,6 +336,6 @@ def test_all_that_is_wrong_with_an_ensemble_and_its_members_is_named_at_once():
         MLPEnsembleClassifier(MLPClassifier(max_iter="3", alpha="a"), n_estimators="x").fit(X, Y)
     assert all(f"'{name}' parameter of MLPClassifier" in str(raised.value) for name in ("max_iter", "alpha"))
     with pytest.raises(
-        ValueError, match=r"must be one MLPClassifier\(\) of gpubp, or None, got the class MLPClassifier"
+        ValueError, match=r"must be one MLPClassifier\(\) of gpubp, or None, got the class gpubp.*MLPClassifier"
     ):
         MLPEnsembleClassifier(MLPClassifier).fit(X, Y)

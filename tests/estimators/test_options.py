@@ -1,6 +1,7 @@
 """Options of the estimators beyond scikit-learn's: each test fails if its option has no effect."""
 
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -48,6 +49,27 @@ def test_all_parameters_of_a_wrong_type_are_named_at_once():
 def test_parameters_that_do_not_exist_are_named_with_the_nearest():
     with pytest.raises(TypeError, match=r"no parameter 'max_itr' \(did you mean 'max_iter'\?\); .* 'foo'$"):
         MLPClassifier(max_itr=3, foo=4)
+
+
+def test_parameters_of_estimators_of_tables_are_named_with_those_here():
+    with pytest.raises(TypeError) as raised:
+        MLPClassifier(epochs=3, l2=0.1, patience=5, optimizer="adam", tolerance=0.1, seed=1)
+    assert re.findall(r"'(\w+)' \(did you mean '(\w+)'\?\)", str(raised.value)) == [
+        ("epochs", "max_iter"),
+        ("l2", "alpha"),
+        ("patience", "n_iter_no_change"),
+        ("optimizer", "solver"),
+        ("tolerance", "tol"),
+        ("seed", "random_state"),
+    ]
+
+
+@pytest.mark.parametrize(("parameter", "value"), [("activation", "reluu"), ("loss", "squard_error")])
+def test_known_names_are_listed_once(parameter, value):
+    with pytest.raises(ValueError, match="did you mean") as raised:
+        regressor(**{parameter: value}).fit(X_R, TARGETS)
+    listed = {"activation": "softplus", "loss": "log_cosh"}[parameter]
+    assert str(raised.value).count(listed) == 1
 
 
 def test_a_subclass_may_take_any_keywords():
