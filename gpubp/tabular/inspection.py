@@ -4,16 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from gpubp._core.counts import is_count
-from gpubp.data.preprocessing import (
-    ClassTarget,
-    preprocessing_of,
-)
+from gpubp.data.preprocessing import ClassTarget, preprocessing_of
 from gpubp.errors import DataError
-from gpubp.inspection import (
-    CalibrationCurve,
-    PartialDependence,
-    PermutationImportance,
-)
+from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.io.model_file import Model
 from gpubp.tabular.inspected_table import InspectedTable, Progress
 from gpubp.tabular.prepare import AnyTable, as_table
