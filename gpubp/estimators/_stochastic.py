@@ -1,8 +1,8 @@
 """The stochastic solvers: gradient descent over batches in scikit-learn's order."""
 
+import weakref
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -19,8 +19,17 @@ from gpubp.training.loop import run
 from gpubp.training.plan import Plan, learning_rate_after
 from gpubp.training.state import map_arrays
 
-KEPT: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
-"""For each estimator what calls of ``partial_fit`` on a GPU leave to the next one."""
+KEPT: dict[int, dict[str, Any]] = {}
+"""By the id of an estimator, what calls of ``partial_fit`` on a GPU leave to the next one."""
+
+
+def kept_of(estimator: Any) -> dict[str, Any]:
+    """Return what is kept for an estimator, hashable or not, until it is gone."""
+    key = id(estimator)
+    if key not in KEPT:
+        KEPT[key] = {}
+        weakref.finalize(estimator, KEPT.pop, key, None).atexit = False
+    return KEPT[key]
 
 
 def fit_stochastic(
@@ -57,7 +66,7 @@ def fit_stochastic(
     def batches(epoch: int) -> Batches:
         return in_order(None if dropout is None else dropout.at(epoch=epoch))
 
-    kept = KEPT.setdefault(monitor.task.estimator, {}) if incremental and backend.is_cuda else None
+    kept = kept_of(monitor.task.estimator) if incremental and backend.is_cuda else None
     objective = Objective(network, l2=float(options.alpha), processes=samples.processes)
     plan = Plan(
         backend=backend,
