@@ -120,13 +120,13 @@ class Uploaded:
 
     def set(self, host: np.ndarray) -> bool:
         """Copy an array to the beginning of the one on the device; return whether the latter is a new one."""
-        host = np.ascontiguousarray(host, self.dtype)
+        host = np.asarray(host, self.dtype)
         is_new = self.array is None or self.array.shape[1:] != host.shape[1:] or len(self.array) < len(host)
         if is_new:
             self.array, self.host = self.device.empty(host.shape, self.dtype), None
         if self.host is None or not np.array_equal(self.host[: len(host)], host):
-            self.device.upload(host, self.array[: len(host)])
-            self.host = host
+            self.host = np.array(host, order="C")  # the caller may change its own
+            self.device.upload(self.host, self.array[: len(host)])
         return is_new
 
 
