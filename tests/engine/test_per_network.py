@@ -12,6 +12,7 @@ from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.engine import cpu
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
+from gpubp.engine.cuda.given import Uploaded
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps
 from gpubp.engine.plain import minibatches
 from gpubp.engine.plain.dropout import Dropout
@@ -24,6 +25,7 @@ from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.stacks import PerNetworkSchedule
 from tests.cuda_machines import MACHINES, Machine, needs_compiler, plain_way, to_machine
+from tests.emulated_cuda import EmulatedDevice
 
 N_SAMPLES, SIZE, K = 23, 8, 4
 NETWORK = Network((3, 6, 4), activation="tanh", loss="cross_entropy")
@@ -150,6 +152,37 @@ class TestAgreesWithPlain:
     def test_deeper_networks(self, place, bias):
         network = Network((3, 6, 5, 4), activation="relu", loss="squared", bias=bias)
         assert_paths_agree(place, network=network, counts="different", options={"reduction": "sum"})
+
+
+@needs_compiler
+@pytest.mark.once
+def test_the_window_of_networks_with_their_own_weights(monkeypatch):
+    """Its samples are counted once for each network, with one weight each, however many weights there are."""
+    n_networks, size, n_steps = 3, 2, 50
+    place, network = MACHINES["emulated"](), Network((5, 6, 4))
+    in_bytes = n_networks * size * (5 + 4 + 1) * 8
+    monkeypatch.setattr(cuda_epoch, "shared_memory", lambda *_: 10**9)
+    monkeypatch.setattr(cuda_epoch, "BYTES_PER_WINDOW", 25 * in_bytes)
+    n = n_steps * size
+    data = Batch(np.ones((n, 5)), np.ones((n, 4)), np.ones((n_networks, n)))
+    orders, counts = np.tile(np.arange(n), n_networks), np.full(n_networks, n)
+    batches = PerNetworkBatches(
+        place.backend, data, size, orders, n * np.arange(n_networks), counts, np.arange(n_networks)
+    )
+    way = cuda_epoch_runner(place.device, Objective(network), momentum(), "float64", None)
+    theta = np.zeros((n_networks, network.n_parameters))
+    way(ModelState(theta, momentum().init(np, theta)), batches)
+    assert way.steps.plan.window == 25
+    assert sum(array.nbytes for array in way.steps.window) == 25 * in_bytes
+
+
+@pytest.mark.once
+def test_an_order_that_is_changed_in_place():
+    order, uploaded = np.arange(6, dtype="int32").reshape(1, 6), Uploaded(EmulatedDevice(), "int32")
+    uploaded.set(order)
+    order[:] = order[:, ::-1].copy()
+    uploaded.set(order)
+    np.testing.assert_array_equal(uploaded.array, [[5, 4, 3, 2, 1, 0]])
 
 
 @needs_compiler

@@ -12,7 +12,7 @@ from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
-from gpubp.engine.cuda.steps import LayerwiseSteps
+from gpubp.engine.cuda.steps import LayerwiseSteps, window_shapes
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, divide_epoch
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
@@ -201,13 +201,8 @@ class CudaEpochRunner:
 
     def _window(self, plan: BatchPlan, stack: tuple[int, ...], samples: Batch) -> int:
         """Choose the number of steps of a graph so that few are left over."""
-        n_full, n_numbers = (
-            plan.n_samples // plan.size,
-            sum(int(array.size) for array in samples[:3] if array is not None),
-        )
-        copies = math.prod(stack) if plan.own_rows else 1
-        numbers_per_step = plan.size * copies * max(1, n_numbers // samples.x.shape[-2])
-        bytes_per_step = numbers_per_step * int(np.dtype(self.dtype).itemsize)
+        n_full, shapes = plan.n_samples // plan.size, window_shapes(self.objective.network, stack, samples, plan)
+        bytes_per_step = sum(math.prod(shape) for shape in shapes if shape) * int(np.dtype(self.dtype).itemsize)
         max_window = max(1, min(STEPS_PER_GRAPH, BYTES_PER_WINDOW // bytes_per_step))
         return int(n_full // -(-n_full // max_window))
 

@@ -27,6 +27,19 @@ MAX_BLOCKS = 4096  # of a launch; each does its part of the work
 MAX_PARTIAL_SUMS = 256  # at most, if each block stores a number
 
 
+def window_shapes(
+    network: Network, stack: tuple[int, ...], samples: Batch, plan: BatchPlan
+) -> list[tuple[int, ...] | None]:
+    """Return the shapes of a window's inputs, targets and weights; with padding there always are weights."""
+    shapes: list[tuple[int, ...] | None] = []
+    of_sample = ((network.sizes[0],), (network.sizes[-1],), ())
+    for array, numbers, ndim in zip(samples[:3], of_sample, NDIM, strict=True):
+        is_own = plan.own_rows or (array is not None and array.ndim > ndim)
+        shape = (*(stack if is_own else ()), plan.window * plan.size, *numbers)
+        shapes.append(None if array is None and not plan.padded else shape)
+    return shapes
+
+
 class LayerwiseSteps(StepArrays):
     """Arrays on a device for the steps of one network or of a stack, and the launches of these steps."""
 
@@ -37,7 +50,8 @@ class LayerwiseSteps(StepArrays):
         self.gradients = empty(self.thetas.shape)
         self.window: list[Array | None] = list(samples[:3])  # inputs, targets and weights that the steps read
         if plan.gathered:
-            self.window = [self._empty_window(k) for k in range(3)]
+            shapes = window_shapes(network, stack, samples, plan)
+            self.window = [None if shape is None else empty(shape) for shape in shapes]
         self.transfer = SampleTransfer(device, samples, self.window) if plan.on_host else None
         rows = self.n_networks * self.part_size(plan.size)
         self.totals = [empty((rows * n,)) for n in network.sizes[1:]]
@@ -58,17 +72,6 @@ class LayerwiseSteps(StepArrays):
         mean, n_layers = objective.reduction == "mean", len(plan.drops)
         source = step_source(self.layers, spec.update, dtype, mean=mean, clipped=spec.clipped, n_layers=n_layers)
         self.kernels = device.kernels(source)
-
-    def _empty_window(self, k: int) -> Array | None:
-        """Allocate for the gathered inputs, targets or weights; with padding there always are weights."""
-        array, plan, sizes = self.samples[:3][k], self.plan, self.network.sizes
-        if array is None and not plan.padded:
-            return None
-        is_own = plan.own_rows or (array is not None and array.ndim > NDIM[k])
-        of_sample = ((sizes[0],), (sizes[-1],), ())[k]
-        shape = (*(self.stack if is_own else ()), plan.window * plan.size, *of_sample)
-        window: Array = self.device.empty(shape, self.spec.dtype)
-        return window
 
     def begin(self, settings: np.ndarray, order: np.ndarray, own: np.ndarray, dropout: Sequence[np.ndarray]) -> bool:
         """Set the numbers of the next steps; return whether launches have other arguments than before."""
