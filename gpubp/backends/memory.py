@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -14,6 +15,8 @@ SAMPLES_AT_ONCE = 4096
 """Samples per forward pass on the host, and whenever the same samples must give the same bits."""
 
 COPIES_OF_PARAMETERS = 8  # in training: the parameters, the gradient, the optimizer's state and temporaries
+NUMBERS_OF_STEP = 14  # of a network: the optimizer's settings, at most 8, the penalty, and two results of 8 bytes
+BYTES_PER_ROW = 4  # of an order
 HOST_SPACE = 1 << 30  # bytes of host memory that a stack may use
 
 PREDICTION_DIVISOR = 4  # predictions may use the free memory divided by this
@@ -73,19 +76,42 @@ def power_of_two_below(number: float) -> int:
     return 1 << (int(number).bit_length() - 1) if number >= 1 else 0
 
 
-def networks_at_once(backend: Backend, sizes: tuple[int, ...], dtype: str, size: int, n_numbers: int = 0) -> int:
-    """Choose how many networks of a stack train together, on batches of ``size`` samples each; at least 1.
+def networks_at_once(
+    backend: Backend,
+    sizes: tuple[int, ...],
+    dtype: str,
+    size: int,
+    n_steps: int,
+    new_rows: Sequence[int],
+    n_numbers: int = 0,
+) -> int:
+    """Choose how many networks of a stack train together, at least 1; what they need must fit into memory.
 
-    Parameters, optimizer state, gradients and the layers of a batch must fit into half of the GPU memory that samples
-    of ``n_numbers`` leave free, or into a fixed amount of host memory.
+    That is half of the GPU memory that samples leave free, or a fixed amount of host memory. Counted are parameters,
+    optimizer state, gradients, the layers of a batch, the numbers of the steps, and the orders.
+
+    Parameters
+    ----------
+    backend : Backend
+    sizes : tuple of int
+        Units of each layer.
+    dtype : str
+    size : int
+        Samples of a batch.
+    n_steps : int
+        Steps of an epoch.
+    new_rows : sequence of int
+        For each network the number of rows in its order, or 0 if an earlier network has the same order.
+    n_numbers : int, default=0
+        Numbers in the samples.
     """
     memory = gpu_memory(backend)
     n_parameters = sum((i + 1) * j for i, j in itertools.pairwise(sizes))
-    bytes_per_network = np.dtype(dtype).itemsize * COPIES_OF_PARAMETERS * n_parameters + size * bytes_per_sample(
-        sizes, dtype
-    )
+    of_network = COPIES_OF_PARAMETERS * n_parameters + NUMBERS_OF_STEP * n_steps
+    bytes_per_network = np.dtype(dtype).itemsize * of_network + size * bytes_per_sample(sizes, dtype)
     space = HOST_SPACE if memory is None else (memory.available - n_numbers * np.dtype(dtype).itemsize) // 2
-    return max(1, space // bytes_per_network)
+    needed = np.cumsum(bytes_per_network + BYTES_PER_ROW * np.asarray(new_rows))
+    return max(1, int(np.searchsorted(needed, space, side="right")))
 
 
 def fits_in_memory(backend: Backend, n_numbers: int, dtype: str) -> bool:

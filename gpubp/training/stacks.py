@@ -69,7 +69,7 @@ def stacks_of(
 
 
 def _n_networks_that_fit(members: "list[StackMember]") -> int:
-    """Return how many of the networks fit in memory together with all samples."""
+    """Return how many of the networks fit in memory together with all samples and orders."""
     first, n, n_numbers, counted = members[0].fit, 0, 0, set[int]()
     size = first.batch_size(len(members[0].stream.rows))
     with first.backend.active():
@@ -79,7 +79,10 @@ def _n_networks_that_fit(members: "list[StackMember]") -> int:
                 break
             counted.add(id(fit.x))
             n, n_numbers = n + 1, n_numbers + n_new
-        return min(n, networks_at_once(first.backend, first.network.sizes, first.precision, size, n_numbers))
+        streams = [member.stream for member in members[:n]]
+        new_rows = [0 if k and streams[k - 1] is stream else len(stream.rows) for k, stream in enumerate(streams)]
+        sizes, n_steps = first.network.sizes, -(-new_rows[0] // size)
+        return networks_at_once(first.backend, sizes, first.precision, size, n_steps, new_rows, n_numbers)
 
 
 # --- shared by networks ---

@@ -281,11 +281,25 @@ class TestStacksOfFits:
 def test_samples_leave_less_memory_for_networks(monkeypatch):
     backend = choose_backend("cpu")
     monkeypatch.setattr(memory, "gpu_memory", lambda backend: Memory(10**6, 10**9, 0, 0, 0))
-    without_samples = networks_at_once(backend, NETWORK.sizes, "float32", 4)
-    assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**6 // 8) == pytest.approx(
-        without_samples / 2, abs=1
+    without_samples, half, one = (
+        networks_at_once(backend, NETWORK.sizes, "float32", 4, 1, [0] * 10**4, n) for n in (0, 10**6 // 8, 10**7)
     )
-    assert networks_at_once(backend, NETWORK.sizes, "float32", 4, 10**7) == 1
+    assert half == pytest.approx(without_samples / 2, abs=1)
+    assert 1 == one < half < without_samples < 10**4
+
+
+def test_orders_and_numbers_of_steps_leave_less_memory_for_networks(monkeypatch):
+    def at_once(n_steps, new_rows):
+        return networks_at_once(choose_backend("cpu"), NETWORK.sizes, "float32", 4, n_steps, new_rows)
+
+    monkeypatch.setattr(memory, "gpu_memory", lambda backend: Memory(2 * 10**6, 10**9, 0, 0, 0))
+    n_networks, n_rows = 10**4, 25_000  # an order has 0.1 MB
+    alone, settings = at_once(1, [0] * n_networks), 4 * (7 + 2 + 4)  # bytes of AdamW's, the penalty and the norm
+    assert at_once(1, [n_rows] * n_networks) == 9
+    assert at_once(1, [n_rows] + [0] * n_networks) == pytest.approx(0.9 * alone, abs=1)
+    assert at_once(10**6, [0] * n_networks) == 1
+    assert 10**6 / (1000 * settings) / 2 < at_once(1000, [0] * n_networks) <= 10**6 / (1000 * settings)
+    assert at_once(1, [0, 0]) == 2
 
 
 def test_whether_samples_fit(monkeypatch):

@@ -329,6 +329,15 @@ def test_stacks_are_split_if_memory_is_short(monkeypatch):
         np.testing.assert_allclose(model.coefs_[0], models[0].coefs_[0], rtol=1e-12)
 
 
+def test_networks_that_share_an_order_need_memory_for_one(monkeypatch):
+    requested = []
+    monkeypatch.setattr(stacks, "networks_at_once", lambda *given: requested.append(given[4:6]) or 3)
+    models = [MLPClassifier((3,), batch_size=6, max_iter=1, device="cpu", random_state=seed) for seed in (0, 1, 0)]
+    fitted_in_stacks(models, monkeypatch)
+    n_rows = len(FOLDS[1])
+    assert requested == [(-(-n_rows // 6), [n_rows, 0, n_rows])]
+
+
 def test_networks_that_shuffle_and_that_do_not(monkeypatch):
     base = MLPClassifier((4,), batch_size=5, max_iter=4, device="cpu", random_state=0)
     models = [clone(base).set_params(shuffle=shuffle) for shuffle in (True, False, True)]
