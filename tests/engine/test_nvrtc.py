@@ -74,7 +74,7 @@ LIMITS = {
     "sums": Limits(32, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
-    "partial_norms": Limits(32, 64, set()),
+    "partial_norms": Limits(40, 64, set()),
     "update": Limits(48, 64, set()),
     "take_steps": Limits(80, 128, COSINE),
 }
