@@ -12,8 +12,8 @@ from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.engine import cpu
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
-from gpubp.engine.cuda.given import Uploaded
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps
+from gpubp.engine.cuda.step_arrays import Uploaded
 from gpubp.engine.plain import minibatches
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import Batch, PerNetworkBatches

@@ -7,11 +7,12 @@ from typing import Any, cast
 import numpy as np
 
 from gpubp.backends.backend import to_numpy
-from gpubp.engine.cuda.given import BatchPlan, StepSpec, numbers_of_dropout, rows_of_networks
+from gpubp.engine.cuda.batch_plan import BatchPlan, StepSpec, rows_of_networks
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
+from gpubp.engine.cuda.step_arrays import numbers_of_dropout
 from gpubp.engine.cuda.steps import LayerwiseSteps, window_shapes
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, divide_epoch
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
@@ -132,16 +133,16 @@ class CudaEpochRunner:
         if len(stack) > 1 or (stack > (MAX_NETWORKS,) and not in_one_block):
             return self.plain(model, batches)
         check_epoch(self.objective.network, np.dtype(self.dtype), model, batches, self.samples, self.factors)
-        own = rows_of_networks(batches, math.prod(stack))
+        row_ranges = rows_of_networks(batches, math.prod(stack))
         with self.device.active():
-            return self._run_epoch(self._steps_for(batches, own, stack), model, batches, own)
+            return self._run_epoch(self._steps_for(batches, row_ranges, stack), model, batches, row_ranges)
 
     def _run_epoch(
-        self, steps: Steps, model: ModelState, batches: ArrayBatches | PerNetworkBatches, own: np.ndarray
+        self, steps: Steps, model: ModelState, batches: ArrayBatches | PerNetworkBatches, row_ranges: np.ndarray
     ) -> EpochResult:
         state_before, n_done = model.state, 0
         sizes, parts = divide_epoch(batches.n_samples, steps.plan.size, batches.fraction_done, batches.fraction)
-        self._begin(steps, model, batches, own, parts)
+        self._begin(steps, model, batches, row_ranges, parts)
         try:
             for n in steps.launches():
                 n_done += n
@@ -160,12 +161,15 @@ class CudaEpochRunner:
             return False
         return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= MAX_OPERATIONS_OF_ONE_BLOCK
 
-    def _steps_for(self, batches: ArrayBatches | PerNetworkBatches, own: np.ndarray, stack: tuple[int, ...]) -> Steps:
+    def _steps_for(
+        self, batches: ArrayBatches | PerNetworkBatches, row_ranges: np.ndarray, stack: tuple[int, ...]
+    ) -> Steps:
         """Return the steps for some samples; earlier ones are reused for the same samples with the same division."""
-        samples, on_host, n_samples = batches.samples, batches.on_host, int(np.max(own[:, 0]))
+        samples, on_host, n_samples = batches.samples, batches.on_host, int(np.max(row_ranges[:, 0]))
         size = min(batches.size, n_samples)
         gathered = size < n_samples or batches.order is not None or on_host
-        own_rows, padded = bool(np.any(own[:, :2] != own[0, :2])), bool(np.any(own[:, 0] != own[0, 0]))
+        padded, own_starts = np.any(row_ranges[:, :2] != row_ranges[0, :2], axis=0).tolist()
+        own_rows = padded or own_starts
         drops = _drops(batches)
         layout = (size, gathered, stack, on_host, own_rows, padded, drops)
         fits = self.samples is samples or (
@@ -211,7 +215,7 @@ class CudaEpochRunner:
         steps: Steps,
         model: ModelState,
         batches: ArrayBatches | PerNetworkBatches,
-        own: np.ndarray,
+        row_ranges: np.ndarray,
         parts: np.ndarray,
     ) -> None:
         """Copy the parameters, the state, and the numbers of the steps to the device."""
@@ -225,12 +229,12 @@ class CudaEpochRunner:
         settings = settings_of_steps(spec.update, self.optimizer.settings, model.state, epochs, spec.more_settings)
         numbers = []
         if dropout is not None:
-            numbers = numbers_of_dropout(dropout, len(own), batches.epochs, plan.n_steps, plan.size)
+            numbers = numbers_of_dropout(dropout, len(row_ranges), batches.epochs, plan.n_steps, plan.size)
         order = np.arange(plan.n_samples) if batches.order is None else batches.order
         if steps.transfer is not None:
             steps.transfer.begin(None if batches.order is None else np.ravel(batches.order))
             order = np.empty(0)  # it stays on the host
-        steps.begin(settings, np.atleast_2d(order), own, numbers)
+        steps.begin(settings, np.atleast_2d(order), row_ranges, numbers)
 
 
 def _drops(batches: ArrayBatches | PerNetworkBatches) -> tuple[bool, ...]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.engine.cuda.given import BatchPlan, StepArrays, StepSpec, stride
+from gpubp.engine.cuda.batch_plan import BatchPlan, StepSpec, stride
 from gpubp.engine.cuda.kernels.small_networks import small_network_source
+from gpubp.engine.cuda.step_arrays import StepArrays
 from gpubp.engine.cuda.steps import THREADS
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.nn.network import Network

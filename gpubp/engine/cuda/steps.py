@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
+from gpubp.engine.cuda.batch_plan import NDIM, BatchPlan, StepSpec, stride
 from gpubp.engine.cuda.device import LaunchSize
-from gpubp.engine.cuda.given import NDIM, BatchPlan, StepArrays, StepSpec, stride
 from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.cuda.host_samples import SampleTransfer
 from gpubp.engine.cuda.kernels.layers import Kernel, layer_kernels
 from gpubp.engine.cuda.kernels.steps import step_source
+from gpubp.engine.cuda.step_arrays import StepArrays
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.nn.network import Network, views
 
@@ -73,9 +74,11 @@ class LayerwiseSteps(StepArrays):
         source = step_source(self.layers, spec.update, dtype, mean=mean, clipped=spec.clipped, n_layers=n_layers)
         self.kernels = device.kernels(source)
 
-    def begin(self, settings: np.ndarray, order: np.ndarray, own: np.ndarray, dropout: Sequence[np.ndarray]) -> bool:
+    def begin(
+        self, settings: np.ndarray, order: np.ndarray, row_ranges: np.ndarray, dropout: Sequence[np.ndarray]
+    ) -> bool:
         """Set the numbers of the next steps; return whether launches have other arguments than before."""
-        has_changed = super().begin(settings, order, own, dropout)
+        has_changed = super().begin(settings, order, row_ranges, dropout)
         if has_changed:
             self.max_steps = len(self.settings.array)
             n_results = (2 * self.max_steps + self.n_counts) * self.n_networks

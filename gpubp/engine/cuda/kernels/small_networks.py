@@ -24,14 +24,14 @@ from gpubp.nn.network import Network
 KERNEL = """
 extern "C" __global__ void take_steps(
     integer begin, integer end, integer n_steps, integer size, const int* order, integer order_stride,
-    const integer* own, const real* all_x, integer x_stride, const real* all_targets, integer targets_stride,
+    const integer* row_ranges, const real* all_x, integer x_stride, const real* all_targets, integer targets_stride,
     const real* all_weights, const real* all_settings, integer step_stride, integer network_stride, double* results,
     real* all_thetas{parameters}
 ) {{
     const integer network = blockIdx.x, n_networks = gridDim.x;
     const real* x_of_network = all_x + network * x_stride;
     const real* targets_of_network = all_targets + network * targets_stride;
-    const real* sample_weights = all_weights ? all_weights + own[3 * network + 2] : 0;
+    const real* sample_weights = all_weights ? all_weights + row_ranges[3 * network + 2] : 0;
 {state_pointers}
     real* next_free = shared + blockDim.x;
     real* thetas = next_free;
@@ -41,12 +41,12 @@ extern "C" __global__ void take_steps(
 {arrays}
     for (int i = threadIdx.x; i < {n_parameters}; i += blockDim.x) thetas[i] = all_thetas[network * {n_parameters} + i];
 
-    const integer n_samples = own[3 * network], steps_of_epoch = (n_samples + size - 1) / size;
+    const integer n_samples = row_ranges[3 * network], steps_of_epoch = (n_samples + size - 1) / size;
     for (integer step = begin; step < end; ++step) {{
         const real* settings = all_settings + step * step_stride + network * network_stride;
         const real l2 = {l2};
         const integer first = step % steps_of_epoch * size;
-        const int* rows = order + step / steps_of_epoch * order_stride + own[3 * network + 1] + first;
+        const int* rows = order + step / steps_of_epoch * order_stride + row_ranges[3 * network + 1] + first;
         const int b = n_samples - first < size ? n_samples - first : size;
         for (int at = threadIdx.x; at < b * {n_inputs}; at += blockDim.x) {{
             const int c = at / {n_inputs}, i = at % {n_inputs};

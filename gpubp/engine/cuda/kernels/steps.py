@@ -7,15 +7,15 @@ from gpubp.engine.tracing.optimizers import UpdateCode
 # the last batch of a network that has fewer samples than others is filled up with its last sample, of weight 0
 GATHER = """
 extern "C" __global__ void gather(
-    integer n_gathered, integer batch_size, const int* order, integer order_stride, const integer* own,
+    integer n_gathered, integer batch_size, const int* order, integer order_stride, const integer* row_ranges,
     const integer* counter, integer n_inputs, const real* x, integer x_stride, real* x_to, integer x_to_stride,
     integer n_outputs, const real* targets, integer targets_stride, real* targets_to, integer targets_to_stride,
     const real* weights, real* weights_to, integer weights_to_stride
 ) {
-    const integer network = blockIdx.z, n_samples = own[3 * network], step = counter[0];
+    const integer network = blockIdx.z, n_samples = row_ranges[3 * network], step = counter[0];
     const integer steps_of_epoch = (n_samples + batch_size - 1) / batch_size;
     const integer first = step % steps_of_epoch * batch_size;  // of the steps from this one on
-    const int* rows = order + step / steps_of_epoch * order_stride + own[3 * network + 1];
+    const int* rows = order + step / steps_of_epoch * order_stride + row_ranges[3 * network + 1];
     x += network * x_stride;
     x_to += network * x_to_stride;
     targets += network * targets_stride;
@@ -34,7 +34,7 @@ extern "C" __global__ void gather(
             }
         }
         if (threadIdx.x == 0 && weights_to) {
-            const real weight = weights ? weights[own[3 * network + 2] + from] : 1;
+            const real weight = weights ? weights[row_ranges[3 * network + 2] + from] : 1;
             weights_to[network * weights_to_stride + c] = is_sample ? weight : 0;
         }
     }
