@@ -143,8 +143,8 @@ def sources_of(network, dtype, optimizer="adam", *, weighted=False, drops=False,
     """Return the sources of a fit."""
     optimizer, device = EVERY_OPTIMIZER[optimizer](network), Recorder()
     runner = CudaEpochRunner(device, Objective(network, **options), optimizer, dtype, None)
-    units = network.sizes[:-1]
-    run = {"epochs": 1, "weighted": weighted, "dropout": Dropout(units, (0.5,) * len(units), 0) if drops else None}
+    sizes = network.sizes[:-1]
+    run = {"epochs": 1, "weighted": weighted, "dropout": Dropout(sizes, (0.5,) * len(sizes), 0) if drops else None}
     run_epochs(Machine(choose_backend("cpu"), device), runner, network, optimizer, dtype, **run)
     return device.sources
 
