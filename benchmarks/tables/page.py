@@ -1,7 +1,8 @@
 """``python -m benchmarks.tables.page``: update the tables of docs/table_benchmark.md from result files.
 
 A table is between ``<!-- FILE | SET | TASK -->`` and ``<!-- end -->``; FILE is in benchmarks/results, and without TASK
-the table is of all tasks. ``<!-- FILE | targets -->`` is the comparison with gpubp's targets.
+the table is of all tasks. ``<!-- FILE | targets -->`` is the comparison with gpubp's targets, without
+those that lack a contender.
 """
 
 import json
@@ -33,7 +34,7 @@ def _table(what):
     file, set_name, *task = what.split(" | ")
     result = json.loads((RESULTS / file).read_text(encoding="utf-8"))
     if set_name == "targets":
-        return markdown(["target", "limit", "measured", ""], [list(one) for one in verdicts(result)])
+        return markdown(["target", "limit", "measured", ""], [list(one) for one in verdicts(result) if one.value])
     return overview(result, set_name, *task)
 
 
