@@ -191,7 +191,8 @@ def small_network_source(
     loop = LOOP.format(n_parameters=network.n_parameters)
     if clipped:
         norm = norm_over_block(loop, "gradients[index]", dtype)
-        changes += [norm, clipping(update), f"{loop} {{\n{change}\n}}"]
+        # other threads wrote some of the numbers that a thread reads
+        changes += ["__syncthreads();", norm, clipping(update), f"{loop} {{\n{change}\n}}"]
     arrays = [_array("inputs_0", f"size * {sizes[0]}")]
     arrays += [_array("gradients", str(network.n_parameters))] * clipped
     for k, n in enumerate(sizes[1:]):
