@@ -81,7 +81,7 @@ TRIAL = {
 
 def test_the_trials_of_a_search_are_a_table(run):
     trials = [TRIAL, {**TRIAL, "numbers": "piecewise", "hidden_layer_sizes": [], "loss": 0.125, "is_kept": True}]
-    trials.append({**TRIAL, "numbers": "diverged", "loss": None, "recipe": "realmlp"})
+    trials.append({**TRIAL, "numbers": "diverged", "loss": None, "recipe": "realmlp", "ended_early": True})
     training = {"preset": "best", "trials": trials, "seed": 3}
     network = Network((2, 3, 1))
     save_model("own.safetensors", network, initial_weights(network, seed=0), about={"training": training})
@@ -91,10 +91,11 @@ def test_the_trials_of_a_search_are_a_table(run):
     rows = [line.split() for line in out.splitlines() if re.match("numbers|linear|piecewise|diverged", line)]
     assert rows == [
         ["numbers", "hidden", "l2", "rate", "loss", "out", "of", "fold", "epochs", "seconds"],
-        ["piecewise", "0.0200", "0.0030", "0.1250", "1,200", "0.5", "kept"],
+        ["piecewise", "none", "0.0200", "0.0030", "0.1250", "1,200", "0.5", "kept"],
         ["linear", "100-20", "0.0200", "0.0030", "0.2500", "1,200", "0.5"],
-        ["diverged", "100-20", "realmlp", "0.0200", "0.0030", "inf", "1,200", "0.5"],
+        ["diverged", "100-20", "realmlp", "0.0200", "0.0030", "inf", "1,200", "0.5", "ended", "early"],
     ]
+    assert re.search(r"^ended early: more than 2 % behind the best, and gaining too slowly;", out, re.MULTILINE)
 
 
 @pytest.mark.parametrize(

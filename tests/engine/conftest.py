@@ -13,7 +13,7 @@ def dtype(request):
 
 @pytest.fixture(
     params=[
-        *(pytest.param(name, marks=needs_compiler) for name in ("emulated", "backwards")),
+        pytest.param("backwards", marks=needs_compiler),
         pytest.param("gpu", marks=pytest.mark.on("cuda")),
     ]
 )

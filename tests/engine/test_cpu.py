@@ -58,7 +58,7 @@ from gpubp.testing import assert_agree
 from gpubp.training.fit import train
 from tests.threads_as_processes import results_of, run_on_ranks
 
-pytestmark = pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")]
 
 BACKEND = choose_backend("cpu")
 N_SAMPLES, SIZE = 23, 8  # the last batch has 7 samples

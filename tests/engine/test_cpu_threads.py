@@ -25,7 +25,7 @@ from gpubp.nn.network import Network, output_layer
 from gpubp.optim.first_order import momentum
 from gpubp.testing import assert_agree
 
-pytestmark = pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")]
 
 BACKEND, NETWORK, OPTIMIZER = choose_backend("cpu"), Network((3, 8, 7, 2), activation="tanh"), momentum()
 

@@ -35,7 +35,7 @@ from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
 
-pytestmark = pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")]
 
 BACKEND = choose_backend("cpu")
 booleans, seeds = st.booleans(), st.integers(0, 2**32 - 1)

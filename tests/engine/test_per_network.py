@@ -33,9 +33,11 @@ KEYS = np.asarray([3, 2**64 - 1, 3, 2**63 + 7], np.uint64)
 COUNTS = {"equal": (20, 20, 20, 20), "different": (23, 20, 17, 18), "one more": (17, 24, 24, 24)}
 PLACES = {
     "the CPU": pytest.param("the CPU", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="not built")),
-    **{name: pytest.param(name, marks=needs_compiler) for name in ("emulated", "backwards")},
+    "backwards": pytest.param("backwards", marks=needs_compiler),
     "gpu": pytest.param("gpu", marks=pytest.mark.on("cuda")),
 }
+
+pytestmark = pytest.mark.once
 
 
 def of_each(*numbers):
