@@ -179,8 +179,13 @@ def print_trials(trials: Sequence[dict[str, Any]]) -> None:
     print_table(headings, map(_trial_row, ordered[:_MOST_TRIALS]))
     if len(ordered) > _MOST_TRIALS:
         console.print(f"... and {len(ordered) - _MOST_TRIALS:,} more")
+    if any(trial.get("ended_early") is True for trial in ordered):
+        console.print("ended early: more than 2 % behind the best, and gaining too slowly; the loss is that so far")
     if ordered and ordered[0].get("is_kept") is False:
-        console.print("not kept: what is better than an earlier kind by less than one hundredth")
+        console.print(
+            "not kept: what is better than an earlier kind by less than one hundredth, which may be chance; those "
+            "without hidden layers count as the last"
+        )
 
 
 def _trial_row(trial: dict[str, Any]) -> list[str]:
@@ -188,9 +193,9 @@ def _trial_row(trial: dict[str, Any]) -> list[str]:
     return [
         _any_text(trial.get("numbers"), str)
         + (f", {_any_text(trial['categories'], str)}" if trial.get("categories") else ""),
-        ("-".join(map(str, sizes)) if isinstance(sizes, list) else _any_text(sizes, str))
+        ("-".join(map(str, sizes)) or "none" if isinstance(sizes, list) else _any_text(sizes, str))
         + (f" {_any_text(trial['recipe'], str)}" if trial.get("recipe") else "")
-        + (" + linear" if trial.get("has_linear_part") is True else ""),
+        + (" + linear part" if trial.get("has_linear_part") is True else ""),
         _any_text(trial.get("l2"), number),
         _any_text(trial.get("learning_rate"), number),
         "inf" if loss is None else _any_text(loss, number),
