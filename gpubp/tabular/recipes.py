@@ -8,7 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.text import excerpt
-from gpubp.data.preprocessing import CategoryEncoding, DateColumn, NumberColumn, NumberEncoding, Preprocessing
+from gpubp.data.preprocessing import (
+    FEW_INPUTS,
+    MOST_INPUTS_TO_EMBED,
+    CategoryColumn,
+    CategoryEncoding,
+    DateColumn,
+    FeatureColumn,
+    NumberColumn,
+    NumberEncoding,
+    Preprocessing,
+    TargetStatisticsColumn,
+)
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
@@ -166,11 +177,24 @@ def check_recipe(recipe: TableRecipe, prepared: PreparedTable | PreparedStream) 
             f"the recipe is for numbers encoded as {recipe.numbers!r}, and those of the table are {found!r}; pass "
             f"numbers={recipe.numbers!r} when it is prepared"
         )
+    encoding = prepared.preprocessing.category_encoding
+    if recipe.categories is not None and encoding != recipe.categories and _may_embed(columns):
+        raise DataError(
+            f"the recipe is for categories encoded as {recipe.categories!r}, and those of the table are {encoding!r}; "
+            f"pass categories={recipe.categories!r} when it is prepared"
+        )
     if recipe.n_members is not None and prepared.preprocessing.embedded_inputs:
         raise DataError(
             f"the members of {recipe.name!r} share the weights of ordinary layers, and the categories of the table are "
             "to be embedded; prepare it with categories='one-hot' (--categories one-hot)"
         )
+
+
+def _may_embed(columns: Sequence[FeatureColumn]) -> bool:
+    """Return whether another encoding of categories would have embedded columns, or they are target statistics."""
+    is_small = sum(len(one.inputs) for one in columns) <= MOST_INPUTS_TO_EMBED
+    most = max((len(one.inputs) for one in columns if type(one) is CategoryColumn), default=0)
+    return (is_small and most > FEW_INPUTS) or any(isinstance(one, TargetStatisticsColumn) for one in columns)
 
 
 def recipe_network(recipe: TableRecipe, prepared: PreparedTable | PreparedStream, loss: str | None = None) -> Network:

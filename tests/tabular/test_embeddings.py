@@ -273,6 +273,13 @@ def test_members_that_share_weights_have_no_embeddings():
         fit_table(prepared_for(), recipe=replace(TABM["regression"], numbers="piecewise"), device="cpu")
 
 
+@pytest.mark.parametrize("categories", ["one-hot", "target"])
+def test_a_recipe_refuses_categories_that_are_encoded_otherwise(categories):
+    prepared = prepared_for(categories=categories, numbers="robust")
+    with pytest.raises(DataError, match=rf"those of the table are '{categories}'; pass categories='embedding'"):
+        fit_table(prepared, recipe=REALMLP["regression"], device="cpu")
+
+
 def test_realmlp_chooses_embeddings():
     frame = shop()
     with pytest.raises(ValueError, match='categories cannot be given beside preset="realmlp"'):
