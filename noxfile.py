@@ -180,7 +180,7 @@ def tests_nvrtc(session):
 @nox.parametrize("cuda", ["12", "13"])
 def tests_cuda(session, cuda):
     """Run the suite on a GPU, which is required, with compiled kernels where they exist."""
-    install(session, f"cli,cuda{cuda}", *group("test"))
+    install(session, f"cli,cuda{cuda}", *group("test"), *group("mpi-test"))
     run_tests(session, "--require-cuda", env={"GPUBP_COMPILED": "always"}, parallel=False)
 
 

@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -93,7 +94,9 @@ class MPIProcessGroup(ProcessGroup):
         return self._nccl[0]
 
     def _open_nccl(self) -> Any:
-        from cupy.cuda import nccl
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # without NCCL CuPy warns too
+            from cupy.cuda import nccl
 
         if not all(self.comm.allgather(bool(nccl.available))):
             logger.warning(

@@ -9,7 +9,10 @@ from types import SimpleNamespace
 from tests.cuda_on_cpu import build
 
 LAPACK = ("getrf", "getrs")
-COUNTERS = ("launches", "synchronizations", "uploads", "downloads", "allocations", "graph_launches", "graph_nodes")
+COUNTERS = (
+    *("launches", "synchronizations", "uploads", "downloads", "allocations", "graph_launches", "graph_nodes"),
+    "collectives",
+)
 
 
 class _Counters(ctypes.Structure):
@@ -23,7 +26,9 @@ def activate():
         raise RuntimeError("CuPy was imported before CUDA on the CPU could take NVIDIA's place")
     libraries = build.build()
     # loaded by their paths here, they are found by their names when CuPy and nvmath-python ask for these
-    cuda, *_ = [ctypes.CDLL(str(libraries / name), mode=ctypes.RTLD_GLOBAL) for name in build.LIBRARIES]
+    lacking = {"libnccl.so.2"} if os.environ.get("CUDA_ON_CPU_NCCL") == "0" else set()
+    names = [name for name in build.LIBRARIES if name not in lacking]
+    cuda, *_ = [ctypes.CDLL(str(libraries / name), mode=ctypes.RTLD_GLOBAL) for name in names]
     sys.path.insert(0, str(libraries / "site"))
     os.environ["CUPY_ACCELERATORS"] = ""  # CUB is not there
     os.environ["CUPY_CACHE_IN_MEMORY"] = "1"  # compiler.py has a cache of its own

@@ -21,12 +21,14 @@ LIBRARIES = {  # the source files of each; those without are only asked for besi
     "libnvJitLink.so.13": (),
     "libcusparse.so.12": (),
     "libcusolver.so.12": ("cusolver",),
+    "libnccl.so.2": ("nccl",),
 }
 CALLERS = {  # modules of CuPy
     "libcublas.so.13": "cupy_backends/cuda/libs/cublas",
     "libcusolver.so.12": "cupy_backends/cuda/libs/cusolver",
+    "libnccl.so.2": "cupy_backends/cuda/libs/nccl",
 }
-NOT_SUPPORTED = {"cuda": 801, "cublas": 15, "cusolver": 9}
+NOT_SUPPORTED = {"cuda": 801, "cublas": 15, "cusolver": 9, "nccl": 5}
 FLAGS = ("-std=c++17", "-O3", "-mavx2", "-mfma", "-mf16c", "-w", "-fPIC", "-fvisibility=hidden")
 RUNTIME = "cupy_backends/cuda/api/runtime"  # CuPy's module
 CUDA_VERSION = 13000
@@ -92,7 +94,7 @@ def run(*command):
 def _symbols(option, *paths):
     """Return CUDA's names that libraries or object files define, or lack."""
     dynamic = "-D" if paths[0].suffix == ".so" else "--no-demangle"
-    return set(re.findall(r"\b(?:cuda|cublas|cusolver)[A-Z]\w+", run("nm", dynamic, option, *paths)))
+    return set(re.findall(r"\b(?:cuda|cublas|cusolver|nccl)[A-Z]\w+", run("nm", dynamic, option, *paths)))
 
 
 def _module(name):
