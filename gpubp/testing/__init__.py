@@ -12,7 +12,7 @@ from gpubp.testing._agreement import assert_agree as assert_agree
 from gpubp.testing._agreement import check_agreement as check_agreement
 from gpubp.testing._agreement import compare as compare
 from gpubp.testing._agreement import deviation as deviation
-from gpubp.testing._comparisons import Comparison as Comparison
+from gpubp.testing._comparison import Comparison as Comparison
 from gpubp.testing._comparisons import comparisons as comparisons
 from gpubp.testing._tolerances import TOLERANCES as TOLERANCES
 from gpubp.testing._tolerances import Tolerance as Tolerance

@@ -12,8 +12,10 @@ from gpubp._core.names import unknown
 from gpubp._typing import Array, Device, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
 from gpubp.engine.argument_checks import choose_precision
+from gpubp.engine.cpu import in_array_calls
 from gpubp.errors import DataError
-from gpubp.testing._comparisons import Comparison, comparisons, dtype_name
+from gpubp.testing._comparison import Comparison, dtype_name
+from gpubp.testing._comparisons import comparisons
 from gpubp.testing._tolerances import TOLERANCES, Tolerance
 
 logger = logging.getLogger("gpubp")
@@ -115,11 +117,12 @@ class Agreement(NamedTuple):
 def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None) -> list[Agreement]:
     """Compare a device with NumPy: every equation, activation, loss and optimizer, a few networks, and whole fits.
 
+    NumPy computes in plain array calls, so that ``"cpu"`` compares the compiled engine.
+
     Parameters
     ----------
     device : str
-        See :func:`gpubp.backends.backend.choose_backend`. On a machine without a GPU ``"auto"`` compares NumPy with
-        itself.
+        See :func:`gpubp.backends.backend.choose_backend`. On a machine without a GPU ``"auto"`` is ``"cpu"``.
     dtypes : sequence of {"float64", "float32"}, optional
         The precisions to compare; by default, those of the two that the device supports.
 
@@ -158,7 +161,7 @@ def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None
 
 @np.errstate(all="ignore")
 def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
-    """Compute on a device and with NumPy, and compare.
+    """Compute on a device, and with NumPy in plain array calls, and compare.
 
     Parameters
     ----------
@@ -167,7 +170,9 @@ def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
     backend : Backend
     dtype : {"float64", "float32"}
     """
-    computed, expected = _results(comparison, backend, dtype), _results(comparison, choose_backend("cpu"), dtype)
+    computed = _results(comparison, backend, dtype)
+    with in_array_calls():
+        expected = _results(comparison, choose_backend("cpu"), dtype)
     # astype: precision lost by both NumPy and the device is also reported
     outcomes = [
         _compare(one, other.astype(dtype), comparison.kind, backend.xp, backend.device)

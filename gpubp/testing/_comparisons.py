@@ -1,49 +1,33 @@
-"""The comparisons of two devices: equations, networks, optimizers and fits, on data from one seed."""
+"""The comparisons of two devices: equations, networks and optimizers, on data from one seed."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, to_backend, with_matmul
+from gpubp.backends.backend import Backend, to_numpy, with_matmul
 from gpubp.backends.matmul_precision import FORMATS
+from gpubp.backends.sparse_matmul import for_samples
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective, make_step
-from gpubp.engine.prediction import predict
 from gpubp.nn import equations
 from gpubp.nn.activations import ACTIVATIONS, get_activation
-from gpubp.nn.initialization import initial_weights
+from gpubp.nn.encodings import piecewise_linear, smooth_clip
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network, loss_and_gradient, output_layer
 from gpubp.optim import first_order, second_order
-from gpubp.training.fit import train
-
-
-class Comparison(NamedTuple):
-    """A computation on two devices: ``compute(backend, *arrays)`` returns an array or a tuple of arrays.
-
-    ``dtypes`` are the precisions in which it can be computed.
-    """
-
-    kind: str
-    what: str
-    compute: Callable[..., Any]
-    arrays: tuple[np.ndarray, ...]
-    dtypes: tuple[str, ...] = ("float64", "float32")
-
-
-def dtype_name(array: Array) -> str:
-    """Name an array's dtype, as in "float32"."""
-    return str(array.dtype).rpartition(".")[2]
+from gpubp.testing._comparison import Comparison, draw_data, draw_weights, dtype_name
+from gpubp.testing._fit_comparisons import fit_comparisons
 
 
 def comparisons() -> list[Comparison]:
     """List what :func:`gpubp.testing.check_agreement` computes, with data from one host seed."""
     generator = np.random.default_rng(1986)
-    parts = (_equations, _activations, _losses, _networks, _optimizers, _fits, _rounded_products)
+    parts = (_equations, _activations, _losses, _encodings, _networks, _optimizers, fit_comparisons, _rounded_products)
     return [comparison for part in parts for comparison in part(generator)]
 
 
@@ -103,6 +87,15 @@ def _losses(generator: np.random.Generator) -> Iterator[Comparison]:
         yield Comparison("elementwise", f"loss {name}", partial(value_and_derivative, name=name), (x, y, targets))
 
 
+def _encodings(generator: np.random.Generator) -> Iterator[Comparison]:
+    x, edges = generator.normal(0.0, 3.0, (9, 1)), np.sort(generator.normal(0.0, 3.0, 6))
+
+    def encoded(backend: Backend, x: Array, lows: Array, highs: Array) -> tuple[Array, Array]:
+        return smooth_clip(backend.xp, x), piecewise_linear(backend.xp, x, lows, highs)
+
+    yield Comparison("elementwise", "encodings of numbers", encoded, (x, edges[:-1], edges[1:]))
+
+
 _NETWORKS = (
     Network((4, 5, 3), activation="logistic", output_activation="logistic"),
     Network((4, 6, 5, 3), activation=("tanh", "relu"), loss="cross_entropy"),
@@ -127,27 +120,28 @@ def _networks(generator: np.random.Generator) -> Iterator[Comparison]:
     for network in _NETWORKS:
         members = f" of {network.n_members} members" if network.n_members else ""
         name = "-".join(map(str, network.sizes)) + f"{members} {network.loss}"
-        data = _data(network, generator)
+        data = draw_data(network, generator)
         yield Comparison("forward", name, partial(_outputs, network=network), data)
         yield Comparison("gradient", name, partial(_gradients, network=network), data)
     small_network = _NETWORKS[0]
-    yield Comparison("gradient", "Jacobian", partial(jacobians, network=small_network), _data(small_network, generator))
-    stack = np.stack([_weights(small_network, generator) for _ in range(3)])
-    _, x, targets, sample_weight = _data(small_network, generator)
+    yield Comparison(
+        "gradient", "Jacobian", partial(jacobians, network=small_network), draw_data(small_network, generator)
+    )
+    stack = np.stack([draw_weights(small_network, generator) for _ in range(3)])
+    _, x, targets, sample_weight = draw_data(small_network, generator)
     yield Comparison(
         "gradient", "a stack of 3", partial(_gradients, network=small_network), (stack, x, targets, sample_weight)
     )
+    if importlib.util.find_spec("scipy"):
+        few = (stack[0], np.where(np.abs(x) > 1.0, x, 0.0), targets, sample_weight)
+        yield Comparison("gradient", "sparse samples", partial(_of_sparse, network=small_network), few)
 
 
-def _weights(network: Network, generator: np.random.Generator) -> np.ndarray:
-    return initial_weights(network, generator, scheme="uniform", scale=0.5, dtype="float64")
+def _of_sparse(backend: Backend, theta: Array, x: Array, *others: Array, network: Network) -> tuple[Array, Array]:
+    import scipy.sparse
 
-
-def _data(network: Network, generator: np.random.Generator, n_samples: int = 20) -> tuple[np.ndarray, ...]:
-    """Draw theta, inputs, targets and sample weights."""
-    x = generator.normal(size=(n_samples, network.sizes[0]))
-    targets = generator.dirichlet(np.ones(network.sizes[-1]), n_samples)
-    return _weights(network, generator), x, targets, generator.uniform(0.5, 2.0, n_samples)
+    samples = scipy.sparse.csr_array(to_numpy(x))
+    return loss_and_gradient(for_samples(backend, samples).xp, network, theta, samples, *others)
 
 
 def _descend(
@@ -165,7 +159,7 @@ def _optimizers(generator: np.random.Generator) -> Iterator[Comparison]:
     optimizers = [make() for make in first_order.OPTIMIZERS.values()]
     optimizers += [first_order.clipped(first_order.momentum(), 0.1), first_order.decayed(first_order.momentum(), 0.002)]
     optimizers.append(first_order.rate_scaled(first_order.adam(), np.linspace(0.0, 2.0, network.n_parameters)))
-    data = _data(network, generator)
+    data = draw_data(network, generator)
     for optimizer in optimizers:
         yield Comparison(
             "steps",
@@ -174,50 +168,12 @@ def _optimizers(generator: np.random.Generator) -> Iterator[Comparison]:
             data,
         )
     network = Network((4, 3, 2), activation="tanh")
-    data = _data(network, generator)
+    data = draw_data(network, generator)
     # with less damping the linear systems are too ill-conditioned for float32
     for method in (second_order.lbfgs(), second_order.levenberg_marquardt(damping=0.1, factor=2.0)):
         yield Comparison(
             "steps", f"10 of {method.name}", partial(_descend, network=network, optimizer=method, steps=10), data
         )
-
-
-def _fits(generator: np.random.Generator) -> Iterator[Comparison]:
-    def fit_and_predict(
-        backend: Backend,
-        x: Array,
-        targets: Array,
-        unseen_x: Array,
-        unseen_targets: Array,
-        *,
-        network: Network,
-        **options: Any,
-    ) -> tuple[Array, ...]:
-        fit = train(
-            network,
-            x,
-            targets,
-            validation_data=(unseen_x, unseen_targets),
-            epochs=20,
-            batch_size=8,
-            device=backend.name,
-            **options,
-        )
-        history = np.asarray([fit.history.loss, fit.history.validation_loss])
-        y = predict(network, fit.theta, unseen_x, device=backend.name)
-        return fit.theta, y, to_backend(backend, history, dtype_name(x))
-
-    network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
-    _, x, targets, _ = _data(network, generator, n_samples=50)
-    data = (x[:37], targets[:37], x[37:], targets[37:])
-    yield Comparison("fit", "adam", partial(fit_and_predict, network=network, patience=20), data)
-    rates = first_order.momentum(np.asarray([[0.05], [0.1]]), 0.9)
-    yield Comparison(
-        "fit",
-        "a stack of 2, a rate each",
-        partial(fit_and_predict, network=network, optimizer=rates, seed=[0, 1]),
-        data,
-    )
 
 
 def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
@@ -232,12 +188,12 @@ def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
     for precision in FORMATS:
         for network in smooth:
             name = "-".join(map(str, network.sizes)) + f" {network.loss}"
-            data = _data(network, generator)
+            data = draw_data(network, generator)
             for kind, compute in (("forward", _outputs), ("gradient", _gradients)):
                 computed = with_precision(partial(compute, network=network), precision)
                 yield Comparison(f"{kind} {precision}", name, computed, data, dtypes=("float32",))
         network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
-        data = _data(network, generator)
+        data = draw_data(network, generator)
         for optimizer in (first_order.momentum(), first_order.adam()):
             optimizer = first_order.loss_scaled(optimizer) if precision == "float16" else optimizer
             descended = with_precision(partial(_descend, network=network, optimizer=optimizer, steps=100), precision)

@@ -1,8 +1,11 @@
 """Fast forms for NumPy: the same equations, compiled in the wheel, many steps at a time."""
 
+import contextlib
 import functools
 import logging
 import os
+from collections.abc import Iterator
+from contextvars import ContextVar
 
 from gpubp.engine.cpu.library import why_not
 from gpubp.errors import DataError, DeviceError
@@ -11,6 +14,17 @@ logger = logging.getLogger("gpubp")
 
 ENVIRONMENT_VARIABLE = "GPUBP_COMPILED"
 CHOICES = ("auto", "always", "never")
+_in_array_calls = ContextVar("in_array_calls", default=False)
+
+
+@contextlib.contextmanager
+def in_array_calls() -> Iterator[None]:
+    """Compute without compiled code meanwhile, as the reference that it is compared with."""
+    token = _in_array_calls.set(True)
+    try:
+        yield
+    finally:
+        _in_array_calls.reset(token)
 
 
 def requested_mode() -> str:
@@ -21,6 +35,8 @@ def requested_mode() -> str:
     DataError
         If it says neither "auto" nor "always" nor "never".
     """
+    if _in_array_calls.get():
+        return "never"
     requested = os.environ.get(ENVIRONMENT_VARIABLE, "").strip() or "auto"
     if requested not in CHOICES:
         raise DataError(f"{ENVIRONMENT_VARIABLE} must be one of {', '.join(CHOICES)}, got {requested!r}")

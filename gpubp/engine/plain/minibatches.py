@@ -47,7 +47,7 @@ class Batch(NamedTuple):
             yield self
             return
         for start in range(0, n_samples, size):
-            yield self.of(slice(start, start + size))
+            yield self.of(slice(start, min(start + size, n_samples)))  # the standard has no slices beyond the end
 
     def of(self, rows: slice) -> "Batch":
         """Return consecutive samples."""

@@ -1,0 +1,40 @@
+"""A comparison of two devices, and the data that networks are compared on."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.network import Network
+
+
+class Comparison(NamedTuple):
+    """A computation on two devices: ``compute(backend, *arrays)`` returns an array or a tuple of arrays.
+
+    ``dtypes`` are the precisions in which it can be computed.
+    """
+
+    kind: str
+    what: str
+    compute: Callable[..., Any]
+    arrays: tuple[np.ndarray, ...]
+    dtypes: tuple[str, ...] = ("float64", "float32")
+
+
+def dtype_name(array: Array) -> str:
+    """Name an array's dtype, as in "float32"."""
+    return str(array.dtype).rpartition(".")[2]
+
+
+def draw_weights(network: Network, generator: np.random.Generator) -> np.ndarray:
+    """Draw theta."""
+    return initial_weights(network, generator, scheme="uniform", scale=0.5, dtype="float64")
+
+
+def draw_data(network: Network, generator: np.random.Generator, n_samples: int = 20) -> tuple[np.ndarray, ...]:
+    """Draw theta, inputs, targets and sample weights."""
+    x = generator.normal(size=(n_samples, network.sizes[0]))
+    targets = generator.dirichlet(np.ones(network.sizes[-1]), n_samples)
+    return draw_weights(network, generator), x, targets, generator.uniform(0.5, 2.0, n_samples)

@@ -1,0 +1,79 @@
+"""The comparisons of whole fits: each option that changes what is computed, or how, has one."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, to_backend
+from gpubp.engine.prediction import predict
+from gpubp.nn.network import Network
+from gpubp.optim import first_order
+from gpubp.optim.schedules import Cosine
+from gpubp.testing._comparison import Comparison, draw_data, dtype_name
+from gpubp.training.fit import all_correct, train
+
+NETWORK = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+N_SAMPLES, N_VALIDATION, EPOCHS, SEEDS = 37, 13, 20, (0, 1)
+
+Fit = Callable[..., Any]
+
+
+def fit_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
+    """Yield fits of one network, or of two as a stack, with the predictions and the history that follow."""
+    _, x, targets, sample_weight = draw_data(NETWORK, generator, n_samples=N_SAMPLES + N_VALIDATION)
+    data = (x[:N_SAMPLES], targets[:N_SAMPLES], x[N_SAMPLES:], targets[N_SAMPLES:])
+    weighted = (*data, sample_weight[:N_SAMPLES])
+    of_each = (np.stack([data[0], 0.5 * data[0]]), np.stack([data[1]] * 2), *data[2:])
+    rates = first_order.momentum(np.asarray([[0.05], [0.1]]), 0.9)
+    decaying = first_order.momentum(Cosine(0.1, epochs=EPOCHS), 0.9)
+
+    def row(what: str, arrays: tuple[np.ndarray, ...] = data, fit: Fit = train, **options: Any) -> Comparison:
+        return Comparison("fit", what, partial(_fit_and_predict, fit=fit, **options), arrays)
+
+    yield row("adam", patience=EPOCHS)
+    yield row("a stack of 2, a rate each", optimizer=rates, seed=SEEDS)
+    yield row("a stack of 2, samples of each", of_each, seed=SEEDS)
+    yield row("a penalty and sample weights", weighted, l2=0.1)
+    yield row("dropout", dropout=0.3)
+    yield row("a stack of 2 with dropout", dropout=0.3, seed=SEEDS)
+    yield row("clipped", optimizer=first_order.clipped(first_order.adam(), 0.1))
+    yield row("a schedule", optimizer=decaying)
+    yield row("gradients of two parts", gradient_accumulation=2)
+    yield row("all samples at once", batch_size="full")
+    yield row("no smaller last batch", drop_last=True)
+    yield row("ended when all are right", stop_when=_all_close, optimizer=first_order.adam(0.05), epochs=60)
+    yield row("ended and resumed", fit=_resumed)
+
+
+def _fit_and_predict(
+    backend: Backend,
+    x: Array,
+    targets: Array,
+    unseen_x: Array,
+    unseen_targets: Array,
+    sample_weight: Array | None = None,
+    *,
+    fit: Fit,
+    **options: Any,
+) -> tuple[Array, ...]:
+    """Return the parameters, the outputs for samples that were not trained on, and the losses of all epochs."""
+    options = {"epochs": EPOCHS, "batch_size": 8, "device": backend.name, "sample_weight": sample_weight} | options
+    found = fit(NETWORK, x, targets, validation_data=(unseen_x, unseen_targets), **options)
+    history = np.asarray([found.history.loss, found.history.validation_loss])
+    y = predict(NETWORK, found.theta, unseen_x, device=backend.name)
+    return found.theta, y, to_backend(backend, history, dtype_name(x))
+
+
+def _resumed(*arguments: Any, epochs: int, **options: Any) -> Any:
+    """Train for half of the epochs, then go on from the checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        train(*arguments, epochs=epochs // 2, checkpoint=folder, **options)
+        return train(*arguments, epochs=epochs, checkpoint=folder, resume=True, **options)
+
+
+def _all_close(targets: Array, outputs: Array) -> Array:
+    return all_correct(targets, outputs, within=0.45)
