@@ -5,7 +5,7 @@ It has the methods of gpubp.engine.cuda.device.CudaDevice, on NumPy arrays. It i
 - new arrays hold NaN, and so does shared memory before each block;
 - arrays are checked against a kernel's parameters;
 - during a capture nothing runs, and only launches are allowed;
-- a block in which some threads end while others wait is an error;
+- threads of a block, or lanes of a warp, that wait at different places, or end while others wait, are an error;
 - copies on the second stream arrive when they are waited for; until then their source must not be written to, and they
   must not overwrite what may still be read.
 
@@ -31,78 +31,28 @@ import numpy as np
 
 COMPILER = shutil.which("g++") if sys.platform == "linux" else None
 
+FIBERS = Path(__file__).parent / "cuda_on_cpu" / "src"  # the threads of a block, their barriers and shuffles
+
 HEADER = """
 #include <math.h>
-#include <setjmp.h>
-#include <stdlib.h>
-#include <ucontext.h>
 #define __global__
 #define __device__ static
 #define __shared__
-struct Place { unsigned x, y, z; };
-static Place blockIdx, threadIdx, blockDim, gridDim;
-
-static const unsigned MOST = 1024, STACK = 1 << 16;
-static ucontext_t beginnings[MOST];
-static jmp_buf scheduler, fibers[MOST];  // where each continues
-static char *stacks;
-static bool begun[MOST], ended[MOST];
-static unsigned present;
-static void (*work)(const void *);  // the function of a thread,
-static const void *given;           // and its argument
-
-static void __syncthreads() {
-    if (!_setjmp(fibers[present])) _longjmp(scheduler, 1);
-}
-static void enter() {
-    work(given);
-    ended[present] = true;
-    _longjmp(scheduler, 1);
-}
-static void become(unsigned t) {
-    present = t;
-    threadIdx = {t % blockDim.x, t / blockDim.x, 0};
-}
+#define __launch_bounds__(...)
+#include "fibers.hpp"
 """
 
 RUNNER = """
 alignas(16) real shared[1 << 16];
 
-static void run_present_thread() {
-    if (_setjmp(scheduler)) return;
-    if (begun[present]) _longjmp(fibers[present], 1);
-    begun[present] = true;
-    setcontext(&beginnings[present]);
-}
-
-static bool run_block(unsigned n, bool backwards) {
-    if (!stacks) stacks = (char *)malloc(MOST * STACK);
-    for (unsigned t = 0; t < n; ++t) {
-        getcontext(&beginnings[t]);
-        beginnings[t].uc_stack.ss_sp = stacks + t * STACK;
-        beginnings[t].uc_stack.ss_size = STACK;
-        makecontext(&beginnings[t], enter, 0);
-        begun[t] = ended[t] = false;
-    }
-    for (unsigned alive = n; alive > 0;) {
-        unsigned end = 0;
-        for (unsigned k = 0; k < n; ++k) {
-            become(backwards ? n - 1 - k : k);
-            run_present_thread();
-            end += ended[present];
-        }
-        if (end != 0 && end != alive) return false;  // some wait for threads that have ended
-        alive -= end;
-    }
-    return true;
-}
-
 template <class Kernel> static void call(const void *kernel) { (*(const Kernel *)kernel)(); }
 
 template <class Kernel>
-static int run(const Kernel &kernel, Place grid, Place block, unsigned n_shared, bool waits, bool backwards) {
-    work = call<Kernel>;
-    given = &kernel;
+static const char *run(
+    const Kernel &kernel, gpu::Dimensions grid, gpu::Dimensions block, unsigned n_shared, bool waits, bool backwards
+) {
+    gpu::body = call<Kernel>;
+    gpu::body_argument = &kernel;
     gridDim = grid;
     blockDim = block;
     const unsigned n = block.x * block.y, n_blocks = grid.x * grid.y * grid.z;
@@ -111,15 +61,18 @@ static int run(const Kernel &kernel, Place grid, Place block, unsigned n_shared,
         blockIdx = {at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y};
         for (unsigned i = 0; i < n_shared; ++i) shared[i] = NAN;
         if (waits) {
-            if (!run_block(n, backwards)) return 1;
-        } else {
-            for (unsigned t = 0; t < n; ++t) {
-                become(backwards ? n - 1 - t : t);
-                kernel();
+            if (const char *wrong = gpu::run_block(n, backwards)) {
+                for (unsigned t = 0; t < n; ++t) gpu::fibers[t].begun = false;
+                return wrong;
             }
+            continue;
+        }
+        for (unsigned t = 0; t < n; ++t) {
+            gpu::become(backwards ? n - 1 - t : t);
+            kernel();
         }
     }
-    return 0;
+    return nullptr;
 }
 """
 
@@ -128,6 +81,7 @@ C_TYPES = {
     "real float64": ctypes.c_double,
     "integer": ctypes.c_longlong,
 }
+WAITING = re.compile(r"__sync|__shfl|_over_block\(|WAIT")
 DTYPES = {"int": "int32", "integer": "int64", "double": "float64", "unsigned char": "uint8", "unsigned": "uint32"}
 
 
@@ -157,6 +111,7 @@ def compile_shared(text):
     if not path.exists():
         command = [COMPILER, "-x", "c++", "-std=c++14", "-O1", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
         command += [
+            f"-I{FIBERS}",
             "-Wno-unused-function",
             "-U_FORTIFY_SOURCE",
             "-ffp-contract=off",
@@ -173,7 +128,7 @@ def compile_shared(text):
 
 def parsed(source):
     """Yield the name, the parameters and the text of each kernel of a source."""
-    for head in re.finditer(r'extern "C" __global__ void (\w+)\(([^)]*)\) \{', source):
+    for head in re.finditer(r'extern "C" __global__ (?:__launch_bounds__\(\d+\) )?void (\w+)\(([^)]*)\) \{', source):
         stop = source.index("\n}\n", head.end())
         parameters = []
         for text in head[2].split(","):
@@ -272,13 +227,15 @@ class EmulatedDevice:
         for name, text, parameters, body in parsed(source):
             names = ", ".join(re.search(r"(\w+)\s*$", part)[1] for part in text.split(","))
             wrappers.append(
-                f'extern "C" int run_{name}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, '
+                f'extern "C" const char *run_{name}(unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, '
                 f"unsigned n_shared, int waits, int backwards, {text}) {{\n"
-                f"    const Place grid = {{gx, gy, gz}}, block = {{bx, by, 1}};\n"
+                f"    const gpu::Dimensions grid = {{gx, gy, gz}}, block = {{bx, by, 1}};\n"
                 f"    return run([&] {{ {name}({names}); }}, grid, block, n_shared, waits, backwards);\n}}\n"
             )
-            kernels_found[name] = (parameters, "__syncthreads" in body or "_over_block(" in body)
+            kernels_found[name] = (parameters, bool(WAITING.search(body)))
         library = compile_shared(HEADER + source + RUNNER + "".join(wrappers))
+        for name in kernels_found:
+            getattr(library, f"run_{name}").restype = ctypes.c_char_p
         return {
             name: Kernel(name, getattr(library, f"run_{name}"), tuple(parameters), waits)
             for name, (parameters, waits) in kernels_found.items()
@@ -298,7 +255,8 @@ class EmulatedDevice:
         plain = [*blocks, *threads, n_shared, kernel.waits, self.backwards]
 
         def work():
-            assert kernel.run(*map(ctypes.c_int, plain), *values) == 0, f"{kernel.name}: not all threads wait"
+            wrong = kernel.run(*map(ctypes.c_int, plain), *values)
+            assert wrong is None, f"{kernel.name}: {wrong.decode()}"
 
         self._do(work)
 

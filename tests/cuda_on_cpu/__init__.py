@@ -15,7 +15,8 @@ It is stricter than a GPU, so that faults show on every run:
 - new and freed memory, and shared memory before each block, holds NaN (bytes of ones);
 - kernels and products get only addresses of memory that their device has now, and products stay within it;
 - a capture refuses what CUDA refuses, and graphs run branches in an order unlike that of the capture;
-- threads of a block that wait at different barriers are an error;
+- threads of a block that wait at different barriers are an error, and so are lanes of a warp that should take part in
+  a shuffle and do not; what a shuffle reads from others is NaN;
 - processes that take part in different collectives of NCCL are an error.
 
 float32 is computed as by CuPy's options: multiplications and additions fused, small numbers flushed to zero. Products

@@ -176,6 +176,10 @@ def test_a_leading_dimension_that_is_too_large(matrices, illegal_address):
     [
         "if (threadIdx.x < 2) __syncthreads();\n else\n __syncthreads();",
         "if (threadIdx.x < 2) __syncwarp();\n else\n __syncthreads();",
+        "if (threadIdx.x < 2) __shfl_xor_sync(0xffffffff, x[0], 1);\n __syncthreads();",
+        "if (threadIdx.x < 2) __shfl_xor_sync(0xffffffff, x[0], 1);\n else\n __shfl_xor_sync(0xffffffff, x[0], 1);",
+        "__syncwarp(threadIdx.x < 2 ? 3 : 15);",
+        "__syncwarp(1);",
     ],
 )
 def test_threads_that_wait_at_different_barriers(code, faults):

@@ -53,6 +53,21 @@ def test_threads_of_a_warp_vote():
     np.testing.assert_array_equal(out.get(), [first] * 32 + [second] * 4)
 
 
+def test_lanes_of_a_mask_work_together():
+    code = """extern "C" __global__ void exchange(float* out) {
+        const int i = threadIdx.x;
+        float other;
+        if (i < 2)
+            other = __shfl_xor_sync(3, (float)i, 1);
+        else
+            other = __shfl_xor_sync(12, (float)i, i == 2 ? 1 : 2);
+        out[i] = other;
+    }"""
+    out = cupy.empty(4, "float32")
+    cupy.RawKernel(code, "exchange")((1,), (4,), (out,))
+    np.testing.assert_array_equal(out.get(), [1, 0, 3, np.nan])  # the last asks a lane that is not in its mask
+
+
 def test_indices_in_three_dimensions():
     code = """extern "C" __global__ void indices(int* out) {
         int block = blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z);

@@ -70,11 +70,11 @@ LIMITS = {
     "drop_inputs": Limits(32, 32, set()),
     "activation": Limits(64, 64, COSINE),
     "derivative": Limits(48, 64, COSINE),
-    "output": Limits(48, 64, COSINE),
+    "output": Limits(64, 80, COSINE),
     "sums": Limits(32, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
-    "partial_norms": Limits(40, 64, set()),
+    "partial_norms": Limits(48, 64, set()),
     "update": Limits(48, 64, set()),
     "take_steps": Limits(80, 128, COSINE),
 }

@@ -232,7 +232,7 @@ def _first_network(array: Array, ndim: int) -> Array:
 
 
 def _threads(n: int) -> int:
-    """Count the threads for a row of ``n`` numbers: a power of two, since they add up in pairs."""
+    """Count the threads for a row of ``n`` numbers: a power of two of whole warps, which add up in pairs."""
     return min(THREADS, max(COLUMNS, 1 << (n - 1).bit_length()))
 
 

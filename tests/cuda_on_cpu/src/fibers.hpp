@@ -14,12 +14,13 @@ struct Dimensions {
 
 enum State { READY, AT_BLOCK_BARRIER, AT_WARP_BARRIER, ENDED };
 
-const unsigned STACK_BYTES = 1 << 16;
+const unsigned STACK_BYTES = 1 << 16, ALL_LANES = 0xffffffff;
 
 struct Fiber {
     jmp_buf place;  // where it continues
     State state;
-    int line;  // of the barrier that it waits at
+    int line;       // of the barrier that it waits at,
+    unsigned mask;  // and the lanes that have to come there
     bool begun;
     unsigned long long sent;  // to the other threads of its warp
 };
@@ -37,10 +38,11 @@ static const int warpSize = gpu::WARP;
 
 namespace gpu {
 
-static void wait(State state, int line) {
+static void wait(State state, int line, unsigned mask = ALL_LANES) {
     Fiber& fiber = fibers[present];
     fiber.state = state;
     fiber.line = line;
+    fiber.mask = mask;
     if (!_setjmp(fiber.place)) _longjmp(scheduler, 1);
 }
 
@@ -77,14 +79,24 @@ static void resume(unsigned thread) {
 static bool release_warp(unsigned first, unsigned end, const char** wrong) {
     unsigned waiting = 0, living = 0;
     for (unsigned t = first; t < end; ++t) {
-        living += fibers[t].state != ENDED;
-        waiting += fibers[t].state == AT_WARP_BARRIER;
+        living |= (unsigned)(fibers[t].state != ENDED) << (t - first);
+        waiting |= (unsigned)(fibers[t].state == AT_WARP_BARRIER) << (t - first);
     }
-    if (!waiting) return false;
-    if (waiting < living) *wrong = "threads of a warp wait at different barriers";
+    for (unsigned t = first; t < end; ++t) {
+        Fiber& fiber = fibers[t];
+        if (fiber.state != AT_WARP_BARRIER) continue;
+        unsigned awaited = fiber.mask & living;
+        if (!(awaited >> (t - first) & 1)) {
+            *wrong = "a thread is not in the mask that it waits for";
+            break;
+        }
+        const Fiber& other = fibers[first + __builtin_ctz(awaited)];
+        if (awaited & ~waiting || fiber.line != other.line || fiber.mask != other.mask)
+            *wrong = "threads of a warp wait at different barriers";
+    }
     for (unsigned t = first; t < end; ++t)
         if (fibers[t].state == AT_WARP_BARRIER) fibers[t].state = READY;
-    return true;
+    return waiting != 0;
 }
 
 // Run the threads of one block; return what went wrong, or null.
@@ -112,25 +124,29 @@ static const char* run_block(unsigned n_threads, bool backwards) {
     }
 }
 
+// The value of another lane; of one that is not in the mask, or has ended, it is not defined.
 template <class T>
-T exchange(T value, unsigned lane, int line) {
+T exchange(T value, unsigned lane, unsigned mask, int line) {
     static_assert(sizeof(T) <= sizeof fibers[0].sent, "a larger value than a shuffle takes");
     __builtin_memcpy(&fibers[present].sent, &value, sizeof value);
     unsigned thread = present;
-    wait(AT_WARP_BARRIER, line);
+    wait(AT_WARP_BARRIER, line, mask);
     unsigned source = thread / WARP * WARP + lane % WARP, n_threads = blockDim.x * blockDim.y * blockDim.z;
-    if (source < n_threads) __builtin_memcpy(&value, &fibers[source].sent, sizeof value);
-    wait(AT_WARP_BARRIER, line);
+    bool is_defined = mask >> lane % WARP & 1 && source < n_threads && fibers[source].state != ENDED;
+    if (is_defined) __builtin_memcpy(&value, &fibers[source].sent, sizeof value);
+    else __builtin_memset(&value, POISON, sizeof value);
+    wait(AT_WARP_BARRIER, line, mask);
     return value;
 }
 
 inline unsigned lane() { return present % WARP; }
+inline unsigned lanes(unsigned mask = ALL_LANES) { return mask; }
 
 // The votes of the threads of a warp, one bit each.
-inline unsigned vote(bool mine, int line) {
+inline unsigned vote(bool mine, unsigned mask, int line) {
     unsigned votes = 0, first = present / WARP * WARP, n_threads = blockDim.x * blockDim.y * blockDim.z;
     for (unsigned other = 0; other < WARP; ++other) {
-        bool theirs = exchange<bool>(mine, other, line);
+        bool theirs = exchange<unsigned char>(mine, other, mask, line) == 1;
         if (first + other < n_threads) votes |= (unsigned)theirs << other;
     }
     return votes;
@@ -140,13 +156,13 @@ inline unsigned vote(bool mine, int line) {
 
 // The line tells apart the barriers of a kernel: all threads have to wait at the same one.
 #define __syncthreads() gpu::wait(gpu::AT_BLOCK_BARRIER, __LINE__)
-#define __syncwarp(...) gpu::wait(gpu::AT_WARP_BARRIER, __LINE__)
-#define __shfl_sync(mask, value, source) gpu::exchange(value, source, __LINE__)
-#define __shfl_xor_sync(mask, value, bits) gpu::exchange(value, gpu::lane() ^ (bits), __LINE__)
+#define __syncwarp(...) gpu::wait(gpu::AT_WARP_BARRIER, __LINE__, gpu::lanes(__VA_ARGS__))
+#define __shfl_sync(mask, value, source) gpu::exchange(value, source, mask, __LINE__)
+#define __shfl_xor_sync(mask, value, bits) gpu::exchange(value, gpu::lane() ^ (bits), mask, __LINE__)
 #define __shfl_down_sync(mask, value, by) \
-    gpu::exchange(value, gpu::lane() + (by) < gpu::WARP ? gpu::lane() + (by) : gpu::lane(), __LINE__)
+    gpu::exchange(value, gpu::lane() + (by) < gpu::WARP ? gpu::lane() + (by) : gpu::lane(), mask, __LINE__)
 #define __shfl_up_sync(mask, value, by) \
-    gpu::exchange(value, gpu::lane() >= (by) ? gpu::lane() - (by) : gpu::lane(), __LINE__)
-#define __ballot_sync(mask, mine) gpu::vote(mine, __LINE__)
-#define __any_sync(mask, mine) (gpu::vote(mine, __LINE__) != 0)
-#define __all_sync(mask, mine) (gpu::vote(!(mine), __LINE__) == 0)
+    gpu::exchange(value, gpu::lane() >= (by) ? gpu::lane() - (by) : gpu::lane(), mask, __LINE__)
+#define __ballot_sync(mask, mine) gpu::vote(mine, mask, __LINE__)
+#define __any_sync(mask, mine) (gpu::vote(mine, mask, __LINE__) != 0)
+#define __all_sync(mask, mine) (gpu::vote(!(mine), mask, __LINE__) == 0)

@@ -1,6 +1,6 @@
 """The beginning of every CUDA source: types, sums over a block of threads, and the scale of a mean."""
 
-from gpubp.engine.tracing.expressions import functions_of_c
+from gpubp.engine.tracing.expressions import PATTERNS, functions_of_c
 from gpubp.engine.tracing.optimizers import UpdateCode
 from gpubp.engine.tracing.symbols import REDUCTIONS
 
@@ -8,33 +8,27 @@ HEAD = """
 typedef {real} real;
 typedef long long integer;
 
-extern __shared__ real shared[];  // one number or more for each thread; a block's threads are a power of two
+extern __shared__ real shared[];
+"""
 
-__device__ real sum_over_block(real mine, real* scratch) {{
-    scratch[threadIdx.x] = mine;
-    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {{
-        __syncthreads();
-        if (threadIdx.x < half) scratch[threadIdx.x] += scratch[threadIdx.x + half];
+# each block has a power of two of whole warps; all threads get the result, and the same bits in each run
+OVER_BLOCK = """
+__device__ real {name}(real mine, real* scratch) {{
+    for (unsigned lanes = 16; lanes > 0; lanes /= 2) {{
+        const real other = __shfl_xor_sync(0xffffffff, mine, lanes);
+        mine = {combined};
     }}
+    const unsigned n_warps = blockDim.x / 32;
+    if (n_warps == 1) return mine;
+    __syncthreads();  // others may still read the scratch memory
+    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = mine;
     __syncthreads();
-    const real all = scratch[0];
-    __syncthreads();  // before the scratch memory is used again
-    return all;
-}}
-
-__device__ real largest_over_block(real mine, real* scratch) {{
-    scratch[threadIdx.x] = mine;
-    for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {{
-        __syncthreads();
-        if (threadIdx.x < half) {{
-            const real other = scratch[threadIdx.x + half];
-            if (other > scratch[threadIdx.x] || other != other) scratch[threadIdx.x] = other;
-        }}
+    mine = scratch[threadIdx.x % n_warps];
+    for (unsigned lanes = n_warps / 2; lanes > 0; lanes /= 2) {{
+        const real other = __shfl_xor_sync(0xffffffff, mine, lanes);
+        mine = {combined};
     }}
-    __syncthreads();
-    const real all = scratch[0];
-    __syncthreads();
-    return all;
+    return mine;
 }}
 """
 
@@ -87,6 +81,8 @@ DROPOUT_PARAMETERS = "const unsigned* keys, const unsigned* words, const real* f
 def head(dtype: str, n_layers: int = 0) -> str:
     """Return the beginning of every source; ``n_layers`` is the number of layers that dropout has a rate for."""
     text = HEAD.format(real={"float32": "float", "float64": "double"}[dtype])
+    for reduction, name in BLOCK_REDUCTIONS.items():
+        text += OVER_BLOCK.format(name=name, combined=PATTERNS[reduction].format("mine", "other"))
     return text + DROPOUT.replace("N_LAYERS", str(n_layers)) if n_layers else text
 
 
