@@ -78,7 +78,7 @@ LAUNCHES = 1e-3
 """Assumed seconds of a step for launching equations one at a time through CuPy; not measured."""
 
 LAUNCHES_OF_A_GRAPH = 5e-5
-"""The same if the kernels of a step are launched as one graph, which gpubp does only on a single GPU; assumed."""
+"""The same if the kernels of a step are launched as one graph, as gpubp launches compiled steps; assumed."""
 
 MICROSECOND = 1e-6
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.distributed.process_group import SINGLE_PROCESS
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cuda.device import CudaDevice
 from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
@@ -84,6 +85,7 @@ def run_epochs(
     weighted=False,
     stack=None,
     dropout=None,
+    processes=SINGLE_PROCESS,
 ):
     """Run epochs from a fixed start; return where they end, and the last result."""
     xp, data = machine.backend.xp, to_machine(machine, samples(network, dtype, weighted))
@@ -92,6 +94,7 @@ def run_epochs(
     position, rng = ModelState(theta, optimizer.init(xp, theta)), np.random.default_rng(2)
     for _ in range(epochs):
         batches = ArrayBatches(machine.backend, data, size, rng.permutation(N_SAMPLES) if shuffled else None)
+        batches = replace(batches, processes=processes)
         if dropout is not None:
             batches = replace(batches, dropout=dropout.at(epoch=position.epoch))
         report = way(position, batches)
@@ -101,7 +104,10 @@ def run_epochs(
 
 def plain_way(machine, objective, optimizer, dtype):
     return partial(
-        epoch_module._step_by_step, machine.backend.xp, make_step(machine.backend, objective, optimizer, dtype)
+        epoch_module._step_by_step,
+        machine.backend.xp,
+        make_step(machine.backend, objective, optimizer, dtype),
+        processes=objective.processes,
     )
 
 

@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType, ModuleType, SimpleNamespace
@@ -137,6 +138,9 @@ def parsed(source):
         yield head[1], head[2], parameters, source[head.end() : stop]
 
 
+LOCK = threading.Lock()  # threads compile to the same files, and kernels have one place for their shared memory
+
+
 class EmulatedDevice:
     """See the module's docstring."""
 
@@ -233,7 +237,8 @@ class EmulatedDevice:
                 f"    return run([&] {{ {name}({names}); }}, grid, block, n_shared, waits, backwards);\n}}\n"
             )
             kernels_found[name] = (parameters, bool(WAITING.search(body)))
-        library = compile_shared(HEADER + source + RUNNER + "".join(wrappers))
+        with LOCK:
+            library = compile_shared(HEADER + source + RUNNER + "".join(wrappers))
         for name in kernels_found:
             getattr(library, f"run_{name}").restype = ctypes.c_char_p
         return {
@@ -255,7 +260,8 @@ class EmulatedDevice:
         plain = [*blocks, *threads, n_shared, kernel.waits, self.backwards]
 
         def work():
-            wrong = kernel.run(*map(ctypes.c_int, plain), *values)
+            with LOCK:
+                wrong = kernel.run(*map(ctypes.c_int, plain), *values)
             assert wrong is None, f"{kernel.name}: {wrong.decode()}"
 
         self._do(work)
@@ -267,6 +273,9 @@ class EmulatedDevice:
             assert part.dtype == to.dtype
         a, b = (a.mT if a_transposed else a), (b.mT if b_transposed else b)
         self._do(lambda: np.copyto(to, np.matmul(a, b) + (to if added else 0)))
+
+    def all_reduce(self, processes, array):
+        self._do(lambda: processes.all_reduce(array))
 
     def capture(self, work):
         if not self.can_capture:

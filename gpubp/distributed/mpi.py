@@ -87,6 +87,10 @@ class MPIProcessGroup(ProcessGroup):
         xp = array_api_compat.array_namespace(array)
         return xp.asarray(total, device=array_api_compat.device(array))
 
+    def sums_on_gpus(self) -> bool:
+        """Return whether there is NCCL."""
+        return self._with_nccl() is not None
+
     def _with_nccl(self) -> Any:
         """Return the NCCL communicator of the current GPU, opened on first use; None if a process has no NCCL."""
         if not self._nccl:

@@ -59,6 +59,10 @@ class ProcessGroup:
         """
         return array
 
+    def sums_on_gpus(self) -> bool:
+        """Return whether arrays on GPUs are summed in place and without the host, so that it can be captured."""
+        return True
+
     def on_all(self, fact: bool) -> bool:
         """Return whether a fact is true in every process."""
         return fact

@@ -45,8 +45,9 @@ def make_epoch_runner(
         from gpubp.engine.cpu.epoch import engine_epoch_runner
 
         return WindowRunner(engine_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))
-    alone = objective.processes.world_size == 1
-    if backend.is_cuda and alone and cuda.is_wanted(cpu.requested_mode()):
+    processes = objective.processes
+    wanted = backend.is_cuda and processes.on_all(cuda.is_wanted(cpu.requested_mode()))
+    if wanted and (processes.world_size == 1 or processes.sums_on_gpus()):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
 

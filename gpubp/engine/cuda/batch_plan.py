@@ -56,7 +56,7 @@ class BatchPlan(NamedTuple):
     own_rows : bool
         Whether networks take other samples, or in another order.
     padded : bool
-        Whether the last batches of networks have different sizes; samples of weight 0 fill up the smaller ones.
+        Whether the last batches of networks, or of processes, differ in size; samples of weight 0 fill up smaller ones.
     drops : tuple of bool
         Whether the inputs, and each hidden layer, have dropout; empty if none has.
     """

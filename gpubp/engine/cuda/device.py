@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
+from gpubp.distributed.process_group import ProcessGroup
 
 WORKSPACE = 32 << 20  # bytes: what cuBLAS recommends for the largest devices
 DEFAULT_SHARED_MEMORY = 48 << 10  # bytes that a kernel may use without an attribute set
@@ -199,6 +200,11 @@ class CudaDevice:
             self._compute[dtype],
             self._algorithm,
         )
+
+    def all_reduce(self, processes: ProcessGroup, array: Array) -> None:
+        """Sum an array over the processes, in place; NCCL's work is captured like a kernel."""
+        if processes.all_reduce(array) is not array:
+            raise RuntimeError("sums that go through the host cannot be a part of compiled steps")
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """Record the launches of ``work`` without running them; return a function that runs them all."""

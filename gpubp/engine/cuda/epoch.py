@@ -11,6 +11,7 @@ from gpubp.engine.cuda.batch_plan import BatchPlan, StepSpec, rows_of_networks
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory
+from gpubp.engine.cuda.processes import Share, share_of_process
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
 from gpubp.engine.cuda.step_arrays import numbers_of_dropout
 from gpubp.engine.cuda.steps import LayerwiseSteps, window_shapes
@@ -103,6 +104,7 @@ class CudaEpochRunner:
         self.samples: Batch | None = None
         self.layout: Any = None
         self.own_state: Any = None
+        self.shares: dict[tuple[int, int], Share | None] = {}  # by the samples of the epoch, and those of a batch
 
     def continues_with(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str) -> bool:
         """Take new settings of the optimizer for another fit; return False if it needs another runner."""
@@ -132,17 +134,30 @@ class CudaEpochRunner:
         )
         if len(stack) > 1 or (stack > (MAX_NETWORKS,) and not in_one_block):
             return self.plain(model, batches)
+        share, own = None, batches
+        if self.objective.processes.world_size > 1:
+            if not isinstance(batches, ArrayBatches) or (share := self._share(batches)) is None:
+                return self.plain(model, batches)
+            own = share.of(batches)
         check_epoch(self.objective.network, np.dtype(self.dtype), model, batches, self.samples, self.factors)
-        row_ranges = rows_of_networks(batches, math.prod(stack))
+        row_ranges = rows_of_networks(own, math.prod(stack))
+        if share is not None:
+            row_ranges[:, 0] = share.n_own
+        sizes, parts = divide_epoch(batches.n_samples, batches.size, batches.fraction_done, batches.fraction)
         with self.device.active():
-            return self._run_epoch(self._steps_for(batches, row_ranges, stack), model, batches, row_ranges)
+            steps = self._steps_for(own, row_ranges, stack, share)
+            self._begin(steps, model, own, row_ranges, parts, share)
+            return self._run_epoch(steps, model, np.concatenate([sizes] * batches.epochs))
 
-    def _run_epoch(
-        self, steps: Steps, model: ModelState, batches: ArrayBatches | PerNetworkBatches, row_ranges: np.ndarray
-    ) -> EpochResult:
+    def _share(self, batches: ArrayBatches) -> Share | None:
+        """Return what this process takes of each batch, or None if not all processes can take theirs."""
+        key = batches.n_samples, batches.size
+        if key not in self.shares:
+            self.shares[key] = share_of_process(self.objective.processes, *key, on_host=batches.on_host)
+        return self.shares[key]
+
+    def _run_epoch(self, steps: Steps, model: ModelState, sizes: np.ndarray) -> EpochResult:
         state_before, n_done = model.state, 0
-        sizes, parts = divide_epoch(batches.n_samples, steps.plan.size, batches.fraction_done, batches.fraction)
-        self._begin(steps, model, batches, row_ranges, parts)
         try:
             for n in steps.launches():
                 n_done += n
@@ -151,25 +166,32 @@ class CudaEpochRunner:
             model.state = self.own_state = state_after(self.spec.update, state_before, steps.parts, n_done)
             self.device.wait()
         values, weights, finite = steps.read()
-        return EpochResult(values, weights, np.concatenate([sizes] * batches.epochs), finite)
+        return EpochResult(values, weights, sizes, finite)
 
     def _fits_one_block(self, stack: tuple[int, ...], size: int, drops: tuple[bool, ...]) -> bool:
         """Return whether one block of threads can take the steps of a network and is not slower than all blocks."""
         if self.device.products != "float32":  # a block computes its products itself, in full precision
+            return False
+        if self.objective.processes.world_size > 1:  # it takes many steps, and the sums come between
             return False
         if shared_memory(self.objective.network, size, self.small_spec, drops) > self.device.shared_memory:
             return False
         return bool(stack) or 6.0 * size * self.objective.network.n_parameters <= MAX_OPERATIONS_OF_ONE_BLOCK
 
     def _steps_for(
-        self, batches: ArrayBatches | PerNetworkBatches, row_ranges: np.ndarray, stack: tuple[int, ...]
+        self,
+        batches: ArrayBatches | PerNetworkBatches,
+        row_ranges: np.ndarray,
+        stack: tuple[int, ...],
+        share: Share | None,
     ) -> Steps:
         """Return the steps for some samples; earlier ones are reused for the same samples with the same division."""
-        samples, on_host, n_samples = batches.samples, batches.on_host, int(np.max(row_ranges[:, 0]))
+        samples, on_host, n_samples = batches.samples, batches.on_host, int(np.max(batches.n_samples))
         size = min(batches.size, n_samples)
         gathered = size < n_samples or batches.order is not None or on_host
         padded, own_starts = np.any(row_ranges[:, :2] != row_ranges[0, :2], axis=0).tolist()
         own_rows = padded or own_starts
+        padded = padded or (share is not None and share.padded)
         drops = _drops(batches)
         layout = (size, gathered, stack, on_host, own_rows, padded, drops)
         fits = self.samples is samples or (
@@ -217,6 +239,7 @@ class CudaEpochRunner:
         batches: ArrayBatches | PerNetworkBatches,
         row_ranges: np.ndarray,
         parts: np.ndarray,
+        share: Share | None,
     ) -> None:
         """Copy the parameters, the state, and the numbers of the steps to the device."""
         self.device.copy(model.theta, steps.thetas)
@@ -229,7 +252,8 @@ class CudaEpochRunner:
         settings = settings_of_steps(spec.update, self.optimizer.settings, model.state, epochs, spec.more_settings)
         numbers = []
         if dropout is not None:
-            numbers = numbers_of_dropout(dropout, len(row_ranges), batches.epochs, plan.n_steps, plan.size)
+            starts = plan.size * np.arange(plan.n_steps) if share is None else share.starts
+            numbers = numbers_of_dropout(dropout, len(row_ranges), batches.epochs, starts)
         order = np.arange(plan.n_samples) if batches.order is None else batches.order
         if steps.transfer is not None:
             steps.transfer.begin(None if batches.order is None else np.ravel(batches.order))

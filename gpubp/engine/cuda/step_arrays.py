@@ -15,8 +15,8 @@ from gpubp.engine.plain.dropout import Dropout, threshold_of
 from gpubp.engine.plain.minibatches import Batch
 
 
-def numbers_of_dropout(dropout: Dropout, n_networks: int, n_epochs: int, n_steps: int, size: int) -> list[np.ndarray]:
-    """Return what masks are computed from, for the steps of some epochs.
+def numbers_of_dropout(dropout: Dropout, n_networks: int, n_epochs: int, starts: np.ndarray) -> list[np.ndarray]:
+    """Return what masks are computed from, for the steps of some epochs, whose first samples are ``starts``.
 
     Returns
     -------
@@ -25,10 +25,10 @@ def numbers_of_dropout(dropout: Dropout, n_networks: int, n_epochs: int, n_steps
         layer, ``(n_steps, 2 + n_layers)``; what each layer multiplies the units that it keeps by,
         ``(n_steps, n_layers)``.
     """
-    rates = np.repeat(dropout.of_epochs(n_epochs), n_steps, axis=0)
+    rates = np.repeat(dropout.of_epochs(n_epochs), len(starts), axis=0)
     words = np.empty((len(rates), 2 + rates.shape[1]), np.int64)
-    words[:, 0] = dropout.epoch + np.repeat(np.arange(n_epochs), n_steps)
-    words[:, 1] = dropout.first_sample + np.tile(size * np.arange(n_steps), n_epochs)
+    words[:, 0] = dropout.epoch + np.repeat(np.arange(n_epochs), len(starts))
+    words[:, 1] = dropout.first_sample + np.tile(starts, n_epochs)
     words[:, 2:] = np.reshape([threshold_of(rate) for rate in rates.ravel().tolist()], rates.shape)
     return [dropout.halves_of_keys(n_networks), words & 0xFFFFFFFF, 1.0 / (1.0 - rates)]
 
@@ -112,5 +112,5 @@ class StepArrays:
     def shared_weights(self, weights: np.ndarray) -> np.ndarray:
         """Return the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` if all networks share them."""
         of_samples = self.samples.sample_weight
-        is_shared = self.stack and (of_samples is None or of_samples.ndim == 1) and not self.plan.padded
+        is_shared = self.stack and (of_samples is None or of_samples.ndim == 1)
         return weights[:, 0] if is_shared and not self.plan.own_rows else weights

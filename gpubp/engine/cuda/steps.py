@@ -48,7 +48,9 @@ class LayerwiseSteps(StepArrays):
         super().__init__(device, spec, stack, samples, plan)
         network, dtype, objective = self.network, spec.dtype, spec.objective
         empty: Callable[..., Array] = partial(device.empty, dtype=dtype)
-        self.gradients = empty(self.thetas.shape)
+        # over the samples of a batch: the gradients, then the losses and the weights, of all networks
+        self.sums = empty((self.n_networks * (self.n_parameters + 2),))
+        self.gradients = self.sums[: self.n_networks * self.n_parameters].reshape(self.thetas.shape)
         self.window: list[Array | None] = list(samples[:3])  # inputs, targets and weights that the steps read
         if plan.gathered:
             shapes = window_shapes(network, stack, samples, plan)
@@ -127,18 +129,21 @@ class LayerwiseSteps(StepArrays):
         of_x = (n_inputs, x, stride(x, 2), x_to, strides[0])
         of_targets = (n_outputs, targets, stride(targets, 2), targets_to, strides[1])
         of_weights = (weights, weights_to, strides[2])
-        where = (n_gathered, self.plan.size, *self.order_in_c, self.counter)
+        where = (n_gathered, self.plan.size, self.plan.n_steps, *self.order_in_c, self.counter)
         self._launch("gather", blocks, _threads(max(n_inputs, n_outputs)), *where, *of_x, *of_targets, *of_weights)
 
     def _step(self, rows: slice) -> None:
-        """Take a step with some rows of the windows, in one part or in several whose gradients are summed."""
+        """Take a step with some rows of the windows: gradients are summed over its parts and over the processes."""
         n_parameters, b = self.n_parameters, rows.stop - rows.start
-        part_size = self.part_size(b)
+        part_size, processes = self.part_size(b), self.spec.objective.processes
         if self.squares is not None:
             self._over_parameters("squares_of_weights", self.n_counts, self.thetas, self.is_weight, self.squares)
         for first in range(0, b, part_size):
             end = min(first + part_size, b)
-            self._add_gradient(rows.start, first, end, is_last=end == b)
+            self._add_gradient(rows.start, first, end, is_last=end == b and processes.world_size == 1)
+        if processes.world_size > 1:
+            self.device.all_reduce(processes, self.sums)
+            self._sums(0, 0, 1, None, 0)
         inputs = (self.counter, *self.settings_in_c, self.scale, self.is_weight, self.gradients, self.norms)
         if self.norms is not None:
             self._over_parameters("partial_norms", self.n_counts, *inputs, self.thetas)
@@ -195,11 +200,12 @@ class LayerwiseSteps(StepArrays):
         self._sums(b, int(first == 0), int(is_last), sample_weight, strides[1])
 
     def _sums(self, b: int, is_first: int, is_last: int, sample_weight: Array | None, weights_stride: int) -> None:
-        n_columns = len(self.columns)
+        n_columns = len(self.columns) if b else 0
         n_squares = 0 if self.squares is None else self.n_counts
         biases = (self.signals, self.columns, n_columns, self.gradients, self.n_parameters)
         samples = (self.losses, sample_weight, weights_stride, self.squares, n_squares, *self.settings_in_c)
-        results = (self.max_steps, self.counter, self.results, self.scale)
+        totals = self.sums[self.n_networks * self.n_parameters :]
+        results = (self.max_steps, self.counter, totals, self.results, self.scale)
         blocks = (-(-n_columns // COLUMNS) + 1, 1, self.n_networks)
         self._launch("sums", blocks, THREADS, b, is_first, is_last, *biases, *samples, *results)
 

@@ -7,13 +7,12 @@ from gpubp.engine.tracing.optimizers import UpdateCode
 # the last batch of a network that has fewer samples than others is filled up with its last sample, of weight 0
 GATHER = """
 extern "C" __global__ void gather(
-    integer n_gathered, integer batch_size, const int* order, integer order_stride, const integer* row_ranges,
-    const integer* counter, integer n_inputs, const real* x, integer x_stride, real* x_to, integer x_to_stride,
-    integer n_outputs, const real* targets, integer targets_stride, real* targets_to, integer targets_to_stride,
-    const real* weights, real* weights_to, integer weights_to_stride
+    integer n_gathered, integer batch_size, integer steps_of_epoch, const int* order, integer order_stride,
+    const integer* row_ranges, const integer* counter, integer n_inputs, const real* x, integer x_stride,
+    real* x_to, integer x_to_stride, integer n_outputs, const real* targets, integer targets_stride,
+    real* targets_to, integer targets_to_stride, const real* weights, real* weights_to, integer weights_to_stride
 ) {
     const integer network = blockIdx.z, n_samples = row_ranges[3 * network], step = counter[0];
-    const integer steps_of_epoch = (n_samples + batch_size - 1) / batch_size;
     const integer first = step % steps_of_epoch * batch_size;  // of the steps from this one on
     const int* rows = order + step / steps_of_epoch * order_stride + row_ranges[3 * network + 1];
     x += network * x_stride;
@@ -41,13 +40,14 @@ extern "C" __global__ void gather(
 }
 """
 
-# a column of signals is: where it begins, the stride from sample to sample, and where the sum goes
+# a column of signals is: where it begins, the stride from sample to sample, and where the sum goes; totals are the loss
+# and the weight of each network's batch so far, of its parts and then of all processes
 SUMS = """
 extern "C" __global__ void sums(
     integer b, integer is_first, integer is_last, const real* signals, const integer* columns, integer n_columns,
     real* gradients, integer n_parameters, const real* losses, const real* sample_weights, integer weights_stride,
     const real* squares, integer n_squares, const real* all_settings, integer step_stride, integer network_stride,
-    integer n_steps, integer* counter, double* results, real* scale
+    integer n_steps, integer* counter, real* totals, double* results, real* scale
 ) {
     const integer network = blockIdx.z, n_networks = gridDim.z;
     if (blockIdx.x < gridDim.x - 1) {  // the biases' gradients
@@ -78,16 +78,17 @@ extern "C" __global__ void sums(
     real weight = sum_over_block((real)own_weight, shared);
     const real squared = sum_over_block((real)own_squares, shared);
     if (threadIdx.x == 0) {
-        const integer step = counter[network];
-        double* sums = results + step * n_networks + network;  // so far, of the parts of the batch
-        loss += is_first ? 0 : (real)sums[0];
-        weight += is_first ? 0 : (real)sums[n_steps * n_networks];
-        sums[0] = loss;
-        sums[n_steps * n_networks] = weight;
+        loss += is_first ? 0 : totals[network];
+        weight += is_first ? 0 : totals[n_networks + network];
+        totals[network] = loss;
+        totals[n_networks + network] = weight;
         if (!is_last) return;
+        const integer step = counter[network];
+        results += step * n_networks + network;
         const real* settings = all_settings + step * step_stride + network * network_stride;
         scale[network] = SCALE;
-        sums[0] = (loss + L2 / 2 * squared) * scale[network];
+        results[0] = (loss + L2 / 2 * squared) * scale[network];
+        results[n_steps * n_networks] = weight;
         counter[network] = step + 1;
     }
 }
