@@ -7,6 +7,7 @@ from sklearn import neural_network
 from sklearn.model_selection import GridSearchCV
 
 from gpubp import BatchedSearchCV, MLPClassifier, MLPEnsembleClassifier, MLPRegressor
+from gpubp.testing import assert_agree
 from tests.traced_memory import peak_of
 
 pytestmark = [
@@ -162,6 +163,12 @@ class TestNumbers:
         ):
             np.testing.assert_allclose(sparse_model.predict_proba(x), outputs, rtol=1e-7)
             np.testing.assert_allclose(sparse_model.coefs_[0], other.coefs_[0], rtol=1e-7, atol=1e-10)
+
+    def test_agree_on_each_device(self, device):
+        x, y = NARROW
+        options = {"hidden_layer_sizes": (8,), "max_iter": 3, "random_state": 0, "solver": "sgd"}
+        model, expected = (MLPClassifier(device=name, **options).fit(x, y) for name in (device, "cpu"))
+        assert_agree(model.predict_proba(x), expected.predict_proba(x), "fit")
 
     @pytest.mark.parametrize(
         "options",

@@ -7,6 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from gpubp.backends.backend import to_numpy
+from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.engine.cuda.batch_plan import BatchPlan, StepSpec, rows_of_networks
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
@@ -65,7 +66,7 @@ def cuda_epoch_runner(
 
 
 class CudaEpochRunner:
-    """Runs epochs with compiled kernels; batches that are not arrays are passed to the plain runner.
+    """Runs epochs with compiled kernels; batches that are not dense arrays are passed to the plain runner.
 
     It owns the arrays of the optimizer's state that it sets: the next epoch changes them.
     """
@@ -124,7 +125,7 @@ class CudaEpochRunner:
 
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Take the steps of some epochs."""
-        if not isinstance(batches, ArrayBatches | PerNetworkBatches):
+        if not isinstance(batches, ArrayBatches | PerNetworkBatches) or is_sparse(batches.samples.x):
             return self.plain(model, batches)
         stack, n_samples = model.theta.shape[:-1], int(np.max(batches.n_samples))
         if not n_samples or batches.samples.x.shape[-2] >= 2**31:

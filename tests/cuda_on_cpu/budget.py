@@ -1,0 +1,182 @@
+"""What training and predictions ask of a GPU, counted: ``python -m tests.cuda_on_cpu.budget`` writes the page's table.
+
+Workloads run through the public functions, on CUDA on the CPU, twice: the second run has more epochs, so their
+difference is what epochs cost once they go steadily.
+"""
+
+import gc
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+from scipy.sparse import csr_array
+
+import gpubp
+from gpubp.engine.cuda import epoch as cuda_epoch
+from gpubp.training import batched_epochs
+from tests.cuda_on_cpu.activation import COUNTERS, activate, counters
+
+PAGE = Path(__file__).parents[2] / "docs" / "cuda_budget.md"
+BEGIN, END = "<!-- budget -->\n\n", "\n\n<!-- end -->"
+NETWORK = gpubp.Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+N_STEPS, SIZE, K = 8, 5, 6  # steps of an epoch, samples of a step, networks of a stack
+LENGTHS = (4, 8)  # epochs of the two runs; graphs are captured in the first three
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N_STEPS * SIZE, 4)).astype("float32")
+Y = np.arange(len(X)) % 3
+TARGETS = np.eye(3, dtype="float32")[Y]
+TWICE = (np.concatenate([X, X]), np.concatenate([TARGETS, TARGETS]))
+SHAPES = ("tiny", "layered")
+"""Whether one block of threads takes all steps, or all blocks each layer, as for networks that are larger."""
+
+
+class Counts(NamedTuple):
+    """Launches of a step, in graphs or not; then what an epoch takes, and what a fit takes beside its epochs."""
+
+    launches_of_step: float
+    starts: float
+    waits: float
+    uploads: float
+    downloads: float
+    allocations: float
+    waits_of_fit: float
+    uploads_of_fit: float
+    downloads_of_fit: float
+    allocations_of_fit: float
+
+
+HEADS = (
+    *("launches of a step", "starts of an epoch", "waits", "uploads", "downloads", "allocations"),
+    *("waits of a fit", "uploads", "downloads", "allocations"),
+)
+
+
+def train(epochs, network=NETWORK, samples=(X, TARGETS), **options):
+    gpubp.train(
+        network, *samples, **{"epochs": epochs, "batch_size": SIZE, "device": "cuda", "dtype": "float32"} | options
+    )
+
+
+def estimator(epochs, **options):
+    always = {"hidden_layer_sizes": (6,), "batch_size": SIZE, "tol": 0, "n_iter_no_change": 10**6, "random_state": 0}
+    return gpubp.MLPClassifier(max_iter=epochs, device="cuda", **always | options)
+
+
+def search(epochs, **options):
+    grid = {"learning_rate_init": [0.001, 0.01], "alpha": [0.0, 0.1]}
+    gpubp.BatchedSearchCV(estimator(epochs, **options), grid, cv=2, refit=False, progress=False).fit(
+        TWICE[0], np.concatenate([Y, Y])
+    )
+
+
+def ensemble(epochs):
+    gpubp.MLPEnsembleClassifier(estimator(epochs), n_estimators=K, random_state=0).fit(X, Y)
+
+
+def partial_fit(calls):
+    model = estimator(1)
+    for _ in range(calls):
+        model.partial_fit(X, Y, classes=[0, 1, 2])
+
+
+def predictions(calls):
+    model = estimator(2).fit(X, Y)
+    for _ in range(calls):
+        model.predict_proba(X)
+
+
+def stream(epochs):
+    train(epochs, samples=(gpubp.open_stream(X, TARGETS, memory=2600),))
+
+
+def sparse(epochs):
+    estimator(epochs).fit(csr_array(X), Y)
+
+
+WORKLOADS: dict[str, Callable[[int], None]] = {
+    "one network": train,
+    "many epochs in a call": train,
+    "a schedule": partial(train, optimizer=gpubp.adam(gpubp.Cosine(0.1, 100))),
+    "validation data": partial(train, validation_data=(X, TARGETS)),
+    "clipped": partial(train, optimizer=gpubp.clipped(gpubp.adam(), 0.1)),
+    "dropout": partial(train, dropout=0.2),
+    "gradients of two parts": partial(train, samples=TWICE, gradient_accumulation=2),
+    "a stack": partial(train, seed=range(K)),
+    "an ensemble": ensemble,
+    "a search": search,
+    "a search, clipped, with dropout": partial(search, solver="adamw", max_grad_norm=0.1, dropout=0.2),
+    "partial_fit": partial_fit,
+}
+IN_ONE_SHAPE: dict[str, Callable[[int], None]] = {
+    "products in float16": partial(train, matmul_precision="float16"),
+    "products in bfloat16": partial(train, matmul_precision="bfloat16"),
+    "a stream": stream,
+    "sparse samples": sparse,
+    "L-BFGS": partial(train, optimizer=gpubp.lbfgs(), batch_size="full"),
+    "predict_proba": predictions,
+}
+ROWS = {f"{name}, {shape}": (work, shape) for name, work in WORKLOADS.items() for shape in SHAPES}
+ROWS |= {name: (work, "layered") for name, work in IN_ONE_SHAPE.items()}
+
+
+def cost_of(work: Callable[[], None]) -> np.ndarray:
+    """Return what work asks for: launches, in graphs or not, starts, waits, uploads, downloads, allocations."""
+    import cupy  # once CUDA on the CPU has taken CUDA's place
+
+    gc.collect()
+    cupy.get_default_memory_pool().free_all_blocks()  # so that allocations do not depend on earlier work
+    before = counters()
+    work()
+    after = counters()
+    of = {name: getattr(after, name) - getattr(before, name) for name in COUNTERS}
+    launches, starts = (of["launches"] + of[name] for name in ("graph_nodes", "graph_launches"))
+    return np.array([launches, starts, of["synchronizations"], of["uploads"], of["downloads"], of["allocations"]])
+
+
+def count(row: str) -> Counts:
+    """Count what a workload asks for."""
+    work, shape = ROWS[row]
+    # how many epochs are one call must not depend on the clock: eight more are in one call, or each is a call
+    lengths, seconds = ((10, 18), 1e9) if row.startswith("many") else (LENGTHS, 0.0)
+    with (
+        patch.object(batched_epochs, "SECONDS_PER_CALL", seconds),
+        patch.object(cuda_epoch, "shared_memory", lambda *_: 0 if shape == "tiny" else 10**9),
+        warnings.catch_warnings(action="ignore"),  # scikit-learn's, that so few epochs are not enough
+    ):
+        work(lengths[0])  # kernels are compiled
+        short, long = (cost_of(partial(work, epochs)) for epochs in lengths)
+    epoch = (long - short) / (lengths[1] - lengths[0])
+    fit = short - lengths[0] * epoch
+    return Counts(epoch[0] / N_STEPS, *epoch[1:].tolist(), *fit[2:].tolist())
+
+
+def line_of(row: str) -> str:
+    """Return the line of the table for a workload."""
+    return f"| {row} | " + " | ".join(f"{number:g}" for number in count(row)) + " |"
+
+
+def lines_of_page() -> dict[str, str]:
+    """Return the lines of the page's table by workload."""
+    _, _, *lines = PAGE.read_text("utf-8").partition(BEGIN)[2].partition(END)[0].splitlines()
+    return {line.split(" | ")[0].removeprefix("| "): line for line in lines}
+
+
+def counts_of_page(row: str) -> Counts:
+    """Return what the page says of a workload."""
+    return Counts(*map(float, lines_of_page()[row].strip("| ").split(" | ")[1:]))
+
+
+def write_page() -> None:
+    """Count all, and write the table."""
+    head, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    lines = ["| | " + " | ".join(HEADS) + " |", "|---|" + "---|" * len(HEADS), *map(line_of, ROWS)]
+    PAGE.write_text(head + BEGIN + "\n".join(lines) + END + rest.partition(END)[2], "utf-8")
+
+
+if __name__ == "__main__":
+    activate()
+    write_page()

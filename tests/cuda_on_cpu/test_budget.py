@@ -1,0 +1,54 @@
+"""The budget of calls that docs/cuda_budget.md states is kept, and is within its limits."""
+
+import pytest
+
+from tests.cuda_on_cpu.budget import IN_ONE_SHAPE, ROWS, SHAPES, counts_of_page, line_of, lines_of_page
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_the_page_has_the_counts(row):
+    assert lines_of_page().get(row) == line_of(row), "python -m tests.cuda_on_cpu.budget writes the present ones"
+
+
+def test_the_page_has_no_other_rows():
+    assert [*lines_of_page()] == [*ROWS]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["a search", "an ensemble"])
+def test_a_search_takes_few_launches_and_no_upload_a_step(name, shape):
+    counts = counts_of_page(f"{name}, {shape}")
+    assert counts.launches_of_step <= 12
+    assert counts.uploads <= 3  # of an epoch, for all of its steps
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("clipped", "one network"), ("dropout", "one network"), ("a search, clipped, with dropout", "a search")],
+)
+def test_clipping_and_dropout_take_few_launches_more(name, plain, shape):
+    plain = counts_of_page(f"{plain}, {shape}")
+    assert counts_of_page(f"{name}, {shape}").launches_of_step <= plain.launches_of_step + 3
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param("float16", marks=pytest.mark.xfail(reason="its products run eagerly")), "bfloat16"]
+)
+def test_products_of_16_bits_take_few_launches_more(name):
+    plain = counts_of_page("one network, layered")
+    assert counts_of_page(f"products in {name}").launches_of_step <= plain.launches_of_step + 3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_partial_fit_keeps_its_arrays_and_graphs(shape):
+    counts = counts_of_page(f"partial_fit, {shape}")  # an epoch is a call, of 8 steps
+    assert counts.starts <= 12
+    assert counts.allocations == 0
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in IN_ONE_SHAPE])
+def test_no_step_waits_or_copies(row):
+    counts = counts_of_page(row)
+    assert max(counts.waits, counts.uploads, counts.downloads) <= 5  # of an epoch, of 8 steps
+    assert counts.allocations == 0
