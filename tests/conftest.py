@@ -204,7 +204,7 @@ def emulated_gpu(monkeypatch):
     backend = host._replace(device=DeviceOfNumPy("cpu"), name="cuda:0", library=library)
 
     def make_device(device, products):
-        devices.append(EmulatedDevice())
+        devices.append(EmulatedDevice(products=products))
         return devices[-1]
 
     monkeypatch.setattr(backends, "CUPY", library)

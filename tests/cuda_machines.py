@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy, with_matmul
 from gpubp.distributed.process_group import SINGLE_PROCESS
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cuda.device import CudaDevice
@@ -46,6 +46,15 @@ class Machine(NamedTuple):
 
     def asarray(self, array, dtype=None):
         return to_backend(self.backend, array, dtype)
+
+
+def rounding(machine, products):
+    """Return a machine, and a device, whose float32 products are in some precision."""
+    device, backend = machine.device, with_matmul(machine.backend, products, "float32")
+    if isinstance(device, EmulatedDevice):
+        device.products = products
+        return Machine(backend, device)
+    return Machine(backend, CudaDevice(backend.device, products))
 
 
 def emulated(**options):
@@ -142,6 +151,8 @@ def assert_same(results, kind="steps"):
 
 class DeviceOfNumPy(str):
     """NumPy's device, which can be made the current one, as CuPy's can."""
+
+    compute_capability = "90"
 
     def __enter__(self):
         return self

@@ -36,11 +36,23 @@ FIBERS = Path(__file__).parent / "cuda_on_cpu" / "src"  # the threads of a block
 
 HEADER = """
 #include <math.h>
+#include <string.h>
 #define __global__
 #define __device__ static
 #define __shared__
 #define __launch_bounds__(...)
 #include "fibers.hpp"
+
+static unsigned __float_as_uint(float x) {
+    unsigned bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+static float __uint_as_float(unsigned bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
 """
 
 RUNNER = """
@@ -83,6 +95,20 @@ C_TYPES = {
     "integer": ctypes.c_longlong,
 }
 WAITING = re.compile(r"__sync|__shfl|_over_block\(|WAIT")
+CODES = {0: "float32", 1: "float64", 2: "float16", 14: "bfloat16"}
+"""cuBLAS's numbers of types."""
+
+
+def numbers_of(array, name):
+    """Return the numbers of an operand; NumPy has no bfloat16, so 16 bits are held by uint16."""
+    if array.dtype != "uint16":
+        return array
+    if name == "float16":
+        return array.view(np.float16).astype(np.float32)
+    assert name == "bfloat16"
+    return (array.astype(np.uint32) << 16).view(np.float32)
+
+
 DTYPES = {"int": "int32", "integer": "int64", "double": "float64", "unsigned char": "uint8", "unsigned": "uint32"}
 
 
@@ -146,9 +172,9 @@ class EmulatedDevice:
 
     xp = np
 
-    def __init__(self, *, backwards=False, can_capture=True, shared_memory=227 << 10):
+    def __init__(self, *, backwards=False, can_capture=True, shared_memory=227 << 10, products="float32"):
         self.backwards, self.can_capture, self.shared_memory = backwards, can_capture, shared_memory
-        self.products = "float32"
+        self.products = products
         self.recorded = None
         self.n_launches, self.n_replays, self.n_replayed = 0, 0, 0  # those in graphs count when they are captured
         self.n_uploads, self.n_downloads, self.n_allocations = 0, 0, 0
@@ -161,7 +187,7 @@ class EmulatedDevice:
     def empty(self, shape, dtype):
         self._must_not_be_captured()
         self.n_allocations += 1
-        fill = np.nan if np.dtype(dtype).kind == "f" else 77
+        fill = np.nan if np.dtype(dtype).kind == "f" else 0x7FFF if dtype == "uint16" else 77  # NaN of 16 bits
         return np.full(shape, fill, dtype)
 
     def upload(self, array, place=None):
@@ -227,6 +253,7 @@ class EmulatedDevice:
     def kernels(self, source):
         self._must_not_be_captured()
         self.dtype = "float32" if "typedef float real" in source else "float64"
+        self.operand_dtype = "uint16" if "typedef unsigned short operand" in source else self.dtype
         wrappers, kernels_found = [], {}
         for name, text, parameters, body in parsed(source):
             names = ", ".join(re.search(r"(\w+)\s*$", part)[1] for part in text.split(","))
@@ -270,9 +297,14 @@ class EmulatedDevice:
         for part in (a, b, to):
             assert (part if part.ndim == 2 else part[0]).flags.c_contiguous
             assert part.ndim == 2 or part.ndim == to.ndim == 3
-            assert part.dtype == to.dtype
+        assert a.dtype == b.dtype == (self.operand_dtype if to.dtype == self.dtype else to.dtype)
         a, b = (a.mT if a_transposed else a), (b.mT if b_transposed else b)
-        self._do(lambda: np.copyto(to, np.matmul(a, b) + (to if added else 0)))
+
+        def work():
+            product = np.matmul(numbers_of(a, self.products), numbers_of(b, self.products))
+            np.copyto(to, product + (to if added else 0))
+
+        self._do(work)
 
     def all_reduce(self, processes, array):
         self._do(lambda: processes.all_reduce(array))
@@ -313,7 +345,7 @@ class EmulatedDevice:
             return C_TYPES[parameter.kind if parameter.kind == "integer" else f"real {self.dtype}"](value)
         if value is None:
             return ctypes.c_void_p(None)
-        expected = self.dtype if parameter.kind == "real" else DTYPES[parameter.kind]
+        expected = {"real": self.dtype, "operand": self.operand_dtype}.get(parameter.kind) or DTYPES[parameter.kind]
         assert value.dtype == expected, (kernel.name, parameter, value.dtype)
         assert value.flags.c_contiguous, (kernel.name, parameter)
         return ctypes.c_void_p(value.ctypes.data)
@@ -428,26 +460,36 @@ def emulated_modules():
     def gemm_strided_batched_ex(*values):
         handle, op_a, op_b, m, n, k, alpha, a, type_a, lda, a_stride, b, type_b, ldb, b_stride, *others = values
         beta, c, type_c, ldc, c_stride, count, compute, algo = others
-        assert (handle, type_a, type_b, algo) == (99, type_c, type_c, -1)
-        device.computed = compute
-        dtype, number = (("float32", ctypes.c_float), ("float64", ctypes.c_double))[type_c]
+        assert (handle, type_a, algo) == (99, type_b, -1)
+        assert type_a == type_c or (CODES[type_a] in ("float16", "bfloat16") and CODES[type_c] == "float32")
+        multiplied, dtype = CODES[type_a], CODES[type_c]
+        device.computed, device.multiplied = compute, multiplied
+        of_operands = dtype if type_a == type_c else "uint16"
 
-        def matrix(address, rows, columns, stride):
+        def matrix(address, rows, columns, stride, dtype=dtype):
+            number = np.ctypeslib.as_ctypes_type(np.dtype(dtype))
             numbers = np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(number)), (columns, stride))
             return numbers.T[:rows]
 
         assert matrix(alpha, 1, 1, 1) == 1.0
         added = matrix(beta, 1, 1, 1) == 1.0
         assert added or matrix(beta, 1, 1, 1) == 0.0
-        products, item = [], np.dtype(dtype).itemsize
+        products, items = [], [np.dtype(name).itemsize for name in (of_operands, of_operands, dtype)]
         for one in range(count):
             at_a, at_b, at_c = (
-                first + one * stride * item for first, stride in ((a, a_stride), (b, b_stride), (c, c_stride))
+                first + one * stride * item
+                for first, stride, item in zip((a, b, c), (a_stride, b_stride, c_stride), items, strict=True)
             )
-            A = matrix(at_a, k, m, lda).T if op_a else matrix(at_a, m, k, lda)
-            B = matrix(at_b, n, k, ldb).T if op_b else matrix(at_b, k, n, ldb)
+            A = matrix(at_a, k, m, lda, of_operands).T if op_a else matrix(at_a, m, k, lda, of_operands)
+            B = matrix(at_b, n, k, ldb, of_operands).T if op_b else matrix(at_b, k, n, ldb, of_operands)
             products.append((A, B, matrix(at_c, m, n, ldc)))
-        device._do(lambda: [np.copyto(C, np.matmul(A, B).astype(dtype) + (C if added else 0)) for A, B, C in products])
+
+        def multiply():
+            for A, B, C in products:
+                A, B = (numbers_of(part, multiplied) for part in (A, B))
+                np.copyto(C, np.matmul(A, B).astype(dtype) + (C if added else 0))
+
+        device._do(multiply)
 
     def on_device(array):
         return np.asarray(array).view(DeviceArray)

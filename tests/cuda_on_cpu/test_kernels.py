@@ -109,6 +109,28 @@ def test_an_error_in_a_source_is_reported():
         cupy.RawModule(code='extern "C" __global__ void f(float* x) { wrong(x); }').compile()
 
 
+@pytest.mark.parametrize(("code", "digits"), [(2, 11), (14, 8)], ids=["float16", "bfloat16"])
+def test_products_of_16_bits_are_summed_in_float32(code, digits):
+    from nvmath.bindings import cublas
+
+    handle, one, zero = cublas.create(), np.ones(1, "float32"), np.zeros(1, "float32")
+    x = np.float32([[1 + 2.0 ** (1 - digits), -3], [2.0**-14, 2.0**7]])
+    bits = x.astype("float16").view("uint16") if code == 2 else (x.view("uint32") >> 16).astype("uint16")
+    compute, algorithm = int(cublas.ComputeType.COMPUTE_32F), int(cublas.GemmAlgo.DEFAULT)
+    a, c = cupy.asarray(np.stack([bits, bits.T])), cupy.empty((2, 2, 2), "float32")
+    operand = (a.data.ptr, code, 2, 4)
+    result = (zero.ctypes.data, c.data.ptr, 0, 2, 4, 2)
+    cublas.gemm_strided_batched_ex(
+        handle, 0, 0, 2, 2, 2, one.ctypes.data, *operand, *operand, *result, compute, algorithm
+    )
+    single = cupy.empty((2, 2), "float32")
+    operand, result = operand[:3], (zero.ctypes.data, single.data.ptr, 0, 2)
+    cublas.gemm_ex(handle, 0, 0, 2, 2, 2, one.ctypes.data, *operand, *operand, *result, compute, algorithm)
+    cublas.destroy(handle)
+    np.testing.assert_array_equal(c.get(), np.stack([x @ x, x.T @ x.T]))  # exact in float32, not in 16 bits
+    np.testing.assert_array_equal(single.get(), x @ x)
+
+
 COMPUTE_TYPES = [("COMPUTE_32F", 24), ("COMPUTE_32F_FAST_TF32", 11), ("COMPUTE_32F_FAST_16F", 11)]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gpubp.backends.backend import choose_backend
+from gpubp.backends.matmul_precision import rounded
 from gpubp.engine import cuda
 from gpubp.engine.cuda.device import PRODUCTS, CudaDevice
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
@@ -170,6 +171,26 @@ class TestCudaDevice:
             a = device.upload(np.ones((2, 2), dtype))
             device.multiply(a, a, device.empty((2, 2), dtype))
             assert device.below.computed == emulated_cuda.COMPUTE_TYPES[name]
+
+    @pytest.mark.parametrize("products", ["bfloat16", "float16"])
+    @pytest.mark.parametrize("stack", [(), (3,)])
+    def test_products_of_16_bits(self, products, stack):
+        """The operands are arrays of uint16 with the bits of bfloat16 or float16; the result is float32."""
+        device, rng = self.make(products), np.random.default_rng(0)
+        numbers = [
+            rounded(np, rng.normal(size=(*stack, *shape)).astype("float32"), products) for shape in ((3, 4), (5, 4))
+        ]
+        bits = [
+            x.astype("float16").view("uint16") if products == "float16" else x.view("uint16")[..., 1::2]
+            for x in numbers
+        ]
+        to = device.empty((*stack, 3, 5), "float32")
+        device.multiply(*map(device.upload, bits), to, b_transposed=True)
+        assert_agree(np.asarray(to), np.matmul(numbers[0], numbers[1].mT), "forward")
+        assert (device.below.multiplied, device.below.computed) == (
+            products,
+            emulated_cuda.COMPUTE_TYPES["COMPUTE_32F"],
+        )
 
     @pytest.mark.usefixtures("form")
     def test_epochs(self, device, dtype):

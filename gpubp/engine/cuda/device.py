@@ -22,12 +22,12 @@ DEFAULT_SHARED_MEMORY = 48 << 10  # bytes that a kernel may use without an attri
 PRODUCTS = {
     "float32": "COMPUTE_32F",
     "tf32": "COMPUTE_32F_FAST_TF32",
-    "bfloat16": "COMPUTE_32F_FAST_16BF",
-    "float16": "COMPUTE_32F_FAST_16F",
+    "bfloat16": "COMPUTE_32F",
+    "float16": "COMPUTE_32F",
 }
-"""How products of float32 are computed: in full, or from operands rounded to fewer digits; sums are in float32."""
+"""How products into float32 are computed. cuBLAS rounds operands to TF32; those of 16 bits have been rounded before."""
 
-CUDA_TYPES = {"float32": 0, "float64": 1}  # CUDA_R_32F, CUDA_R_64F
+CUDA_TYPES = {"float32": 0, "float64": 1, "float16": 2, "bfloat16": 14}  # CUDA_R_32F, CUDA_R_64F, CUDA_R_16F, ...16BF
 
 LaunchSize = int | tuple[int, ...]
 
@@ -39,7 +39,8 @@ class CudaDevice:
     ----------
     device : cupy.cuda.Device
     products : str
-        A key of :data:`PRODUCTS`; products of float64 are always computed in full.
+        A key of :data:`PRODUCTS`; products of float64 are always computed in full. With "bfloat16" and "float16",
+        operands are arrays of uint16 with the bits of these types, of which CuPy lacks the first.
     """
 
     def __init__(self, device: Any, products: str = "float32") -> None:
@@ -57,7 +58,7 @@ class CudaDevice:
         compute = {"float32": PRODUCTS[products], "float64": "COMPUTE_64F"}
         self._compute = {dtype: int(getattr(cublas.ComputeType, name)) for dtype, name in compute.items()}
         self._algorithm = int(cublas.GemmAlgo.DEFAULT)
-        self._factors = {dtype: (np.ones(1, dtype), np.zeros(1, dtype)) for dtype in CUDA_TYPES}
+        self._factors = {dtype: (np.ones(1, dtype), np.zeros(1, dtype)) for dtype in compute}
         self._in_flight: list[np.ndarray] = []
         self.shared_memory = int(device.attributes["MaxSharedMemoryPerBlockOptin"])
 
@@ -177,13 +178,14 @@ class CudaDevice:
         m, n = result.shape[-2:]
         k = a.shape[-2] if a_transposed else a.shape[-1]
         dtype = str(result.dtype)
-        (one, zero), cuda_type = self._factors[dtype], CUDA_TYPES[dtype]
+        one, zero = self._factors[dtype]
         not_transposed, transposed = int(self._cublas.Operation.N), int(self._cublas.Operation.T)
         is_stack = result.ndim == 3
 
         def operand(matrix: Array) -> tuple[int, ...]:
             stride = matrix.strides[0] // matrix.itemsize if matrix.ndim == 3 else 0
-            return (matrix.data.ptr, cuda_type, matrix.shape[-1], *((stride,) if is_stack else ()))
+            name = self.products if matrix.dtype == "uint16" else str(matrix.dtype)
+            return (matrix.data.ptr, CUDA_TYPES[name], matrix.shape[-1], *((stride,) if is_stack else ()))
 
         product = self._cublas.gemm_strided_batched_ex if is_stack else self._cublas.gemm_ex
         product(
@@ -227,6 +229,11 @@ def _argument(value: Any) -> Any:
     if value is None:
         return np.uint64(0)
     return np.int64(value) if isinstance(value, int) else value
+
+
+def multiplies(device: Any, products: str) -> bool:
+    """Return whether a GPU has matrix products in a precision: in bfloat16 since compute capability 8.0."""
+    return products != "bfloat16" or int(device.compute_capability) >= 80
 
 
 _thread_devices = threading.local()

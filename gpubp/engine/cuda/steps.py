@@ -17,6 +17,7 @@ from gpubp.engine.cuda.device import LaunchSize
 from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.cuda.host_samples import SampleTransfer
 from gpubp.engine.cuda.kernels.layers import Kernel, layer_kernels
+from gpubp.engine.cuda.kernels.preamble import rounds
 from gpubp.engine.cuda.kernels.steps import step_source
 from gpubp.engine.cuda.step_arrays import StepArrays
 from gpubp.engine.plain.minibatches import Batch
@@ -51,19 +52,33 @@ class LayerwiseSteps(StepArrays):
         # over the samples of a batch: the gradients, then the losses and the weights, of all networks
         self.sums = empty((self.n_networks * (self.n_parameters + 2),))
         self.gradients = self.sums[: self.n_networks * self.n_parameters].reshape(self.thetas.shape)
+        self.rounds = rounds(device.products, dtype)
+        self.drops = plan.drops or (False,) * len(network.shapes)
+        empty_operands: Callable[..., Array] = partial(device.empty, dtype="uint16" if self.rounds else dtype)
+        rounds_inputs = self.rounds and not self.drops[0]
+        gathers_operands = rounds_inputs and plan.gathered and not plan.on_host
         self.window: list[Array | None] = list(samples[:3])  # inputs, targets and weights that the steps read
         if plan.gathered:
             shapes = window_shapes(network, stack, samples, plan)
-            self.window = [None if shape is None else empty(shape) for shape in shapes]
+            of_each = (empty_operands if gathers_operands else empty, empty, empty)
+            self.window = [None if shape is None else make(shape) for make, shape in zip(of_each, shapes, strict=True)]
         self.transfer = SampleTransfer(device, samples, self.window) if plan.on_host else None
+        x = self.window[0]
+        assert x is not None
+        # what matrix products read: other arrays where operands are rounded
+        self.inputs = empty_operands(x.shape) if rounds_inputs and not gathers_operands else x
+        self.theta_operands = empty_operands(self.thetas.shape) if self.rounds else self.thetas
         rows = self.n_networks * self.part_size(plan.size)
         self.totals = [empty((rows * n,)) for n in network.sizes[1:]]
         self.outputs = [empty((rows * n,)) for n in network.sizes[1:-1]]
-        drops = plan.drops or (False,) * len(network.shapes)
-        # of the inputs and the hidden layers, what dropout leaves
-        self.dropped = [empty((rows * n,)) if drop else None for n, drop in zip(network.sizes, drops, strict=False)]
+        # of the inputs and the hidden layers, if they are not the outputs: what dropout leaves, or rounded numbers
+        stored = [self.drops[0], *(drop or self.rounds for drop in self.drops[1:])]
+        self.operands = [
+            empty_operands((rows * n,)) if store else None for n, store in zip(network.sizes, stored, strict=False)
+        ]
         self.starts = [rows * n for n in accumulate((0, *network.sizes[1:]))]  # of the layers' signals
         self.signals, self.losses, self.scale = empty((self.starts[-1],)), empty((rows,)), empty((self.n_networks,))
+        self.signal_operands = empty_operands(self.signals.shape) if self.rounds else self.signals
         self.columns = device.upload(_bias_columns(network, self.starts))
         self.is_weight = device.upload(network.weight_mask().astype(np.uint8)) if objective.penalised else None
         self.n_counts = min(MAX_PARTIAL_SUMS, _blocks(self.n_parameters))  # for each network
@@ -71,9 +86,17 @@ class LayerwiseSteps(StepArrays):
         self.squares = empty((self.n_networks * self.n_counts,)) if squares_wanted else None
         self.norms = empty((self.n_networks * self.n_counts,)) if spec.clipped else None
         self.counter = device.empty((self.n_networks,), "int64")
-        self.layers = layer_kernels(network, dtype, weighted=self.window[2] is not None, drops=plan.drops)
-        mean, n_layers = objective.reduction == "mean", len(plan.drops)
-        source = step_source(self.layers, spec.update, dtype, mean=mean, clipped=spec.clipped, n_layers=n_layers)
+        weighted = self.window[2] is not None
+        self.layers = layer_kernels(network, dtype, weighted=weighted, drops=plan.drops, rounds=self.rounds)
+        source = step_source(
+            self.layers,
+            spec.update,
+            dtype,
+            mean=objective.reduction == "mean",
+            clipped=spec.clipped,
+            n_layers=len(plan.drops),
+            products=device.products,
+        )
         self.kernels = device.kernels(source)
 
     def begin(
@@ -91,6 +114,9 @@ class LayerwiseSteps(StepArrays):
     def launches(self) -> Iterator[int]:
         """Take the steps of the epochs, some in each graph; yield the number of steps of each."""
         self.device.upload(np.zeros(self.n_networks, np.int64), self.counter)
+        self._round(self.thetas, self.theta_operands)
+        if self.transfer is None:
+            self._round(self.window[0], self.inputs)
         full, rest = divmod(self.plan.n_samples, self.plan.size)
         windows, single = divmod(full, self.plan.window)
         parts = [(self.plan.size, self.plan.window)] * windows
@@ -107,6 +133,8 @@ class LayerwiseSteps(StepArrays):
         size = self.plan.size
         if self.plan.gathered and self.transfer is None:
             self._gather(b * n)
+        if self.transfer is not None:
+            self._round(self.window[0], self.inputs)
         for step in range(n):
             self._step(slice(step * size, step * size + b))
 
@@ -147,7 +175,8 @@ class LayerwiseSteps(StepArrays):
         inputs = (self.counter, *self.settings_in_c, self.scale, self.is_weight, self.gradients, self.norms)
         if self.norms is not None:
             self._over_parameters("partial_norms", self.n_counts, *inputs, self.thetas)
-        changed = (0 if self.norms is None else self.n_counts, self.thetas, *self.parts, *self.factors)
+        operands = [self.theta_operands] if self.rounds else []
+        changed = (0 if self.norms is None else self.n_counts, self.thetas, *operands, *self.parts, *self.factors)
         self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, *changed)
 
     def part_size(self, b: int) -> int:
@@ -159,43 +188,48 @@ class LayerwiseSteps(StepArrays):
         layers, sizes, multiply = self.layers, self.network.sizes, self.device.multiply
         b, n_parameters = end - first, self.n_parameters
         n_layers, rows = len(sizes) - 1, slice(start + first, start + end)
-        all_x, all_targets, all_weights = self.window
-        assert all_x is not None
-        x, targets = all_x[..., rows, :], _first_network(all_targets, 2)[rows]
+        _, all_targets, all_weights = self.window
+        x, targets = self.inputs[..., rows, :], _first_network(all_targets, 2)[rows]
         sample_weight = None if all_weights is None else _first_network(all_weights, 1)[rows]
         x_stride, *strides = (stride(array, ndim) for array, ndim in zip(self.window, NDIM, strict=True))
-        blocks, gradients = (
-            views(self.device.xp, self.network, parameters) for parameters in (self.thetas, self.gradients)
+        blocks, operands, gradients = (
+            views(self.device.xp, self.network, numbers)
+            for numbers in (self.thetas, self.theta_operands, self.gradients)
         )
-        weights = [self._weights(block) for block in blocks]
+        weights = [self._weights(block) for block in operands]
         # those of the first network; kernels add the stride of each network
         biases = [_first_network(block, 2)[-1] if self.network.bias else None for block in blocks]
-        signals = [self._rows(self.signals[at:], b, n) for at, n in zip(self.starts, sizes[1:], strict=False)]
+        signals, signal_operands = (
+            [self._rows(array[at:], b, n) for at, n in zip(self.starts, sizes[1:], strict=False)]
+            for array in (self.signals, self.signal_operands)
+        )
         totals = [self._rows(array, b, n) for array, n in zip(self.totals, sizes[1:], strict=True)]
         outputs = [self._rows(array, b, n) for array, n in zip(self.outputs, sizes[1:-1], strict=True)]
-        dropped = [
-            [] if array is None else [self._rows(array, b, n)] for array, n in zip(self.dropped, sizes, strict=False)
+        stored = [
+            [] if array is None else [self._rows(array, b, n)] for array, n in zip(self.operands, sizes, strict=False)
         ]
         # what kernels need to compute the masks of a layer
-        masks = [(k, first, self.counter, *self.dropout_in_c) if y else () for k, y in enumerate(dropped)]
-        layer_inputs = [left[0] if left else y for y, left in zip([x, *outputs], dropped, strict=True)]
+        masks = [(k, first, self.counter, *self.dropout_in_c) if drop else () for k, drop in enumerate(self.drops)]
+        layer_inputs = [operand[0] if operand else y for y, operand in zip([x, *outputs], stored, strict=True)]
+        stored_signals = [[operand] if self.rounds else [] for operand in signal_operands]
 
         if layers.drop_inputs is not None:
-            self._over_layer(layers.drop_inputs, b, sizes[0], _first_network(x, 2), x_stride, *dropped[0], *masks[0])
+            self._over_layer(layers.drop_inputs, b, sizes[0], _first_network(x, 2), x_stride, *stored[0], *masks[0])
         for k in range(n_layers):  # eq. (1) and (2)
             multiply(layer_inputs[k], weights[k], totals[k])
             if k < n_layers - 1:
-                forward = (biases[k], n_parameters, totals[k], outputs[k], *dropped[k + 1], *masks[k + 1])
+                forward = (biases[k], n_parameters, totals[k], outputs[k], *stored[k + 1], *masks[k + 1])
                 self._over_layer(layers.activations[k], b, sizes[k + 1], *forward)
         samples = (targets, strides[0], sample_weight, strides[1])  # eq. (3), (4) and (5)
-        output_arguments = (biases[-1], n_parameters, totals[-1], *samples, signals[-1], self.losses)
+        results = (signals[-1], self.losses, *stored_signals[-1])
+        output_arguments = (biases[-1], n_parameters, totals[-1], *samples, *results)
         self._over_layer(layers.output, b, sizes[-1], *output_arguments)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
             gradient = self._weights(gradients[k])
-            multiply(layer_inputs[k], signals[k], gradient, a_transposed=True, added=first > 0)
+            multiply(layer_inputs[k], signal_operands[k], gradient, a_transposed=True, added=first > 0)
             if k > 0:
-                multiply(signals[k], weights[k], signals[k - 1], b_transposed=True)
-                backward = (totals[k - 1], outputs[k - 1], signals[k - 1], *masks[k])
+                multiply(signal_operands[k], weights[k], signals[k - 1], b_transposed=True)
+                backward = (totals[k - 1], outputs[k - 1], signals[k - 1], *stored_signals[k - 1], *masks[k])
                 self._over_layer(layers.derivatives[k - 1], b, sizes[k], *backward)
         self._sums(b, int(first == 0), int(is_last), sample_weight, strides[1])
 
@@ -208,6 +242,12 @@ class LayerwiseSteps(StepArrays):
         results = (self.max_steps, self.counter, totals, self.results, self.scale)
         blocks = (-(-n_columns // COLUMNS) + 1, 1, self.n_networks)
         self._launch("sums", blocks, THREADS, b, is_first, is_last, *biases, *samples, *results)
+
+    def _round(self, numbers: Array, operands: Array) -> None:
+        """Round numbers to operands of matrix products, if these are in another array."""
+        n = int(numbers.size)
+        if n and operands is not numbers:
+            self._launch("to_operands", min(_blocks(n), MAX_BLOCKS), THREADS, n, numbers, operands)
 
     def _weights(self, block: Array) -> Array:
         return block[..., :-1, :] if self.network.bias else block

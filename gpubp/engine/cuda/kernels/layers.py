@@ -73,7 +73,9 @@ class LayerKernels(NamedTuple):
     drop_inputs: Kernel | None = None
 
 
-def layer_kernels(network: Network, dtype: str, *, weighted: bool, drops: tuple[bool, ...] = ()) -> LayerKernels:
+def layer_kernels(
+    network: Network, dtype: str, *, weighted: bool, drops: tuple[bool, ...] = (), rounds: bool = False
+) -> LayerKernels:
     """Write the kernels of all layers.
 
     Parameters
@@ -82,34 +84,39 @@ def layer_kernels(network: Network, dtype: str, *, weighted: bool, drops: tuple[
         Whether samples have weights.
     drops : tuple of bool
         Whether the inputs, and each hidden layer, have dropout; empty if none has.
+    rounds : bool
+        Whether outputs and signals are also stored as operands of 16 bits.
     """
     kinds = list(zip(network.activation, drops[1:] or (False,) * len(network.activation), strict=True))
     activations, derivatives, needed = [], [], []
     for name, drop in kinds:
         k = kinds.index((name, drop))  # layers of one kind share their kernels
-        derivative, total_input_needed = _derivative(f"derivative_{k}", name, dtype, drop=drop)
-        value = _activation(
-            f"activation_{k}", name, dtype, bias=network.bias, store_total=total_input_needed, drop=drop
-        )
+        derivative, total_input_needed = _derivative(f"derivative_{k}", name, dtype, drop=drop, rounds=rounds)
+        stored = {"store_total": total_input_needed, "store_operand": drop or rounds}
+        value = _activation(f"activation_{k}", name, dtype, bias=network.bias, drop=drop, **stored)
         activations.append(value)
         derivatives.append(derivative)
         needed.append(total_input_needed)
-    output = _output(network, dtype, weighted=weighted)
+    output = _output(network, dtype, weighted=weighted, rounds=rounds)
     drop_inputs = _drop_inputs(dtype) if any(drops[:1]) else None
     return LayerKernels(tuple(activations), tuple(derivatives), output, tuple(needed), drop_inputs)
 
 
 def _drop_inputs(dtype: str) -> Kernel:
     """Write dropout of the inputs."""
-    parameters, strides = "const real* inputs, integer stride, real* dropped", {"inputs": "stride", "dropped": "b * n"}
-    code, x = Code(dtype, {"x": "inputs[c * n + j]"}), symbols.variable("x", dtype)
-    return _kernel(
-        "drop_inputs", parameters, strides, code, {"input": x}, f"dropped[c * n + j] = input * {MASK};", True
+    parameters, strides = (
+        "const real* inputs, integer stride, operand* operands",
+        {"inputs": "stride", "operands": "b * n"},
     )
+    code, x = Code(dtype, {"x": "inputs[c * n + j]"}), symbols.variable("x", dtype)
+    store = f"operands[c * n + j] = to_operand(input * {MASK});"
+    return _kernel("drop_inputs", parameters, strides, code, {"input": x}, store, True)
 
 
-def _activation(kernel: str, name: str, dtype: str, *, bias: bool, store_total: bool, drop: bool) -> Kernel:
-    """Add the biases, eq. (1), and set the outputs, eq. (2), and those that dropout leaves."""
+def _activation(
+    kernel: str, name: str, dtype: str, *, bias: bool, drop: bool, store_total: bool, store_operand: bool
+) -> Kernel:
+    """Add the biases, eq. (1), and set the outputs, eq. (2), and what the next layer multiplies if it is not these."""
     code = Code(dtype, {"x": _total_input(bias)})
     x = symbols.variable("x", dtype)
     results, stores = {"value": get_activation(name).value(symbols, x)}, ""
@@ -118,13 +125,13 @@ def _activation(kernel: str, name: str, dtype: str, *, bias: bool, store_total: 
     strides = {"totals": "b * n", "outputs": "b * n"} | ({"biases": "n_parameters"} if bias else {})
     parameters = "const real* biases, integer n_parameters, real* totals, real* outputs"
     stores += "outputs[c * n + j] = value;"
-    if drop:
-        parameters, strides["dropped"] = parameters + ", real* dropped", "b * n"
-        stores += f"\ndropped[c * n + j] = value * {MASK};"
+    if store_operand:
+        parameters, strides["operands"] = parameters + ", operand* operands", "b * n"
+        stores += f"\noperands[c * n + j] = to_operand({f'value * {MASK}' if drop else 'value'});"
     return _kernel(kernel, parameters, strides, code, results, stores, drop)
 
 
-def _derivative(kernel: str, name: str, dtype: str, *, drop: bool) -> tuple[Kernel, bool]:
+def _derivative(kernel: str, name: str, dtype: str, *, drop: bool, rounds: bool) -> tuple[Kernel, bool]:
     """Write eq. (5), derivatives by the total inputs; return the kernel and whether it reads the total inputs."""
     dE_dy = f"signals[c * n + j] * {MASK}" if drop else "signals[c * n + j]"
     cells = {"dE_dy": dE_dy, "x": "totals[c * n + j]", "y": "outputs[c * n + j]"}
@@ -133,18 +140,25 @@ def _derivative(kernel: str, name: str, dtype: str, *, drop: bool) -> tuple[Kern
     total_input_needed = code.uses("x", dE_dx)
     strides = dict.fromkeys(("totals", "outputs", "signals"), "b * n")
     parameters = "const real* totals, const real* outputs, real* signals"
-    text = _kernel(kernel, parameters, strides, code, {"dE_dx": dE_dx}, "signals[c * n + j] = dE_dx;", drop)
+    parameters, store = _with_signal_operands(parameters, strides, rounds=rounds)
+    text = _kernel(kernel, parameters, strides, code, {"dE_dx": dE_dx}, store, drop)
     return text, total_input_needed
 
 
-def _output(network: Network, dtype: str, *, weighted: bool) -> Kernel:
+def _with_signal_operands(parameters: str, strides: dict[str, str], *, rounds: bool) -> tuple[str, str]:
+    """Return a kernel's parameters, and what it stores: the signals, and with ``rounds`` also operands of products."""
+    store = "signals[c * n + j] = dE_dx;"
+    if not rounds:
+        return parameters, store
+    strides["operands"] = "b * n"
+    return f"{parameters}, operand* operands", f"{store}\noperands[c * n + j] = to_operand(dE_dx);"
+
+
+def _output(network: Network, dtype: str, *, weighted: bool, rounds: bool) -> Kernel:
     """Write the output layer: eq. (1) to (4), and eq. (5) there."""
     cells = {"x": _total_input(network.bias), "target": "targets[c * n + j]", "sample_weight": "sample_weights[c]"}
     code = Code(dtype, cells)
     loss, dE_dx = loss_of_sample(network, dtype, weighted=weighted)
-    store = "signals[c * n + j] = dE_dx;"
-    body = code.over_units(LOOP_OF_BLOCK, BLOCK_REDUCTIONS, {"loss": loss}, {"dE_dx": dE_dx}, store)
-    body += "\nif (threadIdx.x == 0) losses[c] = loss;"
     strides = {"totals": "b * n", "targets": "targets_stride", "signals": "b * n", "losses": "b"}
     strides |= {"biases": "n_parameters"} if network.bias else {}
     strides |= {"sample_weights": "weights_stride"} if weighted else {}
@@ -152,6 +166,9 @@ def _output(network: Network, dtype: str, *, weighted: bool) -> Kernel:
         "const real* biases, integer n_parameters, const real* totals, const real* targets, integer targets_stride, "
         "const real* sample_weights, integer weights_stride, real* signals, real* losses"
     )
+    parameters, store = _with_signal_operands(parameters, strides, rounds=rounds)
+    body = code.over_units(LOOP_OF_BLOCK, BLOCK_REDUCTIONS, {"loss": loss}, {"dE_dx": dE_dx}, store)
+    body += "\nif (threadIdx.x == 0) losses[c] = loss;"
     text = SAMPLE_BY_SAMPLE.format(
         name="output", parameters=parameters, offsets=offsets(strides), body=indented(body, 8)
     )

@@ -75,14 +75,64 @@ CLIPPING = "const real clipping = {max_norm} / (norm < {max_norm} ? {max_norm} :
 SCALE_OF_MEAN = "weight != 0 ? 1 / weight : 0"  # a batch whose weights sum to 0 changes nothing
 
 
+# what matrix products read
+OPERANDS = """
+typedef real operand;
+
+__device__ operand to_operand(real x) { return x; }
+"""
+
+OPERANDS_OF_16_BITS = """
+typedef unsigned short operand;
+"""
+
+# to nearest, ties to even; by bits, so that all devices have the same result
+
+TO_FLOAT16 = """
+__device__ operand to_operand(real x) {
+    const unsigned bits = __float_as_uint(x), sign = bits >> 16 & 0x8000u, size = bits & 0x7FFFFFFFu;
+    if (size > 0x7F800000u) return sign | 0x7E00u;  // NaN
+    if (size >= 0x477FF000u) return sign | 0x7C00u;  // from 65520 on: infinity
+    // below 2^-14 numbers are multiples of 2^-24, as those of float32 from 0.5 to 1
+    if (size < 0x38800000u) return sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - 0x3F000000u);
+    return sign | (size - 0x38000000u + 0xFFFu + (size >> 13 & 1u)) >> 13;
+}
+"""
+
+TO_BFLOAT16 = """
+__device__ operand to_operand(real x) {
+    const unsigned bits = __float_as_uint(x);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return bits >> 16 | 0x40u;  // NaN
+    return (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+}
+"""
+
+ROUNDING = {"bfloat16": TO_BFLOAT16, "float16": TO_FLOAT16}
+
+
 DROPOUT_PARAMETERS = "const unsigned* keys, const unsigned* words, const real* factors"
 
 
-def head(dtype: str, n_layers: int = 0) -> str:
-    """Return the beginning of every source; ``n_layers`` is the number of layers that dropout has a rate for."""
+def rounds(products: str, dtype: str) -> bool:
+    """Return whether kernels round the operands of matrix products to 16 bits."""
+    return products in ROUNDING and dtype == "float32"
+
+
+def head(dtype: str, n_layers: int = 0, products: str = "float32") -> str:
+    """Return the beginning of every source.
+
+    Parameters
+    ----------
+    dtype : str
+    n_layers : int
+        The number of layers that dropout has a rate for.
+    products : str
+        The precision of matrix products.
+    """
     text = HEAD.format(real={"float32": "float", "float64": "double"}[dtype])
     for reduction, name in BLOCK_REDUCTIONS.items():
         text += OVER_BLOCK.format(name=name, combined=PATTERNS[reduction].format("mine", "other"))
+    text += OPERANDS_OF_16_BITS + ROUNDING[products] if rounds(products, dtype) else OPERANDS
     return text + DROPOUT.replace("N_LAYERS", str(n_layers)) if n_layers else text
 
 

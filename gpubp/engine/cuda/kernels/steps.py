@@ -1,7 +1,15 @@
 """CUDA C of a training step that goes layer by layer: samples gathered, sums over samples, the optimizer's update."""
 
 from gpubp.engine.cuda.kernels.layers import LayerKernels, offsets
-from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, clipping, head, indented, norm_over_block, penalty_in_c
+from gpubp.engine.cuda.kernels.preamble import (
+    SCALE_OF_MEAN,
+    clipping,
+    head,
+    indented,
+    norm_over_block,
+    penalty_in_c,
+    rounds,
+)
 from gpubp.engine.tracing.optimizers import UpdateCode
 
 # the last batch of a network that has fewer samples than others is filled up with its last sample, of weight 0
@@ -9,7 +17,7 @@ GATHER = """
 extern "C" __global__ void gather(
     integer n_gathered, integer batch_size, integer steps_of_epoch, const int* order, integer order_stride,
     const integer* row_ranges, const integer* counter, integer n_inputs, const real* x, integer x_stride,
-    real* x_to, integer x_to_stride, integer n_outputs, const real* targets, integer targets_stride,
+    INPUT* x_to, integer x_to_stride, integer n_outputs, const real* targets, integer targets_stride,
     real* targets_to, integer targets_to_stride, const real* weights, real* weights_to, integer weights_to_stride
 ) {
     const integer network = blockIdx.z, n_samples = row_ranges[3 * network], step = counter[0];
@@ -24,7 +32,7 @@ extern "C" __global__ void gather(
         const integer from = rows[is_sample ? first + c : n_samples - 1];
         if (network == 0 || x_to_stride) {
             for (integer i = threadIdx.x; i < n_inputs; i += blockDim.x) {
-                x_to[c * n_inputs + i] = x[from * n_inputs + i];
+                x_to[c * n_inputs + i] = TO_INPUT(x[from * n_inputs + i]);
             }
         }
         if (network == 0 || targets_to_stride) {
@@ -118,6 +126,12 @@ extern "C" __global__ void count_not_finite(integer n, const real* thetas, doubl
 }
 """
 
+ROUND = """
+extern "C" __global__ void to_operands(integer n, const real* numbers, operand* operands) {{
+    {loop} operands[i] = to_operand(numbers[i]);
+}}
+"""
+
 GRADIENT = "(gradients[i] + (is_weight && is_weight[i] ? {l2} * thetas[i] : 0)) * scale[network]"
 
 NORMS = """
@@ -149,7 +163,7 @@ extern "C" __global__ void update(
         const real own_gradient = {gradient};
 {statements}
         thetas[i] = new_theta;
-{stores}
+{operand}{stores}
     }}
 }}
 """
@@ -160,12 +174,22 @@ LOOP_OVER_NORMS = "for (integer k = threadIdx.x; k < n_norms; k += blockDim.x)"
 
 
 def step_source(
-    layers: LayerKernels, update: UpdateCode, dtype: str, *, mean: bool, clipped: bool = False, n_layers: int = 0
+    layers: LayerKernels,
+    update: UpdateCode,
+    dtype: str,
+    *,
+    mean: bool,
+    clipped: bool = False,
+    n_layers: int = 0,
+    products: str = "float32",
 ) -> str:
-    """Put all kernels of a training step into one source; ``n_layers`` is as in the head."""
+    """Put all kernels of a training step into one source; ``n_layers`` and ``products`` are as in the head."""
     kernels = {kernel.name: kernel.text for kernel in (*layers.activations, *layers.derivatives, layers.output)}
     if layers.drop_inputs:
         kernels["drop_inputs"] = layers.drop_inputs.text
+    is_rounded = rounds(products, dtype)
+    if is_rounded:
+        kernels["to_operands"] = ROUND.format(loop=LOOP)
     n_parts, l2 = len(update.parts), penalty_in_c(update, clipped=clipped)
     gradient, clip = GRADIENT.format(l2=l2), ""
     if clipped:
@@ -174,13 +198,15 @@ def step_source(
         gradient, clip = f"{gradient} * clipping", indented(f"{norm}\n{clipping(update)}", 4)
     stores = "\n".join(f"part_{k}[i] = new_{k};" for k in range(n_parts))
     strides = dict.fromkeys(("gradients", "thetas", *(f"part_{k}" for k in range(n_parts))), "n")
-    parameters = "".join(f", real* part_{k}" for k in range(n_parts))
+    parameters = ", operand* operands" if is_rounded else ""
+    parameters += "".join(f", real* part_{k}" for k in range(n_parts))
     parameters += "".join(f", const real* {name}, integer {name}_stride" for name in update.factors)
-    strides |= {name: f"{name}_stride" for name in update.factors}
+    strides |= {name: f"{name}_stride" for name in update.factors} | ({"operands": "n"} if is_rounded else {})
+    of_x = ("operand", "to_operand") if is_rounded and not layers.drop_inputs else ("real", "")
     return "".join(
         [
-            head(dtype, n_layers),
-            GATHER,
+            head(dtype, n_layers, products),
+            GATHER.replace("TO_INPUT", of_x[1]).replace("INPUT", of_x[0]),
             *kernels.values(),
             SUMS.replace("SCALE", SCALE_OF_MEAN if mean else "1").replace("L2", l2),
             OVER_PARAMETERS,
@@ -192,6 +218,7 @@ def step_source(
                 offsets=offsets(strides),
                 factors="".join(f"\n        const real own_{name} = {name}[i];" for name in update.factors),
                 statements=indented(update.statements, 8),
+                operand="        operands[i] = to_operand(new_theta);\n" if is_rounded else "",
                 stores=indented(stores, 8),
             ),
         ]
