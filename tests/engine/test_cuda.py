@@ -11,6 +11,7 @@ from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda import small_networks, steps
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.cuda.graphs import CudaGraphs
+from gpubp.engine.cuda.kernels import narrow_outputs
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts
 from gpubp.engine.plain.step import ModelState, Objective
@@ -48,6 +49,13 @@ from tests.cuda_machines import (
 from tests.emulated_cuda import EmulatedDevice
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def products_of_outputs(request, monkeypatch):
+    """Where both precisions are tested, let float32 have cuBLAS's products also for a narrow output layer."""
+    if hasattr(request.node, "callspec") and request.node.callspec.params.get("dtype") == "float32":
+        monkeypatch.setattr(steps, "has_narrow_output", lambda network: False)
 
 
 @pytest.mark.usefixtures("form")
@@ -111,6 +119,16 @@ class TestAgreesWithPlain:
         batches = {"size": size, "shuffled": shuffled, "weighted": True, "stack": stack, "dropout": dropout}
         optimizer = clipped(momentum(0.05, 0.9), 0.1)
         assert_same(plain_and_compiled(machine, network, optimizer, dtype, options, **batches))
+
+    @pytest.mark.parametrize("stack", [None, 3])
+    @pytest.mark.parametrize("precision", ["float64", "float32"])
+    @pytest.mark.parametrize("bias", [True, False])
+    @pytest.mark.parametrize("sizes", [(3, 300, 16), (3, 1024, 1), (3, 4, 17), (3, 1025, 2)], ids=str)
+    def test_widest_narrow_outputs_and_wider_ones(self, machine, sizes, bias, precision, stack):
+        network = Network(sizes, activation="tanh", loss="squared", output_activation="logistic", bias=bias)
+        is_narrow = sizes[-1] <= 16 and sizes[-2] <= 1024
+        assert narrow_outputs.has_narrow_output(network) == is_narrow
+        assert_same(plain_and_compiled(machine, network, dtype=precision, stack=stack, weighted=True))
 
     @pytest.mark.parametrize("stack", [None, 3])
     @pytest.mark.parametrize("size", [1, N_SAMPLES])

@@ -73,8 +73,10 @@ LIMITS = {
     "drop_inputs": Limits(32, 32, set()),
     "activation": Limits(64, 64, COSINE),
     "derivative": Limits(48, 64, COSINE),
+    "derivative_below_output": Limits(64, 64, COSINE),
     "output": Limits(64, 80, COSINE),
-    "sums": Limits(32, 40, SUMS),
+    "narrow_output": Limits(48, 64, set()),
+    "sums": Limits(40, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
     "to_operands": Limits(24, 0, set()),
@@ -170,8 +172,11 @@ def layer_by_layer(names, dtype):
     for optimizer, reduction in zip(EVERY_OPTIMIZER, itertools.cycle(("sum", "mean"))):
         yield from sources_of(Network((2, 2)), dtype, optimizer, l2=0.1, reduction=reduction)
     for products, drops in itertools.product(ROUNDING if dtype == "float32" else (), (False, True)):
-        network = Network((2, *[2] * len(names), 2), names)
-        yield from sources_of(network, dtype, "clipped adam", drops=drops, products=products, weighted=True)
+        for n_outputs in (2, 17):  # narrow, and not
+            network = Network((2, *[2] * len(names), n_outputs), names)
+            yield from sources_of(network, dtype, "clipped adam", drops=drops, products=products, weighted=True)
+    for name, n_outputs in zip(names, itertools.cycle((16, 1, 17)), strict=False):  # narrow, but the last
+        yield from sources_of(Network((2, 3, n_outputs), name), dtype, weighted=True)
 
 
 def small_networks(names, dtype):

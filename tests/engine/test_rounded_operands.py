@@ -5,7 +5,9 @@ import pytest
 
 from gpubp.backends.backend import to_numpy
 from gpubp.backends.matmul_precision import rounded
+from gpubp.engine.cuda import steps
 from gpubp.engine.cuda.epoch import CudaEpochRunner
+from gpubp.engine.cuda.kernels.preamble import head
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches
 from gpubp.engine.plain.step import ModelState, Objective
@@ -17,6 +19,11 @@ from tests.emulated_cuda import numbers_of
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
+READ = """
+extern "C" __global__ void read_operands(integer n, const operand* from, real* to) {
+    for (integer i = threadIdx.x; i < n; i += blockDim.x) to[i] = to_real(from[i]);
+}
+"""
 NETWORK = Network((5, 7, 11, 3), activation=("tanh", "gelu"), loss="cross_entropy")
 
 
@@ -49,12 +56,23 @@ class TestBits:
         low = np.asarray([0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF, 0x0FFF, 0x1000, 0x1001, 0x2FFF, 0x3000, 0x3001])
         bits = (np.arange(2**16)[:, None] << 16 | low).astype(np.uint32)
         numbers = rounding_machine.asarray(bits.ravel().view(np.float32))
-        steps = steps_of(rounding_machine, momentum())
+        taken = steps_of(rounding_machine, momentum())
         operands = rounding_machine.device.empty(numbers.shape, "uint16")
         with rounding_machine.device.active():
-            steps._round(numbers, operands)
+            taken._round(numbers, operands)
             operands = rounding_machine.device.download(operands)
         assert_rounded(operands, numbers, products)
+
+    def test_every_operand_is_read_as_its_number(self, rounding_machine, products):
+        """Also subnormal numbers, though float32 arithmetic takes those of bfloat16 for 0."""
+        device = rounding_machine.device
+        text = head("float32", products=products) + READ
+        bits = np.arange(2**16, dtype=np.uint16)
+        with device.active():
+            operands, numbers = device.upload(bits), device.empty(bits.shape, "float32")
+            device.launch(device.kernels(text)["read_operands"], 1, 256, 1024, len(bits), operands, numbers)
+            numbers = device.download(numbers)
+        np.testing.assert_array_equal(numbers, numbers_of(bits, products))
 
     @pytest.mark.parametrize("stack", [None, 3])
     @pytest.mark.parametrize("shuffled", [True, False])
@@ -93,7 +111,9 @@ class TestBits:
     ],
     ids=["weighted", "stack", "full batch", "parts", "dropout", "stack with dropout"],
 )
-def test_training_agrees_with_plain(rounding_machine, products, optimizer, how):
+@pytest.mark.parametrize("narrow", [True, False])
+def test_training_agrees_with_plain(rounding_machine, products, optimizer, how, narrow, monkeypatch):
+    monkeypatch.setattr(steps, "has_narrow_output", lambda network: narrow)
     results = plain_and_compiled(rounding_machine, NETWORK, optimizer, "float32", **how)
     assert_same(results, f"steps {products}")
 

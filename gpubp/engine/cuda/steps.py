@@ -17,6 +17,7 @@ from gpubp.engine.cuda.device import LaunchSize
 from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.cuda.host_samples import SampleTransfer
 from gpubp.engine.cuda.kernels.layers import Kernel, layer_kernels
+from gpubp.engine.cuda.kernels.narrow_outputs import has_narrow_output
 from gpubp.engine.cuda.kernels.preamble import rounds
 from gpubp.engine.cuda.kernels.steps import step_source
 from gpubp.engine.cuda.step_arrays import StepArrays
@@ -87,7 +88,11 @@ class LayerwiseSteps(StepArrays):
         self.norms = empty((self.n_networks * self.n_counts,)) if spec.clipped else None
         self.counter = device.empty((self.n_networks,), "int64")
         weighted = self.window[2] is not None
-        self.layers = layer_kernels(network, dtype, weighted=weighted, drops=plan.drops, rounds=self.rounds)
+        # cuBLAS alone rounds to TF32
+        narrow = has_narrow_output(network) and (device.products != "tf32" or dtype == "float64")
+        self.layers = layer_kernels(
+            network, dtype, weighted=weighted, drops=plan.drops, rounds=self.rounds, narrow=narrow
+        )
         source = step_source(
             self.layers,
             spec.update,
@@ -216,31 +221,50 @@ class LayerwiseSteps(StepArrays):
         if layers.drop_inputs is not None:
             self._over_layer(layers.drop_inputs, b, sizes[0], _first_network(x, 2), x_stride, *stored[0], *masks[0])
         for k in range(n_layers):  # eq. (1) and (2)
-            multiply(layer_inputs[k], weights[k], totals[k])
+            if k < n_layers - 1 or not layers.narrow:
+                multiply(layer_inputs[k], weights[k], totals[k])
             if k < n_layers - 1:
                 forward = (biases[k], n_parameters, totals[k], outputs[k], *stored[k + 1], *masks[k + 1])
                 self._over_layer(layers.activations[k], b, sizes[k + 1], *forward)
         samples = (targets, strides[0], sample_weight, strides[1])  # eq. (3), (4) and (5)
+        below = _first_network(layer_inputs[-1], 2) if layers.narrow else None
+        totals_from = (below, _first_network(weights[-1], 2)) if layers.narrow else (totals[-1],)
         results = (signals[-1], self.losses, *stored_signals[-1])
-        output_arguments = (biases[-1], n_parameters, totals[-1], *samples, *results)
-        self._over_layer(layers.output, b, sizes[-1], *output_arguments)
+        self._over_layer(layers.output, b, sizes[-1], biases[-1], n_parameters, *totals_from, *samples, *results)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
-            gradient = self._weights(gradients[k])
-            multiply(layer_inputs[k], signal_operands[k], gradient, a_transposed=True, added=first > 0)
+            is_narrow = layers.narrow and k == n_layers - 1
+            if not is_narrow:
+                gradient = self._weights(gradients[k])
+                multiply(layer_inputs[k], signal_operands[k], gradient, a_transposed=True, added=first > 0)
             if k > 0:
-                multiply(signal_operands[k], weights[k], signals[k - 1], b_transposed=True)
+                above = (signal_operands[k], _first_network(weights[k], 2), n_parameters) if is_narrow else ()
+                if not is_narrow:
+                    multiply(signal_operands[k], weights[k], signals[k - 1], b_transposed=True)
                 backward = (totals[k - 1], outputs[k - 1], signals[k - 1], *stored_signals[k - 1], *masks[k])
-                self._over_layer(layers.derivatives[k - 1], b, sizes[k], *backward)
-        self._sums(b, int(first == 0), int(is_last), sample_weight, strides[1])
+                self._over_layer(layers.derivatives[k - 1], b, sizes[k], *above, *backward)
+        self._sums(b, int(first == 0), int(is_last), sample_weight, strides[1], below, signal_operands[-1])
 
-    def _sums(self, b: int, is_first: int, is_last: int, sample_weight: Array | None, weights_stride: int) -> None:
+    def _sums(
+        self,
+        b: int,
+        is_first: int,
+        is_last: int,
+        sample_weight: Array | None,
+        weights_stride: int,
+        below: Array | None = None,
+        output_signals: Array | None = None,
+    ) -> None:
+        *_, n_below, n_outputs = self.network.sizes
         n_columns = len(self.columns) if b else 0
+        n_weights = n_below * n_outputs if self.layers.narrow and b else 0
+        first_weight = self.n_parameters - n_outputs * (n_below + self.network.bias)
+        of_weights = (below, n_below if n_weights else 0, output_signals, n_outputs, first_weight)
         n_squares = 0 if self.squares is None else self.n_counts
-        biases = (self.signals, self.columns, n_columns, self.gradients, self.n_parameters)
+        biases = (self.signals, self.columns, n_columns, *of_weights, self.gradients, self.n_parameters)
         samples = (self.losses, sample_weight, weights_stride, self.squares, n_squares, *self.settings_in_c)
         totals = self.sums[self.n_networks * self.n_parameters :]
         results = (self.max_steps, self.counter, totals, self.results, self.scale)
-        blocks = (-(-n_columns // COLUMNS) + 1, 1, self.n_networks)
+        blocks = (-(-(n_columns + n_weights) // COLUMNS) + 1, 1, self.n_networks)
         self._launch("sums", blocks, THREADS, b, is_first, is_last, *biases, *samples, *results)
 
     def _round(self, numbers: Array, operands: Array) -> None:
@@ -260,7 +284,8 @@ class LayerwiseSteps(StepArrays):
 
     def _over_layer(self, kernel: Kernel, b: int, n: int, *arrays: Any) -> None:
         if kernel.sample_by_sample:
-            self._launch(kernel.name, (min(b, MAX_BLOCKS), 1, self.n_networks), _threads(n), b, n, *arrays)
+            blocks, threads = (min(b, MAX_BLOCKS), 1, self.n_networks), kernel.n_threads or _threads(n)
+            self._launch(kernel.name, blocks, threads, b, n, *arrays, n_shared=kernel.n_shared)
             return
         rows = THREADS // COLUMNS
         blocks = (min(-(-n // COLUMNS), MAX_BLOCKS), min(-(-b // rows), MAX_BLOCKS), self.n_networks)
@@ -269,8 +294,9 @@ class LayerwiseSteps(StepArrays):
     def _over_parameters(self, name: str, blocks: int, *arrays: Any) -> None:
         self._launch(name, (blocks, 1, self.n_networks), THREADS, self.n_parameters, *arrays)
 
-    def _launch(self, name: str, blocks: LaunchSize, threads: LaunchSize, *arguments: Any) -> None:
-        self.device.launch(self.kernels[name], blocks, threads, THREADS * self.thetas.itemsize, *arguments)
+    def _launch(self, name: str, blocks: LaunchSize, threads: LaunchSize, *arguments: Any, n_shared: int = 0) -> None:
+        shared_bytes = max(n_shared, THREADS) * self.thetas.itemsize
+        self.device.launch(self.kernels[name], blocks, threads, shared_bytes, *arguments)
 
 
 def _first_network(array: Array, ndim: int) -> Array:

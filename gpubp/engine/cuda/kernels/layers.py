@@ -8,6 +8,7 @@ sum depends on the order of the threads, so repeated training gives the same bit
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gpubp.engine.cuda.kernels.narrow_outputs import TOTALS, threads_of_narrow_output
 from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, DROPOUT_PARAMETERS, dropout_mask, indented
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
@@ -45,11 +46,17 @@ LOOP_OF_BLOCK = "for (integer j = threadIdx.x; j < n; j += blockDim.x)"
 
 
 class Kernel(NamedTuple):
-    """A kernel that goes through a layer, and whether it does so sample by sample."""
+    """A kernel that goes through a layer, and whether it does so sample by sample.
+
+    ``n_threads`` and ``n_shared`` are the threads of a block, and the numbers in its shared memory, if they do not
+    follow from the layer.
+    """
 
     name: str
     text: str
     sample_by_sample: bool
+    n_threads: int = 0
+    n_shared: int = 0
 
 
 class LayerKernels(NamedTuple):
@@ -64,6 +71,8 @@ class LayerKernels(NamedTuple):
         Whether the backward pass needs the total inputs, for each hidden layer.
     drop_inputs : Kernel, optional
         With dropout of the inputs.
+    narrow : bool
+        Whether the output layer has no products but those within kernels.
     """
 
     activations: tuple[Kernel, ...]
@@ -71,10 +80,17 @@ class LayerKernels(NamedTuple):
     output: Kernel
     total_input_needed: tuple[bool, ...]
     drop_inputs: Kernel | None = None
+    narrow: bool = False
 
 
 def layer_kernels(
-    network: Network, dtype: str, *, weighted: bool, drops: tuple[bool, ...] = (), rounds: bool = False
+    network: Network,
+    dtype: str,
+    *,
+    weighted: bool,
+    drops: tuple[bool, ...] = (),
+    rounds: bool = False,
+    narrow: bool = False,
 ) -> LayerKernels:
     """Write the kernels of all layers.
 
@@ -86,6 +102,8 @@ def layer_kernels(
         Whether the inputs, and each hidden layer, have dropout; empty if none has.
     rounds : bool
         Whether outputs and signals are also stored as operands of 16 bits.
+    narrow : bool
+        Whether the output layer's products are computed within kernels.
     """
     kinds = list(zip(network.activation, drops[1:] or (False,) * len(network.activation), strict=True))
     activations, derivatives, needed = [], [], []
@@ -97,9 +115,14 @@ def layer_kernels(
         activations.append(value)
         derivatives.append(derivative)
         needed.append(total_input_needed)
-    output = _output(network, dtype, weighted=weighted, rounds=rounds)
+    if narrow:
+        name, drop = kinds[-1]
+        derivatives[-1], _ = _derivative(
+            "derivative_below_output", name, dtype, drop=drop, rounds=rounds, n_outputs=network.sizes[-1]
+        )
+    output = _output(network, dtype, weighted=weighted, rounds=rounds, narrow=narrow)
     drop_inputs = _drop_inputs(dtype) if any(drops[:1]) else None
-    return LayerKernels(tuple(activations), tuple(derivatives), output, tuple(needed), drop_inputs)
+    return LayerKernels(tuple(activations), tuple(derivatives), output, tuple(needed), drop_inputs, narrow)
 
 
 def _drop_inputs(dtype: str) -> Kernel:
@@ -131,18 +154,28 @@ def _activation(
     return _kernel(kernel, parameters, strides, code, results, stores, drop)
 
 
-def _derivative(kernel: str, name: str, dtype: str, *, drop: bool, rounds: bool) -> tuple[Kernel, bool]:
-    """Write eq. (5), derivatives by the total inputs; return the kernel and whether it reads the total inputs."""
-    dE_dy = f"signals[c * n + j] * {MASK}" if drop else "signals[c * n + j]"
+def _derivative(
+    kernel: str, name: str, dtype: str, *, drop: bool, rounds: bool, n_outputs: int = 0
+) -> tuple[Kernel, bool]:
+    """Write eq. (5), derivatives by the total inputs; return the kernel and whether it reads the total inputs.
+
+    Below a narrow output layer, of ``n_outputs`` units, it also computes eq. (7).
+    """
+    dE_dy = (
+        f"dot({n_outputs}, above + c * {n_outputs}, weights + j * {n_outputs})" if n_outputs else "signals[c * n + j]"
+    )
+    dE_dy = f"{dE_dy} * {MASK}" if drop else dE_dy
     cells = {"dE_dy": dE_dy, "x": "totals[c * n + j]", "y": "outputs[c * n + j]"}
     code = Code(dtype, cells)
     dE_dx = get_activation(name).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in cells))
     total_input_needed = code.uses("x", dE_dx)
     strides = dict.fromkeys(("totals", "outputs", "signals"), "b * n")
     parameters = "const real* totals, const real* outputs, real* signals"
+    if n_outputs:
+        strides |= {"above": f"b * {n_outputs}", "weights": "n_parameters"}
+        parameters = f"const operand* above, const operand* weights, integer n_parameters, {parameters}"
     parameters, store = _with_signal_operands(parameters, strides, rounds=rounds)
-    text = _kernel(kernel, parameters, strides, code, {"dE_dx": dE_dx}, store, drop)
-    return text, total_input_needed
+    return _kernel(kernel, parameters, strides, code, {"dE_dx": dE_dx}, store, drop), total_input_needed
 
 
 def _with_signal_operands(parameters: str, strides: dict[str, str], *, rounds: bool) -> tuple[str, str]:
@@ -154,25 +187,34 @@ def _with_signal_operands(parameters: str, strides: dict[str, str], *, rounds: b
     return f"{parameters}, operand* operands", f"{store}\noperands[c * n + j] = to_operand(dE_dx);"
 
 
-def _output(network: Network, dtype: str, *, weighted: bool, rounds: bool) -> Kernel:
+def _output(network: Network, dtype: str, *, weighted: bool, rounds: bool, narrow: bool) -> Kernel:
     """Write the output layer: eq. (1) to (4), and eq. (5) there."""
-    cells = {"x": _total_input(network.bias), "target": "targets[c * n + j]", "sample_weight": "sample_weights[c]"}
+    *_, n_below, n = network.sizes
+    total = _total_input(network.bias)
+    cells = {
+        "x": total.replace("totals[c * n + j]", "total") if narrow else total,
+        "target": "targets[c * n + j]",
+        "sample_weight": "sample_weights[c]",
+    }
     code = Code(dtype, cells)
     loss, dE_dx = loss_of_sample(network, dtype, weighted=weighted)
-    strides = {"totals": "b * n", "targets": "targets_stride", "signals": "b * n", "losses": "b"}
+    strides = {"targets": "targets_stride", "signals": "b * n", "losses": "b"}
+    strides |= {"below": f"b * {n_below}", "weights": "n_parameters"} if narrow else {"totals": "b * n"}
     strides |= {"biases": "n_parameters"} if network.bias else {}
     strides |= {"sample_weights": "weights_stride"} if weighted else {}
     parameters = (
-        "const real* biases, integer n_parameters, const real* totals, const real* targets, integer targets_stride, "
-        "const real* sample_weights, integer weights_stride, real* signals, real* losses"
+        "const real* biases, integer n_parameters, "
+        f"{'const operand* below, const operand* weights' if narrow else 'const real* totals'}, const real* targets, "
+        "integer targets_stride, const real* sample_weights, integer weights_stride, real* signals, real* losses"
     )
     parameters, store = _with_signal_operands(parameters, strides, rounds=rounds)
     body = code.over_units(LOOP_OF_BLOCK, BLOCK_REDUCTIONS, {"loss": loss}, {"dE_dx": dE_dx}, store)
     body += "\nif (threadIdx.x == 0) losses[c] = loss;"
-    text = SAMPLE_BY_SAMPLE.format(
-        name="output", parameters=parameters, offsets=offsets(strides), body=indented(body, 8)
-    )
-    return Kernel("output", text, sample_by_sample=True)
+    body = TOTALS.format(n=n, n_below=n_below) + body if narrow else body
+    name = "narrow_output" if narrow else "output"
+    text = SAMPLE_BY_SAMPLE.format(name=name, parameters=parameters, offsets=offsets(strides), body=indented(body, 8))
+    n_threads = threads_of_narrow_output(network) if narrow else 0
+    return Kernel(name, text, sample_by_sample=True, n_threads=n_threads, n_shared=n * n_threads)
 
 
 def loss_of_sample(network: Network, dtype: str, *, weighted: bool) -> tuple[Symbol, Symbol]:

@@ -80,6 +80,7 @@ OPERANDS = """
 typedef real operand;
 
 __device__ operand to_operand(real x) { return x; }
+__device__ real to_real(operand x) { return x; }
 """
 
 OPERANDS_OF_16_BITS = """
@@ -97,6 +98,13 @@ __device__ operand to_operand(real x) {
     if (size < 0x38800000u) return sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - 0x3F000000u);
     return sign | (size - 0x38000000u + 0xFFFu + (size >> 13 & 1u)) >> 13;
 }
+
+__device__ real to_real(operand x) {
+    const unsigned sign = (x & 0x8000u) << 16, size = x & 0x7FFFu;
+    if (size >= 0x7C00u) return __uint_as_float(sign | 0x7F800000u | (size << 13));
+    if (size < 0x400u) return (sign ? -5.9604644775390625e-8f : 5.9604644775390625e-8f) * size;  // multiples of 2^-24
+    return __uint_as_float(sign | ((size << 13) + 0x38000000u));
+}
 """
 
 TO_BFLOAT16 = """
@@ -104,6 +112,16 @@ __device__ operand to_operand(real x) {
     const unsigned bits = __float_as_uint(x);
     if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return bits >> 16 | 0x40u;  // NaN
     return (bits + 0x7FFFu + (bits >> 16 & 1u)) >> 16;
+}
+
+__device__ real to_real(operand x) { return __uint_as_float((unsigned)x << 16); }
+"""
+
+PRODUCT = """
+__device__ real dot(int n, const operand* a, const operand* b) {
+    real sum = 0;
+    for (int k = 0; k < n; ++k) sum += to_real(a[k]) * to_real(b[k]);
+    return sum;
 }
 """
 
@@ -132,7 +150,7 @@ def head(dtype: str, n_layers: int = 0, products: str = "float32") -> str:
     text = HEAD.format(real={"float32": "float", "float64": "double"}[dtype])
     for reduction, name in BLOCK_REDUCTIONS.items():
         text += OVER_BLOCK.format(name=name, combined=PATTERNS[reduction].format("mine", "other"))
-    text += OPERANDS_OF_16_BITS + ROUNDING[products] if rounds(products, dtype) else OPERANDS
+    text += (OPERANDS_OF_16_BITS + ROUNDING[products] if rounds(products, dtype) else OPERANDS) + PRODUCT
     return text + DROPOUT.replace("N_LAYERS", str(n_layers)) if n_layers else text
 
 

@@ -48,30 +48,43 @@ extern "C" __global__ void gather(
 }
 """
 
-# a column of signals is: where it begins, the stride from sample to sample, and where the sum goes; totals are the loss
-# and the weight of each network's batch so far, of its parts and then of all processes
+# a column of signals is: where it begins, the stride from sample to sample, and where the sum goes; after them come the
+# weights of a narrow output layer, in order; totals are the loss and the weight of each network's batch so far, of
+# its parts and then of all processes
 SUMS = """
 extern "C" __global__ void sums(
     integer b, integer is_first, integer is_last, const real* signals, const integer* columns, integer n_columns,
+    const operand* below, integer n_below, const operand* output_signals, integer n_outputs, integer first_weight,
     real* gradients, integer n_parameters, const real* losses, const real* sample_weights, integer weights_stride,
     const real* squares, integer n_squares, const real* all_settings, integer step_stride, integer network_stride,
     integer n_steps, integer* counter, real* totals, double* results, real* scale
 ) {
     const integer network = blockIdx.z, n_networks = gridDim.z;
-    if (blockIdx.x < gridDim.x - 1) {  // the biases' gradients
+    const integer n_weights = n_below * n_outputs;
+    if (blockIdx.x < gridDim.x - 1) {  // gradients
         const integer column = (integer)blockIdx.x * 32 + threadIdx.x % 32;
+        const int weight = column - n_columns, n_out = n_outputs;
         const unsigned first = threadIdx.x / 32, n_parts = blockDim.x / 32;
         double sum = 0;  // over many samples: single precision would lose digits
         if (column < n_columns) {
             const integer stride = columns[3 * column + 1];
             const real* signal = signals + columns[3 * column] + network * b * stride;
             for (integer c = first; c < b; c += n_parts) sum += signal[c * stride];
+        } else if (weight < n_weights) {
+            const operand* signal = output_signals + network * b * n_outputs + weight % n_out;
+            const operand* y = below + network * b * n_below + weight / n_out;
+            real own = 0;
+            for (integer c = first; c < b; c += n_parts) {
+                own += to_real(y[c * n_below]) * to_real(signal[c * n_outputs]);
+            }
+            sum = own;
         }
         shared[threadIdx.x] = (real)sum;
         __syncthreads();
-        if (first == 0 && column < n_columns) {
+        if (first == 0 && weight < n_weights) {
             for (unsigned part = 1; part < n_parts; ++part) sum += shared[part * 32 + threadIdx.x];
-            real* gradient = gradients + network * n_parameters + columns[3 * column + 2];
+            real* gradient = gradients + network * n_parameters;
+            gradient += weight < 0 ? columns[3 * column + 2] : first_weight + weight;
             *gradient = (is_first ? 0 : *gradient) + (real)sum;
         }
         return;
