@@ -114,7 +114,7 @@ class TestKernels:
             of_step = (np.asarray([step + 1]), settings, settings.shape[1], 0)
             fixed = (*of_step, np.asarray([0.5], dtype), None)
             more = (factors, 0, factors[::-1].copy(), 0) if is_scaled else ()
-            device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, None, 0, mine, *parts, *more)
+            device.launch(kernel, 2, 256, 4096, 600, *fixed, gradient, None, 0, None, mine, *parts, *more)
             change, state = optimizer.update(np, gradient * np.dtype(dtype).type(0.5), state, theta, optimizer.at(0))
             theta = theta + change
         assert_agree(mine, theta, "elementwise")

@@ -81,7 +81,7 @@ LIMITS = {
     "count_not_finite": Limits(32, 32, SUMS),
     "to_operands": Limits(24, 0, set()),
     "partial_norms": Limits(48, 64, set()),
-    "update": Limits(48, 64, set()),
+    "update": Limits(64, 64, SUMS),
     "take_steps": Limits(80, 128, COSINE),
 }
 """By family. With 24, 32, 40, 48, 64, 80 and 128 registers 10, 8, 6, 5, 4, 3 and 2 blocks fit on a multiprocessor.

@@ -83,8 +83,9 @@ class LayerwiseSteps(StepArrays):
         self.columns = device.upload(_bias_columns(network, self.starts))
         self.is_weight = device.upload(network.weight_mask().astype(np.uint8)) if objective.penalised else None
         self.n_counts = min(MAX_PARTIAL_SUMS, _blocks(self.n_parameters))  # for each network
+        self.n_updates = min(MAX_BLOCKS, _blocks(self.n_parameters))
         squares_wanted = objective.penalised and objective.penalty_reported
-        self.squares = empty((self.n_networks * self.n_counts,)) if squares_wanted else None
+        self.squares = empty((self.n_networks * self.n_updates,)) if squares_wanted else None
         self.norms = empty((self.n_networks * self.n_counts,)) if spec.clipped else None
         self.counter = device.empty((self.n_networks,), "int64")
         weighted = self.window[2] is not None
@@ -122,6 +123,8 @@ class LayerwiseSteps(StepArrays):
         self._round(self.thetas, self.theta_operands)
         if self.transfer is None:
             self._round(self.window[0], self.inputs)
+        if self.squares is not None:
+            self._over_parameters("squares_of_weights", self.n_updates, self.thetas, self.is_weight, self.squares)
         full, rest = divmod(self.plan.n_samples, self.plan.size)
         windows, single = divmod(full, self.plan.window)
         parts = [(self.plan.size, self.plan.window)] * windows
@@ -167,10 +170,8 @@ class LayerwiseSteps(StepArrays):
 
     def _step(self, rows: slice) -> None:
         """Take a step with some rows of the windows: gradients are summed over its parts and over the processes."""
-        n_parameters, b = self.n_parameters, rows.stop - rows.start
+        b = rows.stop - rows.start
         part_size, processes = self.part_size(b), self.spec.objective.processes
-        if self.squares is not None:
-            self._over_parameters("squares_of_weights", self.n_counts, self.thetas, self.is_weight, self.squares)
         for first in range(0, b, part_size):
             end = min(first + part_size, b)
             self._add_gradient(rows.start, first, end, is_last=end == b and processes.world_size == 1)
@@ -181,8 +182,9 @@ class LayerwiseSteps(StepArrays):
         if self.norms is not None:
             self._over_parameters("partial_norms", self.n_counts, *inputs, self.thetas)
         operands = [self.theta_operands] if self.rounds else []
-        changed = (0 if self.norms is None else self.n_counts, self.thetas, *operands, *self.parts, *self.factors)
-        self._over_parameters("update", min(_blocks(n_parameters), MAX_BLOCKS), *inputs, *changed)
+        n_norms = 0 if self.norms is None else self.n_counts
+        changed = (self.squares, self.thetas, *operands, *self.parts, *self.factors)
+        self._over_parameters("update", self.n_updates, *inputs, n_norms, *changed)
 
     def part_size(self, b: int) -> int:
         """Return how many of ``b`` samples are passed forward and backward together."""
@@ -259,7 +261,7 @@ class LayerwiseSteps(StepArrays):
         n_weights = n_below * n_outputs if self.layers.narrow and b else 0
         first_weight = self.n_parameters - n_outputs * (n_below + self.network.bias)
         of_weights = (below, n_below if n_weights else 0, output_signals, n_outputs, first_weight)
-        n_squares = 0 if self.squares is None else self.n_counts
+        n_squares = 0 if self.squares is None else self.n_updates
         biases = (self.signals, self.columns, n_columns, *of_weights, self.gradients, self.n_parameters)
         samples = (self.losses, sample_weight, weights_stride, self.squares, n_squares, *self.settings_in_c)
         totals = self.sums[self.n_networks * self.n_parameters :]

@@ -115,6 +115,7 @@ extern "C" __global__ void sums(
 }
 """
 
+# before the first step; then each update computes them anew, in the same order
 OVER_PARAMETERS = """
 extern "C" __global__ void squares_of_weights(
     integer n, const real* thetas, const unsigned char* is_weight, real* squares
@@ -165,19 +166,24 @@ UPDATE = """
 extern "C" __global__ void update(
     integer n, const integer* counter, const real* all_settings, integer step_stride, integer network_stride,
     const real* scale, const unsigned char* is_weight, const real* gradients, const real* norms, integer n_norms,
-    real* thetas{parameters}
+    real* squares, real* thetas{parameters}
 ) {{
     const integer network = blockIdx.z;
     const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
 {offsets}
 {clipping}
+    double own_squares = 0;  // of the new weights: the next step reports their penalty
     {loop} {{
         const real own_theta = thetas[i];{factors}
         const real own_gradient = {gradient};
 {statements}
         thetas[i] = new_theta;
 {operand}{stores}
+        if (squares && is_weight[i]) own_squares += new_theta * new_theta;
     }}
+    if (!squares) return;
+    const real sum = sum_over_block((real)own_squares, shared);
+    if (threadIdx.x == 0) squares[network * gridDim.x + blockIdx.x] = sum;
 }}
 """
 
