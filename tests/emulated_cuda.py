@@ -207,6 +207,7 @@ class EmulatedDevice:
 
     def download(self, array):
         self._must_not_be_captured()
+        self.wait()
         self.n_downloads += 1
         return array.copy()
 

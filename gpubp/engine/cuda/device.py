@@ -105,8 +105,8 @@ class CudaDevice:
 
     def download(self, array: Array) -> np.ndarray:
         """Wait for the device and copy an array to the host."""
-        host = array.get(stream=self.stream)
-        self.wait()
+        host = array.get(stream=self.stream)  # waits for the stream
+        self._in_flight.clear()
         return np.asarray(host)
 
     def wait(self) -> None:

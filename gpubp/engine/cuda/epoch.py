@@ -158,15 +158,19 @@ class CudaEpochRunner:
         return self.shares[key]
 
     def _run_epoch(self, steps: Steps, model: ModelState, sizes: np.ndarray) -> EpochResult:
-        state_before, n_done = model.state, 0
+        state_before, n_done, is_complete = model.state, 0, True
         try:
             for n in steps.launches():
                 n_done += n
+        except BaseException:
+            is_complete = False
+            raise
         finally:  # after Ctrl-C the steps taken so far are kept
             model.theta = self.device.copy(steps.thetas)
             model.state = self.own_state = state_after(self.spec.update, state_before, steps.parts, n_done)
-            self.device.wait()
-        values, weights, finite = steps.read()
+            if not is_complete:
+                self.device.wait()
+        values, weights, finite = steps.read()  # waits
         return EpochResult(values, weights, sizes, finite)
 
     def _fits_one_block(self, stack: tuple[int, ...], size: int, drops: tuple[bool, ...]) -> bool:
