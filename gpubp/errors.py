@@ -15,6 +15,10 @@ class DeviceError(GpubpError, RuntimeError):
     """The requested device cannot be used; the message names the cause and the fix."""
 
 
+class AgreementError(GpubpError, AssertionError):
+    """A device does not agree with NumPy within the table of tolerances."""
+
+
 class ModelFileError(GpubpError, ValueError):
     """A model file is truncated, damaged, not from gpubp, or from a version that this one cannot read."""
 

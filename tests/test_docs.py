@@ -157,6 +157,13 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "my-digits.safetensors").exists()
 
 
+@pytest.mark.parametrize("library", ["array_api_strict", "torch"])
+def test_the_example_of_the_page_about_agreement_runs(library):
+    pytest.importorskip(library)
+    (code,) = CODE.findall((ROOT / "docs" / "agreement.md").read_text(encoding="utf-8"))
+    exec(compile(code.replace("torch", library), "agreement.md", "exec"), {})
+
+
 # --- can these tests fail? ---
 
 

@@ -2,9 +2,9 @@
 
 In your own tests, on the machine with the GPU::
 
-    from gpubp.testing import check_agreement
+    from gpubp.testing import assert_agreement
 
-    assert all(row.ok for row in check_agreement("cuda"))
+    assert_agreement("cuda")
 """
 
 from gpubp.testing._agreement import Agreement as Agreement
@@ -12,6 +12,8 @@ from gpubp.testing._agreement import assert_agree as assert_agree
 from gpubp.testing._agreement import check_agreement as check_agreement
 from gpubp.testing._agreement import compare as compare
 from gpubp.testing._agreement import deviation as deviation
+from gpubp.testing._assertions import assert_agreement as assert_agreement
+from gpubp.testing._assertions import assert_functions_agree as assert_functions_agree
 from gpubp.testing._comparison import Comparison as Comparison
 from gpubp.testing._comparisons import comparisons as comparisons
 from gpubp.testing._tolerances import TOLERANCES as TOLERANCES

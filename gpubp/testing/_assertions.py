@@ -1,0 +1,101 @@
+"""Assert that a device, or a function of one's own, agrees within the table of tolerances."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, choose_backend, to_backend
+from gpubp.errors import AgreementError
+from gpubp.testing._agreement import Agreement, assert_agree, check_agreement
+
+
+def assert_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None) -> list[Agreement]:
+    """Assert that a device agrees with NumPy in every row of :func:`check_agreement`.
+
+    Parameters
+    ----------
+    device, dtypes
+        See :func:`check_agreement`.
+
+    Returns
+    -------
+    list of Agreement
+        All rows, if they agree.
+
+    Raises
+    ------
+    AgreementError
+        An AssertionError that shows the worst row, and all that fail.
+    DeviceError, DataError
+        See :func:`check_agreement`.
+
+    Examples
+    --------
+    >>> rows = assert_agreement("cpu", dtypes=["float32"])
+    >>> max(row.deviation for row in rows) <= 1
+    True
+    """
+    rows = check_agreement(device, dtypes=dtypes)
+    failed = sorted((row for row in rows if not row.ok), key=lambda row: row.deviation, reverse=True)
+    if not failed:
+        return rows
+    worst = failed[0]
+    width = max(len(row.what) for row in failed)
+    table = [f"{row.what:<{width}}  {row.dtype}  {row.kind}  {row.deviation:.4g}" for row in failed]
+    raise AgreementError(
+        f"{device}: {len(failed)} of {len(rows)} rows disagree with NumPy, worst {worst.what} in {worst.dtype}: "
+        f"{worst.fault}\nAll that disagree, in multiples of the tolerance:\n" + "\n".join(table)
+    )
+
+
+def assert_functions_agree(
+    actual: Callable[..., Array],
+    expected: Callable[..., Array],
+    *arrays: Any,
+    kind: str,
+    dtype: str = "float32",
+    device: str = "cpu",
+    expected_device: str = "cpu",
+) -> None:
+    """Assert that a function agrees with another one, each on a device and array library of its own.
+
+    Parameters
+    ----------
+    actual, expected : callable
+        Each takes ``arrays`` on its device and returns one array there.
+    *arrays : array-like
+        The arguments; both functions get them in ``dtype``.
+    kind : str
+        A kind of :data:`TOLERANCES`.
+    dtype : {"float32", "float64"}
+    device, expected_device : str
+        Of ``actual`` and of ``expected``; see :func:`gpubp.backends.backend.choose_backend`.
+
+    Raises
+    ------
+    AssertionError
+        If values, dtype or shape differ, or the result of ``actual`` is not on its device; the message says where, by
+        how much, and the tolerance.
+    DataError
+        If the table has no row for this kind and dtype.
+    DeviceError
+        If a device cannot be used.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> assert_functions_agree(np.square, lambda x: x * x, [1.0, 2.0], kind="elementwise")
+    >>> assert_functions_agree(np.exp, np.expm1, [1.0], kind="elementwise")
+    Traceback (most recent call last):
+    AssertionError: elementwise: ... times the tolerance at [0]: got 2.71..., expected 1.71..., ...
+    """
+
+    def result(function: Callable[..., Array], backend: Backend) -> Array:
+        with backend.active():
+            return function(*(to_backend(backend, np.array(array, dtype=dtype)) for array in arrays))
+
+    backend = choose_backend(device)
+    wanted = result(expected, choose_backend(expected_device))
+    assert_agree(result(actual, backend), wanted, kind, namespace=backend.xp, device=backend.device)

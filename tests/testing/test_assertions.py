@@ -1,0 +1,44 @@
+"""The assertions pass where results agree, and otherwise name what is worst."""
+
+import array_api_strict
+import numpy as np
+import pytest
+
+from gpubp.errors import AgreementError
+from gpubp.testing import Agreement, _assertions, assert_agreement, assert_functions_agree
+
+pytestmark = pytest.mark.once
+
+
+def test_rows_that_disagree_are_shown_with_the_worst_first(monkeypatch):
+    rows = [
+        Agreement("forward", "a", "float32", 0.5, True, ""),
+        Agreement("forward", "b", "float32", 2.0, False, "fault of b"),
+        Agreement("gradient", "c", "float64", 3.0, False, "fault of c"),
+    ]
+    monkeypatch.setattr(_assertions, "check_agreement", lambda device, dtypes: rows)
+    with pytest.raises(AgreementError, match=r"2 of 3 rows.*worst c in float64: fault of c") as caught:
+        assert_agreement("cpu")
+    assert isinstance(caught.value, AssertionError)
+    assert str(caught.value).splitlines()[2:] == ["c  float64  gradient  3", "b  float32  forward  2"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_functions_of_two_array_libraries_are_compared(dtype):
+    def compare(expected):
+        assert_functions_agree(
+            array_api_strict.exp, expected, [0.5, 1.0], kind="elementwise", dtype=dtype, device="array_api_strict"
+        )
+
+    compare(np.exp)
+    with pytest.raises(AssertionError, match=r"elementwise: .* at \[1\]"):
+        compare(lambda x: np.exp(x) + np.asarray([0, 1], dtype))
+    with pytest.raises(AssertionError, match="shape"):
+        compare(lambda x: np.exp(x)[:1])
+
+
+def test_a_result_elsewhere_is_an_error():
+    with pytest.raises(AssertionError, match="namespace"):
+        assert_functions_agree(
+            lambda x: np.exp(np.asarray([1.0], "float32")), np.exp, [1.0], kind="elementwise", device="array_api_strict"
+        )
