@@ -22,6 +22,7 @@ COMMANDS = {
     "show": "show",
     "export": "export",
     "doctor": "doctor.command",
+    "agree": "agree",
     "explain": "explain.command",
     "reproduce": "reproduce",
 }

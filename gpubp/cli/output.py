@@ -44,8 +44,13 @@ def print_json(value: Any) -> None:
     """Print one JSON object on stdout; NaN and infinity become null, control characters become escapes."""
     if console.quiet:
         return
+    console.file.write(json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON; NaN and infinity become null, control characters become escapes."""
     text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
-    console.file.write("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n")
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text) + "\n"
 
 
 def _finite(value: Any) -> Any:

@@ -12,6 +12,7 @@ from gpubp.testing._agreement import assert_agree as assert_agree
 from gpubp.testing._agreement import check_agreement as check_agreement
 from gpubp.testing._agreement import compare as compare
 from gpubp.testing._agreement import deviation as deviation
+from gpubp.testing._agreement import left_out as left_out
 from gpubp.testing._assertions import assert_agreement as assert_agreement
 from gpubp.testing._assertions import assert_functions_agree as assert_functions_agree
 from gpubp.testing._comparison import Comparison as Comparison

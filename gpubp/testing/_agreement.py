@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -114,7 +114,13 @@ class Agreement(NamedTuple):
 
 
 @np.errstate(all="ignore")
-def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None) -> list[Agreement]:
+def check_agreement(
+    device: str = "auto",
+    *,
+    dtypes: Sequence[str] | None = None,
+    against: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Agreement]:
     """Compare a device with NumPy: every equation, activation, loss and optimizer, a few networks, and whole fits.
 
     NumPy computes in plain array calls, so that ``"cpu"`` compares the compiled engine.
@@ -124,7 +130,11 @@ def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None
     device : str
         See :func:`gpubp.backends.backend.choose_backend`. On a machine without a GPU ``"auto"`` is ``"cpu"``.
     dtypes : sequence of {"float64", "float32"}, optional
-        The precisions to compare; by default, those of the two that the device supports.
+        The precisions to compare; by default, those of the two that both devices support.
+    against : str
+        The device to compare with; "cpu" is NumPy.
+    progress : callable, optional
+        Called with the number of comparisons done, and of all.
 
     Returns
     -------
@@ -136,32 +146,49 @@ def check_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None
     DeviceError
         If the device cannot be used.
     DataError
-        If the device lacks a requested precision.
+        If a device lacks a requested precision.
 
     Examples
     --------
     >>> all(row.ok for row in check_agreement("cpu", dtypes=["float32"]))
     True
     """
-    backend = choose_backend(device)
+    backend, reference = choose_backend(device), choose_backend(against)
     if dtypes is None:
-        precisions = ("float64", "float32")
-        dtypes = [dtype for dtype in precisions if choose_precision(backend, None, np.empty(0, dtype)) == dtype]
-        if "float64" not in dtypes:
-            logger.warning("%s has no float64: only float32 is compared", backend.name)
-    dtypes = [choose_precision(backend, dtype) for dtype in dtypes]
+        dtypes = ["float64", "float32"]
+        if reason := left_out(device, against):
+            logger.warning("%s", reason)
+            dtypes.remove("float64")
+    for one in (backend, reference):
+        dtypes = [choose_precision(one, dtype) for dtype in dtypes]
     all_comparisons = comparisons()
-    return [
-        compare(comparison, backend, dtype)
-        for dtype in dtypes
-        for comparison in all_comparisons
-        if dtype in comparison.dtypes
-    ]
+    chosen = [(comparison, dtype) for dtype in dtypes for comparison in all_comparisons if dtype in comparison.dtypes]
+    rows = []
+    for comparison, dtype in chosen:
+        rows.append(compare(comparison, backend, dtype, reference))
+        if progress is not None:
+            progress(len(rows), len(chosen))
+    return rows
+
+
+def left_out(*devices: str) -> str:
+    """Say why float64 is not compared, and how to change that; empty if all devices have it.
+
+    Examples
+    --------
+    >>> left_out("cpu")
+    ''
+    """
+    for backend in map(choose_backend, devices):
+        if choose_precision(backend, None, np.empty(0)) != "float64":
+            fix = ", since x64 is off; to fix it: JAX_ENABLE_X64=1" if backend.name.startswith("jax") else ""
+            return f"{backend.name} has no float64: only float32 is compared{fix}"
+    return ""
 
 
 @np.errstate(all="ignore")
-def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
-    """Compute on a device, and with NumPy in plain array calls, and compare.
+def compare(comparison: Comparison, backend: Backend, dtype: str, reference: Backend | None = None) -> Agreement:
+    """Compute on a device, and on another, by default with NumPy, in plain array calls; and compare.
 
     Parameters
     ----------
@@ -169,13 +196,15 @@ def compare(comparison: Comparison, backend: Backend, dtype: str) -> Agreement:
         One of :func:`comparisons`.
     backend : Backend
     dtype : {"float64", "float32"}
+    reference : Backend, optional
+        The device to compare with.
     """
     computed = _results(comparison, backend, dtype)
     with in_array_calls():
-        expected = _results(comparison, choose_backend("cpu"), dtype)
+        expected = _results(comparison, reference or choose_backend("cpu"), dtype)
     # astype: precision lost by both NumPy and the device is also reported
     outcomes = [
-        _compare(one, other.astype(dtype), comparison.kind, backend.xp, backend.device)
+        _compare(one, to_numpy(other).astype(dtype), comparison.kind, backend.xp, backend.device)
         for one, other in zip(computed, expected, strict=True)
     ]
     fault = "; ".join(fault for _, fault in outcomes if fault)
