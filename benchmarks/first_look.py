@@ -1,5 +1,7 @@
 """Check facts about a GPU that gpubp's CUDA code relies on, one at a time; times are medians in microseconds."""
 
+import contextlib
+import subprocess
 import time
 from statistics import median
 
@@ -23,6 +25,23 @@ def versions():
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = None
+    with contextlib.suppress(Exception):  # a GPU's first minutes need not fail for this
+        found["cublas"] = cupy.cuda.cublas.getVersion(cupy.cuda.device.get_cublas_handle())
+    return found | {"state": state()}
+
+
+STATE = ("driver_version", "pstate", "clocks.sm", "clocks.mem", "clocks.max.sm", "power.draw", "power.limit")
+STATE += ("temperature.gpu",)
+
+
+def state():
+    """Return the driver, power state, clocks in MHz, power in W and temperature that nvidia-smi shows, if it does."""
+    found = {}
+    for name in STATE:  # one by one: an nvidia-smi that does not know one of them shows none
+        command = ["nvidia-smi", f"--query-gpu={name}", "--format=csv,noheader,nounits"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError, IndexError):
+            shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+            found[name] = shown.splitlines()[0].strip()
     return found
 
 

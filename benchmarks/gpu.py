@@ -1,7 +1,8 @@
-"""``python -m benchmarks.gpu``: all measurements on a GPU, in parts that can be resumed.
+"""``python -m benchmarks.gpu``: all measurements on a GPU in 15 minutes, in parts, the most telling first.
 
-Each part is a separate process with its own time limit, so that a failure or hang affects only that part. Results are
-written to one JSON file after every part; a call ends after its given time, and the next call resumes from there.
+Each part is a process of its own with a time limit of at most 3 minutes, so that a failure or hang affects only that
+part; what it had found is kept. One JSON file is written after every part, with a page in Markdown and a picture beside
+it; a call ends after its given time, and the next call resumes from there. docs/gpu_benchmark.md explains the parts.
 """
 
 import argparse
@@ -15,35 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.bars import EPOCH, FIT, STACK, STEP, WIDE, crossover, verdicts
-from benchmarks.contenders import absence
-from benchmarks.first_look import LOOKS
+from benchmarks import gpu_parts, gpu_report
+from benchmarks.bars import crossover, verdicts
+from benchmarks.first_look import state
+from benchmarks.gpu_parts import PARTS
 from benchmarks.machine import ROOT, commit, cores, provenance
-from benchmarks.workloads import make_workloads
 
 RESULT = Path(__file__).parent / "results" / "gpu.json"
-WORKLOADS = {workload.name: workload for workload in make_workloads() if workload.name.startswith("gpu/")}
-CUDA_TESTS = [f"tests/engine/test_{name}.py" for name in ("cuda", "cuda_device", "cuda_kernels", "host_samples")]
-TESTS = {"cuda": CUDA_TESTS, "others": ["tests", *(f"--ignore={path}" for path in CUDA_TESTS)]}
-FIRST = (STEP, EPOCH, STACK, *WIDE.values(), FIT)
-PARTS = {  # seconds at most
-    **{f"look/{name}": 60 for name in LOOKS},
-    "tests/cuda": 240,
-    **dict.fromkeys(FIRST, 300),
-    **{name: 60 for name in WORKLOADS if name not in FIRST},
-    "tests/others": 540,
-}
-STAND_INS = {
-    "gpubp-cuda": "gpubp",
-    "torch-cuda": "torch",
-    "torch-compile-cuda": "torch",
-    "torch-graph-cuda": "torch",
-    "jax-scan-cuda": "jax-scan",
-    "cublaslt-cuda": "floor",
-    "floor-cuda": "floor",
-    "traffic-cuda": "floor",
-}
-"""The CPU replacements of GPU contenders in a dry run."""
+ENDING = 5  # seconds of its time in which a part begins nothing new
 
 
 def main(arguments=None):
@@ -53,33 +33,36 @@ def main(arguments=None):
         "--output", type=Path, default=RESULT, metavar="JSON", help="the file to write and to resume from"
     )
     parser.add_argument("--resume", type=Path, metavar="JSON", help="resume from this file, and write to the other")
-    parser.add_argument("--minutes", type=float, default=9.5, help="start no part that would exceed this total")
+    parser.add_argument("--minutes", type=float, default=15, help="start no part that could exceed this total")
     parser.add_argument("--parts", nargs="+", default=[], metavar="PATTERN", help="parts of names; by default, all")
     parser.add_argument("--again", action="store_true", help="measure all parts again, including finished ones")
     parser.add_argument("--dry-run", action="store_true", help="try it out: small problems, stand-ins on the CPU")
-    parser.add_argument("--list", action="store_true", help="list the parts and their status")
+    parser.add_argument("--list", action="store_true", help="list the parts, their seconds at most and their status")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # the argument of a part's process
     options = parser.parse_args(arguments)
     if options.one:
-        options.output.write_text(json.dumps(RUNNERS[options.one.partition("/")[0]](options.one, options.dry_run)))
+        _run_one(options)
         return 0
     began = time.monotonic()
     result = _previous_result(options)
     requested = [part for part in PARTS if not options.parts or any(pattern in part for pattern in options.parts)]
     if options.list:
-        print(*(f"{_state(result['parts'].get(part)):8s} {part}" for part in PARTS), sep="\n")
+        for name, part in PARTS.items():
+            print(f"{_state(result['parts'].get(name)):8s} {part.seconds:4d} s  {name:22s} {part.answers}")
+        print(f"{sum(part.seconds for part in PARTS.values()):13d} s  in all, at most")
         return 0
     options.output.parent.mkdir(parents=True, exist_ok=True)
     for part in [part for part in requested if options.again or part not in result["parts"]]:
         left = 60 * options.minutes - (time.monotonic() - began)
-        if PARTS[part] <= left:
+        if PARTS[part].seconds <= left:
             print(f"{part} ...", end=" ", flush=True)
             found = {"commit": commit()} | _run_part(part, options.dry_run)
-            result["parts"][part] = found
+            result["parts"][part] = found | {"gpu": state()}
             print(f"{_state(found)} after {found['took']:.0f} s", flush=True)
             _write(result, options)
     _write(result, options)
-    print(*(_verdict_line(verdict) for verdict in result["bars"]), options.output, sep="\n")
+    print(gpu_report.markdown_of(result))
+    print(*gpu_report.write(result, options.output), options.output, sep="\n")
     if any(part not in result["parts"] for part in requested):
         print("some parts are left: run it again")
         return 3
@@ -97,18 +80,34 @@ def _previous_result(options):
 
 
 def _write(result, options):
-    """Write all results atomically."""
-    rows = {name: part["found"] for name, part in result["parts"].items() if name in WORKLOADS and "found" in part}
+    """Write all results."""
+    rows = {row: found for part in result["parts"].values() for row, found in part.get("found", {}).items()}
     result |= {"last": provenance(), "crossover": crossover(rows)}
     result["bars"] = verdicts(rows, {"cores": cores()}, dry_run=options.dry_run)
-    aside = options.output.with_suffix(".new")
-    aside.write_text(json.dumps(result, indent=1) + "\n")
-    aside.replace(options.output)
+    _write_whole(options.output, result)
+
+
+def _write_whole(path, plain):
+    """Write JSON so that the file is never half-written."""
+    aside = path.with_suffix(".new")
+    aside.write_text(json.dumps(plain, indent=1) + "\n")
+    aside.replace(path)
+
+
+def _run_one(options):
+    """Be a part's process."""
+    part = PARTS[options.one]
+    work = gpu_parts.Work(
+        save=lambda found: _write_whole(options.output, found),
+        deadline=time.monotonic() + max(1, part.seconds - ENDING),
+        dry_run=options.dry_run,
+    )
+    work.save(part.run(work))
 
 
 def _run_part(part, dry_run):
     """Run a part in a separate process, and end it with all of its children if it takes too long."""
-    began = time.monotonic()
+    began, limit = time.monotonic(), PARTS[part].seconds
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "output").open("w+") as output:
         path = Path(folder) / "found.json"
         command = [sys.executable, "-m", "benchmarks.gpu", "--one", part, "--output", str(path)]
@@ -117,77 +116,28 @@ def _run_part(part, dry_run):
             **{"cwd": ROOT, "stdout": output, "stderr": subprocess.STDOUT, "start_new_session": True},
         )
         try:
-            status = process.wait(PARTS[part])
+            status = process.wait(limit)
         except subprocess.TimeoutExpired:
-            status = f"stopped after {PARTS[part]} s"
+            status = f"stopped after {limit} s"
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # and its remaining children
             process.wait()
-        took = time.monotonic() - began
-        if status == 0 and path.exists():
-            found = json.loads(path.read_text())
-            failed = {"failed": found["failed"]} if "failed" in found else {}
-            return {"took": took, "found": found} | failed
-        output.seek(0)
-        return {"took": took, "failed": f"{status}: {' | '.join(output.read().strip().splitlines()[-5:])[-1000:]}"}
-
-
-def _look(part, dry_run):
-    name = part.partition("/")[2]
-    if dry_run and name != "doctor":
-        return {"left out": "there is no GPU"}
-    return LOOKS[name]()
-
-
-def _tests(part, dry_run):
-    """Run the tests with the GPU required; in a dry run, a few without."""
-    arguments = [*TESTS[part.partition("/")[2]], "--require-cuda"]
-    if dry_run:
-        arguments = ["tests/engine/test_tracing.py"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    lines = done.stdout.strip().splitlines()
-    found = {"summary": lines[-1] if lines else done.stderr[-300:]}
-    if done.returncode:
-        found["failed"] = "; ".join([*[line for line in lines if line.startswith(("FAILED", "ERROR"))][:20], lines[-1]])
-    return found
-
-
-def _measure_workload(part, dry_run):
-    from benchmarks.rounds import run_workload
-
-    workload = WORKLOADS[part]
-    options = {"threads": cores(), "rounds": 1 if workload.kind == "fit" else 5, "seconds": 0.5, "limit": 120}
-    names = {name: STAND_INS.get(name, name) if dry_run else name for name in workload.contenders}
-    if dry_run:
-        workload = workload._replace(spec=smaller(workload.spec))
-        options |= {"threads": 1, "rounds": 1, "seconds": 0.01}
-    absent = {name: why for name, stand_in in names.items() if (why := absence(stand_in))}
-    able = list(dict.fromkeys(stand_in for name, stand_in in names.items() if name not in absent))
-    found = run_workload(workload, able, report=lambda text: print(text, flush=True), **options)
-    return {name: {"absent": absent[name]} if name in absent else found[names[name]] for name in names}
-
-
-def smaller(spec):
-    """Make a problem small enough that a dry run takes seconds."""
-    spec = spec | {"stack": 3} if "stack" in spec else dict(spec)
-    if "data" in spec:
-        return spec | {"data": [400, 8, 3], "parameters": {"max_iter": 2}}
-    sizes = [min(size, 16) for size in spec["sizes"]]
-    return spec | {"sizes": sizes, "batch": min(spec["batch"], 32), "batches": min(spec["batches"], 4)}
-
-
-RUNNERS = {"look": _look, "tests": _tests, "gpu": _measure_workload}
+        found = {"took": time.monotonic() - began}
+        if path.exists():
+            found["found"] = json.loads(path.read_text())
+        else:
+            found["found"], status = {}, status or "it wrote nothing"
+        if status != 0:
+            output.seek(0)
+            found["failed"] = f"{status}: {' | '.join(output.read().strip().splitlines()[-5:])[-1000:]}"
+        elif "failed" in found["found"]:
+            found["failed"] = found["found"]["failed"]
+        return found
 
 
 def _state(found):
     return "" if found is None else "failed" if "failed" in found else "done"
-
-
-def _verdict_line(verdict):
-    value = "" if verdict["value"] is None else f"{verdict['value']:.3g}, "
-    return f"{verdict['bar']}: {value}limit {verdict['limit']:g}: {verdict['verdict']}"
 
 
 if __name__ == "__main__":

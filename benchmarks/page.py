@@ -8,12 +8,13 @@ import json
 import re
 from pathlib import Path
 
+from benchmarks import gpu_report
 from benchmarks.contenders import CONTENDERS
 from benchmarks.summary import ratio, timed, timing
 from benchmarks.table import markdown, show_bytes, show_seconds
 from benchmarks.truth import report as truth
 
-NAMES = ("performance", "scaling", "search", "security", "agreement")
+NAMES = ("performance", "scaling", "search", "security", "agreement", "gpu_benchmark")
 PAGES = [Path(__file__).parents[1] / "docs" / f"{name}.md" for name in NAMES]
 MARKED = re.compile(r"(?P<begin><!-- (?P<name>[a-z0-9-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((\.\./benchmarks/results/[^)]+\.json)\)")
@@ -60,7 +61,7 @@ def with_tables(page):
 
 def is_avx2(result):
     """Return whether a result file was measured with OpenBLAS's AVX2 kernels."""
-    return (result["machine"].get("blas") or "").endswith("Haswell")
+    return (result.get("last", result)["machine"].get("blas") or "").endswith("Haswell")
 
 
 def _steps(workloads):
@@ -222,9 +223,16 @@ FIGURES = {
     "kills": _kills,
     "worst-files": _worst_files,
     "fuzz": _fuzz,
+    "gpu-bars": lambda results: gpu_report.bars_table(results[-1]["bars"]),
+    "gpu-networks": gpu_report.networks_table,
     **{name: truth.figures(name) for name in truth.KINDS},
 }
-KEYS = {"fuzz": "kinds", **dict.fromkeys(truth.KINDS, "truth")}  # where a file has the figures under another name
+KEYS = {
+    "fuzz": "kinds",
+    "gpu-bars": "bars",
+    "gpu-networks": "parts",
+    **dict.fromkeys(truth.KINDS, "truth"),
+}  # where a file has the figures under another name
 
 
 if __name__ == "__main__":

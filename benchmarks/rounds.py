@@ -1,5 +1,6 @@
 """Run one workload: every contender does it once and is checked; then all are timed in turns."""
 
+import math
 import time
 
 from benchmarks.agreement import disagreement
@@ -9,8 +10,11 @@ from benchmarks.processes import Processes
 REST = 0.2  # seconds between two turns: OpenBLAS's idle threads keep a core busy for 0.1
 
 
-def run_workload(workload, names, *, threads, rounds, seconds, limit, report):
+def run_workload(workload, names, *, threads, rounds, seconds, limit, report, deadline=math.inf, save=None):
     """Measure contenders on a workload.
+
+    With ``save``, each contender is timed for a round as soon as it is ready, and ``save(found)`` is called after each;
+    nothing is begun after ``deadline``, a value of ``time.monotonic()``.
 
     Returns
     -------
@@ -23,17 +27,29 @@ def run_workload(workload, names, *, threads, rounds, seconds, limit, report):
         references = {}
         for name in [name for name in names if name not in found]:
             reference = reference_of(name, workload)
+            if time.monotonic() > deadline:
+                found[name] = {"failed": "not reached in the part's time"}
+                continue
+            processes.limit = max(1, math.ceil(min(limit, deadline - time.monotonic())))
             if reference and reference not in references:
                 report(reference)
                 references[reference] = processes.prepare(reference)
                 processes.end(reference)
             report(name)
             found[name] = _prepared(processes, workload, name, references.get(reference))
+            if save:
+                if "seconds" in found[name]:
+                    _take_turn(processes, workload, name, found, seconds)
+                save(found)
         for turn in range(min(rounds, workload.most_rounds)):
             able = [name for name in names if "seconds" in found[name]]
             for name in able[turn % len(able) :] + able[: turn % len(able)] if able else ():
+                if time.monotonic() > deadline:
+                    break
                 report(f"{name}, round {turn + 1}")
                 _take_turn(processes, workload, name, found, seconds)
+                if save:
+                    save(found)
         for name, spent in processes.spent.items():
             if name in found:
                 found[name]["spent"] = spent

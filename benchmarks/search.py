@@ -41,9 +41,9 @@ def settings(epochs):
     return {"hidden_layer_sizes": SIZES[1:-1], "max_iter": epochs, "n_iter_no_change": epochs, "random_state": 0}
 
 
-def with_sklearn(epochs, jobs=2):
+def with_sklearn(epochs, jobs=2, grid=GRID):
     x, y = samples()
-    search = GridSearchCV(SklearnClassifier(**settings(epochs)), GRID, n_jobs=jobs, refit=False)
+    search = GridSearchCV(SklearnClassifier(**settings(epochs)), grid, n_jobs=jobs, refit=False)
 
     def scores():
         with threadpool_limits(1 if jobs == 1 else None, "blas"):  # processes have one thread each already
@@ -52,11 +52,11 @@ def with_sklearn(epochs, jobs=2):
     return scores
 
 
-def with_gpubp(epochs):
+def with_gpubp(epochs, device="cpu", grid=GRID):
     from gpubp import BatchedSearchCV, MLPClassifier
 
     x, y = samples()
-    search = BatchedSearchCV(MLPClassifier(**settings(epochs), device="cpu"), GRID, refit=False, progress=False)
+    search = BatchedSearchCV(MLPClassifier(**settings(epochs), device=device), grid, refit=False, progress=False)
     return lambda: search.fit(x, y).cv_results_["mean_test_score"]
 
 

@@ -18,11 +18,7 @@ def step(problem, scan=False, device="cpu"):
     spec = problem.spec
     jax.config.update("jax_default_matmul_precision", PRECISIONS[spec.get("matmul", "float32")])
 
-    def one(position, batch):
-        weights, state, count = position
-        value, gradient = jax.value_and_grad(partial(_error, spec))(weights, *batch)
-        return _descend(spec, weights, gradient, state, count + 1), value
-
+    one = training_step(spec)
     if scan:
         cut = (spec["batches"], spec["batch"], -1)
         stacked = (jnp.asarray(problem.x.reshape(cut)), jnp.asarray(problem.targets.reshape(cut)))
@@ -48,6 +44,17 @@ def step(problem, scan=False, device="cpu"):
         return curve
 
     return run
+
+
+def training_step(spec):
+    """Return the function of a step for ``jax.lax.scan``."""
+
+    def one(position, batch):
+        weights, state, count = position
+        value, gradient = jax.value_and_grad(partial(_error, spec))(weights, *batch)
+        return _descend(spec, weights, gradient, state, count + 1), value
+
+    return one
 
 
 def predict(problem, device="cpu"):

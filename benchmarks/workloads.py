@@ -143,20 +143,21 @@ def _growth():
 
 def _for_a_gpu():
     """List the workloads for a GPU: see gpu.py."""
-    peers = ("torch-cuda", "torch-compile-cuda", "torch-graph-cuda", "jax-scan-cuda")
-    floors = ("floor-cuda", "cublaslt-cuda")
+    programs = ("torch-graph-cuda", "jax-scan-cuda", "torch-compile-cuda")
+    floors = ("floor-cuda", "cublaslt-cuda", "traffic-cuda")
     spec = step_spec((784, 256, 10), batch=128, batches=64)
-    yield Workload("gpu/step/784-256-10", "step", spec, ("gpubp-cuda", *peers, *floors, "traffic-cuda"))
+    yield Workload("gpu/step/784-256-10", "step", spec, ("gpubp-cuda", *programs, "torch-cuda", *floors))
     for matmul in ("tf32", "bfloat16"):
-        spec = step_spec((4096,) * 5, batch=8192, batches=2, epochs=2) | {"matmul": matmul}
-        yield Workload(f"gpu/wide/{matmul}", "step", spec, ("gpubp-cuda", *peers, "cublaslt-cuda"))
+        spec = step_spec((4096,) * 5, batch=8192, batches=1, epochs=2) | {"matmul": matmul}
+        contenders = ("gpubp-cuda", "cublaslt-cuda", "torch-graph-cuda", "torch-compile-cuda")
+        yield Workload(f"gpu/wide/{matmul}", "step", spec, contenders)
     spec = step_spec((6, 2, 1), "logistic", "logistic", "momentum", 64, 1)
-    yield Workload("gpu/epoch/6-2-1", "step", spec, ("gpubp", "gpubp-cuda", "jax-scan", *peers))
+    yield Workload("gpu/epoch/6-2-1", "step", spec, ("gpubp-cuda", "torch-graph-cuda", "jax-scan-cuda", "gpubp"))
     spec = step_spec((20, 64, 64, 2), "relu", "logistic", "adam", 64, 32) | {"stack": 1024}
     yield Workload("gpu/stack/1024x20-64-64-2", "step", spec, ("gpubp-cuda", "torch-cuda", "jax-scan-cuda"))
     spec = {"data": [1_000_000, 100, 10], "dtype": "float32", "parameters": {"max_iter": 2}}
-    yield Workload("gpu/fit/1000000x100", "fit", spec, ("gpubp", "gpubp-cuda", "scikit-learn"))
-    for width in (16, 32, 64, 128, 256, 512, 1024, 2048):
+    yield Workload("gpu/fit/1000000x100", "fit", spec, ("gpubp-cuda", "scikit-learn", "gpubp"))
+    for width in (256, 64, 1024, 16, 128, 32, 512):
         spec = step_spec((64, width, width, 10), batches=16)
         yield Workload(f"gpu/crossover/{width}", "step", spec, ("gpubp", "gpubp-cuda"))
 
