@@ -2,7 +2,7 @@
 
 It has the methods of gpubp.engine.cuda.device.CudaDevice, on NumPy arrays. It is stricter than a GPU:
 
-- new arrays hold NaN, and so does shared memory before each block;
+- new arrays hold NaN, and so does shared memory before each block; what is written beyond it is an error;
 - arrays are checked against a kernel's parameters;
 - during a capture nothing runs, and only launches are allowed;
 - threads of a block, or lanes of a warp, that wait at different places, or end while others wait, are an error;
@@ -53,10 +53,12 @@ static float __uint_as_float(unsigned bits) {
     memcpy(&x, &bits, sizeof x);
     return x;
 }
+static int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 """
 
 RUNNER = """
 alignas(16) real shared[1 << 16];
+static const unsigned MARGIN = 64;  // numbers beyond those of a block
 
 template <class Kernel> static void call(const void *kernel) { (*(const Kernel *)kernel)(); }
 
@@ -72,18 +74,20 @@ static const char *run(
     for (unsigned k = 0; k < n_blocks; ++k) {
         const unsigned at = backwards ? n_blocks - 1 - k : k;
         blockIdx = {at % grid.x, at / grid.x % grid.y, at / grid.x / grid.y};
-        for (unsigned i = 0; i < n_shared; ++i) shared[i] = NAN;
+        for (unsigned i = 0; i < n_shared + MARGIN; ++i) shared[i] = NAN;
         if (waits) {
             if (const char *wrong = gpu::run_block(n, backwards)) {
                 for (unsigned t = 0; t < n; ++t) gpu::fibers[t].begun = false;
                 return wrong;
             }
-            continue;
+        } else {
+            for (unsigned t = 0; t < n; ++t) {
+                gpu::become(backwards ? n - 1 - t : t);
+                kernel();
+            }
         }
-        for (unsigned t = 0; t < n; ++t) {
-            gpu::become(backwards ? n - 1 - t : t);
-            kernel();
-        }
+        for (unsigned i = n_shared; i < n_shared + MARGIN; ++i)
+            if (shared[i] == shared[i]) return "a thread writes beyond the shared memory of its block";
     }
     return nullptr;
 }
@@ -94,7 +98,7 @@ C_TYPES = {
     "real float64": ctypes.c_double,
     "integer": ctypes.c_longlong,
 }
-WAITING = re.compile(r"__sync|__shfl|_over_block\(|WAIT")
+WAITING = re.compile(r"__sync|__shfl|_over_block\(|WAIT\(")
 CODES = {0: "float32", 1: "float64", 2: "float16", 14: "bfloat16"}
 """cuBLAS's numbers of types."""
 
@@ -155,7 +159,7 @@ def compile_shared(text):
 
 def parsed(source):
     """Yield the name, the parameters and the text of each kernel of a source."""
-    for head in re.finditer(r'extern "C" __global__ (?:__launch_bounds__\(\d+\) )?void (\w+)\(([^)]*)\) \{', source):
+    for head in re.finditer(r'extern "C" __global__ (?:__launch_bounds__\([^)]*\) )?void (\w+)\(([^)]*)\) \{', source):
         stop = source.index("\n}\n", head.end())
         parameters = []
         for text in head[2].split(","):

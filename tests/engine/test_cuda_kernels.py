@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+from itertools import chain
 
 import numpy as np
 import pytest
 
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.preamble import head
+from gpubp.engine.cuda.kernels.products import FUNCTIONS, threads_of_block, tiles_of
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory, step_source
 from gpubp.engine.plain.step import Objective
@@ -131,6 +133,67 @@ class TestKernels:
             y = np.empty_like(x)
             launch_over_layer(device, kernels[kernel.name], kernel.sample_by_sample, 1, 3, None, 0, x.copy(), y)
             np.testing.assert_array_equal(y, expected)
+
+
+def source_of(network, size, dtype="float32"):
+    update = update_code(adam(), dtype, state_of_one_network)
+    return small_network_source(Objective(network), update, dtype, weighted=False, size=size)
+
+
+class TestSmallNetworks:
+    """What is chosen for the kernel of a small network."""
+
+    @pytest.mark.parametrize(
+        ("one", "other"), [((6, 2, 1), (12, 5, 3)), ((20, 64, 64, 2), (24, 50, 70, 3))], ids=["single sums", "tiles"]
+    )
+    def test_networks_of_other_widths_have_the_same_source(self, one, other):
+        sources = {source_of(Network(sizes), size) for sizes, size in ((one, 64), (other, 64), (one, 60))}
+        assert len(sources) == 1
+
+    def test_other_layers_have_another_source(self):
+        networks = [
+            Network((6, 2, 1)),
+            Network((6, 2, 2, 1)),
+            Network((6, 2, 1), "gelu"),
+            Network((6, 2, 1), bias=False),
+        ]
+        assert len({source_of(network, 64) for network in networks}) == 4
+
+    def test_tiles(self):
+        assert tiles_of(Network((6, 2, 1)), 64, "float32") == [(1, 1, 1)] * 2
+        assert tiles_of(Network((20, 64, 64, 2)), 64, "float32") == [(4, 2, 2), (4, 4, 4), (1, 4, 1)]
+        assert max(chain(*tiles_of(Network((64, 64, 64)), 512, "float64"))) == 2
+
+    @pytest.mark.parametrize(
+        ("sizes", "size", "threads"), [((6, 2, 1), 64, 32), ((20, 64, 64, 2), 64, 512), ((64, 256, 64), 128, 512)]
+    )
+    def test_threads(self, sizes, size, threads):
+        assert threads_of_block(Network(sizes), size, "float32") == threads
+
+    @needs_compiler
+    @pytest.mark.parametrize("side", [1, 2, 4])
+    @pytest.mark.parametrize("n_threads", [32, 256])
+    def test_products(self, side, n_threads):
+        """All sums of a product, once each, also where tiles do not fit."""
+        kernel = """
+extern "C" __global__ void product(integer m, integer n, integer k, const real* a, const real* b, real* c, int* calls) {
+    multiply<SIDE>((int)m, (int)n, (int)k, a, (int)k, 1, b, 1, (int)n,
+        [&](int i, int j, real sum) { c[i * n + j] = sum; }, [&](int i, int j) { calls[i * n + j] += 1; });
+}
+"""
+        device = EmulatedDevice()
+        product = device.kernels(head("float64") + FUNCTIONS + kernel.replace("SIDE", str(side)))["product"]
+        rng = np.random.default_rng(0)
+        for m, n, k in ((1, 1, 3), (4, 8, 5), (5, 3, 2), (33, 7, 1), (2, 70, 4)):
+            a, b, c, calls = (
+                rng.normal(size=(m, k)),
+                rng.normal(size=(k, n)),
+                np.zeros((m, n)),
+                np.zeros((m, n), "int32"),
+            )
+            device.launch(product, 1, n_threads, 0, m, n, k, a, b, c, calls)
+            assert_agree(c, a @ b, "forward")
+            np.testing.assert_array_equal(calls, 1)
 
 
 @pytest.mark.slow

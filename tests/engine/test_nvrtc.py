@@ -24,9 +24,11 @@ from gpubp.backends.backend import choose_backend
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.epoch import CudaEpochRunner
 from gpubp.engine.cuda.kernels.preamble import ROUNDING
+from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.step import Objective
 from gpubp.engine.tracing.expressions import functions_of_c
+from gpubp.engine.tracing.optimizers import update_code
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS, Activation
 from gpubp.nn.network import Network
@@ -82,12 +84,12 @@ LIMITS = {
     "to_operands": Limits(24, 0, set()),
     "partial_norms": Limits(48, 64, set()),
     "update": Limits(64, 64, SUMS),
-    "take_steps": Limits(80, 128, COSINE),
+    "take_steps": Limits(128, 128, COSINE),
 }
 """By family. With 24, 32, 40, 48, 64, 80 and 128 registers 10, 8, 6, 5, 4, 3 and 2 blocks fit on a multiprocessor.
 
 More blocks hide more of the time that memory takes, which matters least where the kernel of a small network works in
-shared memory. Its registers vary most, with the layers that the compiler unrolls.
+shared memory. Its bounds, 512 threads in a block, leave each 128 registers.
 """
 
 
@@ -190,6 +192,10 @@ def small_networks(names, dtype):
         yield from sources_of(network, dtype, optimizer, **options)
     for sizes, loss in (((6, 2, 1), "squared"), ((20, 64, 64, 2), "cross_entropy"), ((64, 32, 10), "cross_entropy")):
         yield from sources_of(Network(sizes, "relu", loss=loss), dtype)
+    update = update_code(adam(), dtype, state_of_one_network)
+    for name in ("relu", "gelu", "softmax"):  # with tiles of all sides
+        objective = Objective(Network((20, 64, 64, 2), name, loss="cross_entropy"), l2=0.1)
+        yield small_network_source(objective, update, dtype, weighted=True, clipped=name == "gelu", size=64)
 
 
 def kernels_of(source):

@@ -150,7 +150,7 @@ class CudaDevice:
     def kernels(self, source: str) -> dict[str, Any]:
         """Compile a source, or load it from CuPy's cache on disk; return its kernels by name."""
         module = self.xp.RawModule(code=source)
-        return {name: module.get_function(name) for name in re.findall(r"__global__ void (\w+)\(", source)}
+        return {name: module.get_function(name) for name in re.findall(r"__global__ .*?void (\w+)\(", source)}
 
     def launch(self, kernel: Any, blocks: LaunchSize, threads: LaunchSize, shared_bytes: int, *arguments: Any) -> None:
         """Launch a kernel; arguments are arrays, None for a null pointer, ints, and NumPy scalars."""

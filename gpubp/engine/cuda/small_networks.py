@@ -10,9 +10,9 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.engine.cuda.batch_plan import BatchPlan, StepSpec, stride
-from gpubp.engine.cuda.kernels.small_networks import small_network_source
+from gpubp.engine.cuda.kernels.products import threads_of_block
+from gpubp.engine.cuda.kernels.small_networks import numbers_in_shared_memory, small_network_source
 from gpubp.engine.cuda.step_arrays import StepArrays
-from gpubp.engine.cuda.steps import THREADS
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.nn.network import Network
 
@@ -22,10 +22,7 @@ CONCURRENT_BLOCKS = 100  # about
 
 def shared_memory(network: Network, size: int, spec: StepSpec, drops: tuple[bool, ...] = ()) -> int:
     """Count the bytes of shared memory that a network needs for steps of ``size`` samples."""
-    n_inputs, *layer_sizes, n_outputs = network.sizes
-    per_sample = n_inputs + 2 * sum(layer_sizes) + n_outputs + 1
-    per_sample += sum(n for n, drop in zip(layer_sizes, drops[1:], strict=False) if drop)
-    n_numbers = THREADS + network.n_parameters * (1 + spec.clipped) + size * per_sample
+    n_numbers = numbers_in_shared_memory(network, size, clipped=spec.clipped, drops=drops)
     return int(n_numbers * np.dtype(spec.dtype).itemsize)
 
 
@@ -37,8 +34,15 @@ class SmallNetworkSteps(StepArrays):
         self.shared_memory = shared_memory(self.network, plan.size, spec, plan.drops)
         weighted = samples.sample_weight is not None
         source = small_network_source(
-            spec.objective, spec.update, spec.dtype, weighted=weighted, clipped=spec.clipped, drops=plan.drops
+            spec.objective,
+            spec.update,
+            spec.dtype,
+            weighted=weighted,
+            clipped=spec.clipped,
+            drops=plan.drops,
+            size=plan.size,
         )
+        self.threads = threads_of_block(self.network, plan.size, spec.dtype)
         self.kernel = device.kernels(source)["take_steps"]
         self.results: Array | None = None
 
@@ -53,9 +57,9 @@ class SmallNetworkSteps(StepArrays):
         changed = (self.results, self.thetas, *self.parts)
         for begin in range(0, self.n_steps, per_launch):
             end = min(begin + per_launch, self.n_steps)
-            counts = (begin, end, self.n_steps, self.plan.size, *self.order_in_c)
+            counts = (begin, end, self.n_steps, self.plan.size, *self.network.sizes, *self.order_in_c)
             arguments = (*counts, *samples, *self.settings_in_c, *changed, *self.factors, *self.dropout_in_c)
-            self.device.launch(self.kernel, self.n_networks, THREADS, self.shared_memory, *arguments)
+            self.device.launch(self.kernel, self.n_networks, self.threads, self.shared_memory, *arguments)
             yield end - begin
 
     def read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

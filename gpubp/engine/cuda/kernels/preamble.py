@@ -13,26 +13,34 @@ extern __shared__ real shared[];
 
 # each block has a power of two of whole warps; all threads get the result, and the same bits in each run
 OVER_BLOCK = """
-__device__ real {name}(real mine, real* scratch) {{
-    for (unsigned lanes = 16; lanes > 0; lanes /= 2) {{
-        const real other = __shfl_xor_sync(0xffffffff, mine, lanes);
-        mine = {combined};
-    }}
-    const unsigned n_warps = blockDim.x / 32;
-    if (n_warps == 1) return mine;
-    __syncthreads();  // others may still read the scratch memory
-    if (threadIdx.x % 32 == 0) scratch[threadIdx.x / 32] = mine;
-    __syncthreads();
-    mine = scratch[threadIdx.x % n_warps];
-    for (unsigned lanes = n_warps / 2; lanes > 0; lanes /= 2) {{
+__device__ real {name}_over_lanes(real mine, unsigned n_lanes) {{
+    for (unsigned lanes = n_lanes / 2; lanes > 0; lanes /= 2) {{
         const real other = __shfl_xor_sync(0xffffffff, mine, lanes);
         mine = {combined};
     }}
     return mine;
 }}
+
+__device__ void {name}_of_warp(real mine, real* of_warps) {{
+    mine = {name}_over_lanes(mine, 32);
+    if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32] = mine;
+}}
+
+__device__ real {name}_of_block(const real* of_warps) {{
+    const unsigned n_warps = blockDim.x / 32;
+    return {name}_over_lanes(of_warps[threadIdx.x % n_warps], n_warps);
+}}
+
+__device__ real {name}_over_block(real mine, real* scratch) {{
+    if (blockDim.x == 32) return {name}_over_lanes(mine, 32);
+    __syncthreads();  // others may still read the scratch memory
+    {name}_of_warp(mine, scratch);
+    __syncthreads();
+    return {name}_of_block(scratch);
+}}
 """
 
-BLOCK_REDUCTIONS = {REDUCTIONS["sum"]: "sum_over_block", REDUCTIONS["max"]: "largest_over_block"}
+BLOCK_REDUCTIONS = {REDUCTIONS["sum"]: "sum_over_block", REDUCTIONS["max"]: "max_over_block"}
 
 # gpubp/engine/plain/dropout.py says what is computed; the words of a step are its epoch, the position of its first
 # sample, and the threshold of each layer
@@ -62,7 +70,7 @@ NORM = """real largest = 0, of_parts = 0;
     const real size = {abs}({number});
     if (size > largest || size != size) largest = size;
 }}
-largest = largest_over_block(largest, shared);
+largest = max_over_block(largest, shared);
 const real divisor = largest > 0 ? largest : 1;  // the square of the largest number could overflow
 {loop} {{
     const real part = ({number}) / divisor;
@@ -148,7 +156,7 @@ def head(dtype: str, n_layers: int = 0, products: str = "float32") -> str:
         The precision of matrix products.
     """
     text = HEAD.format(real={"float32": "float", "float64": "double"}[dtype])
-    for reduction, name in BLOCK_REDUCTIONS.items():
+    for name, reduction in REDUCTIONS.items():
         text += OVER_BLOCK.format(name=name, combined=PATTERNS[reduction].format("mine", "other"))
     text += (OPERANDS_OF_16_BITS + ROUNDING[products] if rounds(products, dtype) else OPERANDS) + PRODUCT
     return text + DROPOUT.replace("N_LAYERS", str(n_layers)) if n_layers else text
