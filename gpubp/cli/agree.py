@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from gpubp.backends.backend import choose_backend
 from gpubp.cli.formatting import number
 from gpubp.cli.options import DEVICE_HELP
 from gpubp.cli.output import console, json_text, print_facts, print_note, print_table
@@ -41,7 +42,12 @@ def agree(
     if reason:
         print_note(reason)
     if json is not None:
-        result = {"device": device, "against": against, "left_out": reason, "rows": [row._asdict() for row in rows]}
+        result = {
+            "device": choose_backend(device).name,
+            "against": against,
+            "left_out": reason,
+            "rows": [row._asdict() for row in rows],
+        }
         json.write_text(json_text(result), encoding="utf-8")
     if failed:
         raise typer.Exit(1)

@@ -181,7 +181,8 @@ def left_out(*devices: str) -> str:
     """
     for backend in map(choose_backend, devices):
         if choose_precision(backend, None, np.empty(0)) != "float64":
-            fix = ", since x64 is off; to fix it: JAX_ENABLE_X64=1" if backend.name.startswith("jax") else ""
+            is_jax = array_api_compat.is_jax_array(backend.xp.zeros(1))
+            fix = ", since x64 is off; to fix it: JAX_ENABLE_X64=1" if is_jax else ""
             return f"{backend.name} has no float64: only float32 is compared{fix}"
     return ""
 

@@ -11,6 +11,7 @@ from gpubp.errors import AgreementError
 from gpubp.testing._agreement import Agreement, assert_agree, check_agreement
 
 
+@np.errstate(all="ignore")
 def assert_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = None) -> list[Agreement]:
     """Assert that a device agrees with NumPy in every row of :func:`check_agreement`.
 
@@ -50,6 +51,7 @@ def assert_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = Non
     )
 
 
+@np.errstate(all="ignore")
 def assert_functions_agree(
     actual: Callable[..., Array],
     expected: Callable[..., Array],

@@ -17,6 +17,8 @@ from gpubp.testing._comparison import Comparison, draw_data, dtype_name
 from gpubp.training.fit import all_correct, train
 
 NETWORK = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
+# too large for one block of threads of a GPU, so they go layer by layer, the first with a narrow output layer
+LAYERED = [Network((4, 350, 250, n_outputs), activation="tanh", loss="cross_entropy") for n_outputs in (3, 17)]
 N_SAMPLES, N_VALIDATION, EPOCHS, SEEDS = 37, 13, 20, (0, 1)
 
 Fit = Callable[..., Any]
@@ -47,6 +49,13 @@ def fit_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
     yield row("no smaller last batch", drop_last=True)
     yield row("ended when all are right", stop_when=_all_close, optimizer=first_order.adam(0.05), epochs=60)
     yield row("ended and resumed", fit=_resumed)
+    yield row("without validation data", validated=False)
+    for network in LAYERED:
+        targets = generator.dirichlet(np.ones(network.sizes[-1]), len(x))
+        layered = (data[0], targets[:N_SAMPLES], data[2], targets[N_SAMPLES:])
+        what = "-".join(map(str, network.sizes))
+        yield row(what, layered, network=network, epochs=4, l2=0.1)
+        yield row(f"a stack of 2, {what}", layered, network=network, epochs=4, validated=False, seed=SEEDS)
 
 
 def _fit_and_predict(
@@ -58,13 +67,16 @@ def _fit_and_predict(
     sample_weight: Array | None = None,
     *,
     fit: Fit,
+    network: Network = NETWORK,
+    validated: bool = True,
     **options: Any,
 ) -> tuple[Array, ...]:
     """Return the parameters, the outputs for samples that were not trained on, and the losses of all epochs."""
     options = {"epochs": EPOCHS, "batch_size": 8, "device": backend.name, "sample_weight": sample_weight} | options
-    found = fit(NETWORK, x, targets, validation_data=(unseen_x, unseen_targets), **options)
-    history = np.asarray([found.history.loss, found.history.validation_loss])
-    y = predict(NETWORK, found.theta, unseen_x, device=backend.name)
+    held_out = (unseen_x, unseen_targets) if validated else None
+    found = fit(network, x, targets, validation_data=held_out, **options)
+    history = np.asarray([found.history.loss, *([found.history.validation_loss] if validated else [])])
+    y = predict(network, found.theta, unseen_x, device=backend.name)
     return found.theta, y, to_backend(backend, history, dtype_name(x))
 
 

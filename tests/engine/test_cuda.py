@@ -55,7 +55,7 @@ pytestmark = [pytest.mark.once, pytest.mark.slow]
 def products_of_outputs(request, monkeypatch):
     """Where both precisions are tested, let float32 have cuBLAS's products also for a narrow output layer."""
     if hasattr(request.node, "callspec") and request.node.callspec.params.get("dtype") == "float32":
-        monkeypatch.setattr(steps, "has_narrow_output", lambda network: False)
+        monkeypatch.setattr(steps, "has_narrow_output", lambda *_: False)
 
 
 @pytest.mark.usefixtures("form")
@@ -127,7 +127,7 @@ class TestAgreesWithPlain:
     def test_widest_narrow_outputs_and_wider_ones(self, machine, sizes, bias, precision, stack):
         network = Network(sizes, activation="tanh", loss="squared", output_activation="logistic", bias=bias)
         is_narrow = sizes[-1] <= 16 and sizes[-2] <= 1024
-        assert narrow_outputs.has_narrow_output(network) == is_narrow
+        assert narrow_outputs.has_narrow_output(network, N_SAMPLES) == is_narrow
         assert_same(plain_and_compiled(machine, network, dtype=precision, stack=stack, weighted=True))
 
     @pytest.mark.parametrize("stack", [None, 3])

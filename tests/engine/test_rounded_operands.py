@@ -113,7 +113,7 @@ class TestBits:
 )
 @pytest.mark.parametrize("narrow", [True, False])
 def test_training_agrees_with_plain(rounding_machine, products, optimizer, how, narrow, monkeypatch):
-    monkeypatch.setattr(steps, "has_narrow_output", lambda network: narrow)
+    monkeypatch.setattr(steps, "has_narrow_output", lambda *_: narrow)
     results = plain_and_compiled(rounding_machine, NETWORK, optimizer, "float32", **how)
     assert_same(results, f"steps {products}")
 

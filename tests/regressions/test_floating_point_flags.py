@@ -123,6 +123,9 @@ ENTRY_POINTS = {
     "MLPRegressor, to_onnx": lambda: list(regressor().to_onnx(dtype="float32").SerializeToString(deterministic=True)),
     "assert_agree": lambda: gpubp.testing.assert_agree(TINY, TINY, "forward") or (),
     "deviation": lambda: gpubp.testing.deviation(TINY, 1e-300 + TINY, "forward"),
+    "assert_functions_agree": lambda: (
+        gpubp.testing.assert_functions_agree(np.exp, np.exp, -TINY, kind="elementwise") or ()
+    ),
     "check_agreement and compare": lambda: [
         row.deviation for row in gpubp.testing.check_agreement("cpu", dtypes=["float32"])
     ],
@@ -166,6 +169,7 @@ EXEMPT = {
     ),  # evaluated while training
     *("prepare_stream", "save_learning_curve"),
     *("Agreement", "Comparison", "Example", "Passage", "Term", "Tolerance", "comparisons", "rain_network"),
+    *("assert_agreement", "left_out"),
 }
 """Public names at which nothing is computed from the user's numbers, or only by another one that is called here."""
 

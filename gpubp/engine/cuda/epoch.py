@@ -105,7 +105,7 @@ class CudaEpochRunner:
         self.samples: Batch | None = None
         self.layout: Any = None
         self.own_state: Any = None
-        self.shares: dict[tuple[int, int], Share | None] = {}  # by the samples of the epoch, and those of a batch
+        self.shares: dict[tuple[int, int, bool], Share | None] = {}  # by the samples of the epoch, and those of a batch
 
     def continues_with(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str) -> bool:
         """Take new settings of the optimizer for another fit; return False if it needs another runner."""
@@ -152,9 +152,9 @@ class CudaEpochRunner:
 
     def _share(self, batches: ArrayBatches) -> Share | None:
         """Return what this process takes of each batch, or None if not all processes can take theirs."""
-        key = batches.n_samples, batches.size
+        key = batches.n_samples, batches.size, batches.on_host
         if key not in self.shares:
-            self.shares[key] = share_of_process(self.objective.processes, *key, on_host=batches.on_host)
+            self.shares[key] = share_of_process(self.objective.processes, *key[:2], on_host=batches.on_host)
         return self.shares[key]
 
     def _run_epoch(self, steps: Steps, model: ModelState, sizes: np.ndarray) -> EpochResult:

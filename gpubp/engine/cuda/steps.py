@@ -89,8 +89,8 @@ class LayerwiseSteps(StepArrays):
         self.norms = empty((self.n_networks * self.n_counts,)) if spec.clipped else None
         self.counter = device.empty((self.n_networks,), "int64")
         weighted = self.window[2] is not None
-        # cuBLAS alone rounds to TF32
-        narrow = has_narrow_output(network) and (device.products != "tf32" or dtype == "float64")
+        in_tf32 = device.products == "tf32" and dtype == "float32"  # to which cuBLAS alone rounds
+        narrow = has_narrow_output(network, self.part_size(plan.size)) and not in_tf32
         self.layers = layer_kernels(
             network, dtype, weighted=weighted, drops=plan.drops, rounds=self.rounds, narrow=narrow
         )

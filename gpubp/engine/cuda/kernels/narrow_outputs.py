@@ -7,9 +7,10 @@ that of the sums over samples computes the weights' gradient: three launches of 
 
 from gpubp.nn.network import Network
 
-MOST_OUTPUTS, MOST_UNITS_BELOW = 16, 1024
-"""The widest output layer, and layer below it, of which this is done. By calculation: at 8,192 samples each of the
-three then reads 34 MB, mostly from a cache, and computes 0.3 GFLOP: some ten microseconds of a large GPU."""
+MOST_OUTPUTS, MOST_UNITS_BELOW, MOST_SAMPLES = 16, 1024, 2048
+"""The widest output layer, the widest layer below it, and the largest batch, for which this is done. The kernels read
+weights and signals again from the cache for each sample, where cuBLAS keeps them in registers; and sums over samples add
+an eighth of them one after the other. No GPU has measured where that begins to cost more."""
 
 TOTALS = """const operand* y = below + c * {n_below};
 real own[{n}];
@@ -28,10 +29,11 @@ __syncthreads();
 """
 
 
-def has_narrow_output(network: Network) -> bool:
-    """Return whether a network's output layer is narrow."""
+def has_narrow_output(network: Network, n_samples: int) -> bool:
+    """Return whether a network's output layer is narrow, and batches are not too large for this form."""
     *_, n_below, n = network.sizes
-    return len(network.sizes) > 2 and n <= MOST_OUTPUTS and n_below <= MOST_UNITS_BELOW
+    is_narrow = len(network.sizes) > 2 and n <= MOST_OUTPUTS and n_below <= MOST_UNITS_BELOW
+    return is_narrow and n_samples <= MOST_SAMPLES
 
 
 def threads_of_narrow_output(network: Network) -> int:

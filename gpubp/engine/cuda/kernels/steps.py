@@ -63,16 +63,16 @@ extern "C" __global__ void sums(
     const integer n_weights = n_below * n_outputs;
     if (blockIdx.x < gridDim.x - 1) {  // gradients
         const integer column = (integer)blockIdx.x * 32 + threadIdx.x % 32;
-        const int weight = column - n_columns, n_out = n_outputs;
+        const int of_weight = column - n_columns, n_out = n_outputs;
         const unsigned first = threadIdx.x / 32, n_parts = blockDim.x / 32;
         double sum = 0;  // over many samples: single precision would lose digits
         if (column < n_columns) {
             const integer stride = columns[3 * column + 1];
             const real* signal = signals + columns[3 * column] + network * b * stride;
             for (integer c = first; c < b; c += n_parts) sum += signal[c * stride];
-        } else if (weight < n_weights) {
-            const operand* signal = output_signals + network * b * n_outputs + weight % n_out;
-            const operand* y = below + network * b * n_below + weight / n_out;
+        } else if (of_weight < n_weights) {
+            const operand* signal = output_signals + network * b * n_outputs + of_weight % n_out;
+            const operand* y = below + network * b * n_below + of_weight / n_out;
             real own = 0;
             for (integer c = first; c < b; c += n_parts) {
                 own += to_real(y[c * n_below]) * to_real(signal[c * n_outputs]);
@@ -81,10 +81,10 @@ extern "C" __global__ void sums(
         }
         shared[threadIdx.x] = (real)sum;
         __syncthreads();
-        if (first == 0 && weight < n_weights) {
+        if (first == 0 && of_weight < n_weights) {
             for (unsigned part = 1; part < n_parts; ++part) sum += shared[part * 32 + threadIdx.x];
             real* gradient = gradients + network * n_parameters;
-            gradient += weight < 0 ? columns[3 * column + 2] : first_weight + weight;
+            gradient += of_weight < 0 ? columns[3 * column + 2] : first_weight + of_weight;
             *gradient = (is_first ? 0 : *gradient) + (real)sum;
         }
         return;
