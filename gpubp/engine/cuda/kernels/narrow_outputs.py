@@ -8,9 +8,9 @@ that of the sums over samples computes the weights' gradient: three launches of 
 from gpubp.nn.network import Network
 
 MOST_OUTPUTS, MOST_UNITS_BELOW, MOST_SAMPLES = 16, 1024, 2048
-"""The widest output layer, the widest layer below it, and the largest batch, for which this is done. The kernels read
-weights and signals again from the cache for each sample, where cuBLAS keeps them in registers; and sums over samples add
-an eighth of them one after the other. No GPU has measured where that begins to cost more."""
+"""The widest output layer and layer below it, and the largest batch, for which this is done. The kernels read weights
+and signals again from the cache for each sample, where cuBLAS keeps them in registers, and sums over samples add an
+eighth of them one after the other. No GPU has measured where that begins to cost more."""
 
 TOTALS = """const operand* y = below + c * {n_below};
 real own[{n}];
