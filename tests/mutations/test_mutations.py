@@ -1,0 +1,64 @@
+"""Mutations are faults, and each that no test noticed has an explanation."""
+
+import ast
+
+import pytest
+
+from tests.mutations.__main__ import RESULTS, read
+from tests.mutations.sites import mutations
+
+pytestmark = pytest.mark.once
+
+SOURCE = b'''
+def f(x: int = 1 + 1, *, up=True) -> "a + b":
+    """Text: 1 + 2."""
+    if not x or x <= 3:
+        raise ValueError(f"{x + 1} is small")
+    return -x * [4, 5][0], x[1:], 2**x if up else zip(x, x, strict=True)
+'''
+
+
+def test_each_is_another_program():
+    tree = ast.dump(ast.parse(SOURCE))
+    found = mutations("f.py", SOURCE)
+    texts = [mutation.apply(SOURCE) for mutation in found]
+    assert len(set(texts)) == len(texts) > 15
+    for text in texts:
+        assert ast.dump(ast.parse(text)) != tree
+
+
+@pytest.mark.parametrize(
+    ("expression", "kinds"),
+    [
+        ("a - b", {"operator": "(a + b)", "operands": "(b - a)", "missing term": "(a)"}),
+        ("a * b", {"operator": "(a / b)", "missing term": "(a)"}),
+        ("-a", {"sign": "(a)"}),
+        ("a < b", {"condition": "(a <= b)"}),
+        ("a if b else c", {"condition": "(c if b else a)"}),
+        ("2.5", {"constant": "(3.5)"}),
+        ("a[b:]", {"index": "(a[:b])"}),
+        ("a is None", {"condition": "(a is not None)"}),
+    ],
+)
+def test_kinds(expression, kinds):
+    found = {mutation.kind: mutation.after for mutation in mutations("f.py", expression.encode())}
+    assert found == kinds
+
+
+def test_messages_types_and_texts_are_left_alone():
+    lines = SOURCE.splitlines()
+    for mutation in mutations("f.py", SOURCE):
+        assert b"ValueError" not in lines[mutation.line - 1]
+        assert "strict" not in mutation.before or mutation.kind == "condition"
+        assert mutation.before != "a + b"
+
+
+def test_equal_ones_are_told_apart_by_their_number():
+    found = mutations("f.py", b"x = 1\ny = 1\n")
+    assert [(mutation.line, mutation.nth) for mutation in found] == [(1, 1), (2, 2)]
+
+
+def test_what_no_test_noticed_is_explained():
+    rows = read(RESULTS)
+    assert rows
+    assert [row for row in rows if not (row["found_by"] or row.get("why"))] == []
