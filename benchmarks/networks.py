@@ -92,9 +92,12 @@ def seconds_per_epoch(run, seconds):
         return time.perf_counter() - began
 
     timed(1)
-    short, more, spent = timed(1), 1, 0.0
-    while (longer := timed(1 + more)) - short < seconds / 2 and spent < 20 * seconds:
-        spent, more = spent + longer, 4 * more
+    short, more = timed(1), 1
+    spent = longer = timed(1 + more)
+    while longer - short < seconds / 2 and spent < 20 * seconds:
+        more *= 4
+        longer = timed(1 + more)
+        spent += longer
     found = median(timed(1 + more) - timed(1) for _ in range(3)) / more
     if found <= 0:
         raise ValueError("a long run took no longer than a short one")

@@ -16,7 +16,9 @@ from gpubp.testing import Agreement, check_agreement, left_out
 
 def agree(
     device: Annotated[str, typer.Option(metavar="NAME", help=DEVICE_HELP)] = "auto",
-    against: Annotated[str, typer.Option(metavar="NAME", help="The device to compare with; cpu is NumPy.")] = "cpu",
+    against: Annotated[
+        str, typer.Option(metavar="NAME", help="The device to compare with, in plain array calls; cpu is NumPy.")
+    ] = "cpu",
     dtype: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="float32 or float64. May be repeated. [default: both]", show_default=False),

@@ -13,7 +13,7 @@ from gpubp._typing import Array, Device, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.cpu import in_array_calls
-from gpubp.errors import DataError
+from gpubp.errors import DataError, DeviceError
 from gpubp.testing._comparison import Comparison, dtype_name
 from gpubp.testing._comparisons import comparisons
 from gpubp.testing._tolerances import TOLERANCES, Tolerance
@@ -200,7 +200,13 @@ def compare(comparison: Comparison, backend: Backend, dtype: str, reference: Bac
     reference : Backend, optional
         The device to compare with.
     """
-    computed = _results(comparison, backend, dtype)
+    try:
+        computed = _results(comparison, backend, dtype)
+    except (DataError, DeviceError):
+        raise
+    except Exception as error:  # such as a kernel that does not compile: the other rows are still compared
+        fault = f"{comparison.kind}: {type(error).__name__}: {error}"
+        return Agreement(comparison.kind, comparison.what, dtype, math.inf, False, fault)
     with in_array_calls():
         expected = _results(comparison, reference or choose_backend("cpu"), dtype)
     # astype: precision lost by both NumPy and the device is also reported
