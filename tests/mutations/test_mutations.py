@@ -53,7 +53,7 @@ def test_messages_types_and_texts_are_left_alone():
         assert mutation.before != "a + b"
 
 
-def test_equal_ones_are_told_apart_by_their_number():
+def test_equal_ones_have_numbers():
     found = mutations("f.py", b"x = 1\ny = 1\n")
     assert [(mutation.line, mutation.nth) for mutation in found] == [(1, 1), (2, 2)]
 
