@@ -31,7 +31,7 @@ RELATIVE_SCORES = {
     "d2_absolute_error_score": "d2_absolute_error_score",
 }
 """Scores that do not depend on the scale of the targets, and need two different ones; the function of each."""
-SAFE_EXPONENT = 300  # the squares of numbers up to 2^300 in magnitude, and down to 2^-300, have room in float64
+SAFE_EXPONENT = 300  # float64 holds the squares of numbers from 2^-300 to 2^300 in magnitude
 LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson", "quantile")
 
 

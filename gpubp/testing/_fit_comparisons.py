@@ -1,4 +1,4 @@
-"""The comparisons of whole fits: each option that changes what is computed, or how, has one."""
+"""The comparisons of whole fits, with options that change what is computed: small networks, and larger ones."""
 
 import tempfile
 from collections.abc import Callable, Iterator

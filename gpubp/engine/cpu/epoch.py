@@ -251,13 +251,13 @@ class EngineEpochRunner:
     def _own_state(self, model: ModelState) -> Any:
         """Copy the optimizer's state, which is changed in place, unless nothing else refers to it."""
         if model.own_state or model.state is self.own_state or not model.state:
-            model.own_state = False  # whoever looks at the model may keep what he sees
+            model.own_state = False  # a callback may keep the model's arrays
             return model.state
         copied = [np.array(part, order="C") if isinstance(part, np.ndarray) else part for part in model.state]
         return type(model.state)(*copied)
 
     def _own_theta(self, model: ModelState) -> np.ndarray:
-        """Return memory for the parameters, since others may hold those of the epoch before: an array nobody holds."""
+        """Return an array for the parameters that nothing else refers to, since others may hold the earlier ones."""
         theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_A_LIST_ALONE), None)
         if theta is None:
             theta = np.empty(model.theta.shape, self.dtype)

@@ -125,7 +125,7 @@ def _no_threads_yet(n_threads: int) -> ThreadPoolExecutor:
 class Places:
     """Keeps the caller of a crew and its other threads on different cores, where the system lets us say so.
 
-    A system may find that two threads which give way to each other have room on one core, and leave them there.
+    A system may leave two threads that give way to each other on one core.
     """
 
     def __init__(self) -> None:

@@ -70,7 +70,6 @@ class LayerwiseSteps(StepArrays):
         self.inputs = empty_operands(x.shape) if rounds_inputs and not gathers_operands else x
         self.theta_operands = empty_operands(self.thetas.shape) if self.rounds else self.thetas
         rows = self.n_networks * self.part_size(plan.size)
-        self.totals = [empty((rows * n,)) for n in network.sizes[1:]]
         self.outputs = [empty((rows * n,)) for n in network.sizes[1:-1]]
         # of the inputs and the hidden layers, if they are not the outputs: what dropout leaves, or rounded numbers
         stored = [self.drops[0], *(drop or self.rounds for drop in self.drops[1:])]
@@ -91,6 +90,8 @@ class LayerwiseSteps(StepArrays):
         weighted = self.window[2] is not None
         in_tf32 = device.products == "tf32" and dtype == "float32"  # to which cuBLAS alone rounds
         narrow = has_narrow_output(network, self.part_size(plan.size)) and not in_tf32
+        widths_of_totals = network.sizes[1:-1] if narrow else network.sizes[1:]
+        self.totals = [empty((rows * n,)) for n in widths_of_totals]
         self.layers = layer_kernels(
             network, dtype, weighted=weighted, drops=plan.drops, rounds=self.rounds, narrow=narrow
         )
@@ -210,7 +211,7 @@ class LayerwiseSteps(StepArrays):
             [self._rows(array[at:], b, n) for at, n in zip(self.starts, sizes[1:], strict=False)]
             for array in (self.signals, self.signal_operands)
         )
-        totals = [self._rows(array, b, n) for array, n in zip(self.totals, sizes[1:], strict=True)]
+        totals = [self._rows(array, b, n) for array, n in zip(self.totals, sizes[1:], strict=False)]
         outputs = [self._rows(array, b, n) for array, n in zip(self.outputs, sizes[1:-1], strict=True)]
         stored = [
             [] if array is None else [self._rows(array, b, n)] for array, n in zip(self.operands, sizes, strict=False)
