@@ -23,6 +23,11 @@ OTHER_NAMES = {
     "binary_crossentropy": "binary_cross_entropy",
     "sgd": "gradient_descent",
     "gpu": "cuda",
+    "cupy": "cuda",
+    "numpy": "cpu",
+    "jax": "jax.numpy",
+    "pytorch": "torch",
+    "mps": "torch:mps",
     "fp32": "float32",
     "single": "float32",
     "tensorfloat32": "tf32",
@@ -243,7 +248,8 @@ def near_miss(name: Any, known: Iterable[str]) -> str:
         return ""
     # difflib alone would count a wrong case letter by letter, and the placeholder of "parametric(NAME)" as letters
     by_lower = {candidate.removesuffix("(NAME)").lower(): candidate for candidate in known}
-    if (other := OTHER_NAMES.get(name.lower())) in by_lower:
+    other = OTHER_NAMES.get(name.lower(), "")
+    if other.partition(":")[0] in by_lower:
         return f" (did you mean {other!r}?)"
     close = difflib.get_close_matches(name.lower(), by_lower, n=2, cutoff=0.7)
     return f" (did you mean {' or '.join(repr(by_lower[c]) for c in close)}?)" if close else ""

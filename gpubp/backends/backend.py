@@ -135,7 +135,7 @@ def _named_backend(device: str) -> Backend:
     name, _, text = device.partition(":")
     if name not in LIBRARIES:
         known = ("auto", *LIBRARIES)
-        raise DeviceError(f"{unknown('device', device, known)}. A number or a name may follow: 'cuda:1', 'torch:cpu'")
+        raise DeviceError(f"{unknown('device', device, known)}. A number or a name may follow: 'cuda:1', 'torch:mps'")
     library = LIBRARIES[name]
     try:
         xp, opened_device = library.open(text)

@@ -27,6 +27,17 @@ COMMANDS = {
     "reproduce": "reproduce",
 }
 """The module of each command, which has a function of its name, in the order of the help."""
+START = f"""gpubp {__version__} trains multilayer perceptrons, on NVIDIA GPUs and on CPUs.
+
+  gpubp train digits --preset fast      train on a built-in data set, in seconds
+  gpubp inspect TABLE                   see what each column is taken for
+  gpubp train TABLE --target COLUMN     train on it, and write a model file
+  gpubp predict MODEL NEW_TABLE         predict the target of new rows, as CSV
+  gpubp doctor                          is the GPU used, and if not, why?
+
+All commands: gpubp --help. The options of one: gpubp train --help."""
+"""What ``gpubp`` alone prints."""
+
 PARALLEL_COMMANDS = ("train", "doctor")
 
 
@@ -88,12 +99,11 @@ def make_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
     """Make the program with these commands; only their modules are loaded."""
     app = typer.Typer(
         cls=_Group,
-        no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback()(options)
+    app.callback(invoke_without_command=True)(options)
     for name in commands:
         command = getattr(importlib.import_module(f"gpubp.cli.{COMMANDS[name]}"), name)
         app.command(cls=_Command, help=_help_of(command))(command)
@@ -102,7 +112,7 @@ def make_app(commands: Iterable[str] = COMMANDS) -> typer.Typer:
 
 def needed_commands(arguments: Sequence[str]) -> list[str]:
     """Return the commands that arguments need: the first one, none for ``--version``, all for help and after a typo."""
-    first = next(iter(arguments), "")
+    first = next(iter(arguments), "--version")  # no arguments need no command either
     return [first] if first in COMMANDS else [] if first == "--version" else list(COMMANDS)
 
 
@@ -128,6 +138,9 @@ def options(
 
     Try: gpubp train digits
     """
+    if context.invoked_subcommand is None:
+        typer.echo(START)
+        return
     rank, size = launched()
     if size > 1 and context.invoked_subcommand not in PARALLEL_COMMANDS:
         if rank > 0:

@@ -77,7 +77,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
 
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, validation_data: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None, validation_data: Any = None) -> Self:
         """Fit the model.
 
         Parameters

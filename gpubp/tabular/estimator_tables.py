@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite, check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
 
+from gpubp._core.text import excerpt, shortened
 from gpubp._core.user_warnings import warn
 from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.data.preprocessing import (
@@ -111,7 +112,7 @@ def add_target(
     if y is None:
         raise DataError(
             f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None; pass an "
-            "array, or the name of a column of X"
+            f"array, or the name of a column of X: {shortened([excerpt(repr(name), 60) for name in table.columns])}"
         )
     if (named := target_columns(y, table, is_classifier=is_classifier)) is not None:
         return LabelledTable(table, named, is_apart=False)

@@ -94,6 +94,8 @@ def test_a_library_without_a_device_has_its_own_choice():
     [
         ("gpu", r"unknown device 'gpu' \(did you mean 'cuda'\?\); known: auto, cpu, cuda, torch"),
         ("CPU", r"unknown device 'CPU' \(did you mean 'cpu'\?\)"),
+        ("jax", r"unknown device 'jax' \(did you mean 'jax.numpy'\?\)"),
+        ("mps", r"unknown device 'mps' \(did you mean 'torch:mps'\?\)"),
         ("", "unknown device ''; known"),
         ("this", "unknown device 'this'; known"),
         ("array_api_strict:device9", "cannot be used .*device9.*install array-api-strict, or name a device"),

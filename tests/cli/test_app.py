@@ -31,6 +31,16 @@ def test_version_and_help(run):
     assert "<bool>" not in out
 
 
+def test_alone_it_prints_a_short_start_of_commands_that_exist(run):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    named = re.findall(r"^  gpubp (\w+)", out, re.M)
+    assert named
+    assert {*named} <= {*COMMANDS}
+    assert max(map(len, out.splitlines())) <= 80
+    assert len(out.splitlines()) <= 12
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["nonsense"], ["train"], ["train", "iris", "--nonsense"], ["train", "iris", "--epochs", "0"], ["--nonsense"]],

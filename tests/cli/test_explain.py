@@ -21,7 +21,7 @@ def test_names_are_shortened_and_escaped(run):
     columns = {f"{'x' * 100}{k}\x1b[31m": np.arange(60) % (2 + k) for k in range(20)}
     pd.DataFrame({**columns, "y": np.arange(60) % 2}).to_csv("wide.csv", index=False)
     assert run("train", "wide.csv", "--numbers", "linear", *FAST)[0] == 0
-    first = run("explain", "wide.safetensors", "--data", "wide.csv")[1].splitlines()[0]
+    first = run("explain", "wide.safetensors", "wide.csv")[1].splitlines()[0]
     assert first.startswith("inputs     xxx")
     assert first.endswith("... (20 in all)")
     assert "\x1b" not in first
@@ -31,7 +31,7 @@ def test_names_are_shortened_and_escaped(run):
 def test_an_error_names_the_columns_that_samples_need(run, fails):
     assert run("train", write(), *FAST)[0] == 0
     message = fails("explain", "shop.safetensors")
-    assert "pass cases with --data" in message
+    assert "pass cases as well, gpubp explain" in message
     assert "It needs the columns 'age', 'income', 'town', 'buys'" in message
 
 

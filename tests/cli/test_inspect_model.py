@@ -135,12 +135,23 @@ def test_hostile_names_are_drawn_and_printed(run, tmp_path):
     assert "<svg" in (tmp_path / "a$.svg").read_text(encoding="utf-8")
 
 
+def test_without_a_target_the_dependence_on_named_columns_is_shown(run, model):
+    shop().drop(columns="buys").to_csv("none.csv", index=False)
+    code, out, err = run("inspect", model, "none.csv", "--columns", "age", "--no-picture")
+    assert (code, "note: there is no target 'buys'" in err) == (0, True)
+    assert re.search(r"^age +buys=no +buys=yes$", out, re.M)
+    found = json.loads(run("inspect", model, "none.csv", "--columns", "age", "--json")[1])
+    assert (found["importances"], found["score"], list(found["partial_dependence"])) == ([], None, ["age"])
+
+
 def test_misuse(run, fails, model):
     unknown = fails("inspect", model, "shop.csv", "--columns", "incom,age", "--scoring", "acuracy")
     assert "unknown scoring 'acuracy' (did you mean 'accuracy'" in unknown
     assert "the model has no column 'incom' (did you mean 'income'?)" in unknown
     shop().drop(columns="buys").to_csv("none.csv", index=False)
-    assert "there is no target 'buys', which is needed for a score" in fails("inspect", model, "none.csv")
+    without = fails("inspect", model, "none.csv")
+    assert "there is no target 'buys', which is needed for a score" in without
+    assert "without a target, --columns NAME shows" in without
     message = fails("inspect", model, "shop.csv", "--target", "buys", "--html", "a.html")
     assert "--target, --html: a model knows its columns" in message
     assert "what is found of a model, --picture draws" in message

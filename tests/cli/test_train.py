@@ -263,8 +263,10 @@ def test_other_separators(run, fails):
 
 def test_a_model_that_is_replaced_is_reported(run):
     assert "replaces" not in run("train", write(), *FAST)[2]
+    score = load_model("shop.safetensors").about["scores"]["test"]["accuracy"]
     err = run("train", write("other.csv"), *FAST, "--output", "shop.safetensors")[2]
-    assert re.search(r"^replaces +shop.safetensors, the model of shop.csv from \d{4}-\d\d-\d\d \d\d:\d\d$", err, re.M)
+    former = r"shop.safetensors, the model of shop.csv from \d{4}-\d\d-\d\d \d\d:\d\d, test accuracy"
+    assert re.search(rf"^note: this replaces {former} {score:.4f}; to keep that", err, re.M)
     network = Network((2, 1))
     save_model("bare.safetensors", network, initial_weights(network))
     assert "bare.safetensors, the model from " in run("train", "shop.csv", *FAST, "--output", "bare.safetensors")[2]
@@ -432,6 +434,7 @@ def test_other_inputs_of_all_rows_are_reported(run):
     assert re.search(
         rf"trained on all rows for \d+ epochs?, with 30 inputs, of which the training rows gave {shown}", out
     )
+    assert re.search(r"^network +30-", out, re.M)
     network = json.loads(run("train", "towns.csv", *FAST, "--json")[1])["network"]
     assert network["sizes"][0] == n_inputs
 
@@ -456,14 +459,20 @@ def test_a_time_budget_is_shown_and_kept(run):
     assert (code, err) == (0, "")
     assert "1 kind of network tried" in out
     code, _, err = run("train", write(), "--no-picture", "--device", "cpu", "--epochs", "2", "--l2", "1")
-    assert re.search(r"^preset +fast, which --epochs, --l2 needs$", err, re.M)
+    assert re.search(r"^preset +fast, not best, because of --epochs, --l2$", err, re.M)
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--preset", "best", "--networks", "5", "--l2", "1"), "best cannot be combined with --networks, --l2"),
-        (("--time-budget", "5", "--networks", "2"), "is for --preset best, not with --networks;"),
+        (
+            ("--preset", "best", "--networks", "5", "--l2", "1"),
+            "best cannot be combined with --networks, --l2 (best chooses --networks, --l2 itself)",
+        ),
+        (
+            ("--time-budget", "5", "--networks", "2"),
+            "is for --preset best, not with --networks (best chooses --networks itself);",
+        ),
         (("--time-budget", "5", "--preset", "fast"), "--time-budget is for --preset best, not with --preset fast"),
         (("--time-budget", "5", "--preset", "realmlp"), "is for --preset best, not with --preset realmlp"),
         (

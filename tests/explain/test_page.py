@@ -306,14 +306,16 @@ def test_a_model_without_a_table(tmp_path):
     path, out = tmp_path / "xor.safetensors", tmp_path / "xor.html"
     network = Network((2, 2, 1), activation="logistic", output_activation="logistic")
     save_model(path, network, initial_weights(network))
-    with pytest.raises(DataError, match=r"pass cases with --data, a file or one of .*xor"):
+    with pytest.raises(DataError, match=r"pass cases as well, gpubp explain .* DATA: a file, or one of .*xor"):
         run(path, "--html", out)
     assert run(path, "--data", "xor", "--html", out).exit_code == 0
     with pytest.raises(DataError, match="iris gives 4 inputs and 3 targets, but the network has 2 and 1"):
         run(path, "--data", "iris")
     table = tmp_path / "own.csv"
     table.write_text("a,b,c\n0,1,0.5\n")
-    data = json.loads(run(path, "--data", table, "--json").stdout)
+    data = json.loads(run(path, table, "--json").stdout)
+    with pytest.raises(DataError, match="given twice"):
+        run(path, table, "--data", "xor")
     assert data["passages"][0]["terms"][0]["values"] == [[0.0, 1.0]]
     assert data["passages"][0]["result"]["values"] == [[0.5]]
 
@@ -338,7 +340,7 @@ def test_misuse_of_the_command(tmp_path, iris):
         run("--sample", 4)
     with pytest.raises(DataError, match=r"must end in \.html"):
         run("--html", iris)
-    with pytest.raises(DataError, match=r"gpubp explain MODEL --data iris"):
+    with pytest.raises(DataError, match=r"gpubp explain MODEL iris"):
         run("--data", "iris")
     with pytest.raises((DataError, ModelFileError, OSError), match=r"missing"):
         run(tmp_path / "missing.safetensors")

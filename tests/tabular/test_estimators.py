@@ -834,3 +834,9 @@ def test_sample_weights_are_routed():
         pipeline = make_pipeline(FunctionTransformer(), model).fit(FRAME, NUMBERS, sample_weight=weights)
     expected = regressor(epochs=2).fit(FRAME, NUMBERS, weights)
     np.testing.assert_array_equal(pipeline[-1].model_.theta, expected.model_.theta)
+
+
+def test_without_y_the_error_names_the_columns_that_may_be_it():
+    for arguments in ((), (None,)):
+        with pytest.raises(DataError, match=r"the target y is None; pass an array, or the name of .*: 'a', 'b'"):
+            TabularClassifier().fit({"a": [1.0, 2.0] * 9, "b": [0, 1] * 9}, *arguments)

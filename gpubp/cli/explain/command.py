@@ -14,6 +14,7 @@ from gpubp.cli.explain.example import example_from_file, rain_example, select_sa
 from gpubp.cli.explain.screen import framed
 from gpubp.cli.output import console, print_facts, print_json
 from gpubp.cli.paths import check_output
+from gpubp.errors import DataError
 from gpubp.explain import Passage, Term, html_page
 from gpubp.explain import explain as walk
 from gpubp.io.atomic_files import write_atomically
@@ -28,14 +29,17 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    data: Annotated[
+    table: Annotated[
         str | None,
-        typer.Option(
-            metavar="DATA",
+        typer.Argument(
+            metavar="[DATA]",
             help="A file or built-in data set with cases for MODEL and their targets. The default is the built-in data "
             "set that it was trained on.",
             show_default=False,
         ),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="The same as DATA after MODEL.", show_default=False)
     ] = None,
     sample: Annotated[
         int | None,
@@ -61,6 +65,9 @@ def explain(
     The default network is small enough to follow by hand: 2-3-1 units that learn the chance of rain on three days. With
     --html the walk is one page that needs no internet connection, with a drawing next to each step.
     """
+    if table is not None and data is not None:
+        raise DataError(f"the cases are given twice, as {table} and as --data {data}; omit one")
+    data = table if data is None else data
     if html is not None:
         check_output(html, (".html", ".htm"), inputs=[source for source in (model, data) if source is not None])
     named_example = rain_example() if model is None and data is None else example_from_file(model, data, sample)

@@ -41,7 +41,7 @@ def rain_example() -> NamedExample:
 def example_from_file(model: Path | None, data: str | None, sample: int | None) -> NamedExample:
     """Read the network from a model file, and samples from a table or from the data set that it was trained on."""
     if model is None:
-        raise DataError(f"--data needs a model file; use gpubp explain MODEL --data {data}")
+        raise DataError(f"--data needs a model file; use gpubp explain MODEL {data}")
     trained = load_model(model)
     theta = trained.theta
     source = data if data is not None else _training_data(model, trained)
@@ -71,8 +71,8 @@ def _training_data(model: Path, trained: Model) -> str:
     source = str(trained.about.get("source", "")).removeprefix("the set ")
     if source not in DATASETS:
         raise DataError(
-            f"{model} was not trained on a built-in data set; pass cases with --data, a file or one of "
-            f"{', '.join(DATASETS)}{_columns_needed(trained)}"
+            f"{model} was not trained on a built-in data set; pass cases as well, gpubp explain {model} DATA: "
+            f"a file, or one of {', '.join(DATASETS)}{_columns_needed(trained)}"
         )
     return source
 
@@ -106,6 +106,6 @@ def _read_samples(trained: Model, source: str) -> tuple[np.ndarray, np.ndarray, 
     if (X.shape[1], targets.shape[1]) != (n_inputs, n_outputs):
         raise DataError(
             f"{source} gives {X.shape[1]} inputs and {targets.shape[1]} targets, but the network has {n_inputs} and "
-            f"{n_outputs}; pass other cases with --data"
+            f"{n_outputs}; pass other cases"
         )
     return X, targets, inputs, outputs

@@ -18,6 +18,7 @@ from gpubp.cli.predict.compute import Scoring, compute_with, note_training_rows,
 from gpubp.cli.progress import counting_bar
 from gpubp.cli.table_options import column_names
 from gpubp.cli.train.options import PICTURES
+from gpubp.data.preprocessing import preprocessing_of
 from gpubp.data.readers import read_table_with, stem
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.table_files import reason_to_stream
@@ -39,13 +40,16 @@ class ModelFindings(NamedTuple):
     source: str
     n_rows: int
     inspected: InspectedTable
-    importance: PermutationImportance
+    importance: PermutationImportance | None  # None without targets
     dependences: list[PartialDependence]
     curves: tuple[CalibrationCurve, ...]
 
 
 def inspect_model(options: InspectOptions, data: str) -> None:
-    """Print the importance of each column, and draw it with partial dependence and calibration."""
+    """Print the importance of each column, and draw it with partial dependence and calibration.
+
+    Without targets there is only the dependence.
+    """
     model_path = Path(options.data)
     picture = _picture_path(options, model_path, data)
     trained = load_model(model_path)
@@ -56,25 +60,28 @@ def inspect_model(options: InspectOptions, data: str) -> None:
 
     problem = None if options.scoring is None else scoring_problem(options.scoring)
     names = column_names(options.columns, table.columns)
-    inspected = InspectedTable(trained, table, columns=names, problems=[problem], device=options.device)
+    absent = [name for name in preprocessing_of(trained).target_names if name not in table.columns]
+    is_scored = not absent or options.scoring is not None or not names
+    if absent and not names:
+        problem = (
+            f"{problem + '; ' if problem else ''}without a target, --columns NAME shows what predictions depend on"
+        )
+    inspected = InspectedTable(
+        trained, table, columns=names, needs_target=is_scored, problems=[problem], device=options.device
+    )
     compute = compute_with(trained, strict=False, device=options.device, matmul_precision="float32")
     predicted = predict_whole(compute, lambda outputs: {}, Scoring(trained), table)
     print_reading(table.notes)
-    with warnings.catch_warnings(), counting_bar("shuffled") as progress:
-        warnings.simplefilter("ignore", TableWarning)  # print_issues and _note_unseen say the same
-        importance = inspected.permutation_importance(
-            options.scoring, n_repeats=options.repeats, seed=options.seed, progress=progress
-        )
-    drawn = names or _drawn_by_default(inspected, importance) if picture or names else []
+    importance, curves = None, tuple[CalibrationCurve, ...]()
+    if is_scored:
+        importance, curves = _scored(inspected, options)
+    else:
+        print_note(f"there is no target {absent[0]!r}, so importance and calibration, which need it, are not shown")
+    drawn = names or (_drawn_by_default(inspected, importance) if picture and importance else [])
     dependences = []
     for name in drawn:
         with counting_bar(f"dependence on {name}") as progress:
             dependences.append(inspected.partial_dependence(name, progress=progress))
-    try:
-        curves = inspected.calibration_curve()
-    except DataError as error:  # few rows were held out, so there are no intervals
-        curves = ()
-        print_note(f"calibration is not shown: {error}")
     found = ModelFindings(table.source, table.n_rows, inspected, importance, dependences, curves)
     if picture is not None:
         _draw(found, picture, title=f"{stem(options.data)} on {stem(data)}")
@@ -83,8 +90,25 @@ def inspect_model(options: InspectOptions, data: str) -> None:
     else:
         _print(found, picture, with_dependence=bool(names))
     print_issues(predicted, as_table=False)
-    _note_unseen(inspected, options.scoring)
+    if is_scored:
+        _note_unseen(inspected, options.scoring)
     note_training_rows(trained, predicted, model_path)
+
+
+def _scored(
+    inspected: InspectedTable, options: InspectOptions
+) -> tuple[PermutationImportance, tuple[CalibrationCurve, ...]]:
+    """Return what needs targets: the importance of each column, and calibration."""
+    with warnings.catch_warnings(), counting_bar("shuffled") as progress:
+        warnings.simplefilter("ignore", TableWarning)  # print_issues and _note_unseen say the same
+        importance = inspected.permutation_importance(
+            options.scoring, n_repeats=options.repeats, seed=options.seed, progress=progress
+        )
+    try:
+        return importance, inspected.calibration_curve()
+    except DataError as error:  # few rows were held out, so there are no intervals
+        print_note(f"calibration is not shown: {error}")
+        return importance, ()
 
 
 def _note_unseen(inspected: InspectedTable, scoring: str | None) -> None:
@@ -117,21 +141,11 @@ def _drawn_by_default(inspected: InspectedTable, importance: PermutationImportan
 
 
 def _print(found: ModelFindings, picture: Path | None, *, with_dependence: bool) -> None:
-    importance, rows = found.importance, found.inspected.table.n_rows
+    rows = found.inspected.table.n_rows
     scored = "" if rows == found.n_rows else f", {rows:,} with a target"
-    score, repeats = f"{metric_name(importance.scoring)} {number(importance.score)}", importance.importances.shape[1]
-    meaning = f"importance is how much less it is with a column shuffled, the mean of {counted(repeats, 'time')}"
-    facts = [("data", f"{found.source}: {counted(found.n_rows, 'row')}{scored}"), ("score", f"{score}; {meaning}")]
-    print_facts([*facts, ("", "")], console)
-    figures = np.stack([importance.importances_mean, importance.importances_std], axis=1)
-    decimals = len(number(np.abs(figures).max()).partition(".")[2])
-    cells = [
-        [importance.columns[place], *(f"{figure:.{decimals}f}" for figure in figures[place])]
-        for place in importance.order[:MOST_COLUMNS]
-    ]
-    print_table(["column", "importance", "standard deviation"], cells, cut=(0,))
-    if (rest := len(importance.columns) - MOST_COLUMNS) > 0:
-        console.print(f"... and {counted(rest, 'less important column', 'less important columns')}")
+    print_facts([("data", f"{found.source}: {counted(found.n_rows, 'row')}{scored}")], console)
+    if found.importance is not None:
+        _print_importance(found.importance)
     for one in found.dependences if with_dependence else ():
         console.print()
         print_table([one.column, *one.names], _rows(one))
@@ -141,6 +155,21 @@ def _print(found: ModelFindings, picture: Path | None, *, with_dependence: bool)
         of_numbers = f"shares of {curve.name} in intervals are {number(curve.error)} from those intended, on average"
         print_facts([("calibrated", of_classes if found.inspected.classes else of_numbers)], console)
     print_facts([("picture", str(picture))] if picture is not None else [], console)
+
+
+def _print_importance(importance: PermutationImportance) -> None:
+    score, repeats = f"{metric_name(importance.scoring)} {number(importance.score)}", importance.importances.shape[1]
+    meaning = f"importance is how much less it is with a column shuffled, the mean of {counted(repeats, 'time')}"
+    print_facts([("score", f"{score}; {meaning}"), ("", "")], console)
+    figures = np.stack([importance.importances_mean, importance.importances_std], axis=1)
+    decimals = len(number(np.abs(figures).max()).partition(".")[2])
+    cells = [
+        [importance.columns[place], *(f"{figure:.{decimals}f}" for figure in figures[place])]
+        for place in importance.order[:MOST_COLUMNS]
+    ]
+    print_table(["column", "importance", "standard deviation"], cells, cut=(0,))
+    if (rest := len(importance.columns) - MOST_COLUMNS) > 0:
+        console.print(f"... and {counted(rest, 'less important column', 'less important columns')}")
 
 
 def _rows(dependence: PartialDependence) -> list[list[str]]:
@@ -156,9 +185,10 @@ def _rows(dependence: PartialDependence) -> list[list[str]]:
 
 
 def _as_json(found: ModelFindings, picture: Path | None) -> dict[str, object]:
-    importance = found.importance
-    means, deviations = importance.importances_mean.tolist(), importance.importances_std.tolist()
-    ordered = [(importance.columns[place], means[place], deviations[place]) for place in importance.order]
+    importance, ordered = found.importance, []
+    if importance is not None:
+        means, deviations = importance.importances_mean.tolist(), importance.importances_std.tolist()
+        ordered = [(importance.columns[place], means[place], deviations[place]) for place in importance.order]
     dependences = {
         one.column: {
             "values": list(map(str, one.values)) if one.values.dtype.kind in "OM" else one.values.tolist(),
@@ -169,10 +199,10 @@ def _as_json(found: ModelFindings, picture: Path | None) -> dict[str, object]:
     return {
         "data": found.source,
         "rows": found.n_rows,
-        "scored": found.inspected.table.n_rows,
-        "unseen_classes": found.inspected.n_unseen,
-        "scoring": importance.scoring,
-        "score": importance.score,
+        "scored": found.inspected.table.n_rows if importance else 0,
+        "unseen_classes": found.inspected.n_unseen if importance else 0,
+        "scoring": importance and importance.scoring,
+        "score": importance and importance.score,
         "importances": [{"column": name, "mean": mean, "std": std} for name, mean, std in ordered],
         "partial_dependence": dependences,
         "calibration": [
@@ -189,7 +219,7 @@ def _draw(found: ModelFindings, path: Path, title: str) -> None:
     from gpubp.plotting import importance_bars, partial_dependence_curve, reliability_diagram
     from gpubp.plotting.figure import new_figure, plain_label, save_figure
 
-    panels = [partial(importance_bars, found.importance)]
+    panels = [] if found.importance is None else [partial(importance_bars, found.importance)]
     if found.curves:
         of_intervals = not found.inspected.classes
         panels.append(partial(reliability_diagram, found.curves, of_intervals=of_intervals))

@@ -16,10 +16,11 @@ from gpubp.training.callbacks import CALLBACKS
 
 PRESETS = ("auto", "best", "fast", "realmlp", "realmlp-s", "tabm")
 TIME_BUDGET = 60.0
-NOT_WITH_BEST = (
+CHOSEN_BY_BEST = (
     *("numbers", "categories", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "batch_size"),
-    *("l2", "callback", "checkpoint", "resume"),
+    "l2",
 )
+NOT_WITH_BEST = (*CHOSEN_BY_BEST, "callback", "checkpoint", "resume")
 OF_ONE_TRAINING = ("epochs", "patience")
 """Options with which auto is fast; best takes them as limits of each training."""
 NOT_WITH_RECIPE = (

@@ -13,9 +13,11 @@ from typing import Any, Literal
 from gpubp._core.names import unknown
 from gpubp.backends.backend import choose_backend, with_matmul
 from gpubp.cli.device import device_and_reason
+from gpubp.cli.formatting import metric_name
 from gpubp.cli.output import print_note, print_reading, silence
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
+    CHOSEN_BY_BEST,
     NOT_WITH_BEST,
     NOT_WITH_RECIPE,
     OF_ONE_TRAINING,
@@ -68,7 +70,7 @@ class TrainingJob:
     picture_path : Path, optional
         None if no picture is drawn.
     replaced : str, optional
-        The existing model that the new one replaces.
+        The existing model that the new one replaces, and its test scores.
     """
 
     options: TrainOptions
@@ -188,15 +190,17 @@ def _searches(options: TrainOptions, processes: ProcessGroup, *, in_parts: bool)
         reasons.append("a table read in parts")
     if processes.world_size > 1:
         reasons.append("several processes")
+    chosen_by_best = options.given(*CHOSEN_BY_BEST)
+    why = f" (best chooses {', '.join(chosen_by_best)} itself)" if chosen_by_best else ""
     if options.preset == "best" and reasons:
-        raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}; omit one or the other")
+        raise DataError(f"--preset best cannot be combined with {', '.join(reasons)}{why}; omit one or the other")
     searches = options.preset == "best" or (options.preset == "auto" and not reasons)
     recipe = RECIPES.get(options.preset, {}).get("regression")
     chosen = [name for name in ("validation_fraction", "categories") if getattr(recipe, name, None) is not None]
     if recipe is not None and (given := options.given(*NOT_WITH_RECIPE, *chosen)):
         raise DataError(f"--preset {options.preset} cannot be combined with {', '.join(given)}; omit one or the other")
     if options.time_budget is not None and not searches:
-        because = f"not with {', '.join(reasons) or f'--preset {options.preset}'}"
+        because = f"not with {', '.join(reasons) or f'--preset {options.preset}'}{why}"
         raise DataError(f"--time-budget is for --preset best, {because}; omit one of them")
     if options.time_budget is not None and not 0.0 < options.time_budget < math.inf:
         raise DataError(f"--time-budget must be a number of seconds above 0, got {options.time_budget:g}")
@@ -248,14 +252,20 @@ def _replaced_model(path: Path, data: str) -> str | None:
     if not path.exists():
         return None
     try:
-        source = load_model(path).about.get("source")
+        about = load_model(path).about
     except ModelFileError:
         raise DataError(
             f"{path} exists and is not a model file that this version of gpubp can read; delete it, or choose another "
             "with --output"
         ) from None
     when = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d %H:%M")
-    return f"{path}, the model {f'of {source} ' if source else ''}from {when}"
+    source, scores = about.get("source"), about.get("scores")
+    tested = scores.get("test") if isinstance(scores, dict) else None
+    known = {name: tested.get(name) for name in ("accuracy", "r2")} if isinstance(tested, dict) else {}
+    shown = "".join(
+        f", test {metric_name(one)} {score:.4f}" for one, score in known.items() if isinstance(score, float)
+    )
+    return f"{path}, the model {f'of {source} ' if source else ''}from {when}{shown}"
 
 
 def _picture_path(model_path: Path, picture: Path | None, no_picture: bool) -> Path | None:

@@ -73,7 +73,7 @@ def print_job(job: TrainingJob) -> None:
         return
     facts = _facts_of_data(job)
     if job.not_best and job.options.preset == "auto":
-        facts.append(("preset", f"fast, which {shortened(job.not_best)} needs"))
+        facts.append(("preset", f"fast, not best, because of {shortened(job.not_best)}"))
     facts += [("network", _networks_text(job)), ("device", job.device)]
     if job.processes.world_size > 1:
         facts.append(("processes", f"{job.processes.world_size:,} train together"))
@@ -81,8 +81,6 @@ def print_job(job: TrainingJob) -> None:
         checkpoints = checkpoints_in(job.options.checkpoint) if job.options.resume else []
         start = f", from {checkpoints[-1].name} on" if checkpoints else ""
         facts.append(("checkpoint", f"{job.options.checkpoint}{start}"))
-    if job.replaced is not None:
-        facts.append(("replaces", job.replaced))
     print_facts(facts, notes)
     print_facts([("", ""), *_scope_of_table(job.prepared)], notes)
     print_columns(job.prepared.preprocessing, notes, ranges=job.prepared.ranges)
@@ -92,6 +90,8 @@ def print_job(job: TrainingJob) -> None:
     categories, preprocessing = job.options.categories, job.prepared.preprocessing
     if without_effect := encoding_without_effect(categories, preprocessing, job.hidden_layer_sizes):
         print_note(without_effect)
+    if job.replaced is not None:
+        print_note(f"this replaces {job.replaced}; to keep that, choose another file with --output")
     print_facts([("", "")], notes)
 
 
@@ -111,7 +111,8 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
     files = [(name, str(path)) for name, path in (("model", saved.model), ("picture", saved.picture)) if path]
     part = outcome.result.model.about["training"].get("linear_part")
     parts = [] if part is None else [("linear part", linear_part_text(part))]
-    print_facts([("training", _course_text(outcome.result, _patience(job))), *parts, *files], console)
+    network = _kept_network(job, outcome)
+    print_facts([("training", _course_text(outcome.result, _patience(job))), *parts, *network, *files], console)
     if saved.model is not None and not job.quiet:
         print_facts([("next", f"gpubp predict {saved.model} DATA")], notes)
 
@@ -184,7 +185,7 @@ def _facts_of_data(job: TrainingJob) -> Facts:
         facts.append(("reading", f"in parts ({job.stream_reason}), again in each epoch"))
     return [
         *facts,
-        ("columns", f"{columns}: {counted(prepared.n_inputs, 'input')}"),
+        ("columns", columns if job.searches else f"{columns}: {counted(prepared.n_inputs, 'input')}"),
         ("target", target_text),
         ("task", prepared.task + reason),
         ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in counts.items()) + _left_out(prepared)),
@@ -225,6 +226,14 @@ def _network_text(network: Network, n_networks: int) -> str:
     layers = f"{sizes} ({', '.join(network.activations)})"
     members = "" if network.n_members is None else f", {counted(network.n_members, 'member')} that share weights"
     return f"{several}{layers}{members}, {network.n_parameters:,} parameters, loss {network.loss}"
+
+
+def _kept_network(job: TrainingJob, outcome: FitOutcome) -> Facts:
+    """Describe the network that is kept, if it is not the one that was announced."""
+    network, theta = outcome.result.model.network, outcome.result.model.theta
+    if not outcome.has_model or (not job.searches and network.sizes == job.network.sizes):
+        return []
+    return [("network", _network_text(network, len(theta) if theta.ndim > 1 else 1))]
 
 
 def _patience(job: TrainingJob) -> int | None:
