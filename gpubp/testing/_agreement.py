@@ -13,7 +13,7 @@ from gpubp._typing import Array, Device, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.cpu import in_array_calls
-from gpubp.errors import DataError, DeviceError
+from gpubp.errors import AgreementError, DataError, DeviceError
 from gpubp.testing._comparison import Comparison, dtype_name
 from gpubp.testing._comparisons import comparisons
 from gpubp.testing._tolerances import TOLERANCES, Tolerance
@@ -70,22 +70,22 @@ def assert_agree(
 
     Raises
     ------
-    AssertionError
-        If anything differs; the message says what, where, by how much, and the tolerance.
+    AgreementError
+        An AssertionError: if anything differs; the message says what, where, by how much, and the tolerance.
 
     Examples
     --------
     >>> import numpy as np
     >>> assert_agree(np.asarray([1.0]), np.asarray([1.001]), "forward")
     Traceback (most recent call last):
-    AssertionError: forward: ... times the tolerance at [0]: got 1.0, expected 1.001, ...
+    gpubp.errors.AgreementError: forward: ... times the tolerance at [0]: got 1.0, expected 1.001, ...
     """
     if namespace is None:
         namespace = array_api_compat.array_namespace(expected)
         device = array_api_compat.device(expected) if device is None else device
     _, difference = _compare(actual, expected, kind, namespace, device)
     if difference:
-        raise AssertionError(difference)
+        raise AgreementError(difference)
 
 
 class Agreement(NamedTuple):

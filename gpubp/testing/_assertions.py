@@ -8,7 +8,7 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_backend
 from gpubp.errors import AgreementError
-from gpubp.testing._agreement import Agreement, assert_agree, check_agreement
+from gpubp.testing._agreement import Agreement, assert_agree, check_agreement, deviation
 
 
 @np.errstate(all="ignore")
@@ -28,7 +28,7 @@ def assert_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = Non
     Raises
     ------
     AgreementError
-        An AssertionError that shows the worst row, and all that fail.
+        An AssertionError: it shows the worst row, and all that fail.
     DeviceError, DataError
         See :func:`check_agreement`.
 
@@ -53,20 +53,20 @@ def assert_agreement(device: str = "auto", *, dtypes: Sequence[str] | None = Non
 
 @np.errstate(all="ignore")
 def assert_functions_agree(
-    actual: Callable[..., Array],
-    expected: Callable[..., Array],
+    actual: Callable[..., Any],
+    expected: Callable[..., Any],
     *arrays: Any,
     kind: str,
     dtype: str = "float32",
     device: str = "cpu",
     expected_device: str = "cpu",
-) -> None:
+) -> float:
     """Assert that a function agrees with another one, each on a device and array library of its own.
 
     Parameters
     ----------
     actual, expected : callable
-        Each takes ``arrays`` on its device and returns one array there.
+        Each takes ``arrays`` on its device and returns an array there, or a tuple of arrays.
     *arrays : array-like
         The arguments; both functions get them in ``dtype``.
     kind : str
@@ -75,11 +75,16 @@ def assert_functions_agree(
     device, expected_device : str
         Of ``actual`` and of ``expected``; see :func:`gpubp.backends.backend.choose_backend`.
 
+    Returns
+    -------
+    float
+        The largest deviation, as a multiple of the tolerance; at most 1.
+
     Raises
     ------
-    AssertionError
-        If values, dtype or shape differ, or the result of ``actual`` is not on its device; the message says where, by
-        how much, and the tolerance.
+    AgreementError
+        An AssertionError: if values, dtype, shape or number of results differ, or those of ``actual`` are not on its
+        device; the message says where, by how much, and the tolerance.
     DataError
         If the table has no row for this kind and dtype.
     DeviceError
@@ -89,15 +94,23 @@ def assert_functions_agree(
     --------
     >>> import numpy as np
     >>> assert_functions_agree(np.square, lambda x: x * x, [1.0, 2.0], kind="elementwise")
+    0.0
     >>> assert_functions_agree(np.exp, np.expm1, [1.0], kind="elementwise")
     Traceback (most recent call last):
-    AssertionError: elementwise: ... times the tolerance at [0]: got 2.71..., expected 1.71..., ...
+    gpubp.errors.AgreementError: elementwise: ... times the tolerance at [0]: got 2.71..., expected 1.71..., ...
     """
 
-    def result(function: Callable[..., Array], backend: Backend) -> Array:
+    def results(function: Callable[..., Any], backend: Backend) -> tuple[Array, ...]:
         with backend.active():
-            return function(*(to_backend(backend, np.array(array, dtype=dtype)) for array in arrays))
+            result = function(*(to_backend(backend, np.array(array, dtype=dtype)) for array in arrays))
+        return tuple(result) if isinstance(result, tuple | list) else (result,)
 
     backend = choose_backend(device)
-    wanted = result(expected, choose_backend(expected_device))
-    assert_agree(result(actual, backend), wanted, kind, namespace=backend.xp, device=backend.device)
+    wanted, got = results(expected, choose_backend(expected_device)), results(actual, backend)
+    if len(got) != len(wanted):
+        raise AgreementError(f"{kind}: {len(got)} results, expected {len(wanted)}")
+    deviations = [0.0]
+    for one, other in zip(got, wanted, strict=True):
+        assert_agree(one, other, kind, namespace=backend.xp, device=backend.device)
+        deviations.append(deviation(one, other, kind))
+    return max(deviations)
