@@ -64,10 +64,12 @@ def gpubp_device(request: pytest.FixtureRequest) -> str:
     try:
         choose_backend(device)
     except DeviceError as error:
-        if device in _requested(request.config):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
-    return device
+        reason = str(error)
+    else:
+        return device
+    if device in _requested(request.config):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture

@@ -42,3 +42,23 @@ def test_a_result_elsewhere_is_an_error():
         assert_functions_agree(
             lambda x: np.exp(np.asarray([1.0], "float32")), np.exp, [1.0], kind="elementwise", device="array_api_strict"
         )
+
+
+def test_any_two_devices_are_compared(device, other_device):
+    """CuPy with torch, for example, without NumPy."""
+
+    def scaled(x, w):
+        return x / (1 + abs(x)), x * w
+
+    def wrong(x, w):
+        return x / (1 + abs(x)), x * w * 1.001
+
+    arrays, options = (
+        ([-2.0, 0.5], [3.0, 4.0]),
+        {"kind": "elementwise", "device": device, "expected_device": other_device},
+    )
+    assert assert_functions_agree(scaled, scaled, *arrays, **options) < 0.2
+    with pytest.raises(AgreementError, match="times the tolerance at"):
+        assert_functions_agree(wrong, scaled, *arrays, **options)
+    with pytest.raises(AgreementError, match="1 results, expected 2"):
+        assert_functions_agree(lambda x, w: x, scaled, *arrays, **options)
