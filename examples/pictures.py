@@ -25,8 +25,9 @@ folder.mkdir(parents=True, exist_ok=True)
 
 def save(name, ax):
     path, drawn = folder / f"{name}.png", io.BytesIO()
-    ax.figure.savefig(drawn, dpi=100, format="png")
-    Image.open(drawn).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
+    # twice the dots of a page, and cut to what is drawn
+    ax.figure.savefig(drawn, dpi=200, format="png", bbox_inches="tight", pad_inches=0.05)
+    Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name:24s} {path.stat().st_size / 1024:5.1f} kB")
 
 
@@ -43,9 +44,19 @@ outputs = gpubp.predict(network, fit.theta, symmetry.X)
 solved = np.flatnonzero(np.all((outputs > 0.5) == (symmetry.targets > 0.5), axis=(1, 2)))
 print(f"symmetry: {len(solved)} of 20 networks solved it; the first is drawn")
 model = (network, fit.theta[solved[0]])
-save("hinton", hinton_diagram(model, unit_names=["hidden unit 1", "hidden unit 2"]))
-save("network", network_diagram(model, input_names=[f"bit {k}" for k in range(1, 7)], output_names=["symmetric?"]))
-save("hidden-heat-map", hidden_heat_map(model, symmetry.X[::4]))
+# each hidden unit adds up one half and subtracts the other, so it is on if its half is the larger number
+weights = gpubp.predict(gpubp.Network((6, 2), output_activation="identity"), model[1][:14], np.eye(6))
+codes = ["on if the left is larger" if of_unit[1] > 0 else "on if the right is larger" for of_unit in weights.T]
+bits = [f"bit {k}" for k in range(1, 7)]
+save("hinton", hinton_diagram(model, unit_names=[f"hidden unit {k}" for k in (1, 2)], input_names=bits))
+save("network", network_diagram(model, input_names=bits, output_names=["symmetric?"]))
+chosen = [*np.flatnonzero(symmetry.targets[:, 0] > 0.5), 1, 6, 22, 29, 32, 41, 52, 62]
+vectors = ["".join(str(int(bit)) for bit in symmetry.X[k]) for k in chosen]
+names = [f"{vector}, symmetric" if vector == vector[::-1] else vector for vector in vectors]
+unit_names = [f"hidden unit {k}:\n{code}" for k, code in enumerate(codes, 1)]
+ax = hidden_heat_map(model, symmetry.X[chosen], sample_names=names, unit_names=unit_names)
+ax.set_xlabel("")
+save("hidden-heat-map", ax)
 
 # exclusive or with three optimizers, 50 networks each
 xor = gpubp.load_dataset("xor")
@@ -119,4 +130,7 @@ first = gpubp.initial_weights(network, seed=1, scheme="uniform", scale=1.0, dtyp
 fit = gpubp.train(network, encoder.X, encoder.targets, theta=first, optimizer=gpubp.adam(0.02), epochs=1500, **paper)
 outputs = gpubp.predict(network, fit.theta, encoder.X)
 print(f"encoder: {np.sum(outputs.argmax(axis=1) == np.arange(8))} of 8 patterns right")
-save("hidden-projection", hidden_projection(fit, encoder.X, sample_names=[f"pattern {k}" for k in range(1, 9)]))
+outputs = gpubp.predict(gpubp.Network((8, 3), output_activation="logistic"), fit.theta[:27], encoder.X)
+codes = ["".join(str(int(output > 0.5)) for output in of_pattern) for of_pattern in outputs]
+names = [f"pattern {k}: {code}" for k, code in enumerate(codes, 1)]
+save("hidden-projection", hidden_projection(fit, encoder.X, sample_names=names))

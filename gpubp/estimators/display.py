@@ -7,6 +7,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp.errors import DataError
+from gpubp.plotting.figure import legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,8 +129,8 @@ class LossCurveDisplay:
         if self.kept_epoch is not None:
             kept_line = ax.axvline(self.kept_epoch, color="0.6", linestyle="--", linewidth=1, label="Weights kept")
             self.lines_.append(kept_line)
-        ax.set(xlabel=self.x_label, ylabel="Loss", yscale="log" if log else "linear", title=self.estimator_name or "")
-        if len(self.lines_) > 1:
-            ax.legend()
+        ax.set(xlabel=self.x_label, ylabel="Loss", yscale="log" if log else "linear")
+        n_rows = legend_above(ax) if len(self.lines_) > 1 else 0
+        ax.set_title(self.estimator_name or "", pad=6 + 15 * n_rows)
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp.errors import DataError
-from gpubp.plotting.figure import STYLES, axes_or_new, new_figure
+from gpubp.plotting.figure import STYLES, axes_or_new, legend_above, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,7 +53,7 @@ def plot_results(search: Any, *, ax: Any = None, metric: str | None = None) -> "
             axes.set_xscale("log" if min(positions) > 0 and max(positions) / min(positions) > 30 else "linear")
         else:
             axes.set_xticks(range(len(labels)), labels)
-    panels[0].legend()
+    legend_above(panels[0])
     figure: Figure = panels[0].figure
     return figure
 

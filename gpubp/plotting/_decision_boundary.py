@@ -9,7 +9,7 @@ from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.network import output_layer
 from gpubp.plotting._model import network_and_theta, samples_of
-from gpubp.plotting.figure import STYLES, axes_or_new
+from gpubp.plotting.figure import STYLES, axes_or_new, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,7 +106,7 @@ def decision_boundary(
             label=str(name),
         )
     if class_of_sample is not None:
-        ax.legend(loc="best", framealpha=0.9)
+        legend_above(ax)
     ax.set_xlim(*sides[0])
     ax.set_ylim(*sides[1])
     ax.set_xlabel("input 0")

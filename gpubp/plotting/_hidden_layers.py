@@ -9,13 +9,15 @@ from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import get_activation
 from gpubp.plotting._model import check_layer, layers_of
-from gpubp.plotting.figure import STYLES, axes_or_new, check_names
+from gpubp.plotting.figure import STYLES, axes_or_new, check_names, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_NAMES = 60
 """Names are written for up to this number of samples."""
+MAX_WRITTEN = 64
+"""Outputs are written into a heat map of up to this number of them."""
 
 
 @np.errstate(all="ignore")
@@ -26,8 +28,11 @@ def hidden_heat_map(
     *,
     layer: int = 1,
     sample_names: Sequence[str] | None = None,
+    unit_names: Sequence[str] | None = None,
 ) -> "Axes":
     """Draw the outputs of a layer as colours: a row for each sample, a column for each unit.
+
+    Up to 64 outputs are also written as numbers.
 
     Parameters
     ----------
@@ -37,8 +42,8 @@ def hidden_heat_map(
         Where to draw; a new figure by default. A colour bar is added.
     layer : int
         The first hidden layer is 1.
-    sample_names : sequence of str, optional
-        One for each sample.
+    sample_names, unit_names : sequence of str, optional
+        One for each sample, and for each unit of the layer, such as what it codes.
 
     Returns
     -------
@@ -64,6 +69,7 @@ def hidden_heat_map(
     network, layers = layers_of(model, X)
     y = layers[check_layer(layer, len(layers)) - 1].y
     names = check_names("sample_names", sample_names, len(y))
+    columns = check_names("unit_names", unit_names, y.shape[1])
     activation = get_activation(network.activations[layer - 1])
     largest = float(np.max(np.abs(y))) or 1.0
     scale: dict[str, Any]
@@ -73,17 +79,30 @@ def hidden_heat_map(
         scale = {"cmap": "PuOr_r", "vmin": -largest, "vmax": largest}  # white is 0
     else:
         scale = {"cmap": "cividis", "vmin": 0.0, "vmax": largest}
-    ax = axes_or_new(ax, (min(2.0 + 0.5 * y.shape[1], 10.0), min(1.2 + 0.28 * len(y), 9.0)))
+    per_unit = max(0.5, 0.08 * max((len(line) for name in columns for line in name.split("\n")), default=0))
+    ax = axes_or_new(ax, (min(2.5 + per_unit * y.shape[1], 10.0), min(1.4 + 0.28 * len(y), 9.0)))
     image = ax.imshow(y, aspect="auto", interpolation="nearest", **scale)
-    ax.figure.colorbar(image, ax=ax)
+    ax.figure.colorbar(image, ax=ax, label="output")
+    if y.size <= MAX_WRITTEN:
+        _write_outputs(ax, y, image)
     ax.set_xlabel(f"unit of layer {layer}")
     ax.set_ylabel("sample")
     if y.shape[1] <= MAX_NAMES // 3:
-        ax.set_xticks(range(y.shape[1]))
+        ax.set_xticks(range(y.shape[1]), columns or None)
     if names and len(names) <= MAX_NAMES:
         ax.set_yticks(range(len(names)), names)
         ax.set_ylabel("")
     return ax
+
+
+def _write_outputs(ax: "Axes", y: np.ndarray, image: Any) -> None:
+    """Write each output on its colour, in black or white, whichever differs more."""
+    red, green, blue, _ = np.moveaxis(image.cmap(image.norm(y)), -1, 0)
+    is_light = 0.3 * red + 0.59 * green + 0.11 * blue > 0.5
+    for (row, column), value in np.ndenumerate(y):
+        text = f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+        colour = "black" if is_light[row, column] else "white"
+        ax.text(column, row, text, ha="center", va="center", fontsize="x-small", color=colour)
 
 
 @np.errstate(all="ignore")
@@ -162,7 +181,7 @@ def hidden_projection(
             label=str(label),
         )
     if labels is not None:
-        ax.legend(loc="best", framealpha=0.9)
+        legend_above(ax)
     for name, point in zip(names, points, strict=False):
         ax.annotate(name, (point[0], point[1]), xytext=(4, 4), textcoords="offset points", fontsize="x-small")
     ax.set_xlabel(f"first component, {100 * shares[0]:.0f} % of the variance")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.plotting.figure import STYLES, Style, axes_or_new, new_figure, plain_label, save_figure
+from gpubp.plotting.figure import STYLES, Style, axes_or_new, legend_above, new_figure, plain_label, save_figure
 from gpubp.training.state import History
 
 if TYPE_CHECKING:
@@ -97,10 +97,11 @@ def learning_curve(
             _mark_best(right, history.validation_score, np.argmax, SCORE)
     if history.validation_loss and np.ndim(history.validation_loss[0]) == 0 and not score_monitored:
         _mark_best(ax, history.validation_loss, np.argmin, VALIDATION)
+    n_rows = 0
     if len(lines) > 1:
-        ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=len(lines), frameon=False)
+        n_rows = legend_above(ax, lines)
     if title is not None:
-        ax.set_title(plain_label(title, 100), loc="left", pad=28 if len(lines) > 1 else 8, fontweight="bold")
+        ax.set_title(plain_label(title, 100), loc="left", pad=10 + 15 * n_rows, fontweight="bold")
     return ax
 
 
@@ -201,7 +202,7 @@ def learning_curves(
     ax.spines[["top", "right"]].set_visible(False)
     if log if log is not None else _spans_decades(ax.lines):
         ax.set_yscale("log")
-    ax.legend(loc="best", frameon=False)
+    legend_above(ax)
     return ax
 
 

@@ -10,7 +10,7 @@ from gpubp.errors import DataError
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
 from gpubp.plotting._model import network_and_theta, samples_of, targets_of
-from gpubp.plotting.figure import STYLES, axes_or_new
+from gpubp.plotting.figure import STYLES, axes_or_new, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,10 +34,13 @@ def loss_surface(
 ) -> "Axes":
     """Draw contours of the loss over two parameters, all others fixed, and the paths of optimizers.
 
+    Contours are labelled with their loss. A circle is where paths start, a star the lowest loss that was computed: of
+    the grid, the point and the paths.
+
     Parameters
     ----------
     model : (Network, theta) pair, Fit, Model or fitted estimator
-        The point around which to draw, marked with a cross if there are no paths. All other parameters are fixed.
+        The point around which to draw, marked with a cross if no path starts there. All other parameters are fixed.
     X : (b, i) array
     targets : (b, j) array
         The samples and targets whose summed loss is drawn.
@@ -56,7 +59,7 @@ def loss_surface(
     Returns
     -------
     matplotlib.axes.Axes
-        A line for each path, in the order given.
+        Its first lines are the paths, in the order given.
 
     Raises
     ------
@@ -87,22 +90,34 @@ def loss_surface(
     point = theta[[first, second]]
     (left, right), (bottom, top) = _limits(limits, np.vstack([point, *points_of_path.values()]))
     horizontal, vertical = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
-    loss = _losses(network, theta, x, targets, (first, second), horizontal, vertical)
+    grid = np.stack(np.meshgrid(horizontal, vertical), axis=-1).reshape(-1, 2)
+    drawn = np.vstack([grid, point, *points_of_path.values()])
+    losses = _losses(network, theta, x, targets, (first, second), drawn)
+    loss = losses[: len(grid)].reshape(resolution, resolution)
+    if not np.isfinite(loss).any():
+        raise DataError("the loss is not finite anywhere within these limits; pass narrower ones")
 
-    ax = axes_or_new(ax, (6.0, 5.0))
+    ax = axes_or_new(ax, (6.0, 5.4))
     levels = _levels(loss)
     shades = [f"{shade:.3f}" for shade in np.linspace(1.0, 0.55, len(levels) + 1)]
     ax.contourf(horizontal, vertical, loss, levels=levels, colors=shades, extend="both")
     if len(levels) > 2:
-        ax.contour(horizontal, vertical, loss, levels=levels, colors="0.35", linewidths=0.5)
+        lines = ax.contour(horizontal, vertical, loss, levels=levels, colors="0.35", linewidths=0.5)
+        ax.clabel(lines, levels[1::2], fmt="%.2g", fontsize="x-small", colors="black")
     for number, (name, points) in enumerate(points_of_path.items()):
         style = STYLES[number % len(STYLES)]
-        ends = [0, len(points) - 1]
-        ax.plot(*points.T, label=name, linewidth=1.6, markersize=5, markevery=ends, zorder=3, **style._asdict())
-    if not points_of_path:
-        ax.plot(*point, "x", color="black", markersize=8, zorder=4)
-    else:
-        ax.legend(loc="best", framealpha=0.9)
+        last = [len(points) - 1]
+        ax.plot(*points.T, label=name, linewidth=1.6, markersize=5, markevery=last, zorder=3, **style._asdict())
+    starts = np.asarray([points[0] for points in points_of_path.values()]).reshape(-1, 2)
+    if len(starts):
+        ax.plot(*starts.T, "o", color="black", markerfacecolor="white", markersize=8, zorder=4, label="start")
+    if not np.any(np.all(starts == point, axis=1)):
+        ax.plot(*point, "x", color="black", markersize=8, zorder=4, label="the model")
+    inside = np.all((drawn >= (left, bottom)) & (drawn <= (right, top)), axis=1)
+    lowest = int(np.nanargmin(np.where(inside, losses, np.nan)))
+    label = f"lowest loss, {losses[lowest]:.2g}"
+    ax.plot(*drawn[lowest], "*", color="black", markerfacecolor=STYLES[4].color, markersize=13, zorder=5, label=label)
+    legend_above(ax)
     ax.set_xlim(left, right)
     ax.set_ylim(bottom, top)
     ax.set_xlabel(f"parameter {first}")
@@ -116,11 +131,9 @@ def _losses(
     x: np.ndarray,
     targets: np.ndarray,
     indices: tuple[int, int],
-    horizontal: np.ndarray,
-    vertical: np.ndarray,
+    pairs: np.ndarray,
 ) -> np.ndarray:
-    """Compute the loss at each point of the grid, ``(upwards, across)``, with stacks of networks."""
-    pairs = np.stack(np.meshgrid(horizontal, vertical), axis=-1).reshape(-1, 2)
+    """Compute the loss at each pair of the two parameters, ``(n, 2)``, with stacks of networks; NaN if not finite."""
     at_once = max(1, MAX_NUMBERS_PER_CALL // (len(x) * max(network.sizes) + network.n_parameters))
     losses = []
     for start in range(0, len(pairs), at_once):
@@ -129,9 +142,7 @@ def _losses(
         stack[:, list(indices)] = part
         layer = output_layer(np, network, stack, x)
         losses.append(output_loss(np, network.loss, network.activations[-1], *layer, targets)[0])
-    loss = np.concatenate(losses).reshape(len(vertical), len(horizontal))
-    if not np.isfinite(loss).any():
-        raise DataError("the loss is not finite anywhere within these limits; pass narrower ones")
+    loss = np.concatenate(losses)
     return np.where(np.isfinite(loss), loss, np.nan)
 
 

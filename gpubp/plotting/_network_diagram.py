@@ -9,7 +9,7 @@ import numpy as np
 from gpubp.errors import DataError
 from gpubp.nn.network import Network, views
 from gpubp.plotting._model import network_of_blocks
-from gpubp.plotting.figure import NEGATIVE, POSITIVE, axes_or_new, check_names
+from gpubp.plotting.figure import NEGATIVE, POSITIVE, axes_or_new, check_names, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,12 +88,16 @@ def network_diagram(
     edge = RADIUS + 0.3
     left, right = -edge - 1.5 * bool(inputs), positions[-1][0, 0] + edge + 1.5 * bool(outputs)
     top = (tallest - 1) / 2 + edge
-    ax = axes_or_new(ax, (7.0, min(7.0 * 2.0 * top / (right - left), 12.0)))
+    ax = axes_or_new(ax, (7.0, min(7.0 * 2.0 * top / (right - left) + 0.3, 12.0)))
+    from matplotlib.lines import Line2D
+
     blocks = views(np, network, theta)
     weights = [block[:-1] if network.bias else block for block in blocks]
     biases = [block[-1] for block in blocks] if network.bias else []
     _draw_connections(ax, positions, weights)
     _draw_units(ax, network, positions, biases)
+    signs = (("positive weight", POSITIVE, "solid"), ("negative weight", NEGATIVE, "dashed"))
+    legend_above(ax, [Line2D([], [], color=colour, ls=style, label=sign) for sign, colour, style in signs])
     for names, at, side, align in ((inputs, positions[0], -1, "right"), (outputs, positions[-1], 1, "left")):
         for name, (across, down) in zip(names, at, strict=False):
             ax.text(across + side * (RADIUS + 0.15), down, name, ha=align, va="center", fontsize="small")

@@ -6,7 +6,7 @@ import numpy as np
 
 from gpubp.errors import DataError
 from gpubp.inspection import PartialDependence
-from gpubp.plotting.figure import STYLES, axes_or_new, plain_label
+from gpubp.plotting.figure import STYLES, axes_or_new, legend_above, plain_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ def partial_dependence_curve(dependence: PartialDependence, ax: "Axes | None" = 
             ax.tick_params(axis="x", rotation=30)
     ax.set_xlabel(plain_label(dependence.column))
     if len(drawn) > 1:
-        ax.legend(frameon=False, fontsize="small")
+        legend_above(ax)
     else:
         ax.set_ylabel(plain_label(names[drawn[0]]))
     ax.grid(axis="y", color="0.9")

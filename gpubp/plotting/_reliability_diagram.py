@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp.errors import DataError
 from gpubp.inspection import CalibrationCurve
-from gpubp.plotting.figure import STYLES, axes_or_new, plain_label
+from gpubp.plotting.figure import STYLES, axes_or_new, legend_above, plain_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def reliability_diagram(
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     ax.set_xlabel("predicted share of targets in intervals" if of_intervals else "predicted probability")
     ax.set_ylabel("observed share")
-    ax.legend(frameon=False, fontsize="small", loc="upper left")
+    legend_above(ax)
     ax.grid(color="0.9")
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

@@ -2,13 +2,14 @@
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpubp._core.text import excerpt
 from gpubp.errors import DataError, GpubpError
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -33,6 +34,10 @@ STYLES = (
     Style("#56B4E9", (0, (1, 3)), "P"),
     Style("#000000", (0, (8, 3)), "X"),
 )
+
+
+LETTERS_PER_INCH = 15
+"""Of small text, on average."""
 
 
 def new_figure(size: tuple[float, float] = (7.0, 4.2)) -> "Figure":
@@ -70,6 +75,39 @@ def axes_or_new(ax: Any, size: tuple[float, float] = (7.0, 4.2)) -> "Axes":
     if not isinstance(ax, Axes):
         raise DataError(f"ax must be an Axes of Matplotlib, such as figure.subplots() returns, got {type(ax).__name__}")
     return ax
+
+
+def legend_above(ax: "Axes", handles: Sequence["Artist"] | None = None) -> int:
+    """Put the legend above the axes, where it covers no data; return the number of its rows.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    handles : sequence of Artist, optional
+        By default, all of the axes that have a label.
+
+    Examples
+    --------
+    >>> from gpubp.plotting.figure import new_figure
+    >>> ax = new_figure().add_subplot()
+    >>> _ = ax.plot([0, 1], label="a line")
+    >>> legend_above(ax)
+    1
+    """
+    shown = ax.get_legend_handles_labels()[0] if handles is None else list(handles)
+    longest = max((len(str(handle.get_label())) for handle in shown), default=0)
+    inches = ax.get_window_extent().width / ax.figure.dpi
+    columns = min(max(1, int(LETTERS_PER_INCH * inches / (longest + 9))), len(shown) or 1)
+    ax.legend(
+        handles=shown,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=columns,
+        frameon=False,
+        fontsize="small",
+        borderaxespad=0.2,
+    )
+    return -(-len(shown) // columns)
 
 
 def plain_label(text: str, limit: int = 40) -> str:

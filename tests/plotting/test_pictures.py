@@ -262,7 +262,7 @@ def test_a_scale_for_several_diagrams():
 
 def test_some_units_and_their_names():
     ax = plotting.hinton_diagram(MODEL, selected_units=[2, 0], unit_names=["c", "a"])
-    assert [text.get_text() for text in ax.texts] == ["c", "a"]
+    assert [text.get_text() for text in ax.texts if text.get_text() in "abc"] == ["c", "a"]
     block = views(np, NETWORK, THETA)[0][:, [2, 0]]
     _, sides = boxes(ax.collections[1])
     np.testing.assert_allclose(sides**2, MAX_SIDE**2 * np.abs(block).ravel() / np.abs(block).max())
@@ -290,7 +290,7 @@ def test_connections_that_skip_layers():
     network = Network((4, 3, 2), skips=[(0, 2)])
     model = (network, initial_weights(network, dtype="float64"))
     ax = plotting.hinton_diagram(model, layer=2)
-    drawn = sum(len(squares.get_paths()) for squares in ax.collections[1:])
+    drawn = sum(len(squares.get_paths()) for squares in ax.collections[1:2])
     assert drawn == 2 * (3 + 4 + 1)
     with pytest.raises(DataError, match=r"skip connections, \[\(0, 2\)\]"):
         plotting.network_diagram(model)
@@ -449,15 +449,16 @@ def test_paths_follow_the_parameters():
     x, targets = SAMPLES, np.eye(2)[np.arange(9) % 2]
     paths = {"whole": full, "cut": full[:, [4, 2]] + 1}
     ax = plotting.loss_surface(MODEL, x, targets, parameters=(4, 2), paths=paths, resolution=5)
-    whole, cut = ax.lines
+    whole, cut, starts, point, _ = ax.lines
     np.testing.assert_array_equal(np.transpose(whole.get_data()), full[:, [4, 2]])
     np.testing.assert_array_equal(np.transpose(cut.get_data()), full[:, [4, 2]] + 1)
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
-    for line in ax.lines:
+    for line in (whole, cut, starts, point):
         across, upwards = line.get_data()
         assert left < min(across) <= max(across) < right
         assert bottom < min(upwards) <= max(upwards) < top
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["whole", "cut"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()][:4] == [*("whole", "cut", "start", "the model")]
+    np.testing.assert_array_equal(np.transpose(starts.get_data()), [full[0, [4, 2]], full[0, [4, 2]] + 1])
     assert to_hex(whole.get_color()) == STYLES[0].color.lower()
 
 
