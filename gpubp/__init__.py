@@ -39,15 +39,11 @@ if TYPE_CHECKING:
     from gpubp.optim.first_order import adagrad as adagrad
     from gpubp.optim.first_order import adam as adam
     from gpubp.optim.first_order import adamw as adamw
-    from gpubp.optim.first_order import clipped as clipped
-    from gpubp.optim.first_order import decay_scaled as decay_scaled
-    from gpubp.optim.first_order import decayed as decayed
     from gpubp.optim.first_order import get_optimizer as get_optimizer
     from gpubp.optim.first_order import gradient_descent as gradient_descent
     from gpubp.optim.first_order import lion as lion
     from gpubp.optim.first_order import momentum as momentum
     from gpubp.optim.first_order import nesterov as nesterov
-    from gpubp.optim.first_order import rate_scaled as rate_scaled
     from gpubp.optim.first_order import rmsprop as rmsprop
     from gpubp.optim.schedules import Cosine as Cosine
     from gpubp.optim.schedules import CosineCycles as CosineCycles
@@ -57,6 +53,10 @@ if TYPE_CHECKING:
     from gpubp.optim.schedules import WarmUp as WarmUp
     from gpubp.optim.second_order import lbfgs as lbfgs
     from gpubp.optim.second_order import levenberg_marquardt as levenberg_marquardt
+    from gpubp.optim.wrappers import clipped as clipped
+    from gpubp.optim.wrappers import decay_scaled as decay_scaled
+    from gpubp.optim.wrappers import decayed as decayed
+    from gpubp.optim.wrappers import rate_scaled as rate_scaled
     from gpubp.tabular import fit_table as fit_table
     from gpubp.tabular import predict_table as predict_table
     from gpubp.tabular import prepare_table as prepare_table
@@ -85,8 +85,7 @@ _PUBLIC = {
     "tabular.inspection": ("calibration_curve", "partial_dependence", "permutation_importance"),
     "data": ("load_dataset", "one_hot", "read_table"),
     "optim.first_order": (
-        *("adagrad", "adam", "adamw", "clipped", "decay_scaled", "decayed", "gradient_descent"),
-        *("lion", "momentum", "nesterov", "rate_scaled", "rmsprop", "get_optimizer"),
+        *("adagrad", "adam", "adamw", "get_optimizer", "gradient_descent", "lion", "momentum", "nesterov", "rmsprop"),
     ),
     "estimators": (
         *("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
@@ -100,6 +99,7 @@ _PUBLIC = {
     "model_selection": ("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "BatchedSearchCV"),
     "optim.schedules": ("Cosine", "CosineCycles", "FlatCosine", "InverseScaling", "PiecewiseConstant", "WarmUp"),
     "optim.second_order": ("lbfgs", "levenberg_marquardt"),
+    "optim.wrappers": ("clipped", "decay_scaled", "decayed", "rate_scaled"),
     "engine.prediction": ("predict",),
     "data.streaming": ("Stream", "open_stream"),
     "data.streaming.prepared_stream": ("prepare_stream",),

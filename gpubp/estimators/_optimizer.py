@@ -8,20 +8,10 @@ import numpy as np
 
 from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.estimators._options import FitOptions
-from gpubp.optim.first_order import (
-    LossScaleState,
-    Optimizer,
-    adam,
-    adamw,
-    check_values,
-    clipped,
-    lion,
-    loss_scaled,
-    momentum,
-    nesterov,
-    rmsprop,
-)
+from gpubp.optim.first_order import Optimizer, adam, adamw, check_values, lion, momentum, nesterov, rmsprop
+from gpubp.optim.loss_scaling import LossScaleState, loss_scaled
 from gpubp.optim.schedules import SCHEDULES, Schedule, WarmUp, first_value
+from gpubp.optim.wrappers import clipped
 
 MIN_ADAPTIVE_RATE = 1e-6  # training stops when an adaptive learning rate is below it
 

@@ -9,16 +9,13 @@ An optimizer is a pair of pure functions of the flat parameter array ``theta`` a
 The caller adds the change to ``theta``. ``values`` holds the current values of the optimizer's settings, each a number
 or a ``(..., 1)`` array with one number for each network. A setting may be a schedule (:mod:`gpubp.optim.schedules`).
 
-:func:`clipped`, :func:`decayed`, :func:`rate_scaled`, :func:`decay_scaled` and :func:`loss_scaled` wrap an optimizer in
-another.
+:mod:`gpubp.optim.wrappers` wraps an optimizer in another, and so does :mod:`gpubp.optim.loss_scaling`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from gpubp._core.names import ABOVE_0, Range, unknown
 from gpubp._typing import Array, Namespace
@@ -76,6 +73,19 @@ class Optimizer:
     def at(self, epoch: float) -> dict[str, float | Array]:
         """Return the values of the settings after ``epoch`` epochs."""
         return {name: value_at(setting, epoch) for name, setting in self.settings.items()}
+
+
+def same_update(one: Optimizer, other: Optimizer) -> bool:
+    """Return whether two optimizers differ at most in the values of their settings."""
+    return (
+        list(one.settings) == list(other.settings) and _same(one.init, other.init) and _same(one.update, other.update)
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, partial) and isinstance(other, partial):
+        return one.func is other.func and len(one.args) == len(other.args) and all(map(_same, one.args, other.args))
+    return one is other
 
 
 def check_values(name: str, values: Iterable[Any]) -> None:
@@ -407,292 +417,6 @@ def lion(
     """
     settings = {"learning_rate": learning_rate, "beta_1": beta_1, "beta_2": beta_2, "weight_decay": weight_decay}
     return Optimizer("lion", settings, _zero_first_moment, _lion)
-
-
-def _clipped(
-    update: Callable[..., tuple[Array, Any]],
-    xp: Namespace,
-    gradient: Array,
-    state: Any,
-    theta: Array,
-    values: SettingValues,
-) -> tuple[Array, Any]:
-    # divide by the largest component first: its square could overflow
-    largest = xp.max(xp.abs(gradient), axis=-1, keepdims=True)
-    scaled = gradient / xp.where(largest > 0.0, largest, 1.0)
-    norm = largest * xp.sqrt(xp.sum(scaled**2, axis=-1, keepdims=True))
-    return update(xp, gradient * (values["max_norm"] / xp.maximum(norm, values["max_norm"])), state, theta, values)
-
-
-def _more_settings(optimizer: Optimizer, **more: Setting) -> dict[str, Setting]:
-    if not isinstance(optimizer, Optimizer):
-        raise DataError(
-            "only a first-order optimizer, such as adam(), can be clipped, decayed or scaled; got "
-            f"{getattr(optimizer, 'name', optimizer)}"
-        )
-    for name in more:
-        if name in optimizer.settings:
-            raise DataError(f"{optimizer.name} already has {name}={optimizer.settings[name]!r}")
-    return {**optimizer.settings, **more}
-
-
-def clipped(optimizer: Optimizer, max_norm: Setting) -> Optimizer:
-    r"""Clip the norm of each network's gradient, then apply ``optimizer`` (Pascanu et al. 2013).
-
-    :math:`g \leftarrow g \cdot \min(1, \mathrm{max\_norm} / \lVert g \rVert)`.
-
-    Examples
-    --------
-    >>> clipped(adam(), max_norm=1.0).name
-    'clipped adam'
-    """
-    settings = _more_settings(optimizer, max_norm=max_norm)
-    return Optimizer(f"clipped {optimizer.name}", settings, optimizer.init, partial(_clipped, optimizer.update))
-
-
-def _decayed(
-    update: Callable[..., tuple[Array, Any]],
-    xp: Namespace,
-    gradient: Array,
-    state: Any,
-    theta: Array,
-    values: SettingValues,
-) -> tuple[Array, Any]:
-    change, state = update(xp, gradient, state, theta, values)
-    return change - values["shrinkage"] * (theta + change), state
-
-
-def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
-    r"""Apply ``optimizer``, then shrink every weight: :math:`w \leftarrow (1 - \mathrm{shrinkage})\, w`.
-
-    Rumelhart, Hinton & Williams (1986) shrank by 0.002, or 0.2 %, after each change.
-
-    Examples
-    --------
-    >>> decayed(momentum(), 0.002).name
-    'decayed momentum'
-    """
-    settings = _more_settings(optimizer, shrinkage=shrinkage)
-    return Optimizer(f"decayed {optimizer.name}", settings, optimizer.init, partial(_decayed, optimizer.update))
-
-
-RATE_FACTORS, DECAY_FACTORS = FACTORS = ("rate_factors", "decay_factors")
-"""The settings of :func:`rate_scaled` and :func:`decay_scaled`: numbers for each parameter, as no other setting has."""
-
-
-def _checked_factors(name: str, factors: Array) -> Array:
-    try:
-        factors = factors if hasattr(factors, "shape") else np.asarray(factors)
-    except ValueError as error:
-        raise DataError(f"{name} must be an array, its rows of one length: {error}") from error
-    if len(factors.shape) not in (1, 2):
-        raise DataError(
-            f"{name} must be an array with a number for each parameter, (P,) or for a stack (K, P), got "
-            f"{tuple(factors.shape)}"
-        )
-    return factors
-
-
-def _rate_scaled(
-    update: Callable[..., tuple[Array, Any]],
-    xp: Namespace,
-    gradient: Array,
-    state: Any,
-    theta: Array,
-    values: SettingValues,
-) -> tuple[Array, Any]:
-    change, state = update(xp, gradient, state, theta, values)
-    return values[RATE_FACTORS] * change, state
-
-
-def rate_scaled(optimizer: Optimizer, rate_factors: Array) -> Optimizer:
-    r"""Apply ``optimizer`` with a learning rate of its own for each parameter: its change is multiplied by a factor.
-
-    The factor multiplies all of the change, so also the weight decay of :func:`adamw`, :func:`lion` and
-    :func:`decayed`; :func:`decay_scaled` changes that. A parameter whose factor is 0 keeps its value.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    rate_factors : (P,) array, or (K, P) array for a stack
-        Not negative; tied weights have equal factors. See :func:`gpubp.ntk_rate_factors`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> optimizer = rate_scaled(gradient_descent(0.5), [1.0, 0.1])
-    >>> change, _ = optimizer.update(np, np.asarray([2.0, 2.0]), (), np.zeros(2), optimizer.at(0))
-    >>> change
-    array([-1. , -0.1])
-    """
-    settings = _more_settings(optimizer, **{RATE_FACTORS: _checked_factors(RATE_FACTORS, rate_factors)})
-    return Optimizer(f"rate-scaled {optimizer.name}", settings, optimizer.init, partial(_rate_scaled, optimizer.update))
-
-
-def _decay_scaled(
-    update: Callable[..., tuple[Array, Any]],
-    xp: Namespace,
-    gradient: Array,
-    state: Any,
-    theta: Array,
-    values: SettingValues,
-) -> tuple[Array, Any]:
-    scaled = {**values, "weight_decay": values["weight_decay"] * values[DECAY_FACTORS]}
-    return update(xp, gradient, state, theta, scaled)
-
-
-def decay_scaled(optimizer: Optimizer, decay_factors: Array) -> Optimizer:
-    r"""Apply :func:`adamw` or :func:`lion` with a weight decay of its own for each parameter, such as 0 for biases.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-    decay_factors : (P,) array, or (K, P) array for a stack
-        They multiply ``weight_decay``. Not negative; tied weights have equal factors.
-
-    Examples
-    --------
-    >>> from gpubp import Network, decay_scaled
-    >>> optimizer = decay_scaled(adamw(), Network((3, 1)).weight_mask())
-    >>> optimizer.settings["decay_factors"]
-    array([1., 1., 1., 0.])
-    """
-    if "weight_decay" not in getattr(optimizer, "settings", {}):
-        given = getattr(optimizer, "name", optimizer)
-        raise DataError(f"decay_scaled needs an optimizer with weight_decay, such as adamw(), got {given}")
-    settings = _more_settings(optimizer, **{DECAY_FACTORS: _checked_factors(DECAY_FACTORS, decay_factors)})
-    update = partial(_decay_scaled, optimizer.update)
-    return Optimizer(f"decay-scaled {optimizer.name}", settings, optimizer.init, update)
-
-
-def unclipped(optimizer: Optimizer) -> Optimizer | None:
-    """Return the optimizer inside one that :func:`clipped` made; None for any other."""
-    return _inside(optimizer, _clipped, "max_norm")
-
-
-def same_update(one: Optimizer, other: Optimizer) -> bool:
-    """Return whether two optimizers differ at most in the values of their settings."""
-    return list(one.settings) == list(other.settings) and one.init is other.init and _same(one.update, other.update)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, partial) and isinstance(other, partial):
-        return one.func is other.func and len(one.args) == len(other.args) and all(map(_same, one.args, other.args))
-    return one is other
-
-
-def without_clipping(optimizer: Optimizer) -> Optimizer:
-    """Return an optimizer without :func:`clipped`, also if that is inside other wrappers: none reads the gradient."""
-    update = _without_clipping(optimizer.update)
-    if update is optimizer.update:
-        return optimizer
-    settings = {name: value for name, value in optimizer.settings.items() if name != "max_norm"}
-    return replace(optimizer, settings=settings, update=update)
-
-
-def _without_clipping(update: Callable[..., Any]) -> Callable[..., Any]:
-    if not isinstance(update, partial) or update.func not in (_clipped, _decayed, _rate_scaled, _decay_scaled):
-        return update
-    inside = _without_clipping(update.args[0])
-    if update.func is _clipped:
-        return inside
-    return update if inside is update.args[0] else partial(update.func, inside)
-
-
-def undecayed(optimizer: Optimizer) -> Optimizer | None:
-    """Return the optimizer inside one that :func:`decayed` made; None for any other."""
-    return _inside(optimizer, _decayed, "shrinkage")
-
-
-def without_rate_factors(optimizer: Optimizer) -> Optimizer | None:
-    """Return the optimizer inside one that :func:`rate_scaled` made; None for any other."""
-    return _inside(optimizer, _rate_scaled, RATE_FACTORS)
-
-
-def without_decay_factors(optimizer: Optimizer) -> Optimizer | None:
-    """Return the optimizer inside one that :func:`decay_scaled` made; None for any other."""
-    return _inside(optimizer, _decay_scaled, DECAY_FACTORS)
-
-
-def _inside(optimizer: Optimizer, wrapper: Callable[..., Any], setting: str) -> Optimizer | None:
-    if not (isinstance(optimizer.update, partial) and optimizer.update.func is wrapper):
-        return None
-    settings = {name: value for name, value in optimizer.settings.items() if name != setting}
-    return Optimizer(optimizer.name.partition(" ")[2], settings, optimizer.init, optimizer.update.args[0])
-
-
-INITIAL_LOSS_SCALE = 2.0**10
-LARGEST_LOSS_SCALE = 2.0**24
-SMALLEST_LOSS_SCALE = 2.0**-24
-UPDATES_BEFORE_GROWTH = 1000  # without overflow, after which the loss scale doubles
-
-
-class LossScaleState(NamedTuple):
-    """The state of :func:`loss_scaled`.
-
-    Attributes
-    ----------
-    inner : NamedTuple
-        The state of the wrapped optimizer.
-    loss_scale : (...) array
-        The factor of all derivatives in the backward pass.
-    clean : (...) array
-        The number of updates since the scale changed.
-    """
-
-    inner: Any
-    loss_scale: Array
-    clean: Array
-
-
-def _scaled_init(init: Callable[[Namespace, Array], Any], xp: Namespace, theta: Array) -> LossScaleState:
-    none = xp.sum(xp.zeros_like(theta), axis=-1)
-    return LossScaleState(init(xp, theta), none + INITIAL_LOSS_SCALE, none)
-
-
-def _scaled(
-    update: Callable[..., tuple[Array, Any]],
-    xp: Namespace,
-    gradient: Array,
-    state: LossScaleState,
-    theta: Array,
-    values: SettingValues,
-) -> tuple[Array, LossScaleState]:
-    finite = xp.all(xp.isfinite(gradient), axis=-1)
-    # at the smallest scale, scaling is not the cause of a gradient that is not finite
-    fits = finite | (state.loss_scale <= SMALLEST_LOSS_SCALE)
-    change, inner = update(xp, xp.where(fits[..., None], gradient, 0.0), state.inner, theta, values)
-    parts = [
-        part if isinstance(part, int) else xp.where(fits[..., None], part, before)
-        for part, before in zip(inner, state.inner, strict=True)
-    ]
-    inner = type(inner)(*parts)
-    grows = finite & (state.clean + 1.0 >= UPDATES_BEFORE_GROWTH) & (state.loss_scale < LARGEST_LOSS_SCALE)
-    factor = xp.where(grows, xp.full_like(state.clean, 2.0), xp.ones_like(state.clean))
-    loss_scale = state.loss_scale * xp.where(fits, factor, 0.5)
-    clean = xp.where(grows | ~fits, 0.0, state.clean + 1.0)
-    return xp.where(fits[..., None], change, 0.0), LossScaleState(inner, loss_scale, clean)
-
-
-def loss_scaled(optimizer: Optimizer) -> Optimizer:
-    """Scale the loss dynamically, for products in float16 (Micikevicius et al. 2018, section 3.2).
-
-    An update whose gradient overflowed is skipped, and the loss scale is halved. After 1,000 updates without overflow
-    it is doubled. The scale is a power of two for each network, so it changes no digit of a gradient that does not
-    overflow. A skipped update leaves the weights and the state unchanged, except that Adam counts it.
-
-    Examples
-    --------
-    >>> loss_scaled(adam()).name
-    'loss-scaled adam'
-    """
-    settings = _more_settings(optimizer)
-    return Optimizer(
-        f"loss-scaled {optimizer.name}",
-        settings,
-        partial(_scaled_init, optimizer.init),
-        partial(_scaled, optimizer.update),
-    )
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

@@ -11,8 +11,9 @@ from gpubp.engine.prediction import predict
 from gpubp.nn.architectures import with_blocks
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Optimizer, decayed, momentum
+from gpubp.optim.first_order import Optimizer, momentum
 from gpubp.optim.schedules import PiecewiseConstant
+from gpubp.optim.wrappers import decayed
 from gpubp.paper import family
 from gpubp.training.fit import train
 

@@ -34,8 +34,9 @@ from gpubp.nn.initialization import (
 )
 from gpubp.nn.input_layers import with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.network import Network, views
-from gpubp.optim.first_order import Optimizer, adam, adamw, decay_scaled, rate_scaled
+from gpubp.optim.first_order import Optimizer, adam, adamw
 from gpubp.optim.schedules import CosineCycles, FlatCosine
+from gpubp.optim.wrappers import decay_scaled, rate_scaled
 from gpubp.tabular.networks import EMBEDDING_SIZE, n_above_embeddings, with_embeddings
 from gpubp.tabular.prepare import PreparedTable
 

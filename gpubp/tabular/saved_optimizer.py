@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from gpubp._core.text import excerpt
 from gpubp.optim import schedules
-from gpubp.optim.first_order import OPTIMIZERS, Optimizer, clipped, decayed, loss_scaled
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer
+from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.optim.wrappers import clipped, decayed
 
 _KINDS: dict[str, Callable[..., Optimizer | SecondOrder]] = {**OPTIMIZERS, **METHODS}
 _WRAPPERS: dict[str, tuple[Callable[..., Optimizer], tuple[str, ...]]] = {

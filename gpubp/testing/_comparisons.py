@@ -19,7 +19,7 @@ from gpubp.nn.encodings import piecewise_linear, smooth_clip
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network, loss_and_gradient, output_layer
-from gpubp.optim import first_order, second_order
+from gpubp.optim import first_order, loss_scaling, second_order, wrappers
 from gpubp.testing._comparison import Comparison, draw_data, draw_weights, dtype_name
 from gpubp.testing._fit_comparisons import fit_comparisons
 
@@ -157,8 +157,8 @@ def _descend(
 def _optimizers(generator: np.random.Generator) -> Iterator[Comparison]:
     network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
     optimizers = [make() for make in first_order.OPTIMIZERS.values()]
-    optimizers += [first_order.clipped(first_order.momentum(), 0.1), first_order.decayed(first_order.momentum(), 0.002)]
-    optimizers.append(first_order.rate_scaled(first_order.adam(), np.linspace(0.0, 2.0, network.n_parameters)))
+    optimizers += [wrappers.clipped(first_order.momentum(), 0.1), wrappers.decayed(first_order.momentum(), 0.002)]
+    optimizers.append(wrappers.rate_scaled(first_order.adam(), np.linspace(0.0, 2.0, network.n_parameters)))
     data = draw_data(network, generator)
     for optimizer in optimizers:
         yield Comparison(
@@ -195,6 +195,6 @@ def _rounded_products(generator: np.random.Generator) -> Iterator[Comparison]:
         network = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
         data = draw_data(network, generator)
         for optimizer in (first_order.momentum(), first_order.adam()):
-            optimizer = first_order.loss_scaled(optimizer) if precision == "float16" else optimizer
+            optimizer = loss_scaling.loss_scaled(optimizer) if precision == "float16" else optimizer
             descended = with_precision(partial(_descend, network=network, optimizer=optimizer, steps=100), precision)
             yield Comparison(f"steps {precision}", f"100 of {optimizer.name}", descended, data, dtypes=("float32",))

@@ -11,7 +11,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.engine.prediction import predict
 from gpubp.nn.network import Network
-from gpubp.optim import first_order
+from gpubp.optim import first_order, wrappers
 from gpubp.optim.schedules import Cosine
 from gpubp.testing._comparison import Comparison, draw_data, dtype_name
 from gpubp.training.fit import all_correct, train
@@ -42,7 +42,7 @@ def fit_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
     yield row("a penalty and sample weights", weighted, l2=0.1)
     yield row("dropout", dropout=0.3)
     yield row("a stack of 2 with dropout", dropout=0.3, seed=SEEDS)
-    yield row("clipped", optimizer=first_order.clipped(first_order.adam(), 0.1))
+    yield row("clipped", optimizer=wrappers.clipped(first_order.adam(), 0.1))
     yield row("a schedule", optimizer=decaying)
     yield row("gradients of two parts", gradient_accumulation=2)
     yield row("all samples at once", batch_size="full")

@@ -128,7 +128,7 @@ def train(
         The precision to which operands of matrix products are rounded; the products are summed, and everything else is
         computed, in float32. With "float32", or in float64, nothing is rounded. The others are for NVIDIA's tensor
         cores; other devices compute the same numbers, but more slowly. With "float16", derivatives are scaled, and
-        updates that overflow are skipped (:func:`gpubp.optim.first_order.loss_scaled`).
+        updates that overflow are skipped (:func:`gpubp.optim.loss_scaling.loss_scaled`).
     history : bool
         Whether to record the figures of each epoch; for 100,000 networks and 1,000 epochs they take 800 MB.
     checkpoint : path or Checkpoints, optional

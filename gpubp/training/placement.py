@@ -20,9 +20,10 @@ from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.errors import DataError
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import FACTORS, Optimizer, check_values
+from gpubp.optim.first_order import Optimizer, check_values
 from gpubp.optim.schedules import first_value
 from gpubp.optim.second_order import SecondOrder
+from gpubp.optim.wrappers import FACTORS
 from gpubp.training.setup import Setup
 
 

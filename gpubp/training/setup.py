@@ -24,7 +24,8 @@ from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE, Orders
 from gpubp.errors import DataError
 from gpubp.nn.initialization import Purpose, Seed, check_seeds, generator_for, initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import Optimizer, loss_scaled
+from gpubp.optim.first_order import Optimizer
+from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.second_order import SecondOrder
 from gpubp.training.callbacks import Callback
 from gpubp.training.run_settings import name_of

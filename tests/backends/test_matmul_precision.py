@@ -18,18 +18,16 @@ from gpubp.engine.plain.step import Objective, make_step
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import loss_and_gradient, output_layer
-from gpubp.optim.first_order import (
+from gpubp.optim.first_order import OPTIMIZERS, adam, momentum
+from gpubp.optim.loss_scaling import (
     INITIAL_LOSS_SCALE,
     LARGEST_LOSS_SCALE,
-    OPTIMIZERS,
     SMALLEST_LOSS_SCALE,
     UPDATES_BEFORE_GROWTH,
-    adam,
-    clipped,
     loss_scaled,
-    momentum,
 )
 from gpubp.optim.second_order import lbfgs
+from gpubp.optim.wrappers import clipped
 from gpubp.tabular import fit_table, prepare_table
 
 TIE = 2.0**-8  # half a step of bfloat16 at 1

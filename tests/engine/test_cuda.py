@@ -17,19 +17,9 @@ from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import (
-    OPTIMIZERS,
-    AdamState,
-    Optimizer,
-    adam,
-    adamw,
-    clipped,
-    decay_scaled,
-    decayed,
-    momentum,
-    rate_scaled,
-)
+from gpubp.optim.first_order import OPTIMIZERS, AdamState, Optimizer, adam, adamw, momentum
 from gpubp.optim.schedules import Cosine, PiecewiseConstant
+from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled
 from gpubp.testing import assert_agree
 from tests.cuda_machines import (
     ACTIVATION_NAMES,

@@ -17,7 +17,8 @@ from gpubp.engine.tracing.optimizers import settings_of_steps, update_code
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, adam, adamw, decay_scaled, decayed, momentum, rate_scaled
+from gpubp.optim.first_order import OPTIMIZERS, adam, adamw, momentum
+from gpubp.optim.wrappers import decay_scaled, decayed, rate_scaled
 from gpubp.testing import assert_agree
 from tests.cuda_machines import (
     ACTIVATION_NAMES,

@@ -12,7 +12,8 @@ from gpubp.engine.plain.minibatches import ArrayBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import adam, clipped, momentum
+from gpubp.optim.first_order import adam, momentum
+from gpubp.optim.wrappers import clipped
 from tests.cuda_machines import N_SAMPLES, SIZE, assert_same, emulated, needs_compiler, plain_way, run_epochs, samples
 from tests.threads_as_processes import results_of, run_on_ranks
 

@@ -30,8 +30,9 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import OPTIMIZERS, clipped, decay_scaled, decayed, rate_scaled
+from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.optim.schedules import PiecewiseConstant
+from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled
 from gpubp.testing import assert_agree
 from gpubp.training.fit import train
 

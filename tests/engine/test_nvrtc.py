@@ -32,17 +32,8 @@ from gpubp.engine.tracing.optimizers import update_code
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS, Activation
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import (
-    OPTIMIZERS,
-    Optimizer,
-    adam,
-    adamw,
-    clipped,
-    decay_scaled,
-    decayed,
-    momentum,
-    rate_scaled,
-)
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, adamw, momentum
+from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled
 from tests import nvrtc
 from tests.cuda_machines import ACTIVATION_NAMES, LOSS_NAMES, PAIRS, Machine, run_epochs
 from tests.emulated_cuda import EmulatedDevice

@@ -20,8 +20,9 @@ from gpubp.engine.plain.minibatches import Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import adam, clipped, decayed, momentum
+from gpubp.optim.first_order import adam, momentum
 from gpubp.optim.schedules import PiecewiseConstant
+from gpubp.optim.wrappers import clipped, decayed
 from gpubp.testing import assert_agree
 from gpubp.training.stacks import PerNetworkSchedule
 from tests.cuda_machines import MACHINES, Machine, needs_compiler, plain_way, to_machine

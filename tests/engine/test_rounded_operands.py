@@ -13,7 +13,8 @@ from gpubp.engine.plain.minibatches import ArrayBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import adam, clipped, momentum
+from gpubp.optim.first_order import adam, momentum
+from gpubp.optim.wrappers import clipped
 from tests.cuda_machines import N_SAMPLES, SIZE, assert_same, plain_and_compiled, rounding, run_epochs, samples
 from tests.emulated_cuda import numbers_of
 

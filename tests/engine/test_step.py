@@ -8,8 +8,9 @@ from gpubp.engine.plain.minibatches import Batch, total_weight
 from gpubp.engine.plain.step import Objective, gauss_newton, make_step, objective_and_gradient
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network, loss_and_gradient
-from gpubp.optim.first_order import decayed, momentum
+from gpubp.optim.first_order import momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.optim.wrappers import decayed
 
 pytestmark = pytest.mark.usefixtures("double")
 NETWORK = Network((3, 4, 2), activation="tanh")

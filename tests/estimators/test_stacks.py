@@ -18,8 +18,9 @@ from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DataError
 from gpubp.estimators._monitor import FitMonitor
 from gpubp.estimators._stackable import reason_to_fit_alone
-from gpubp.optim.first_order import OPTIMIZERS, clipped, decayed
+from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.optim.schedules import SCHEDULES
+from gpubp.optim.wrappers import clipped, decayed
 from gpubp.testing import assert_agree
 from gpubp.training import stacks
 from gpubp.training.stacks import PerNetworkSchedule, StackOfFits, fit_together, optimizer_of_stack, scalar_or_column

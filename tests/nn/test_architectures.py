@@ -21,8 +21,9 @@ from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, wi
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.network import flatten, forward, loss_and_gradient, output_layer, views
 from gpubp.nn.weight_sharing import Ties
-from gpubp.optim.first_order import OPTIMIZERS, decayed, momentum
+from gpubp.optim.first_order import OPTIMIZERS, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.optim.wrappers import decayed
 from gpubp.testing import assert_agree
 from tests import reference
 

@@ -10,7 +10,8 @@ from gpubp.engine.cpu.epoch import log_plain
 from gpubp.errors import DataError
 from gpubp.nn.architectures import with_blocks, with_equal_layers
 from gpubp.nn.initialization import ntk_rate_factors
-from gpubp.optim.first_order import clipped, decay_scaled, get_optimizer, gradient_descent, lion, without_rate_factors
+from gpubp.optim.first_order import get_optimizer, gradient_descent, lion
+from gpubp.optim.wrappers import clipped, decay_scaled, without_rate_factors
 from gpubp.testing import assert_agree
 from tests.optim.test_first_order import FORMULAS, START, descend, gradient_at
 

@@ -19,20 +19,17 @@ from gpubp.optim.first_order import (
     adagrad,
     adam,
     adamw,
-    clipped,
-    decay_scaled,
-    decayed,
     get_optimizer,
     gradient_descent,
     lion,
-    loss_scaled,
     momentum,
     nesterov,
-    rate_scaled,
     rmsprop,
 )
+from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.schedules import InverseScaling, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs
+from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled
 from gpubp.training.fit import train
 from tests.registries import assert_same_names
 

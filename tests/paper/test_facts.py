@@ -14,8 +14,9 @@ import pytest
 
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network, flatten, forward, loss_and_gradient, output_layer, views
-from gpubp.optim.first_order import decayed, gradient_descent, momentum
+from gpubp.optim.first_order import gradient_descent, momentum
 from gpubp.optim.second_order import Problem, lbfgs
+from gpubp.optim.wrappers import decayed
 from gpubp.training.fit import train
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]

@@ -20,19 +20,10 @@ from gpubp.engine import cpu
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError, DivergenceWarning
 from gpubp.io.json_header import canonical_json, checksum
 from gpubp.nn.initialization import initial_weights
-from gpubp.optim.first_order import (
-    adam,
-    adamw,
-    clipped,
-    decay_scaled,
-    decayed,
-    gradient_descent,
-    momentum,
-    nesterov,
-    rate_scaled,
-)
+from gpubp.optim.first_order import adam, adamw, gradient_descent, momentum, nesterov
 from gpubp.optim.schedules import Cosine, FlatCosine, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled
 from gpubp.training import batched_epochs, checkpointed, checkpoints, run_settings
 from gpubp.training import epochs as epoch_module
 from gpubp.training.checkpoints import checkpoints_in

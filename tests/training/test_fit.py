@@ -14,9 +14,10 @@ from gpubp.engine.prediction import predict
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
-from gpubp.optim.first_order import adam, clipped, gradient_descent, momentum
+from gpubp.optim.first_order import adam, gradient_descent, momentum
 from gpubp.optim.schedules import PiecewiseConstant, WarmUp
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
+from gpubp.optim.wrappers import clipped
 from gpubp.training import loop, validation
 from gpubp.training.fit import all_correct, train
 

@@ -19,7 +19,8 @@ from gpubp.engine.tracing.optimizers import update_code
 from gpubp.engine.tracing.symbols import Inexpressible, Symbol
 from gpubp.nn.activations import ACTIVATIONS, Activation, get_activation
 from gpubp.nn.losses import LOSSES, Loss
-from gpubp.optim.first_order import DECAY_FACTORS, OPTIMIZERS, Optimizer, decayed
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer
+from gpubp.optim.wrappers import DECAY_FACTORS, decayed
 
 COMMAND = "python -m gpubp.engine.cpu.generate"
 FOLDER = Path(__file__).parent / "c" / "generated"

@@ -8,12 +8,10 @@ import numpy as np
 from gpubp.backends.backend import to_numpy
 from gpubp.engine.tracing.optimizers import UpdateCode, settings_of_steps, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
-from gpubp.optim.first_order import (
+from gpubp.optim.first_order import OPTIMIZERS, Optimizer, Setting
+from gpubp.optim.wrappers import (
     DECAY_FACTORS,
-    OPTIMIZERS,
     RATE_FACTORS,
-    Optimizer,
-    Setting,
     decay_scaled,
     decayed,
     rate_scaled,

@@ -21,7 +21,8 @@ from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Object
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.engine.tracing.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
-from gpubp.optim.first_order import FACTORS, Optimizer, same_update, without_clipping
+from gpubp.optim.first_order import Optimizer, same_update
+from gpubp.optim.wrappers import FACTORS, without_clipping
 
 logger = logging.getLogger("gpubp")
 

@@ -18,7 +18,8 @@ from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, sum_ov
 from gpubp.engine.plain.minibatches import Batch, Batches, total_weight
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.network import Network, average_tied, loss_and_gradient
-from gpubp.optim.first_order import LossScaleState, Optimizer
+from gpubp.optim.first_order import Optimizer
+from gpubp.optim.loss_scaling import LossScaleState
 from gpubp.optim.second_order import Problem, SecondOrder
 
 

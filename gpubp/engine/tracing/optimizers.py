@@ -10,7 +10,8 @@ from gpubp.backends.backend import to_numpy
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import HostNumber, Inexpressible, Symbol
-from gpubp.optim.first_order import FACTORS, Optimizer, Setting
+from gpubp.optim.first_order import Optimizer, Setting
+from gpubp.optim.wrappers import FACTORS
 
 STATE_PREFIX = "state."  # before the name of a number of the optimizer's state; its settings have no prefix
 
