@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from gpubp.paper.chance import between, near, reaches
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs
 from gpubp.paper.words import counted, in_words
 
@@ -27,7 +28,7 @@ def done(share: float, why: str) -> Condition:
 def _done(share: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     n, n_solved = len(runs.solved), int(np.sum(runs.solved))
     found = f"{n_solved:,} of {counted(n, 'network')} done within {counted(runs.limit, 'sweep')}"
-    return ConditionResult(n_solved >= share * n, found)
+    return ConditionResult(reaches(share, runs.solved), found)
 
 
 def takes_as_long(reported: float) -> Condition:
@@ -44,8 +45,13 @@ def takes_as_long(reported: float) -> Condition:
 
 
 def _takes_as_long(reported: float, experiment: Experiment, runs: Runs) -> ConditionResult:
-    low, high = np.quantile(np.where(runs.solved, runs.sweeps, np.inf), USUAL, method="inverted_cdf")
-    return ConditionResult(bool(low <= reported <= high), f"these quantiles are {in_words(low)} and {in_words(high)}")
+    taken = np.where(runs.solved, runs.sweeps, np.inf)
+    low, high = np.quantile(taken, USUAL, method="inverted_cdf")
+    (lowest, _), (_, highest) = (between(taken, quantile) for quantile in USUAL)
+    return ConditionResult(
+        bool(np.isfinite(low)) and lowest <= reported <= highest,
+        f"these quantiles are {in_words(low)} and {in_words(high)}",
+    )
 
 
 def quartiles_near(wanted: Sequence[float], tolerance: float, whose: str) -> Condition:
@@ -64,6 +70,9 @@ def quartiles_near(wanted: Sequence[float], tolerance: float, whose: str) -> Con
 
 def _quartiles_near(wanted: tuple[float, ...], tolerance: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     quartiles = runs.quartiles()
-    near = all(abs(figure / other - 1.0) <= tolerance for figure, other in zip(quartiles, wanted, strict=True))
+    taken = np.where(runs.solved, runs.sweeps, np.inf)
+    are_near = all(near(taken, *each, tolerance) for each in zip((0.25, 0.5, 0.75), wanted, strict=True))
     *first, last = map(in_words, quartiles)
-    return ConditionResult(near, f"the quartiles are {', '.join(first)} and {last} sweeps")
+    return ConditionResult(
+        bool(np.any(runs.solved)) and are_near, f"the quartiles are {', '.join(first)} and {last} sweeps"
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpubp.nn.network import Network, forward
+from gpubp.paper.chance import reaches
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
 from gpubp.paper.study import Fact, StudyPicture
 from gpubp.paper.words import NO_FIGURE, share_of
@@ -39,9 +40,7 @@ def all_differ(of_hidden: np.ndarray) -> np.ndarray:
 
 def _most_differ(share: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     differ = all_differ(codes(experiment, runs))
-    return ConditionResult(
-        len(differ) > 0 and bool(np.mean(differ) >= share), f"the codes differ in {share_of(differ)}"
-    )
+    return ConditionResult(reaches(share, differ), f"the codes differ in {share_of(differ)}")
 
 
 BINARY = Condition(

@@ -14,6 +14,7 @@ from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.paper.cases import Cases
+from gpubp.paper.chance import ALLOWED
 from gpubp.paper.study import Fact, Findings, Reached, StudyPicture, StudyTable, Verdict, if_enough_networks, quartiles
 from gpubp.paper.words import seeds_in_words
 from gpubp.training.fit import all_correct, train
@@ -129,7 +130,7 @@ class Experiment:
     @property
     def criterion(self) -> str:
         """Say what must hold for the claim to count as reproduced."""
-        return "; ".join(condition.words for condition in self.conditions)
+        return "; ".join([*(condition.words for condition in self.conditions), ALLOWED])
 
     def judge(self, runs: Runs) -> Verdict:
         """Compare the results of the networks with the criterion."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.paper.chance import ALLOWED, reaches
 from gpubp.paper.family_facts import (
     fact_of_learning,
     facts_of_codes,
@@ -41,7 +42,7 @@ class FamilyTrees:
     says: str = "100 cases learned in 1,500 sweeps, all four others right, by one network (Nature 323, figures 2–4)"
     criterion: str = (
         f"at least {100 * WANTED:g} % of the networks have all of their {N_HELD_OUT} held-out cases right, drawn anew "
-        "for each: every output on its side of 0.5"
+        f"for each: every output on its side of 0.5; {ALLOWED}"
     )
 
     @property
@@ -98,7 +99,8 @@ def described(recipe: Recipe, n_networks: int, sweeps: int) -> str:
 
 def judged(networks: Trained) -> Verdict:
     """Judge by the criterion."""
-    n, n_solved = len(networks.theta), int(np.sum(networks.generalized == N_HELD_OUT))
+    solved = networks.generalized == N_HELD_OUT
+    n, n_solved = len(solved), int(np.sum(solved))
     why = f"{n_solved:,} of {counted(n, 'network')} with all {N_HELD_OUT} right"
-    reached: Reached = "reproduced" if n_solved >= WANTED * n else "partly" if n_solved else "not reproduced"
+    reached: Reached = "reproduced" if reaches(WANTED, solved) else "partly" if n_solved else "not reproduced"
     return if_enough_networks(n, Verdict(reached, why))

@@ -9,6 +9,7 @@ import numpy as np
 from gpubp.nn.architectures import transfer_weights, with_equal_layers
 from gpubp.nn.network import Network, output_layer
 from gpubp.paper.cases import shifted
+from gpubp.paper.chance import reaches
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
 from gpubp.paper.study import Fact, StudyTable
 from gpubp.paper.words import NO_FIGURE, NONE, share_of
@@ -49,9 +50,7 @@ def after(experiment: Experiment, runs: Runs, n_steps: int) -> tuple[np.ndarray,
 
 def _twice_as_far(share: float, experiment: Experiment, runs: Runs) -> ConditionResult:
     right = np.asarray(all_correct(*after(experiment, runs, 2 * N_STEPS)))
-    return ConditionResult(
-        len(right) > 0 and bool(np.mean(right) >= share), f"{2 * N_STEPS} places in {share_of(right)}"
-    )
+    return ConditionResult(reaches(share, right), f"{2 * N_STEPS} places in {share_of(right)}")
 
 
 RUNS_ON = Condition(

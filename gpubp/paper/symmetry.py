@@ -8,6 +8,7 @@ import numpy as np
 
 from gpubp.nn.network import Network, views
 from gpubp.optim.first_order import momentum
+from gpubp.paper.chance import near, reaches
 from gpubp.paper.conditions import done, quartiles_near
 from gpubp.paper.connections import CAPTION, N_MORE, done_by, ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
@@ -73,7 +74,7 @@ def _signs_hold(share: float, experiment: Experiment, runs: Runs) -> ConditionRe
     if not len(w):
         return ConditionResult(False, "no signs, since no network was done")
     holds = _mirrored_signs(w) & _opposite_units(w)
-    return ConditionResult(bool(np.mean(holds) >= share), f"these signs are opposite in {share_of(holds)}")
+    return ConditionResult(reaches(share, holds), f"these signs are opposite in {share_of(holds)}")
 
 
 def _ratios_hold(experiment: Experiment, runs: Runs) -> ConditionResult:
@@ -81,8 +82,10 @@ def _ratios_hold(experiment: Experiment, runs: Runs) -> ConditionResult:
     if not len(w):
         return ConditionResult(False, "no ratios, since no network was done")
     second, third = _median_ratios(w)
-    near = abs(second / 2.0 - 1.0) <= NEAR and abs(third / 4.0 - 1.0) <= NEAR
-    return ConditionResult(near, f"these medians are 1 : {second:.2f} : {third:.2f}")
+    # one ratio for both hidden units, which are not independent
+    _, of_second, of_third = np.mean(_ratios(w), axis=2).T
+    are_near = near(of_second, 0.5, 2.0, NEAR) and near(of_third, 0.5, 4.0, NEAR)
+    return ConditionResult(are_near, f"these medians are 1 : {second:.2f} : {third:.2f}")
 
 
 CONDITIONS = (
@@ -114,8 +117,8 @@ def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Ite
     w, hidden_biases, output = _weights(experiment, runs)
     if len(w):
         second, third = _median_ratios(w)
-        near = np.all(np.abs(_ratios(w) / np.asarray([1.0, 2.0, 4.0])[:, None] - 1.0) <= NEAR, axis=(1, 2))
-        sizes = f"1 : {second:.2f} : {third:.2f} (medians); within 15 %: {share_of(near)}"
+        are_near = np.all(np.abs(_ratios(w) / np.asarray([1.0, 2.0, 4.0])[:, None] - 1.0) <= NEAR, axis=(1, 2))
+        sizes = f"1 : {second:.2f} : {third:.2f} (medians); within 15 %: {share_of(are_near)}"
         yield Fact(f"took at most {SWEEPS:,} sweeps", "its one network", share_of(runs.sweeps[runs.solved] <= SWEEPS))
         yield Fact("weights mirrored about the middle have opposite signs", "yes", share_of(_mirrored_signs(w)))
         yield Fact("and are equal in size, within 15 %", "yes", share_of(_mirrored_sizes(w)))
