@@ -27,7 +27,7 @@ def save(name, ax):
     path, drawn = folder / f"{name}.png", io.BytesIO()
     # twice the dots of a page, and cut to what is drawn
     ax.figure.savefig(drawn, dpi=200, format="png", bbox_inches="tight", pad_inches=0.05)
-    Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     print(f"{path.name:24s} {path.stat().st_size / 1024:5.1f} kB")
 
 

@@ -73,14 +73,20 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
     """Yield the picture of the codes in the first network that was done."""
     if np.any(runs.solved):
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
-        caption = "The outputs of the three hidden units for each of the patterns, of one network that is done"
+        caption = (
+            "The outputs of the three hidden units for each of the patterns, of one network that is done, and the code "
+            "that they make, rounded to 0 and 1"
+        )
         yield StudyPicture("codes", caption, partial(_draw_codes, experiment.network, theta))
 
 
 def _draw_codes(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":
-    n = network.sizes[0]
-    ax = hidden_heat_map((network, theta), np.eye(n), ax, sample_names=[f"pattern {k + 1}" for k in range(n)])
-    ax.set_xticks(range(network.sizes[1]), [str(k + 1) for k in range(network.sizes[1])])
-    ax.set_xlabel("hidden unit")
-    ax.set_ylabel("")
+    patterns = np.eye(network.sizes[0])
+    y = forward(np, network, theta.astype(float), patterns)[0].y
+    coded = [", ".join(str(k + 1) for k in np.flatnonzero(of_unit > 0.5)) or "none" for of_unit in y.T]
+    names = [f"hidden unit {k}:\non for {patterns_on}" for k, patterns_on in enumerate(coded, 1)]
+    codes_of_patterns = ["".join(str(int(output > 0.5)) for output in of_pattern) for of_pattern in y]
+    sample_names = [f"pattern {k}: {code}" for k, code in enumerate(codes_of_patterns, 1)]
+    ax = hidden_heat_map((network, theta), patterns, ax, sample_names=sample_names, unit_names=names)
+    ax.set_xlabel("")
     return ax

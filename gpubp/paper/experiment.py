@@ -99,6 +99,8 @@ class Experiment:
         ``find_facts(experiment, runs, train_more)`` yields Facts and Tables.
     pictures : callable
         ``pictures(experiment, runs)`` yields Pictures.
+    reported : int, optional
+        The sweeps that the paper or the chapter reports.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Experiment:
     wiring: str = ""
     find_facts: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact | StudyTable]]" = nothing_more
     pictures: "Callable[[Experiment, Runs], Iterable[StudyPicture]]" = nothing_more
+    reported: int | None = None
 
     def setting(self, n_networks: int, sweeps: int) -> str:
         """Describe in one line what is trained and how, with the number of networks and the limit of sweeps."""
@@ -170,6 +173,7 @@ class Experiment:
             facts=[fact for fact in results if isinstance(fact, Fact)],
             pictures=tuple(self.pictures(self, runs)),
             tables=tuple(table for table in results if isinstance(table, StudyTable)),
+            reported=self.reported,
         )
 
 

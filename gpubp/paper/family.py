@@ -98,6 +98,24 @@ def cases() -> Cases:
     return x, related[person, relation].astype(float)
 
 
+def relation_attributes() -> dict[str, np.ndarray]:
+    """Return each relation's sex, generation and line, as numbers: (12,) each.
+
+    The generation is 1 for those above, 2 for one's own, 3 for those below; the line is 1 for parents and children, 2
+    for husband and wife, 3 for all who are related by a brother or sister.
+
+    Examples
+    --------
+    >>> {name: int(of[RELATIONS.index("niece")]) for name, of in relation_attributes().items()}
+    {'sex': 2, 'generation': 3, 'line': 3}
+    """
+    return {
+        "sex": np.asarray([1, 2] * 6),
+        "generation": np.asarray([1, 1, 2, 2, 3, 3, 1, 1, 2, 2, 3, 3]),
+        "line": np.asarray([1, 1, 2, 2, 1, 1, 3, 3, 3, 3, 3, 3]),
+    }
+
+
 def attributes() -> dict[str, np.ndarray]:
     """Return each person's nationality, generation and branch of the family, as numbers: (24,) each.
 

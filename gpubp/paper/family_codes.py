@@ -16,6 +16,14 @@ def codes_of_people(network: Network, theta: np.ndarray) -> np.ndarray:
     return codes
 
 
+def codes_of_relations(network: Network, theta: np.ndarray) -> np.ndarray:
+    """Find the outputs of the six units above the relations for each relation: (..., 12, 6)."""
+    n_people, n_relations = len(PEOPLE), len(RELATIONS)
+    x = np.hstack([np.zeros((n_relations, n_people)), np.eye(n_relations)])
+    codes: np.ndarray = forward(np, network, theta, x)[0].y[..., N_UNITS : 2 * N_UNITS]
+    return codes
+
+
 def explained(codes: np.ndarray, attribute: np.ndarray) -> np.ndarray:
     """Find what part of the variance of each unit's output an attribute explains: the squared correlation ratio.
 

@@ -1,5 +1,6 @@
 """Pictures of the family trees' networks: the weights from the people, their codes, the held-out cases."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -7,10 +8,10 @@ import numpy as np
 
 from gpubp.nn.network import Network, flatten, views
 from gpubp.paper import family
-from gpubp.paper.family_codes import N_UNITS, codes_of_people, explained
+from gpubp.paper.family_codes import N_UNITS, codes_of_people, codes_of_relations, explained
 from gpubp.paper.family_recipe import N_HELD_OUT, Trained
 from gpubp.paper.study import StudyPicture
-from gpubp.plotting import hidden_heat_map, hinton_diagram
+from gpubp.plotting import hinton_diagram
 from gpubp.plotting.figure import STYLES, axes_or_new
 
 if TYPE_CHECKING:
@@ -26,13 +27,18 @@ def pictures(network: Network, networks: Trained) -> list[StudyPicture]:
     if not len(solved):
         return [held_out_picture]
     theta = networks.theta[solved[clearest(network, networks.theta[solved])]]
-    chosen = f"of the network, of {len(solved):,} with all held-out cases right, whose units code the most clearly"
+    chosen = (
+        "in the network, of those with all held-out cases right, whose units code the most clearly; a unit is named by "
+        "the attribute that explains most of its variance, and by how much"
+    )
     weights = f"The weights from the people to their six units, English above Italian, {chosen}"
     codes = f"The outputs of the six units for each person, {chosen}"
+    relations = f"The outputs of the six units for each relation, {chosen}"
     return [
         held_out_picture,
-        StudyPicture("weights", weights, partial(draw_weights, network, theta)),
-        StudyPicture("codes", codes, partial(draw_codes, network, theta)),
+        StudyPicture("weights", weights, partial(draw_weights, network, theta), (7.2, 5.4)),
+        StudyPicture("codes", codes, partial(draw_codes, network, theta), (6.4, 6.2)),
+        StudyPicture("relations", relations, partial(draw_relations, network, theta), (6.4, 4.2)),
     ]
 
 
@@ -52,10 +58,9 @@ def people_and_units(network: Network, theta: np.ndarray) -> tuple[Network, np.n
     )
 
 
-def unit_names(network: Network, theta: np.ndarray) -> list[str]:
+def unit_names(codes: np.ndarray, attributes: Mapping[str, np.ndarray]) -> list[str]:
     """Name each unit by its number and what it codes the most, with the part of its variance that this explains."""
-    codes = codes_of_people(network, theta)
-    explains = {name: explained(codes, attribute) for name, attribute in family.attributes().items()}
+    explains = {name: explained(codes, attribute) for name, attribute in attributes.items()}
     names = []
     for unit in range(N_UNITS):
         name, share = max(((name, of_units[unit]) for name, of_units in explains.items()), key=lambda pair: pair[1])
@@ -65,30 +70,36 @@ def unit_names(network: Network, theta: np.ndarray) -> list[str]:
 
 def draw_weights(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
     """Draw the weights from the people to each unit, as figure 4 of the paper does."""
-    n_columns = len(family.ENGLISH)
-    ax = hinton_diagram(
+    return hinton_diagram(
         people_and_units(network, theta),
-        axes_or_new(ax, (9.0, 4.5)),
-        input_shape=(2, n_columns),
+        axes_or_new(ax, (7.2, 5.4)),
+        input_shape=(2, len(family.ENGLISH)),
         across=2,
-        unit_names=[""] * N_UNITS,
+        unit_names=unit_names(codes_of_people(network, theta), family.attributes()),
+        input_names=family.PEOPLE,
     )
-    corners = [np.min(np.asarray(ground.vertices), axis=0) for ground in ax.collections[0].get_paths()[:N_UNITS]]
-    for name, (left, top) in zip(unit_names(network, theta), corners, strict=True):
-        ax.text(left, top - 0.15, name, fontsize="small", va="bottom")
-    for left, top in corners[-2:]:  # the people stand under the last row
-        for k, pair in enumerate(zip(family.ENGLISH, family.ITALIAN, strict=True)):
-            ax.text(left + k + 0.5, top + 2.3, ", ".join(pair), fontsize="x-small", rotation=90, ha="center", va="top")
-    return ax
 
 
 def draw_codes(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
     """Draw the outputs of the six units for each person as colours."""
-    ax = hidden_heat_map(people_and_units(network, theta), np.eye(len(family.PEOPLE)), ax, sample_names=family.PEOPLE)
-    names = [name.replace(" ", "\n", 2) for name in unit_names(network, theta)]
-    ax.set_xticks(range(N_UNITS), names, fontsize="small")
-    ax.tick_params(axis="y", labelsize="xx-small")
-    ax.set_xlabel("")
+    return _draw_outputs(codes_of_people(network, theta), family.PEOPLE, family.attributes(), ax)
+
+
+def draw_relations(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
+    """Draw the outputs of the other six units for each relation as colours."""
+    return _draw_outputs(codes_of_relations(network, theta), family.RELATIONS, family.relation_attributes(), ax)
+
+
+def _draw_outputs(
+    codes: np.ndarray, names: Sequence[str], attributes: Mapping[str, np.ndarray], ax: "Axes | None"
+) -> "Axes":
+    ax = axes_or_new(ax, (6.4, 6.2))
+    image = ax.imshow(codes, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0.0, vmax=1.0)
+    ax.figure.colorbar(image, ax=ax, label="output")
+    ax.set_yticks(range(len(names)), names)
+    labels = [f"unit {name.replace(' ', chr(10), 2)}" for name in unit_names(codes, attributes)]
+    ax.set_xticks(range(codes.shape[1]), labels)
+    ax.tick_params(labelsize="small")
     return ax
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,13 +12,10 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import Optimizer, adam, gradient_descent, momentum, nesterov
 from gpubp.optim.second_order import Problem, SecondOrder, lbfgs, levenberg_marquardt
 from gpubp.paper.experiment import Experiment, run_seeds
+from gpubp.paper.solver_pictures import SIZE, Result, draw_milliseconds, draw_sweeps
 from gpubp.paper.study import Fact, Findings, StudyPicture, StudyTable, Verdict, quartiles
 from gpubp.paper.words import NONE, counted, from_to, in_words
-from gpubp.plotting.figure import STYLES
 from gpubp.training.fit import all_correct, train
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 Callbacks = tuple[Callable[[Any], Any], ...]
 
@@ -365,71 +362,32 @@ def seconds_each(race: Race) -> float:
 
 
 def pictures(races: list[Race]) -> tuple[StudyPicture, ...]:
-    """Draw the sweeps of each solver on each experiment, and sweeps against seconds."""
+    """Draw the sweeps and the milliseconds of each solver on each experiment."""
+    results = [
+        Result(
+            race.experiment,
+            race.solver,
+            int(np.sum(race.solved)),
+            len(race.solved),
+            quartiles(race.solved, race.sweeps),
+            1000.0 * seconds_each(race),
+        )
+        for race in races
+    ]
     return (
         StudyPicture(
             "quartiles",
             "Sweeps until a quarter, half (the mark) and three quarters of all networks are done; a line that runs out "
-            "on the right belongs to a quarter, or more, that never is; solvers by which fewer are done have none",
-            partial(draw_quartiles, races=races),
+            "on the right belongs to a quarter that never is, and a hollow mark to a solver by which less than half "
+            "are, with how many are",
+            partial(draw_sweeps, results=results),
+            SIZE,
         ),
         StudyPicture(
             "seconds",
-            "Sweeps and seconds until a network is done, a mark for each experiment: the median of those done, and the "
-            "time of all shared among them",
-            partial(draw_seconds, races=races),
+            "Milliseconds for each network that is done, the time of all shared among them; a hollow mark belongs to a "
+            "solver by which none is",
+            partial(draw_milliseconds, results=results),
+            SIZE,
         ),
     )
-
-
-def draw_quartiles(ax: "Axes", races: list[Race]) -> None:
-    """Draw a line for each race, from the first to the third quartile, with a mark on the median."""
-    solvers = list(dict.fromkeys(race.solver for race in races))
-    experiments = list(dict.fromkeys(race.experiment for race in races))
-    right = 2.0 * max(float(np.max(race.sweeps)) for race in races)
-    for number, solver in enumerate(solvers):
-        style = STYLES[number]
-        for race in races:
-            if race.solver == solver:
-                place = experiments.index(race.experiment) + 0.7 * ((number + 0.5) / len(solvers) - 0.5)
-                low, median, high = quartiles(race.solved, race.sweeps)
-                if np.isfinite(low):
-                    ax.plot([low, min(high, right)], [place, place], color=style.color, linewidth=1.5)
-                if np.isfinite(median):
-                    ax.plot([median], [place], style.marker, color=style.color, markersize=4)
-        ax.plot([], [], style.marker, color=style.color, linestyle="-", markersize=4, label=solver)
-    ax.set_yticks(range(len(experiments)), experiments)
-    ax.set_ylim(len(experiments) - 0.5, -0.5)
-    ax.set_xscale("log")
-    ax.set_xlim(right=right)
-    ax.set_xlabel("sweeps")
-    _tidied(ax)
-
-
-def draw_seconds(ax: "Axes", races: list[Race]) -> None:
-    """Draw a mark for each race: median sweeps and seconds of a network that got there."""
-    solvers = list(dict.fromkeys(race.solver for race in races))
-    for number, solver in enumerate(solvers):
-        own = [race for race in races if race.solver == solver and np.any(race.solved)]
-        sweeps = [np.median(race.sweeps[race.solved]) for race in own]
-        ax.plot(
-            sweeps,
-            [seconds_each(race) for race in own],
-            STYLES[number].marker,
-            color=STYLES[number].color,
-            linestyle="none",
-            label=solver,
-        )
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    ax.set_xlabel("sweeps")
-    ax.set_ylabel("seconds a network")
-    _tidied(ax)
-
-
-def _tidied(ax: "Axes") -> None:
-    ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="x", color="0.9")
-    ax.set_axisbelow(True)
-    ax.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, frameon=False, fontsize="small")

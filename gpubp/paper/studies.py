@@ -43,6 +43,7 @@ STUDIES: dict[str, Study] = {
             says="1,425 sweeps, from one set of first weights (Nature 323, figure 1)",
             conditions=symmetry.CONDITIONS,
             settled=0.1,
+            reported=symmetry.SWEEPS,
             find_facts=symmetry.find_facts,
             pictures=symmetry.pictures,
         ),
@@ -68,6 +69,7 @@ STUDIES: dict[str, Study] = {
             sweeps=10_000,
             says=f"558 sweeps, rate 0.5 ({CHAPTER}); first weights are this study's choice",
             conditions=(LIKELY, takes_as_long(558)),
+            reported=558,
             settled=0.1,
             wiring="the output also sees the inputs",
             find_facts=xor.find_facts_of_skips,
@@ -82,6 +84,7 @@ STUDIES: dict[str, Study] = {
             sweeps=30_000,
             says=f"2,825 presentations of each pattern, rate 0.5 ({CHAPTER}); first weights are this study's choice",
             conditions=(LIKELY, takes_as_long(2825)),
+            reported=2825,
             find_facts=partial(try_more_units, (4, 6, 8)),
         ),
         Experiment(

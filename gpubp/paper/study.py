@@ -55,11 +55,12 @@ class StudyTable(NamedTuple):
 
 
 class StudyPicture(NamedTuple):
-    """A picture of the findings, drawn on request; the name is that of its file."""
+    """A picture of the findings, drawn on request; the name is that of its file, the size is in inches."""
 
     name: str
     caption: str
     draw: "Callable[[Axes], Any]"
+    size: tuple[float, float] = (6.4, 3.4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,8 @@ class Findings:
     tables : tuple of StudyTable
     done : str
         The description of networks that are solved.
+    reported : int, optional
+        The sweeps that the paper or the chapter reports, if ``sweeps`` are to be compared with them.
     """
 
     setting: str
@@ -99,6 +102,7 @@ class Findings:
     pictures: tuple[StudyPicture, ...] = ()
     tables: tuple[StudyTable, ...] = ()
     done: str = "done"
+    reported: int | None = None
 
 
 def quartiles(solved: np.ndarray, sweeps: np.ndarray) -> tuple[float, float, float]:

@@ -166,10 +166,11 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
         theta = runs.theta[np.flatnonzero(runs.solved)[0]]
         caption = (
             "The weights from the six inputs to the two hidden units of a network that tells symmetric vectors, and "
-            "the units' biases apart from them: white is above 0, and areas are sizes"
+            "the units' biases apart from them: white is above 0, and areas are sizes, as in the key"
         )
         yield StudyPicture("weights", caption, partial(_draw_weights, experiment.network, theta))
 
 
 def _draw_weights(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":
-    return hinton_diagram((network, theta), ax, across=1, unit_names=("1", "2"))
+    names, bits = ([f"{what} {k + 1}" for k in range(n)] for what, n in (("hidden unit", 2), ("input", 6)))
+    return hinton_diagram((network, theta), ax, across=1, unit_names=names, input_names=bits)

@@ -138,7 +138,7 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
     if shown:
         names = [chr(ord("A") + k) for k in range(len(shown))]
         listed = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
-        caption = f"A learned field of each kind, its bias beside it: white is above 0, and areas are sizes; {listed}"
+        caption = f"A learned field of each kind, its bias beside it: areas are sizes, as in the key; {listed}"
         columns = np.vstack([fields_of_runs[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
         yield StudyPicture("fields", caption, partial(_draw_fields, columns, names))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_NAMES = 60
 """Names are written for up to this number of samples."""
-MAX_WRITTEN = 64
+MAX_WRITTEN = 100
 """Outputs are written into a heat map of up to this number of them."""
 
 
@@ -32,7 +32,7 @@ def hidden_heat_map(
 ) -> "Axes":
     """Draw the outputs of a layer as colours: a row for each sample, a column for each unit.
 
-    Up to 64 outputs are also written as numbers.
+    Up to 100 outputs are also written as numbers.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from gpubp._core.counts import is_count
 from gpubp.errors import DataError
 from gpubp.nn.network import views
 from gpubp.plotting._model import check_layer, network_of_blocks
-from gpubp.plotting.figure import axes_or_new, check_names, plain_label
+from gpubp.plotting.figure import axes_or_new, check_names, new_figure, plain_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ MAX_NAMED = 40
 """Inputs are named up to this number of columns."""
 ASPECT_RATIO = 2.0  # width divided by height, roughly
 GAP = 1.5  # between small pictures, in cells
-FONT, LINE, LETTER = 8.0, 12.0, 4.9  # points: the size of letters, the height of a line, the width of a letter
+FONT, LINE = 8.0, 12.0  # points: the size of letters, the height of a line
 WIDTH, MAX_HEIGHT, MAX_CELL = 7.0, 12.0, 0.5  # inches of a new figure, and of the cells in it
 _GREY, _WHITE, _BLACK = "#8C8C8C", "#FFFFFF", "#000000"
 
@@ -123,12 +123,14 @@ def hinton_diagram(
 
     size = (columns + 1.5 * network.bias, float(rows))
     across = min(across or _across(len(selected), size), len(selected))
-    space = np.asarray([WIDTH, MAX_HEIGHT])
-    if ax is not None:
-        space = np.asarray(axes_or_new(ax).get_window_extent().size) / ax.figure.dpi
     key = _key_of(largest)
-    layout = _lay_out(len(selected), across, size, max(map(len, column_names), default=0), key, space)
-    ax = axes_or_new(ax, (layout.width * layout.cell / 72.0 + 0.1, layout.height * layout.cell / 72.0 + 0.1))
+    new = new_figure() if ax is None else None
+    ax = axes_or_new(ax) if new is None else new.add_subplot()
+    space = np.asarray(ax.get_window_extent().size) / ax.figure.dpi if new is None else np.asarray([WIDTH, MAX_HEIGHT])
+    layout = _lay_out(len(selected), across, size, max(map(_points, column_names), default=0.0), key, space)
+    if new is not None:
+        inches = layout.cell / 72.0
+        new.set_size_inches(layout.width * inches + 0.1, layout.height * inches + 0.1)
 
     cells = np.asarray([(cell % columns + 0.5, cell // columns + 0.5) for cell in range(n_below)])
     backgrounds = [(layout.corners, columns, rows)]
@@ -154,15 +156,17 @@ def _across(n: int, size: tuple[float, float]) -> int:
 
 
 def _lay_out(
-    n: int, across: int, size: tuple[float, float], longest: int, key: dict[str, float], space: np.ndarray
+    n: int, across: int, size: tuple[float, float], longest: float, key: dict[str, float], space: np.ndarray
 ) -> _Layout:
-    """Place small pictures, names and key in a space, in inches; the text takes more cells if these are smaller."""
+    """Place small pictures, names and key in a space, in inches; the text takes more cells if these are smaller.
+
+    ``longest`` is the width of the longest name of a column, in points; if it is wider than a cell, names are upright.
+    """
     down = math.ceil(n / across)
     cell = 72.0 * MAX_CELL
     for _ in range(20):  # until the size of a cell settles
         line = LINE / cell
-        is_upright = longest * LETTER > cell
-        names = ((longest * LETTER + 4.0 if is_upright else LINE) / cell + 0.3) * (longest > 0)
+        names = ((longest + 4.0 if longest > cell else LINE) / cell + 0.3) * (longest > 0)
         pitch = size[1] + line + 0.4
         top_of_key = down * pitch + names
         width = max(across * (size[0] + GAP) - GAP, sum(_key_width(text, cell) for text in key)) + 0.1
@@ -183,7 +187,14 @@ def _key_of(largest: float) -> dict[str, float]:
 
 
 def _key_width(text: str, cell: float) -> float:
-    return 1.3 + (len(text) + 1.5) * LETTER / cell
+    return 1.3 + (_points(text) + 8.0) / cell
+
+
+def _points(text: str) -> float:
+    """Return the width of a text."""
+    from matplotlib.textpath import TextPath
+
+    return float(TextPath((0.0, 0.0), text, size=FONT).get_extents().x1) if text.strip() else 0.0
 
 
 def _column_names(names: tuple[str, ...], shape: tuple[int, int]) -> list[str]:
@@ -200,7 +211,7 @@ def _write_names(
         ax.text(left, top - 2.0 / layout.cell, plain_label(name), va="bottom", fontsize=FONT)
         if bias is not None and layout.cell > 4.0:
             ax.text(left + bias, top - 2.0 / layout.cell, "bias", ha="center", va="bottom", fontsize=FONT)
-    is_upright = max(map(len, column_names), default=0) * LETTER > layout.cell
+    is_upright = max(map(_points, column_names), default=0.0) > layout.cell
     for left, bottom in layout.named_columns if column_names else ():
         for column, name in enumerate(column_names):
             place = (left + column + 0.5, bottom + 2.0 / layout.cell)

@@ -13,9 +13,9 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import loss_and_gradient, views
 from gpubp.paper import family, family_recipe
 from gpubp.paper.family import ENGLISH, ITALIAN, PEOPLE, RELATIONS
-from gpubp.paper.family_codes import codes_of_people, explained, predicted
+from gpubp.paper.family_codes import codes_of_people, codes_of_relations, explained, predicted
 from gpubp.paper.family_facts import fact_of_learning, facts_of_codes, facts_of_held_out, table_by_relation
-from gpubp.paper.family_pictures import clearest, draw_codes, draw_held_out, draw_weights, unit_names
+from gpubp.paper.family_pictures import clearest, draw_codes, draw_held_out, draw_relations, draw_weights, unit_names
 from gpubp.paper.family_recipe import PRINTED, Recipe, Trained, first_weights, held_out_cases, trained
 from gpubp.paper.family_trees import FOUND, FamilyTrees, judged
 from gpubp.paper.studies import STUDIES
@@ -430,7 +430,7 @@ class TestPictures:
         pytest.importorskip("matplotlib", reason="the extra 'cli' is not installed")
 
     def test_units_are_named_by_what_they_code(self):
-        names = unit_names(PRINTED.network, self.THETA)
+        names = unit_names(codes_of_people(PRINTED.network, self.THETA), family.attributes())
         assert [names[unit] for unit in (0, 1, 5)] == ["1: nationality 100 %", "2: generation 100 %", "6: branch 100 %"]
 
     def test_weights(self):
@@ -445,6 +445,22 @@ class TestPictures:
     def test_codes(self):
         image = draw_codes(PRINTED.network, self.THETA).images[0].get_array()
         np.testing.assert_allclose(image, codes_of_people(PRINTED.network, self.THETA))
+
+    def test_people_and_relations_are_named(self):
+        ax = draw_weights(PRINTED.network, self.THETA)
+        written = [text.get_text() for text in ax.texts]
+        assert {"1: nationality 100 %", "bias", "Christopher, Roberto", "Charlotte, Sophia"} <= set(written)
+        ax = draw_relations(PRINTED.network, self.THETA)
+        assert [label.get_text() for label in ax.get_yticklabels()] == list(family.RELATIONS)
+        ax = draw_codes(PRINTED.network, self.THETA)
+        assert [label.get_text() for label in ax.get_yticklabels()] == list(family.PEOPLE)
+        assert ax.get_xticklabels()[0].get_text() == "unit 1:\nnationality\n100 %"
+
+    def test_outputs_for_relations_are_those_of_their_units(self):
+        theta = np.random.default_rng(0).normal(size=PRINTED.network.n_parameters)
+        block = theta[: 37 * 12].reshape(37, 12)
+        total = block[24:36, 6:] + block[36, 6:]
+        np.testing.assert_allclose(codes_of_relations(PRINTED.network, theta), 1.0 / (1.0 + np.exp(-total)))
 
     def test_held_out(self):
         bars = draw_held_out(np.asarray([4, 4, 0, 3])).patches

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from gpubp.paper.report import FILES, html_page, markdown, new_results, pictures_of, study_results, write_report
+from gpubp.paper.report.pictures import draw_histogram
 from gpubp.paper.report.results import picture_file
 from gpubp.paper.studies import STUDIES
 from gpubp.paper.study import Fact, Findings, StudyPicture, StudyTable, Verdict
+from gpubp.plotting.figure import new_figure
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = '</title><script>alert("1")</script><img src=x onerror=alert(1)>|`_*[x](http://x)\n\n# &\x1b[31m\u202e\ud800'
@@ -109,6 +111,20 @@ class TestResults:
         assert "| made-up | ◐ partly | – | What is made-up? |" in text
         assert "networks done within" not in text
         assert "How fast\n\n| solver | sweeps |\n| --- | ---: |\n| one | 12 |\n| two | 3 |" in text
+
+    def test_the_histogram_shows_what_was_reported_and_how_many_were_not_done(self):
+        results, _ = report_of(Study(reported=25))
+        (study,) = results["studies"]
+        assert study["pictures"][0]["caption"].endswith("; not done within 100: 1; reported: 25")
+        ax = new_figure((6.4, 3.4)).add_subplot()
+        draw_histogram(ax, study["histogram"], study)
+        ax.figure.canvas.draw()
+        assert [text.get_text() for text in ax.get_legend().get_texts()] == ["half are done: 20", "reported: 25"]
+        assert [line.get_xdata()[0] for line in ax.lines] == [20, 25]
+        assert not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent())
+        (column,) = ax.child_axes
+        assert [text.get_text() for text in column.texts] == ["3 done", "1 not done\nwithin 100"]
+        assert [bar.get_height() for bar in column.patches] == [3, 1]
 
     def test_names_cannot_leave_the_folder(self):
         assert picture_file("../../a b", "/etc/x.png") == "a-b-etc-x-png.png"

@@ -164,8 +164,16 @@ class TestVerdict:
         from gpubp.plotting.figure import new_figure
 
         races = [race(EQUATION_9, [100, 200, 300, 400]), race("L-BFGS", [10, None, None, None]), race("Adam", [None])]
+        shares = {"quartiles": ["1 of 4", "0 of 1"], "seconds": ["0 of 1"]}
         for picture in solvers.pictures(races):
-            ax = new_figure().add_subplot()
+            ax = new_figure(picture.size).add_subplot()
             picture.draw(ax)
-            assert [text.get_text() for text in ax.get_legend().get_texts()] == [EQUATION_9, "L-BFGS", "Adam"]
             ax.figure.canvas.draw()
+            assert [text.get_text() for text in ax.get_legend().get_texts()] == [EQUATION_9, "L-BFGS", "Adam"]
+            assert not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent())
+            assert [text.get_text() for text in ax.texts[:-1]] == shares[picture.name]
+            hollow = [line for line in ax.lines if line.get_markerfacecolor() == "white"]
+            assert len(hollow) == len(shares[picture.name])
+            marks = [line for line in ax.lines if line.get_marker() != "None"]
+            assert len(marks) == 3  # each solver is seen
+            assert all(line.get_xdata()[0] < ax.get_xlim()[1] for line in marks)

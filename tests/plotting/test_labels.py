@@ -163,7 +163,7 @@ def test_units_of_a_heat_map_are_named_and_outputs_written():
 
 
 def test_many_outputs_are_not_written():
-    assert not plotting.hidden_heat_map(MODEL, np.repeat(SAMPLES, 3, axis=0)).texts
+    assert not plotting.hidden_heat_map(MODEL, np.repeat(SAMPLES, 4, axis=0)).texts
 
 
 def test_the_signs_of_a_network_are_explained():

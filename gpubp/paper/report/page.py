@@ -127,10 +127,15 @@ def _table(name: str, caption: str, headings: Sequence[str], rows: Sequence[Sequ
 </div>"""
 
 
+def _width(png: bytes) -> int:
+    """Return the width of a picture on the page, where a point is two of the picture's."""
+    return int.from_bytes(png[16:20], "big") // 2
+
+
 def _figure(picture: PictureResults, pictures: Mapping[str, bytes]) -> str:
     """Embed a picture; screen readers read its caption once, as its alternative text."""
     caption, data = escape(picture["caption"]), base64.b64encode(pictures[picture["file"]]).decode()
     return f"""<figure>
-<img alt="{caption}" src="data:image/png;base64,{data}">
+<img alt="{caption}" width="{_width(pictures[picture["file"]])}" src="data:image/png;base64,{data}">
 <figcaption aria-hidden="true">{caption}</figcaption>
 </figure>"""

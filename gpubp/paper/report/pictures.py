@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from gpubp.paper.report.results import SWEEPS_PICTURE, Histogram, StudyResults, picture_file
 from gpubp.paper.study import StudyPicture
-from gpubp.plotting.figure import STYLES, new_figure
+from gpubp.plotting.figure import STYLES, legend_above, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-RESOLUTION = 110  # dots an inch: what a text of 62 rem is wide, and files of some 20 kB
+RESOLUTION, COLOURS = 220, 256
+"""Dots an inch, twice those of a page whose text is 62 rem wide; colours of a file."""
+NARROW = (6.4, 3.4)
 
 
 def pictures_of(study: StudyResults, pictures: tuple[StudyPicture, ...]) -> dict[str, bytes]:
@@ -24,23 +26,33 @@ def pictures_of(study: StudyResults, pictures: tuple[StudyPicture, ...]) -> dict
     GpubpError
         If matplotlib is not installed.
     """
-    drawn = {picture_file(study["name"], picture.name): _png(picture.draw) for picture in pictures}
+    drawn = {picture_file(study["name"], picture.name): _png(picture.draw, picture.size) for picture in pictures}
     if study["histogram"] is not None:
-        draw = partial(draw_histogram, histogram=study["histogram"], median=study["quartiles"][1])
-        drawn[picture_file(study["name"], SWEEPS_PICTURE)] = _png(draw)
+        draw = partial(draw_histogram, histogram=study["histogram"], study=study)
+        drawn[picture_file(study["name"], SWEEPS_PICTURE)] = _png(draw, NARROW)
     return drawn
 
 
-def draw_histogram(ax: "Axes", histogram: Histogram, median: float | None) -> None:
-    """Draw bars over sweeps on a logarithmic scale, and a line where half of all networks are done."""
+def draw_histogram(ax: "Axes", histogram: Histogram, study: StudyResults) -> None:
+    """Draw bars over sweeps on a logarithmic scale, and beside them how many networks were done and how many not.
+
+    A line is where half of all networks are done, another at the sweeps that were reported.
+    """
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-    edges, style = histogram["edges"], STYLES[0]
+    edges = histogram["edges"]
     widths = [right - left for left, right in pairwise(edges)]
-    ax.bar(edges[:-1], histogram["counts"], widths, align="edge", color=style.color, edgecolor="white", linewidth=0.5)
-    if median is not None:
-        ax.axvline(median, color=STYLES[1].color, linestyle=STYLES[1].linestyle, label=f"half are done: {median:,.0f}")
-        ax.legend(frameon=False)
+    ax.bar(
+        edges[:-1], histogram["counts"], widths, align="edge", color=STYLES[0].color, edgecolor="white", linewidth=0.5
+    )
+    half, reported = study["quartiles"][1], study["reported_sweeps"]
+    for name, sweeps, style, dashes in (
+        ("half are done", half, STYLES[1], "--"),
+        ("reported", reported, STYLES[6], ":"),
+    ):
+        if sweeps is not None:
+            ax.axvline(sweeps, color=style.color, linestyle=dashes, linewidth=2.0, label=f"{name}: {sweeps:,.0f}")
+    legend_above(ax)
     if edges[-1] > 3.0 * edges[0]:
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -50,11 +62,31 @@ def draw_histogram(ax: "Axes", histogram: Histogram, median: float | None) -> No
     ax.set_xlabel("sweeps")
     ax.set_ylabel("networks")
     ax.spines[["top", "right"]].set_visible(False)
+    _draw_shares(ax.inset_axes((1.03, 0.0, 0.05, 1.0)), study)
 
 
-def _png(draw: "Callable[[Axes], Any]") -> bytes:
-    figure, written = new_figure((6.4, 3.4)), io.BytesIO()
+def _draw_shares(ax: "Axes", study: StudyResults) -> None:
+    """Draw a column of all networks: those that were done, and above them those that were not."""
+    n, solved = study["networks"], study["solved"]
+    ax.bar([0.0], [solved], 1.0, color=STYLES[0].color)
+    ax.bar([0.0], [n - solved], 1.0, bottom=[solved], color="white", edgecolor=STYLES[0].color, hatch="//////")
+    names = [(f"{solved:,} done", solved / 2)]
+    if solved < n:
+        names.append((f"{n - solved:,} not done\nwithin {study['most_sweeps']:,}", (n + solved) / 2))
+    for text, height in names:
+        ax.text(0.7, height, text, va="center", fontsize="small")
+    ax.set_xlim(-0.5, 0.5)
+    ax.set_ylim(0.0, n)
+    ax.axis("off")
+
+
+def _png(draw: "Callable[[Axes], Any]", size: tuple[float, float]) -> bytes:
+    from PIL import Image
+
+    figure, drawn, written = new_figure(size), io.BytesIO(), io.BytesIO()
     draw(figure.add_subplot())
-    # without Matplotlib's version, so that equal pictures are equal files
-    figure.savefig(written, format="png", dpi=RESOLUTION, bbox_inches="tight", metadata={"Software": None})
+    figure.savefig(drawn, format="png", dpi=RESOLUTION, bbox_inches="tight", pad_inches=0.05)
+    # without metadata, so that equal pictures are equal files
+    image = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(written, format="png", optimize=True)
     return written.getvalue()

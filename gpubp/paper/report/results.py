@@ -66,6 +66,7 @@ class StudyResults(TypedDict):
     solved: int
     quartiles: list[float | None]
     histogram: Histogram | None
+    reported_sweeps: int | None
     seconds: float
     stop_reason: str
     verdict: dict[str, str]
@@ -123,6 +124,7 @@ def study_results(study: Study, findings: Findings) -> StudyResults:
         "solved": int(np.sum(findings.solved)),
         "quartiles": [] if sweeps is None else [_or_none(part) for part in quartiles(findings.solved, sweeps)],
         "histogram": None if sweeps is None or not np.any(findings.solved) else _histogram(sweeps[findings.solved]),
+        "reported_sweeps": findings.reported,
         "seconds": round(float(findings.seconds), 2),
         "stop_reason": findings.stop_reason,
         "verdict": INTERRUPTED if findings.stop_reason == "interrupted" else dict(findings.verdict._asdict()),
@@ -152,7 +154,8 @@ def _caption(entry: StudyResults) -> str:
     n, n_never = entry["networks"], entry["networks"] - entry["solved"]
     in_time = "by then" if entry["verdict"] == INTERRUPTED else f"within {entry['most_sweeps']:,}"
     more = f"; not done {in_time}: {n_never:,}" if n_never else ""
-    return f"Sweeps until a network is done: {entry['solved']:,} of {counted(n, 'network')}{more}"
+    reported = f"; reported: {entry['reported_sweeps']:,}" if entry["reported_sweeps"] else ""
+    return f"Sweeps until a network is done: {entry['solved']:,} of {counted(n, 'network')}{more}{reported}"
 
 
 def _or_none(figure: float) -> float | None:
