@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -194,6 +195,7 @@ def emulated_gpu(monkeypatch):
     from gpubp.backends import backend as backends
     from gpubp.backends import memory
     from gpubp.engine import cuda
+    from gpubp.engine.cuda import outputs
     from gpubp.estimators import _base, _stackable
     from gpubp.training import setup
     from tests.cuda_machines import DeviceOfNumPy
@@ -212,6 +214,7 @@ def emulated_gpu(monkeypatch):
         monkeypatch.setattr(module, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
     monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
     monkeypatch.setattr(gpubp.engine.cuda.device, "cuda_device", make_device)
+    monkeypatch.setattr(outputs, "cuda_device", cache(lambda device, products: EmulatedDevice(products=products)))
     monkeypatch.setattr(memory, "gpu_memory", lambda backend: None)
     monkeypatch.delenv("GPUBP_COMPILED", raising=False)
     return devices

@@ -194,6 +194,12 @@ class EmulatedDevice:
         fill = np.nan if np.dtype(dtype).kind == "f" else 0x7FFF if dtype == "uint16" else 77  # NaN of 16 bits
         return np.full(shape, fill, dtype)
 
+    def temporary(self, shape, dtype):
+        n_before = self.n_allocations
+        array = self.empty(shape, dtype)
+        self.n_allocations = n_before
+        return array
+
     def upload(self, array, place=None):
         self.n_uploads += 1
         self.n_allocations += place is None

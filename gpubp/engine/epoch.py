@@ -46,7 +46,7 @@ def make_epoch_runner(
 
         return WindowRunner(engine_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))
     processes = objective.processes
-    wanted = backend.is_cuda and processes.on_all(_has_kernels(backend))
+    wanted = backend.is_cuda and processes.on_all(cuda.is_wanted(backend, cpu.requested_mode()))
     if wanted and (processes.world_size == 1 or processes.sums_on_gpus()):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
@@ -57,13 +57,6 @@ def make_epoch_runner(
             device, objective, optimizer, dtype, lambda model, batches: made()(model, batches), kept
         )
     return plain()
-
-
-def _has_kernels(backend: Backend) -> bool:
-    """Return whether the GPU's compiled kernels, and their matrix products, are to be used."""
-    from gpubp.engine.cuda.device import multiplies
-
-    return cuda.is_wanted(cpu.requested_mode()) and multiplies(backend.device, backend.matmul_precision)
 
 
 def _runs_on_cpu(backend: Backend) -> bool:

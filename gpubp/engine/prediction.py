@@ -1,19 +1,21 @@
-"""The outputs of a trained network, computed in parts that bound the memory."""
+"""The outputs of a network, and the losses of samples, computed in parts that bound the memory."""
 
 import weakref
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, choose_backend, like, to_backend, with_matmul
+from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
-from gpubp.backends.memory import samples_at_once, storage_backend
-from gpubp.backends.sparse_matmul import is_sparse
-from gpubp.engine import cpu
+from gpubp.backends.memory import SAMPLES_AT_ONCE, samples_at_once, storage_backend
+from gpubp.backends.sparse_matmul import is_sparse, samples_of
+from gpubp.engine import cpu, cuda
 from gpubp.engine.argument_checks import choose_precision, host_array, host_theta, validate_theta, validate_x
+from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.pointer_checks import check_prediction
+from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Layer, Network, output_layer
 
 WORTH_THREADS = 1e8
@@ -134,8 +136,63 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     n_networks = theta.shape[0] if theta.ndim == 2 else 1
     part_size = samples_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
     on_device = (to_backend(backend, part) for part in in_parts(x, part_size // (network.n_members or 1)))
+    forward = _forward_on_gpu(backend, network, theta)
+    if forward is not None:
+        return forward.outputs(on_device, x.shape[-2])
     parts = [last_layer(backend, network, theta, part).y for part in on_device]
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
+
+
+class Evaluation(NamedTuple):
+    """Sums of losses over samples, ``(...)``, and the outputs ``(..., b, j)`` or None, on the host."""
+
+    loss: np.ndarray
+    outputs: Any
+
+
+def evaluate(
+    backend: Backend, network: Network, theta: Array, samples: Batch, *, outputs_wanted: bool = False
+) -> Evaluation:
+    """Compute the loss of samples, without a penalty, in the form that is fastest on the device.
+
+    Parameters
+    ----------
+    samples : Batch
+        On the device; x may be sparse, if the backend is that of
+        :func:`~gpubp.backends.sparse_matmul.for_samples`.
+    outputs_wanted : bool
+        Whether the outputs are wanted, too.
+    """
+    x, targets, weights, *_ = samples
+    at_once = max(1, SAMPLES_AT_ONCE // (network.n_members or 1))
+    check_prediction(network, theta, x)
+    if not is_sparse(x):
+        of_losses = {"weighted": weights is not None, "outputs_wanted": outputs_wanted}
+        if (forward := _forward_on_gpu(backend, network, theta, **of_losses)) is not None:
+            return Evaluation(*forward.evaluate(samples, at_once, outputs_wanted=outputs_wanted))
+    losses, outputs, n_samples, dtype = [], [], x.shape[-2], str(theta.dtype).rpartition(".")[2]
+    for start in range(0, n_samples, at_once):
+        rows = slice(start, min(start + at_once, n_samples))  # the standard has no slices beyond the end
+        part = samples_of(x, rows, dtype) if is_sparse(x) else x[..., rows, :]
+        layer = last_layer(backend, network, theta, part)
+        part_weights = None if weights is None else weights[..., rows]
+        loss, _ = output_loss(
+            backend.xp, network.loss, network.activations[-1], *layer, targets[..., rows, :], part_weights
+        )
+        losses.append(loss)
+        if outputs_wanted:
+            outputs.append(to_numpy(layer.y))
+    loss = np.sum(to_numpy(backend.xp.stack(losses)), axis=0, dtype=np.float64)
+    return Evaluation(loss, np.concatenate(outputs, axis=-2) if outputs else None)
+
+
+def _forward_on_gpu(backend: Backend, network: Network, theta: Array, **losses: bool) -> Any | None:
+    """Return the compiled forward pass for GPUs, as :func:`gpubp.engine.cuda.outputs.forward_pass` does."""
+    if not cuda.is_wanted(backend, cpu.requested_mode()):
+        return None
+    from gpubp.engine.cuda.outputs import forward_pass
+
+    return forward_pass(backend, network, theta, **losses)
 
 
 def last_layer(backend: Backend, network: Network, theta: Array, x: Array) -> Layer:

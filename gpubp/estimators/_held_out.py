@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.backends.memory import SAMPLES_AT_ONCE
-from gpubp.backends.sparse_matmul import for_samples, samples_of
-from gpubp.engine.prediction import last_layer
+from gpubp.backends.backend import Backend, to_backend
+from gpubp.backends.sparse_matmul import for_samples
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.prediction import Evaluation, evaluate
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host, rows_of
 from gpubp.estimators._options import FitOptions
 from gpubp.estimators._targets import TargetCoding
-from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 
 
@@ -34,22 +32,12 @@ class HeldOut:
     y_true: np.ndarray
     y_weight: np.ndarray | None
 
-    def loss_and_outputs(self, theta: Array) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the mean loss ``(...)``, without a penalty, and the outputs ``(..., b, j)``, both on the host.
-
-        The samples are evaluated in parts, which bounds the memory.
-        """
-        xp, network, weights = self.backend.xp, self.network, self.sample_weight
-        total, outputs = np.zeros(theta.shape[:-1]), []
-        for rows in gen_batches(self.x.shape[0], SAMPLES_AT_ONCE):
-            layer = last_layer(self.backend, network, theta, samples_of(self.x, rows, self.precision))
-            part_weights = None if weights is None else weights[rows]
-            targets = self.targets[rows, :]
-            loss, _ = output_loss(xp, network.loss, network.activations[-1], *layer, targets, part_weights)
-            total = total + to_numpy(loss)
-            outputs.append(to_numpy(layer.y))
+    def loss_and_outputs(self, theta: Array) -> Evaluation:
+        """Compute the mean loss ``(...)``, without a penalty, and the outputs ``(..., b, j)``, both on the host."""
+        samples = Batch(self.x, self.targets, self.sample_weight)
+        evaluation = evaluate(self.backend, self.network, theta, samples, outputs_wanted=True)
         total_weight = self.x.shape[0] if self.y_weight is None else float(np.sum(self.y_weight))
-        return total / (total_weight or math.nan), np.concatenate(outputs, axis=-2)
+        return evaluation._replace(loss=evaluation.loss / (total_weight or math.nan))
 
     def evaluate(self, theta: Array) -> "Evaluated":
         """Evaluate the parameters ``(P,)`` of one network."""

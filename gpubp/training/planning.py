@@ -20,7 +20,7 @@ from gpubp.training.callbacks import Progress, call_on_rank_0
 from gpubp.training.placement import Placed, select_networks
 from gpubp.training.plan import Plan, Validation, learning_rate_after
 from gpubp.training.setup import Options, Setup
-from gpubp.training.validation import evaluate
+from gpubp.training.validation import Validator
 
 
 def make_plan(setup: Setup, placed: Placed, steps_per_part: int | None) -> Plan:
@@ -44,7 +44,7 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         batches=_batches(setup, placed, steps_per_part),
         epochs=options.epochs,
         average="weights" if options.reduction == "mean" else None,
-        validate=placed.held_out and partial(_validate, setup, placed.held_out),
+        validate=placed.held_out and _validation(setup, placed.held_out),
         patience=options.patience,
         tolerance=float(options.tolerance),
         monitors_score=options.monitor == "score",
@@ -127,13 +127,11 @@ def _array_batches(
     return BatchesInParts(batches, steps_per_part)
 
 
-def _validate(setup: Setup, held_out: Batch, theta: Array) -> Validation:
-    """Evaluate the validation samples on rank 0."""
+def _validation(setup: Setup, held_out: Batch) -> Callable[[Array], Validation]:
+    """Return what evaluates the validation samples on rank 0."""
     options = setup.options
-    is_mean = options.reduction == "mean"
-    return setup.processes.on_rank_0(
-        lambda: evaluate(setup.backend, setup.network, held_out, options.scoring, is_mean, theta)
-    )
+    validator = Validator(setup.backend, setup.network, held_out, options.scoring, is_mean=options.reduction == "mean")
+    return lambda theta: setup.processes.on_rank_0(partial(validator, theta))
 
 
 def _find_done(setup: Setup, samples: Batch, progress: Progress, outputs: Array | None) -> Array:

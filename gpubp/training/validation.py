@@ -6,10 +6,8 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_numpy
-from gpubp.backends.memory import SAMPLES_AT_ONCE
 from gpubp.engine.plain.minibatches import Batch, total_weight
-from gpubp.engine.prediction import in_parts, last_layer
-from gpubp.nn.losses import output_loss
+from gpubp.engine.prediction import evaluate
 from gpubp.nn.network import Network
 from gpubp.training.plan import Validation
 
@@ -17,25 +15,30 @@ Scoring = Callable[[np.ndarray, np.ndarray], float]
 """``scoring(targets, outputs)`` on NumPy arrays; higher is better."""
 
 
-def evaluate(
-    backend: Backend, network: Network, held_out: Batch, scoring: Scoring | None, is_mean: bool, theta: Array
-) -> Validation:
-    """Compute the loss, without penalty, as a weighted mean or sum over the samples, and the score without weights."""
-    xp, loss, outputs, start = backend.xp, 0.0, [], 0
-    at_once = SAMPLES_AT_ONCE // (network.n_members or 1)
-    for x, targets in zip(in_parts(held_out.x, at_once), in_parts(held_out.targets, at_once), strict=True):
-        layer = last_layer(backend, network, theta, x)
-        weights = held_out.sample_weight
-        if weights is not None:
-            weights = weights[..., start : start + x.shape[-2]]
-            start += x.shape[-2]
-        loss = loss + output_loss(xp, network.loss, network.activations[-1], *layer, targets, weights)[0]
-        if scoring is not None:
-            outputs.append(to_numpy(layer.y))
-    if is_mean:
-        loss = loss / total_weight(xp, held_out)
-    score = None
-    if scoring is not None:
-        score = float(scoring(to_numpy(held_out.targets), np.concatenate(outputs, axis=-2)))
-    on_host = to_numpy(loss)
-    return Validation(on_host if on_host.ndim else float(on_host), score)
+class Validator:
+    """Evaluates parameters on validation samples, which stay on the device.
+
+    Parameters
+    ----------
+    held_out : Batch
+        On the device.
+    scoring : callable, optional
+    is_mean : bool
+        Whether the loss is a mean over the samples, weighted if they have weights; otherwise it is the sum.
+    """
+
+    def __init__(
+        self, backend: Backend, network: Network, held_out: Batch, scoring: Scoring | None, *, is_mean: bool
+    ) -> None:
+        self.backend, self.network, self.held_out, self.scoring = backend, network, held_out, scoring
+        self.divisor = to_numpy(np.asarray(1.0) if not is_mean else total_weight(backend.xp, held_out))
+        self.targets = to_numpy(held_out.targets) if scoring is not None else np.empty(0)
+
+    def __call__(self, theta: Array) -> Validation:
+        """Compute the loss, without penalty, and the score, without weights."""
+        loss, outputs = evaluate(
+            self.backend, self.network, theta, self.held_out, outputs_wanted=self.scoring is not None
+        )
+        loss = loss / self.divisor
+        score = None if self.scoring is None else float(self.scoring(self.targets, outputs))
+        return Validation(loss if loss.ndim else float(loss), score)

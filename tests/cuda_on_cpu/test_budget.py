@@ -47,6 +47,21 @@ def test_partial_fit_keeps_its_arrays_and_graphs(shape):
     assert counts.allocations == 0
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_validation_takes_few_launches_and_one_wait(shape):
+    counts, plain = (counts_of_page(f"{name}, {shape}") for name in ("validation data", "one network"))
+    assert counts.starts <= plain.starts + 6
+    assert counts.waits <= plain.waits + 1
+    assert counts.uploads == plain.uploads
+
+
+def test_a_prediction_takes_few_launches_and_one_wait():
+    counts = counts_of_page("predict_proba")  # an epoch is a call
+    assert counts.starts <= 4
+    assert counts.waits == 1
+    assert counts.allocations == 0
+
+
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in IN_ONE_SHAPE])
 def test_no_step_waits_or_copies(row):
     counts = counts_of_page(row)

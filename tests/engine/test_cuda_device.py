@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gpubp.backends.backend import choose_backend
+from gpubp.backends.libraries import CUPY
 from gpubp.backends.matmul_precision import rounded
 from gpubp.engine import cuda
 from gpubp.engine.cuda.device import PRODUCTS, CudaDevice
@@ -91,10 +92,11 @@ class TestSeam:
         np.testing.assert_array_equal(resumed.history.loss, expected.history.loss)
 
     def test_without_nvmath_equations_run_one_at_a_time_with_one_warning(self, monkeypatch, caplog):
+        gpu = choose_backend("cpu")._replace(library=CUPY)
         cuda.nvmath_works.cache_clear()
         monkeypatch.setitem(sys.modules, "nvmath", None)
         with caplog.at_level(logging.WARNING, "gpubp"):
-            assert not any(cuda.is_wanted("always") for _ in range(2))
+            assert not any(cuda.is_wanted(gpu, "always") for _ in range(2))
         cuda.nvmath_works.cache_clear()
         (record,) = caplog.records
         assert "nvmath-python cannot be loaded" in record.message

@@ -5,6 +5,8 @@ The sources are those that the engine gives its device, in both forms of a step 
 - layer by layer, whose kernels are independent: each activation and its derivative, each loss on each output activation
   that it is defined for, each optimizer, with and without factors, and the kernels that all steps share; networks with
   and without biases, dropout and penalties, samples with and without weights, sums and means, gradients in parts;
+- the same without a backward pass, as predictions and validations go: activations as output layers, and losses with and
+  without outputs and weights;
 - small networks, where one kernel does all: each activation, each loss on the output activations of ``PAIRS``, and each
   optimizer, combined in turn with those options; and the networks of the benchmarks.
 
@@ -23,6 +25,7 @@ import pytest
 from gpubp.backends.backend import choose_backend
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.epoch import CudaEpochRunner
+from gpubp.engine.cuda.kernels.outputs import output_source
 from gpubp.engine.cuda.kernels.preamble import ROUNDING
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.plain.dropout import Dropout
@@ -69,6 +72,9 @@ LIMITS = {
     "derivative_below_output": Limits(64, 64, COSINE),
     "output": Limits(64, 80, COSINE),
     "narrow_output": Limits(48, 64, set()),
+    "predictions": Limits(64, 64, COSINE),
+    "evaluation": Limits(32, 40, set()),
+    "sums_of_losses": Limits(32, 32, SUMS),
     "sums": Limits(40, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
@@ -172,6 +178,17 @@ def layer_by_layer(names, dtype):
         yield from sources_of(Network((2, 3, n_outputs), name), dtype, weighted=True)
 
 
+def forward_passes(names, dtype):
+    """Yield the sources of predictions, and of losses with outputs and without."""
+    for products, bias in itertools.product(("float32", *(ROUNDING if dtype == "float32" else ())), (True, False)):
+        yield output_source((*names, "identity"), "squared", dtype, products, bias=bias)[1]
+    for name, bias in itertools.product(names, (True, False)):
+        yield output_source((name,), "squared", dtype, "float32", bias=bias)[1]
+    for (loss, output), bias, weighted, wanted in itertools.product(PAIRS, *[(True, False)] * 3):
+        how = {"weighted": weighted, "outputs_wanted": wanted}
+        yield output_source((output,), loss, dtype, "float32", bias=bias, **how)[1]
+
+
 def small_networks(names, dtype):
     """Yield the sources of small networks, with options that change in turn."""
     choices = (names, names[5:] + names[:5], EVERY_OPTIMIZER, (0.0, 0.1, 0.1), ("sum", "mean", "mean", "sum", "sum"))
@@ -203,7 +220,7 @@ def kernels():
         patch.setitem(ACTIVATIONS, "users_own", USERS_ACTIVATION)
         names = (*ACTIVATION_NAMES, "users_own")
         for dtype, (form, operations) in itertools.product(
-            DTYPES, {layer_by_layer: 0.0, small_networks: np.inf}.items()
+            DTYPES, {layer_by_layer: 0.0, forward_passes: 0.0, small_networks: np.inf}.items()
         ):
             patch.setattr(cuda_epoch, "MAX_OPERATIONS_OF_ONE_BLOCK", operations)
             for source in form(names, dtype):

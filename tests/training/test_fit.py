@@ -10,6 +10,7 @@ import pytest
 from gpubp.backends import memory
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.engine import epoch as epoch_module
+from gpubp.engine import prediction
 from gpubp.engine.prediction import predict
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import initial_weights
@@ -18,7 +19,7 @@ from gpubp.optim.first_order import adam, gradient_descent, momentum
 from gpubp.optim.schedules import PiecewiseConstant, WarmUp
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.optim.wrappers import clipped
-from gpubp.training import loop, validation
+from gpubp.training import loop
 from gpubp.training.fit import all_correct, train
 
 NETWORK = Network((3, 4, 2), activation="tanh")
@@ -243,7 +244,7 @@ def test_history_without_validation_has_no_validation_figures():
 @pytest.mark.parametrize("theta", [THETA, STACK], ids=["one", "stack"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_validation_samples_have_weights(theta, reduction, monkeypatch):
-    monkeypatch.setattr(validation, "SAMPLES_AT_ONCE", 2)
+    monkeypatch.setattr(prediction, "SAMPLES_AT_ONCE", 2)
     weights = np.array([1.0, 0.0, 2.0, 0.5, 3.0])
     losses = [
         fit(theta=theta, reduction=reduction, optimizer=momentum(0.01), validation_data=given).history.validation_loss
@@ -265,7 +266,7 @@ def test_history_of_a_stack_holds_one_figure_for_each_network():
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_validation_uses_the_weights_at_the_end_of_the_epoch(reduction, monkeypatch):
-    monkeypatch.setattr(validation, "SAMPLES_AT_ONCE", 3)
+    monkeypatch.setattr(prediction, "SAMPLES_AT_ONCE", 3)
     journal, x, targets = Journal(), X[:8] + 0.1, D[:8]
     history = fit(
         validation_data=(x, targets),

@@ -4,15 +4,21 @@ import functools
 import importlib
 import logging
 
+from gpubp.backends.backend import Backend
+
 logger = logging.getLogger("gpubp")
 
 
-def is_wanted(requested: str) -> bool:
-    """Decide whether to use compiled kernels; ``requested`` is "always", "never" or "auto".
+def is_wanted(backend: Backend, requested: str) -> bool:
+    """Decide whether a backend computes with compiled kernels; ``requested`` is "always", "never" or "auto".
 
     The number of steps does not matter, so that a short fit gives the bits of the beginning of a long one.
     """
-    return requested != "never" and nvmath_works()
+    if not backend.is_cuda or requested == "never" or not nvmath_works():
+        return False
+    from gpubp.engine.cuda.device import multiplies
+
+    return multiplies(backend.device, backend.matmul_precision)
 
 
 @functools.cache

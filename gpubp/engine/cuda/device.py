@@ -64,11 +64,16 @@ class CudaDevice:
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Make device and stream the current ones; work queued on the stream current until now runs first."""
+        """Make device and stream the current ones; work queued before on the stream current until now runs first.
+
+        What is queued there afterwards waits for what was queued in between, so that arrays may pass in and out.
+        """
         with self.device:
-            self.stream.wait_event(self.xp.cuda.get_current_stream().record())
+            before = self.xp.cuda.get_current_stream()
+            self.stream.wait_event(before.record())
             with self.stream:
                 yield
+            before.wait_event(self.stream.record())
 
     # --- arrays ---
 
@@ -76,6 +81,10 @@ class CudaDevice:
         """Make an uninitialized array."""
         with self.xp.cuda.using_allocator(self._allocate):
             return self.xp.empty(shape, dtype)
+
+    def temporary(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """Make an uninitialized array in CuPy's memory pool."""
+        return self.xp.empty(shape, dtype)
 
     def _allocate(self, n_bytes: int) -> Any:
         """Allocate outside the pool: graphs keep addresses, which must not be reused; memory is freed on release."""

@@ -13,20 +13,25 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.engine.cuda.batch_plan import NDIM, BatchPlan, StepSpec, stride
-from gpubp.engine.cuda.device import LaunchSize
 from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.cuda.host_samples import SampleTransfer
-from gpubp.engine.cuda.kernels.layers import Kernel, layer_kernels
+from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.narrow_outputs import has_narrow_output
 from gpubp.engine.cuda.kernels.preamble import rounds
 from gpubp.engine.cuda.kernels.steps import step_source
+from gpubp.engine.cuda.launches import (
+    COLUMNS,
+    MAX_BLOCKS,
+    THREADS,
+    LayerLaunches,
+    blocks_of,
+    first_network,
+    threads_of_row,
+)
 from gpubp.engine.cuda.step_arrays import StepArrays
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.nn.network import Network, views
 
-THREADS = 256  # of a block
-COLUMNS = 32  # of a block's threads are side by side if a kernel goes through rows and columns
-MAX_BLOCKS = 4096  # of a launch; each does its part of the work
 MAX_PARTIAL_SUMS = 256  # at most, if each block stores a number
 
 
@@ -43,7 +48,7 @@ def window_shapes(
     return shapes
 
 
-class LayerwiseSteps(StepArrays):
+class LayerwiseSteps(StepArrays, LayerLaunches):
     """Arrays on a device for the steps of one network or of a stack, and the launches of these steps."""
 
     def __init__(self, device: Any, spec: StepSpec, stack: tuple[int, ...], samples: Batch, plan: BatchPlan) -> None:
@@ -81,8 +86,8 @@ class LayerwiseSteps(StepArrays):
         self.signal_operands = empty_operands(self.signals.shape) if self.rounds else self.signals
         self.columns = device.upload(_bias_columns(network, self.starts))
         self.is_weight = device.upload(network.weight_mask().astype(np.uint8)) if objective.penalised else None
-        self.n_counts = min(MAX_PARTIAL_SUMS, _blocks(self.n_parameters))  # for each network
-        self.n_updates = min(MAX_BLOCKS, _blocks(self.n_parameters))
+        self.n_counts = min(MAX_PARTIAL_SUMS, blocks_of(self.n_parameters))  # for each network
+        self.n_updates = min(MAX_BLOCKS, blocks_of(self.n_parameters))
         squares_wanted = objective.penalised and objective.penalty_reported
         self.squares = empty((self.n_networks * self.n_updates,)) if squares_wanted else None
         self.norms = empty((self.n_networks * self.n_counts,)) if spec.clipped else None
@@ -167,7 +172,9 @@ class LayerwiseSteps(StepArrays):
         of_targets = (n_outputs, targets, stride(targets, 2), targets_to, strides[1])
         of_weights = (weights, weights_to, strides[2])
         where = (n_gathered, self.plan.size, self.plan.n_steps, *self.order_in_c, self.counter)
-        self._launch("gather", blocks, _threads(max(n_inputs, n_outputs)), *where, *of_x, *of_targets, *of_weights)
+        self._launch(
+            "gather", blocks, threads_of_row(max(n_inputs, n_outputs)), *where, *of_x, *of_targets, *of_weights
+        )
 
     def _step(self, rows: slice) -> None:
         """Take a step with some rows of the windows: gradients are summed over its parts and over the processes."""
@@ -197,16 +204,11 @@ class LayerwiseSteps(StepArrays):
         b, n_parameters = end - first, self.n_parameters
         n_layers, rows = len(sizes) - 1, slice(start + first, start + end)
         _, all_targets, all_weights = self.window
-        x, targets = self.inputs[..., rows, :], _first_network(all_targets, 2)[rows]
-        sample_weight = None if all_weights is None else _first_network(all_weights, 1)[rows]
+        x, targets = self.inputs[..., rows, :], first_network(all_targets, 2)[rows]
+        sample_weight = None if all_weights is None else first_network(all_weights, 1)[rows]
         x_stride, *strides = (stride(array, ndim) for array, ndim in zip(self.window, NDIM, strict=True))
-        blocks, operands, gradients = (
-            views(self.device.xp, self.network, numbers)
-            for numbers in (self.thetas, self.theta_operands, self.gradients)
-        )
-        weights = [self._weights(block) for block in operands]
-        # those of the first network; kernels add the stride of each network
-        biases = [_first_network(block, 2)[-1] if self.network.bias else None for block in blocks]
+        weights, biases = self._blocks_of_weights(), self._biases()
+        gradients = views(self.device.xp, self.network, self.gradients)
         signals, signal_operands = (
             [self._rows(array[at:], b, n) for at, n in zip(self.starts, sizes[1:], strict=False)]
             for array in (self.signals, self.signal_operands)
@@ -222,16 +224,12 @@ class LayerwiseSteps(StepArrays):
         stored_signals = [[operand] if self.rounds else [] for operand in signal_operands]
 
         if layers.drop_inputs is not None:
-            self._over_layer(layers.drop_inputs, b, sizes[0], _first_network(x, 2), x_stride, *stored[0], *masks[0])
-        for k in range(n_layers):  # eq. (1) and (2)
-            if k < n_layers - 1 or not layers.narrow:
-                multiply(layer_inputs[k], weights[k], totals[k])
-            if k < n_layers - 1:
-                forward = (biases[k], n_parameters, totals[k], outputs[k], *stored[k + 1], *masks[k + 1])
-                self._over_layer(layers.activations[k], b, sizes[k + 1], *forward)
+            self._over_layer(layers.drop_inputs, b, sizes[0], first_network(x, 2), x_stride, *stored[0], *masks[0])
+        activated = [[y, *operand] for y, operand in zip(outputs, stored[1:], strict=True)]
+        self._pass_forward(b, layer_inputs, totals, activated, masks[1:])
         samples = (targets, strides[0], sample_weight, strides[1])  # eq. (3), (4) and (5)
-        below = _first_network(layer_inputs[-1], 2) if layers.narrow else None
-        totals_from = (below, _first_network(weights[-1], 2)) if layers.narrow else (totals[-1],)
+        below = first_network(layer_inputs[-1], 2) if layers.narrow else None
+        totals_from = (below, first_network(weights[-1], 2)) if layers.narrow else (totals[-1],)
         results = (signals[-1], self.losses, *stored_signals[-1])
         self._over_layer(layers.output, b, sizes[-1], biases[-1], n_parameters, *totals_from, *samples, *results)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
@@ -240,7 +238,7 @@ class LayerwiseSteps(StepArrays):
                 gradient = self._weights(gradients[k])
                 multiply(layer_inputs[k], signal_operands[k], gradient, a_transposed=True, added=first > 0)
             if k > 0:
-                above = (signal_operands[k], _first_network(weights[k], 2), n_parameters) if is_narrow else ()
+                above = (signal_operands[k], first_network(weights[k], 2), n_parameters) if is_narrow else ()
                 if not is_narrow:
                     multiply(signal_operands[k], weights[k], signals[k - 1], b_transposed=True)
                 backward = (totals[k - 1], outputs[k - 1], signals[k - 1], *stored_signals[k - 1], *masks[k])
@@ -269,50 +267,6 @@ class LayerwiseSteps(StepArrays):
         results = (self.max_steps, self.counter, totals, self.results, self.scale)
         blocks = (-(-(n_columns + n_weights) // COLUMNS) + 1, 1, self.n_networks)
         self._launch("sums", blocks, THREADS, b, is_first, is_last, *biases, *samples, *results)
-
-    def _round(self, numbers: Array, operands: Array) -> None:
-        """Round numbers to operands of matrix products, if these are in another array."""
-        n = int(numbers.size)
-        if n and operands is not numbers:
-            self._launch("to_operands", min(_blocks(n), MAX_BLOCKS), THREADS, n, numbers, operands)
-
-    def _weights(self, block: Array) -> Array:
-        return block[..., :-1, :] if self.network.bias else block
-
-    def _rows(self, array: Array, b: int, n: int) -> Array:
-        """View the beginning of an array as rows of ``n`` numbers for ``b`` samples of each network."""
-        return array[: self.n_networks * b * n].reshape((*self.stack, b, n))
-
-    # --- launches ---
-
-    def _over_layer(self, kernel: Kernel, b: int, n: int, *arrays: Any) -> None:
-        if kernel.sample_by_sample:
-            blocks, threads = (min(b, MAX_BLOCKS), 1, self.n_networks), kernel.n_threads or _threads(n)
-            self._launch(kernel.name, blocks, threads, b, n, *arrays, n_shared=kernel.n_shared)
-            return
-        rows = THREADS // COLUMNS
-        blocks = (min(-(-n // COLUMNS), MAX_BLOCKS), min(-(-b // rows), MAX_BLOCKS), self.n_networks)
-        self._launch(kernel.name, blocks, (COLUMNS, rows), b, n, *arrays)
-
-    def _over_parameters(self, name: str, blocks: int, *arrays: Any) -> None:
-        self._launch(name, (blocks, 1, self.n_networks), THREADS, self.n_parameters, *arrays)
-
-    def _launch(self, name: str, blocks: LaunchSize, threads: LaunchSize, *arguments: Any, n_shared: int = 0) -> None:
-        shared_bytes = max(n_shared, THREADS) * self.thetas.itemsize
-        self.device.launch(self.kernels[name], blocks, threads, shared_bytes, *arguments)
-
-
-def _first_network(array: Array, ndim: int) -> Array:
-    return array if array.ndim == ndim else array[0]
-
-
-def _threads(n: int) -> int:
-    """Count the threads for a row of ``n`` numbers: a power of two of whole warps, which add up in pairs."""
-    return min(THREADS, max(COLUMNS, 1 << (n - 1).bit_length()))
-
-
-def _blocks(n: int) -> int:
-    return -(-n // THREADS)
 
 
 def _bias_columns(network: Network, starts: list[int]) -> np.ndarray:

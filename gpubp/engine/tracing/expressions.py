@@ -142,7 +142,7 @@ class Code:
         per_sample, per_unit : mapping of str to Symbol
             What to compute, by name.
         last : str
-            The statement that stores the results of a unit.
+            The statement that stores the results of a unit, if there are any.
         """
         names, lines = dict(self.names), list[str]()
         results = [*per_sample.values(), *per_unit.values()]
@@ -154,7 +154,8 @@ class Code:
             lines += self._reduction_loop(loop, block_reductions, sums)
         lines += self._name_per_sample(results)
         lines += [f"const real {name} = {self._text(result)};" for name, result in per_sample.items()]
-        lines += [f"{loop} {{", *_indented(self.statements(**per_unit)), *_indented(last), "}"]
+        if per_unit:
+            lines += [f"{loop} {{", *_indented(self.statements(**per_unit)), *_indented(last), "}"]
         self.names = names
         return "\n".join(lines)
 

@@ -111,7 +111,7 @@ def layer_kernels(
         k = kinds.index((name, drop))  # layers of one kind share their kernels
         derivative, total_input_needed = _derivative(f"derivative_{k}", name, dtype, drop=drop, rounds=rounds)
         stored = {"store_total": total_input_needed, "store_operand": drop or rounds}
-        value = _activation(f"activation_{k}", name, dtype, bias=network.bias, drop=drop, **stored)
+        value = activation_kernel(f"activation_{k}", name, dtype, bias=network.bias, drop=drop, **stored)
         activations.append(value)
         derivatives.append(derivative)
         needed.append(total_input_needed)
@@ -133,25 +133,35 @@ def _drop_inputs(dtype: str) -> Kernel:
     )
     code, x = Code(dtype, {"x": "inputs[c * n + j]"}), symbols.variable("x", dtype)
     store = f"operands[c * n + j] = to_operand(input * {MASK});"
-    return _kernel("drop_inputs", parameters, strides, code, {"input": x}, store, True)
+    return kernel_over_layer("drop_inputs", parameters, strides, code, {"input": x}, store, True)
 
 
-def _activation(
-    kernel: str, name: str, dtype: str, *, bias: bool, drop: bool, store_total: bool, store_operand: bool
+def activation_kernel(
+    kernel: str,
+    name: str,
+    dtype: str,
+    *,
+    bias: bool,
+    drop: bool = False,
+    store_total: bool = False,
+    store_output: bool = True,
+    store_operand: bool = False,
 ) -> Kernel:
     """Add the biases, eq. (1), and set the outputs, eq. (2), and what the next layer multiplies if it is not these."""
-    code = Code(dtype, {"x": _total_input(bias)})
+    code = Code(dtype, {"x": total_input(bias)})
     x = symbols.variable("x", dtype)
     results, stores = {"value": get_activation(name).value(symbols, x)}, ""
     if store_total and bias:
         results, stores = {"with_bias": x, **results}, "totals[c * n + j] = with_bias;\n"
-    strides = {"totals": "b * n", "outputs": "b * n"} | ({"biases": "n_parameters"} if bias else {})
-    parameters = "const real* biases, integer n_parameters, real* totals, real* outputs"
-    stores += "outputs[c * n + j] = value;"
+    strides = {"totals": "b * n"} | ({"biases": "n_parameters"} if bias else {})
+    parameters = "const real* biases, integer n_parameters, real* totals"
+    if store_output:
+        parameters, strides["outputs"] = parameters + ", real* outputs", "b * n"
+        stores += "outputs[c * n + j] = value;\n"
     if store_operand:
         parameters, strides["operands"] = parameters + ", operand* operands", "b * n"
-        stores += f"\noperands[c * n + j] = to_operand({f'value * {MASK}' if drop else 'value'});"
-    return _kernel(kernel, parameters, strides, code, results, stores, drop)
+        stores += f"operands[c * n + j] = to_operand({f'value * {MASK}' if drop else 'value'});\n"
+    return kernel_over_layer(kernel, parameters, strides, code, results, stores, drop)
 
 
 def _derivative(
@@ -175,7 +185,7 @@ def _derivative(
         strides |= {"above": f"b * {n_outputs}", "weights": "n_parameters"}
         parameters = f"const operand* above, const operand* weights, integer n_parameters, {parameters}"
     parameters, store = _with_signal_operands(parameters, strides, rounds=rounds)
-    return _kernel(kernel, parameters, strides, code, {"dE_dx": dE_dx}, store, drop), total_input_needed
+    return kernel_over_layer(kernel, parameters, strides, code, {"dE_dx": dE_dx}, store, drop), total_input_needed
 
 
 def _with_signal_operands(parameters: str, strides: dict[str, str], *, rounds: bool) -> tuple[str, str]:
@@ -190,14 +200,14 @@ def _with_signal_operands(parameters: str, strides: dict[str, str], *, rounds: b
 def _output(network: Network, dtype: str, *, weighted: bool, rounds: bool, narrow: bool) -> Kernel:
     """Write the output layer: eq. (1) to (4), and eq. (5) there."""
     *_, n_below, n = network.sizes
-    total = _total_input(network.bias)
+    total = total_input(network.bias)
     cells = {
         "x": total.replace("totals[c * n + j]", "total") if narrow else total,
         "target": "targets[c * n + j]",
         "sample_weight": "sample_weights[c]",
     }
     code = Code(dtype, cells)
-    loss, dE_dx = loss_of_sample(network, dtype, weighted=weighted)
+    loss, dE_dx = loss_of_sample(network.loss, network.activations[-1], dtype, weighted=weighted)
     strides = {"targets": "targets_stride", "signals": "b * n", "losses": "b"}
     strides |= {"below": f"b * {n_below}", "weights": "n_parameters"} if narrow else {"totals": "b * n"}
     strides |= {"biases": "n_parameters"} if network.bias else {}
@@ -217,13 +227,12 @@ def _output(network: Network, dtype: str, *, weighted: bool, rounds: bool, narro
     return Kernel(name, text, sample_by_sample=True, n_threads=n_threads, n_shared=n * n_threads)
 
 
-def loss_of_sample(network: Network, dtype: str, *, weighted: bool) -> tuple[Symbol, Symbol]:
+def loss_of_sample(loss_name: str, name: str, dtype: str, *, weighted: bool) -> tuple[Symbol, Symbol]:
     """Trace the loss of a sample, and its derivative by the total inputs, from x, target and sample_weight."""
     x, targets = symbols.variable("x", dtype), symbols.variable("target", dtype)
     sample_weight = symbols.variable("sample_weight", dtype, per_unit=False) if weighted else None
-    name = network.activations[-1]
     y = get_activation(name).value(symbols, x)
-    loss, dE_dx = output_loss(symbols, network.loss, name, x, y, targets, sample_weight)
+    loss, dE_dx = output_loss(symbols, loss_name, name, x, y, targets, sample_weight)
     (sample_loss,) = loss.operands  # of the sum over samples
     return sample_loss, dE_dx
 
@@ -233,11 +242,12 @@ def offsets(strides: Mapping[str, str]) -> str:
     return "\n".join(f"    {name} += network * ({stride});" for name, stride in strides.items())
 
 
-def _total_input(bias: bool) -> str:
+def total_input(bias: bool) -> str:
+    """Write the total input of a unit, eq. (1)."""
     return "totals[c * n + j] + biases[j]" if bias else "totals[c * n + j]"
 
 
-def _kernel(
+def kernel_over_layer(
     name: str,
     parameters: str,
     strides: Mapping[str, str],
@@ -246,6 +256,7 @@ def _kernel(
     stores: str,
     drop: bool,
 ) -> Kernel:
+    """Write a kernel that computes results for each unit and stores them; ``drop`` adds what masks need."""
     sample_by_sample = code.has_sums(*results.values())
     if sample_by_sample:
         text = SAMPLE_BY_SAMPLE

@@ -280,7 +280,7 @@ def _output(network: Network, dtype: str, *, weighted: bool) -> str:
     k = len(network.shapes)
     cell = f"totals_{k}[c * row_{k} + j]"
     code = Code(dtype, {"x": cell, "target": "targets[j]", "sample_weight": "sample_weights[rows[c]]"})
-    loss, dE_dx = loss_of_sample(network, dtype, weighted=weighted)
+    loss, dE_dx = loss_of_sample(network.loss, network.activations[-1], dtype, weighted=weighted)
     body = f"const real* targets = targets_of_network + (integer)rows[c] * n_{k};\n"
     body += code.over_units(_loop(k), {}, {"own_loss": loss}, {"dE_dx": dE_dx}, f"{cell} = dE_dx;")
     body += "\nloss += own_loss;" + "\nown_weight += sample_weights[rows[c]];" * weighted

@@ -1,0 +1,133 @@
+"""Outputs of networks, and losses of samples, on a CUDA device: training's forward pass without the backward one.
+
+The arrays are in CuPy's memory pool and free again after a call, so that predictions hold no memory.
+"""
+
+import math
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend
+from gpubp.engine.cuda.batch_plan import stride
+from gpubp.engine.cuda.device import cuda_device
+from gpubp.engine.cuda.kernels.layers import LayerKernels
+from gpubp.engine.cuda.kernels.outputs import SAMPLES_OF_A_SUM, output_source
+from gpubp.engine.cuda.kernels.preamble import rounds
+from gpubp.engine.cuda.launches import THREADS, LayerLaunches, first_network
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.nn.network import Network
+
+MAX_NETWORKS = 2**16 - 1  # of a stack: the largest third dimension of a launch
+MAX_SAMPLES = 2**20  # that are passed forward together: more would not be faster
+
+
+def forward_pass(backend: Backend, network: Network, theta: Array, **losses: bool) -> "ForwardPass | None":
+    """Prepare to pass samples forward on the GPU of a backend; see :func:`forward_pass_on`."""
+    return forward_pass_on(cuda_device(backend.device, backend.matmul_precision), network, theta, **losses)
+
+
+def forward_pass_on(device: Any, network: Network, theta: Array, **losses: bool) -> "ForwardPass | None":
+    """Prepare to pass samples forward through networks, ``(P,)`` or ``(K, P)``; None if this form lacks something.
+
+    Parameters
+    ----------
+    device : object
+        A :class:`gpubp.engine.cuda.device.CudaDevice`, or an object with the same methods.
+    **losses
+        ``weighted`` and ``outputs_wanted`` of :func:`gpubp.engine.cuda.kernels.outputs.output_source`; without them
+        the pass is for outputs alone.
+    """
+    dtype, stack = str(theta.dtype), theta.shape[:-1]
+    is_dense = not (network.skips or network.n_members is not None or any(network.activation_weights))
+    if not is_dense or len(stack) > 1 or stack > (MAX_NETWORKS,):
+        return None
+    made = output_source(network.activations, network.loss, dtype, device.products, bias=network.bias, **losses)
+    return None if made is None else ForwardPass(device, network, theta, *made)
+
+
+class ForwardPass(LayerLaunches):
+    """The launches that pass samples forward through one network or a stack, and their arrays."""
+
+    def __init__(self, device: Any, network: Network, theta: Array, layers: LayerKernels, source: str) -> None:
+        self.device, self.network, self.layers = device, network, layers
+        self.kernels = device.kernels(source)
+        self.stack, self.dtype = theta.shape[:-1], str(theta.dtype)
+        self.n_networks, self.n_parameters = math.prod(self.stack), network.n_parameters
+        self.rounds = rounds(device.products, self.dtype)
+        self.thetas = theta
+
+    def outputs(self, parts: Iterable[Array], n_samples: int) -> Array:
+        """Compute the outputs, ``(..., n_samples, j)``, of samples ``(..., b, i)`` that come in parts."""
+        with self.device.active():
+            self._begin()
+            n, first = self.network.sizes[-1], 0
+            outputs = self.device.temporary((*self.stack, n_samples, n), self.dtype)
+            for part in parts:
+                for begin in range(0, part.shape[-2], MAX_SAMPLES):
+                    x = part[..., begin : begin + MAX_SAMPLES, :]
+                    self._over_outputs(x, n_samples, first_network(outputs, 2)[first:])
+                    first += x.shape[-2]
+        return outputs
+
+    def evaluate(self, samples: Batch, at_once: int, *, outputs_wanted: bool) -> tuple[np.ndarray, np.ndarray | None]:
+        """Sum the losses of samples, ``(...)``, and compute their outputs, ``(..., b, j)``, if they are wanted."""
+        n_samples, n = samples.x.shape[-2], self.network.sizes[-1]
+        n_outputs, n_sums = n_samples * n * outputs_wanted, -(-n_samples // SAMPLES_OF_A_SUM)
+        with self.device.active():
+            self._begin()
+            losses, results = (
+                self.device.temporary((self.n_networks * numbers,), self.dtype)
+                for numbers in (n_samples, n_outputs + n_sums)
+            )
+            sums = results[self.n_networks * n_outputs :]
+            for first in range(0, n_samples, at_once):
+                part = samples.of(slice(first, first + at_once))
+                outputs_at = [results[first * n :]] if outputs_wanted else []
+                targets = self._with_stride(part.targets, 2), self._with_stride(part.sample_weight, 1)
+                self._over_outputs(part.x, n_samples, *chain(*targets), losses[first:], *outputs_at)
+            self._launch("sums_of_losses", (n_sums, 1, self.n_networks), THREADS, n_samples, losses, sums)
+            host = self.device.download(results)
+        outputs, sums = np.split(host, [self.n_networks * n_outputs])
+        loss = np.asarray(np.sum(sums.reshape((*self.stack, n_sums)), axis=-1, dtype=np.float64))
+        return loss, outputs.reshape((*self.stack, n_samples, n)) if outputs_wanted else None
+
+    def _with_stride(self, array: Array | None, ndim: int) -> tuple[Array | None, int]:
+        """Return the array of the first network, contiguous, and the stride from one network to the next."""
+        if array is None:
+            return None, 0
+        array = self.device.xp.ascontiguousarray(array)
+        return first_network(array, ndim), stride(array, ndim)
+
+    def _begin(self) -> None:
+        """Set what products read of the parameters."""
+        self.thetas = self.device.xp.ascontiguousarray(self.thetas)
+        self.theta_operands = self._operands(self.thetas)
+
+    def _operands(self, numbers: Array) -> Array:
+        """Return an array with the numbers as products read them."""
+        if not self.rounds:
+            return numbers
+        operands = self.device.temporary(numbers.shape, "uint16")
+        self._round(numbers, operands)
+        return operands
+
+    def _over_outputs(self, x: Array, *arrays: Any) -> None:
+        """Pass samples forward; ``arrays`` are what the kernel of the output layer gets after the total inputs.
+
+        Layers take turns with two places for their total inputs, which the outputs replace.
+        """
+        x, sizes, b = self.device.xp.ascontiguousarray(x), self.network.sizes, x.shape[-2]
+        totals = self._in_turn(b, sizes[1:], self.dtype)
+        outputs = self._in_turn(b, sizes[1:-1], "uint16") if self.rounds else totals[:-1]
+        self._pass_forward(b, [self._operands(x), *outputs], totals, [[y] for y in outputs])
+        self._over_layer(self.layers.output, b, sizes[-1], self._biases()[-1], self.n_parameters, totals[-1], *arrays)
+
+    def _in_turn(self, b: int, widths: tuple[int, ...], dtype: str) -> list[Array]:
+        """Make an array ``(..., b, n)`` for each width; those of every other layer share their memory."""
+        numbers = [self.n_networks * b * max(widths[turn::2], default=0) for turn in range(2)]
+        places = [self.device.temporary((n,), dtype) for n in numbers]
+        return [self._rows(places[k % 2], b, n) for k, n in enumerate(widths)]

@@ -1,0 +1,173 @@
+"""Predictions and losses by CUDA kernels compared with the plain equations: emulated, and on a GPU if there is one."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import gpubp
+from gpubp.backends.backend import to_numpy
+from gpubp.engine.cuda import outputs as cuda_outputs
+from gpubp.engine.cuda.outputs import ForwardPass, forward_pass_on
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.prediction import in_parts
+from gpubp.estimators import MLPClassifier
+from gpubp.nn.initialization import initial_weights
+from gpubp.nn.losses import output_loss
+from gpubp.nn.network import Network, output_layer
+from gpubp.testing import assert_agree
+from tests.cuda_machines import ACTIVATION_NAMES, PAIRS, needs_compiler, rounding
+
+pytestmark = pytest.mark.once
+
+N = 23  # samples
+NETWORK = Network((5, 7, 11, 3), activation=("tanh", "gelu"), loss="cross_entropy")
+
+
+def drawn(network, dtype, *, stack=(), own=(), weighted=False):
+    """Draw the parameters of a stack, and samples: ``own`` are those of which each network has others."""
+    rng = np.random.default_rng(0)
+    theta = initial_weights(network, range(stack[0]) if stack else 0, scheme="uniform", scale=0.5, dtype=dtype)
+    of = {name: stack if name in own else () for name in ("x", "targets", "weights")}
+    x = rng.normal(size=(*of["x"], N, network.sizes[0])).astype(dtype)
+    targets = rng.dirichlet(np.ones(network.sizes[-1]), (*of["targets"], N)).astype(dtype)  # fits every loss
+    weights = rng.uniform(0.0, 2.0, (*of["weights"], N)).astype(dtype) if weighted else None
+    return theta, Batch(x, targets, weights)
+
+
+def compare(machine, network, dtype, *, at_once=N, kind="forward", forms=(None, False, True), **how):
+    """Compare outputs, and losses without and with them, with the equations on the same device."""
+    theta, samples = drawn(network, dtype, **how)
+    xp, theta = machine.backend.xp, machine.asarray(theta)
+    x, targets, weights = (None if array is None else machine.asarray(array) for array in samples[:3])
+    layer = output_layer(xp, network, theta, x)
+    loss, _ = output_loss(xp, network.loss, network.activations[-1], *layer, targets, weights)
+    for wanted in forms:
+        if wanted is None:
+            outputs = to_numpy(forward_pass_on(machine.device, network, theta).outputs(in_parts(x, at_once), N))
+        else:
+            options = {"weighted": weights is not None, "outputs_wanted": wanted}
+            forward = forward_pass_on(machine.device, network, theta, **options)
+            found, outputs = forward.evaluate(Batch(x, targets, weights), at_once, outputs_wanted=wanted)
+            assert_agree(found.astype(dtype), to_numpy(loss), kind)
+        if wanted is False:
+            assert outputs is None
+        else:
+            assert_agree(outputs, to_numpy(layer.y), kind)
+
+
+class TestAgreesWithPlain:
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_activations(self, machine, dtype, weighted):
+        names = ACTIVATION_NAMES
+        compare(machine, Network((3, *[4] * len(names), 2), activation=names), dtype, weighted=weighted)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("pair", PAIRS, ids=" on ".join)
+    def test_losses(self, machine, dtype, pair):
+        loss, output = pair
+        compare(machine, Network((3, 4), output_activation=output, loss=loss, bias=False), dtype, forms=(True,))
+
+    @pytest.mark.parametrize("at_once", [1, 8, N])
+    @pytest.mark.parametrize(("stack", "own"), [((), ()), ((3,), ()), ((3,), ("x",)), ((3,), ("targets", "weights"))])
+    def test_stacks_and_parts(self, machine, dtype, stack, own, at_once):
+        compare(machine, NETWORK, dtype, stack=stack, own=own, at_once=at_once, weighted=True)
+
+    @pytest.mark.parametrize("stack", [(), (3,)])
+    @pytest.mark.parametrize("products", ["bfloat16", "float16"])
+    def test_products_of_rounded_operands(self, machine, products, stack):
+        compare(rounding(machine, products), NETWORK, "float32", stack=stack, kind=f"forward {products}")
+
+    def test_ties_and_absent_weights(self, machine, dtype):
+        network = gpubp.Network((2, 3, 1), ties=(0, 1, 0, 1, -1, 2, 3, 3, 3, 4, 4, 4, 5))
+        compare(machine, network, dtype)
+
+    def test_parts_larger_than_are_passed_forward_together(self, machine, monkeypatch):
+        monkeypatch.setattr(cuda_outputs, "MAX_SAMPLES", 4)
+        compare(machine, NETWORK, "float64", stack=(2,), at_once=10)
+
+    def test_arrays_in_any_order(self, machine, dtype):
+        theta, samples = drawn(NETWORK, dtype, stack=(3,))
+        theta, x = machine.asarray(theta), machine.asarray(samples.x)
+        expected = output_layer(machine.backend.xp, NETWORK, theta[::2], x[::-2]).y
+        outputs = forward_pass_on(machine.device, NETWORK, theta[::2]).outputs([x[::-2]], len(x[::-2]))
+        assert_agree(to_numpy(outputs), to_numpy(expected), "forward")
+
+
+class TestSums:
+    def test_more_samples_than_a_block_adds_up(self, machine):
+        """Sums do not depend on how many samples are passed forward together, if the outputs do not."""
+        network, n = Network((1, 1)), 9000
+        x = machine.asarray(np.random.default_rng(0).normal(size=(n, 1)))
+        theta, targets = machine.asarray(np.asarray([2.0, 0.5])), machine.backend.xp.zeros_like(x)
+        forward = forward_pass_on(machine.device, network, theta, weighted=False, outputs_wanted=False)
+        found = [forward.evaluate(Batch(x, targets), at_once, outputs_wanted=False)[0] for at_once in (n, 4096, 700)]
+        np.testing.assert_allclose(found[0], 0.5 * np.sum((2.0 * to_numpy(x) + 0.5) ** 2), rtol=1e-13)
+        assert found[0] == found[1] == found[2]
+
+
+@needs_compiler
+class TestSeam:
+    @pytest.fixture(autouse=True)
+    def passes(self, monkeypatch):
+        """The compiled passes that are made."""
+        made, begin = [], ForwardPass.__init__
+        monkeypatch.setattr(
+            ForwardPass, "__init__", lambda self, *arguments: begin(self, *arguments) or made.append(self)
+        )
+        return made
+
+    @pytest.mark.parametrize(
+        "network",
+        [
+            Network((2, 3, 1), skips=((0, 2),)),
+            Network((2, 3, 1), activation="parametric(selu)"),
+            Network((2, 3, 1), n_members=2),
+            Network((2, 3), loss="cross_entropy(1,2)"),
+        ],
+        ids=["skips", "parametric", "members", "groups"],
+    )
+    def test_what_it_lacks_is_computed_plainly(self, emulated_gpu, passes, network):
+        theta = initial_weights(network, dtype="float64")
+        x, targets = np.ones((4, 2)), np.full((4, network.sizes[-1]), 0.5)
+        fits = [
+            gpubp.train(network, x, targets, theta=theta, epochs=2, validation_data=(x, targets), device=device)
+            for device in ("cuda", "cpu")
+        ]
+        assert not passes
+        assert_agree(*(np.asarray(fit.history.validation_loss) for fit in fits), "fit")
+
+    @pytest.mark.parametrize("requested", ["never", "auto"])
+    @pytest.mark.parametrize("early_stopping", [False, True])
+    def test_estimators_use_it_unless_it_is_refused(self, emulated_gpu, passes, monkeypatch, requested, early_stopping):
+        monkeypatch.setenv("GPUBP_COMPILED", requested)
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(60, 4)), rng.integers(0, 3, 60)
+        options = {"max_iter": 4, "early_stopping": early_stopping, "random_state": 0, "tol": 0, "dtype": "float64"}
+        models = [MLPClassifier((6,), device=device, **options) for device in ("cuda", "cpu")]
+        with pytest.warns(UserWarning, match="Maximum iterations"):
+            models = [model.fit(X, y) for model in models]
+        if early_stopping:
+            assert_agree(*(np.asarray(model.validation_scores_) for model in models), "fit")
+        n_before = len(passes)
+        assert (n_before > 0) == (early_stopping and requested == "auto")
+        assert_agree(*(model.predict_proba(X) for model in models), "fit")
+        assert (len(passes) > n_before) == (requested == "auto")
+
+
+@pytest.mark.on("cuda")
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16", "float16"])
+def test_predictions_on_a_gpu_agree_with_numpy(precision):
+    theta, (x, *_) = drawn(NETWORK, "float32", stack=(3,))
+    how = {"matmul_precision": precision}
+    on_gpu, on_host = (gpubp.predict(NETWORK, theta, x, device=device, **how) for device in ("cuda", "cpu"))
+    assert_agree(on_gpu, on_host, "forward" if precision == "float32" else f"forward {precision}")
+    import cupy
+
+    given = cupy.asarray(x)
+    found = [gpubp.predict(NETWORK, theta, given, **how) for _ in range(3)]  # on CuPy's stream, without a wait
+    del given
+    assert all(isinstance(one, cupy.ndarray) for one in found)
+    for one, other in pairwise(map(to_numpy, found)):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(to_numpy(found[0]), on_gpu)
