@@ -201,14 +201,15 @@ def compare(comparison: Comparison, backend: Backend, dtype: str, reference: Bac
         The device to compare with.
     """
     try:
-        computed = _results(comparison, backend, dtype)
+        computed = _results(comparison.compute, comparison.arrays, backend, dtype)
     except (DataError, DeviceError):
         raise
     except Exception as error:  # such as a kernel that does not compile: the other rows are still compared
         fault = f"{comparison.kind}: {type(error).__name__}: {error}"
         return Agreement(comparison.kind, comparison.what, dtype, math.inf, False, fault)
     with in_array_calls():
-        expected = _results(comparison, reference or choose_backend("cpu"), dtype)
+        compute = comparison.expected or comparison.compute
+        expected = _results(compute, comparison.arrays, reference or choose_backend("cpu"), dtype)
     # astype: precision lost by both NumPy and the device is also reported
     outcomes = [
         _compare(one, to_numpy(other).astype(dtype), comparison.kind, backend.xp, backend.device)
@@ -218,12 +219,14 @@ def compare(comparison: Comparison, backend: Backend, dtype: str, reference: Bac
     return Agreement(comparison.kind, comparison.what, dtype, max(part for part, _ in outcomes), not fault, fault)
 
 
-def _results(comparison: Comparison, backend: Backend, dtype: str) -> tuple[Array, ...]:
-    host = [array.astype(dtype) for array in comparison.arrays]
+def _results(
+    compute: Callable[..., Any], arrays: Sequence[np.ndarray], backend: Backend, dtype: str
+) -> tuple[Array, ...]:
+    host = [array.astype(dtype) for array in arrays]
     for array in host:
         array.flags.writeable = False  # writing to an input raises
     with backend.active():
-        results = comparison.compute(backend, *(to_backend(backend, array) for array in host))
+        results = compute(backend, *(to_backend(backend, array) for array in host))
     return tuple(results) if isinstance(results, tuple | list) else (results,)
 
 

@@ -13,7 +13,8 @@ from gpubp.nn.network import Network
 class Comparison(NamedTuple):
     """A computation on two devices: ``compute(backend, *arrays)`` returns an array or a tuple of arrays.
 
-    ``dtypes`` are the precisions in which it can be computed.
+    ``dtypes`` are the precisions in which it can be computed. ``expected`` is another way to compute the same, of which
+    the results are expected; by default, ``compute`` on the other device.
     """
 
     kind: str
@@ -21,6 +22,7 @@ class Comparison(NamedTuple):
     compute: Callable[..., Any]
     arrays: tuple[np.ndarray, ...]
     dtypes: tuple[str, ...] = ("float64", "float32")
+    expected: Callable[..., Any] | None = None
 
 
 def dtype_name(array: Array) -> str:

@@ -213,6 +213,14 @@ class TestCheckAgreement:
         assert agreement.deviation == math.inf
         assert re.search(message, agreement.fault)
 
+    def test_another_way_to_compute_what_is_expected(self):
+        comparison = comparisons()[0]
+        device = choose_backend("array_api_strict:device1")
+        expected = comparison.compute
+        assert compare(comparison._replace(expected=expected), device, "float64").ok
+        doubled = comparison._replace(compute=lambda *arguments: 2.0 * expected(*arguments), expected=expected)
+        assert not compare(doubled, device, "float64").ok
+
     def test_a_computation_that_raises_disagrees(self):
         comparison = comparisons()[0]
 
