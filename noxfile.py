@@ -225,6 +225,14 @@ def examples(session):
 
 
 @nox.session
+def docs(session):
+    """Build the site into build/site/, strictly, and check it, in Chromium where there is one."""
+    install(session, "cli,onnx,optuna", *group("docs"), "pandas>=2.2")
+    session.run("python", "docs/site/build.py", *session.posargs)
+    session.run("python", "docs/site/check.py", env={"PYTHONPATH": str(ROOT)})
+
+
+@nox.session
 def bench(session):
     """Compare gpubp with other libraries: print tables, write a result file and charts to benchmarks/results/."""
     session.install(*group("bench"), "-e", ".")

@@ -20,9 +20,9 @@ PAGES = [
         for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
         if (ROOT / name).exists()
     ),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
-BY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+BY_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 PATH = re.compile(r"(?<![\w./-])((?:gpubp|tests|docs|examples|benchmarks)/[\w./-]*[\w/])")
 NAME = re.compile(r"(?<![\w./-])(gpubp(?:\.[A-Za-z_]\w*)+)")

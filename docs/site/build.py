@@ -1,0 +1,68 @@
+"""Build the site: gather pages in build/site-source/, and run Sphinx on them, strictly, into build/site/.
+
+Pages are docs/**/*.md and some from the top of the repository. Others are made from the code: the gallery, for which
+all examples run (``--no-gallery`` leaves it out), and the reference.
+"""
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import gallery
+import links
+import reference
+
+ROOT = Path(__file__).parents[2]
+SOURCE, OUT = ROOT / "build" / "site-source", ROOT / "build" / "site"
+
+SECTIONS = {
+    "guides": (
+        "Guides",
+        *("tables", "many_networks", "scaling", "deployment", "pictures", "backends", "security", "performance"),
+        *("table_benchmark", "cuda_budget", "gpu_benchmark", "agreement"),
+    ),
+    "about": ("About", "paper", "glossary", "architecture", "contributing", "changelog", "security_policy"),
+}
+"""The sections of the site that are lists of pages: the name of the list, its title, and the pages in their order."""
+
+TOP = ("start", "guides", "gallery/index", "reference/index", "about")
+"""What the bar at the top of each page leads to."""
+
+
+def main():
+    from sphinx.cmd.build import build_main
+
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    shutil.rmtree(OUT, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", SOURCE, ignore=shutil.ignore_patterns("site", "*.json", "*.md"))
+    paths = [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in links.PLACES)]
+    texts = {links.place_of(path.relative_to(ROOT).as_posix()): path.read_text(encoding="utf-8") for path in paths}
+    shown = gallery.pages(SOURCE) if "--no-gallery" not in sys.argv else {"gallery/index.md": "# Gallery\n"}
+    places = {*texts, *shown}
+    pages = {place: links.for_the_site(text, place, places, SOURCE) for place, text in texts.items()} | shown
+    for name, (title, *names) in SECTIONS.items():
+        pages[f"{name}.md"] = listing(title, {f"{page}.md": pages[f"{page}.md"] for page in names})
+    pages |= reference.pages()
+    pages["index.md"] += links.toctree(TOP)
+    for place, text in pages.items():
+        path = SOURCE / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    jobs = str(os.cpu_count())
+    return build_main(["-W", "--keep-going", "-q", "-j", jobs, "-c", str(Path(__file__).parent), str(SOURCE), str(OUT)])
+
+
+def listing(title, pages):
+    """Return a page that leads to others, each with the first sentence of its text."""
+    rows = []
+    for place, text in pages.items():
+        heading, paragraph = re.search(r"^# (.+)\n\n((?:.+\n)+)", text, flags=re.MULTILINE).groups()
+        sentence = re.split(r"(?<=\.)\s", paragraph.strip())[0].replace("\n", " ")
+        rows.append(f"- [{heading}]({place})" + ("" if sentence.startswith(("#", "|")) else f": {sentence}"))
+    return "\n".join([f"# {title}", "", *rows, ""]) + links.toctree(place.removesuffix(".md") for place in pages)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Sphinx's configuration; docs/site/build.py gathers the pages and runs it."""
+
+import inspect
+import os
+import re
+
+from docutils.nodes import SkipNode
+from docutils.utils.math.latex2mathml import tex2mathml
+
+import gpubp
+
+project = "gpubp"
+author = copyright = "The gpubp developers"
+version = release = gpubp.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "numpydoc",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+myst_enable_extensions = ["attrs_block", "colon_fence"]
+myst_heading_anchors = 4
+suppress_warnings = ["myst.header"]  # a part of a page may begin with a smaller heading
+
+autodoc_typehints = "none"  # the docstrings have them
+numpydoc_show_class_members = False  # autodoc shows them
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+smartquotes = False
+highlight_language = "text"
+
+html_math_renderer = "mathml"
+html_theme = "pydata_sphinx_theme"
+html_title = "gpubp"
+html_baseurl = os.environ.get("SITE_URL", "")
+html_static_path = ["static"]
+html_css_files = ["style.css"]
+html_show_sourcelink = html_copy_source = False
+html_theme_options = {
+    "github_url": os.environ.get("REPOSITORY_URL", ""),
+    "navbar_align": "left",
+    "header_links_before_dropdown": 7,
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+
+
+def leave_out(app, what, name, value, skip, options):
+    """Leave out what scikit-learn adds to every estimator to route metadata."""
+    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+
+
+def signature_of(app, what, name, value, options, signature, returns):
+    """Return the signature of a class as Python shows it; Sphinx would take that of ``__new__``."""
+    if what != "class":
+        return None
+    try:
+        taken = inspect.signature(value)
+    except ValueError:  # an exception has none
+        return None
+    parameters = [parameter.replace(annotation=inspect.Parameter.empty) for parameter in taken.parameters.values()]
+    return str(taken.replace(parameters=parameters, return_annotation=inspect.Signature.empty)), None
+
+
+def write_mathml(translator, node):
+    """Write a formula as MathML, which browsers show without a script."""
+    translator.body.append(tex2mathml(node.astext(), as_block=node.tagname == "math_block"))
+    raise SkipNode
+
+
+def setup(app):
+    app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
+    app.connect("autodoc-process-signature", signature_of)
+    app.connect("autodoc-skip-member", leave_out)

@@ -1,0 +1,108 @@
+"""The reference: a page for each public name, in the order of the lists of public names, so that none is missing."""
+
+import importlib
+import inspect
+import re
+import sys
+
+from links import toctree
+
+PACKAGES = (
+    "gpubp",
+    "gpubp.plotting",
+    "gpubp.testing",
+    "gpubp.explain",
+    "gpubp.data",
+    "gpubp.inspection",
+    "gpubp.tabular",
+)
+"""Packages with public names; a name that an earlier one has is not repeated."""
+
+TITLES = {
+    "estimators": "Estimators",
+    "tabular": "Tables",
+    "model_selection": "Searches",
+    "training": "Training",
+    "nn": "Networks",
+    "engine": "Prediction",
+    "optim": "Optimizers and schedules",
+    "data": "Data",
+    "io": "Files",
+    "errors": "Errors and warnings",
+}
+"""Headings of the names of ``gpubp``, by the package that a name is from, in the order of the page."""
+
+
+def groups():
+    """Return a heading and its public names, as dotted paths, for each group."""
+    found, known = {title: [] for title in TITLES.values()}, set()
+    for package in PACKAGES:
+        module = importlib.import_module(package)
+        for name in public_names(module):
+            value = getattr(module, name)
+            if id(value) in known:
+                continue
+            known.add(id(value))
+            title = TITLES[value.__module__.split(".")[1]] if package == "gpubp" else f"`{package}`"
+            found.setdefault(title, []).append(f"{package}.{name}")
+    return found
+
+
+def public_names(module):
+    listed = getattr(module, "__all__", None)
+    return listed or [name for name, value in vars(module).items() if is_public(module, name, value)]
+
+
+def is_public(module, name, value):
+    """Return whether a name is imported as itself: not private, and no module."""
+    return not name.startswith("_") and not inspect.ismodule(value)
+
+
+def pages():
+    """Return a page for each public name, and one that lists them."""
+    found, parts, trees = {}, ["# Reference", "Every public name, with an example that runs."], []
+    for title, paths in groups().items():
+        rows = [f"| [`{short(path)}`]({path}.rst) | {first_line(path)} |" for path in paths]
+        parts += [f"## {title}", "\n".join(["| name | what it is |", "|---|---|", *rows])]
+        trees.append(toctree(paths, f":caption: {title.strip('`')}"))
+        found |= {f"reference/{path}.rst": page_of(path) for path in paths}
+    return found | {"reference/index.md": "\n\n".join([*parts, *trees])}
+
+
+def page_of(path):
+    value = value_of(path)
+    title = f"{short(path)}\n{'=' * len(short(path))}\n\n"
+    if inspect.isclass(value):
+        others = (kind.__name__ for kind in value.__mro__ if not kind.__module__.startswith("gpubp"))
+        return f"{title}.. autoclass:: {path}\n   :members:\n   :inherited-members: {','.join(dict.fromkeys(others))}\n"
+    if inspect.isroutine(value):
+        return f"{title}.. autofunction:: {path}\n"
+    return f"{title}.. autodata:: {path_of_definition(path, value)}\n   :no-value:\n"
+
+
+def short(path):
+    return path.rpartition(".")[2]
+
+
+def value_of(path):
+    package, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(package), name)
+
+
+def path_of_definition(path, value):
+    """Return a constant's path in the module that assigns it, where its docstring is."""
+    name = short(path)
+    for module in [module for key, module in sorted(sys.modules.items()) if key.startswith("gpubp.")]:
+        if vars(module).get(name) is value and re.search(rf"^{name}\b.* = ", inspect.getsource(module), re.MULTILINE):
+            return f"{module.__name__}.{name}"
+    raise LookupError(f"no module of gpubp assigns {name}")
+
+
+def first_line(path):
+    """Return the first paragraph of a name's docstring, in Markdown."""
+    value = value_of(path)
+    if not (inspect.isclass(value) or inspect.isroutine(value)):
+        return f"a constant: {type(value).__name__}"
+    text = (inspect.getdoc(value) or "").partition("\n\n")[0].replace(":math:", "{math}")
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
+    return " ".join(text.split()).replace("|", r"\|")

@@ -1,0 +1,52 @@
+"""The site (docs/site/) has every page and every public name; ``nox -s docs`` checks the rest."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpubp
+
+pytestmark = pytest.mark.once
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def site():
+    """Import the modules that build the site."""
+    names = ("build", "gallery", "links", "reference")
+    sys.path.insert(0, str(ROOT / "docs" / "site"))
+    try:
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(ROOT / "docs" / "site"))
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+def test_every_page_is_in_the_navigation(site):
+    build, place_of = site["build"], site["links"].place_of
+    listed = {*build.TOP, "index", *(name for _, *names in build.SECTIONS.values() for name in names)}
+    pages = {place_of(path.relative_to(ROOT).as_posix()) for path in (ROOT / "docs").rglob("*.md")}
+    assert {page.removesuffix(".md") for page in pages} - listed == set(), "add them to SECTIONS of docs/site/build.py"
+
+
+def test_every_public_name_has_a_page(site):
+    pages = site["reference"].pages()
+    assert [name for name in gpubp.__all__ if f"reference/gpubp.{name}.rst" not in pages] == []
+    assert ".. autoclass:: gpubp.MLPClassifier\n" in pages["reference/gpubp.MLPClassifier.rst"]
+
+
+def test_links_of_the_repository_lead_to_pages_of_the_site(site, tmp_path, monkeypatch):
+    def converted(text):
+        return site["links"].for_the_site(text, "tutorials/table.md", {"tables.md", "gallery/digits.md"}, tmp_path)
+
+    monkeypatch.delenv("REPOSITORY_URL", raising=False)
+    assert converted("[a](../tables.md#reading)") == "[a](../tables.md#reading)"
+    assert converted("[a](../../examples/digits.py)") == "[a](../gallery/digits.md)"
+    assert converted("[a](../../gpubp/errors.py) [b](https://x.org/y)") == "a [b](https://x.org/y)"
+    assert converted("[a](nowhere.md)") == "[a](nowhere.md)"  # which Sphinx reports
+    monkeypatch.setenv("REPOSITORY_URL", "https://x.org/r")
+    assert converted("[a](../../gpubp/errors.py)") == "[a](https://x.org/r/blob/main/gpubp/errors.py)"
