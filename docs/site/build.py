@@ -20,7 +20,18 @@ SOURCE, OUT = ROOT / "build" / "site-source", ROOT / "build" / "site"
 SECTIONS = {
     "guides": (
         "Guides",
-        *("tables", "many_networks", "scaling", "deployment", "pictures", "backends", "security", "performance"),
+        *(
+            "tables",
+            "scikit_learn",
+            "devices",
+            "many_networks",
+            "scaling",
+            "deployment",
+            "pictures",
+            "backends",
+            "security",
+            "performance",
+        ),
         *("table_benchmark", "cuda_budget", "gpu_benchmark", "agreement"),
     ),
     "about": ("About", "paper", "glossary", "architecture", "contributing", "changelog", "security_policy"),

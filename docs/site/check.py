@@ -19,6 +19,7 @@ SITE = Path(__file__).parents[2] / "build" / "site"
 
 PALE = """(theme) => {
   document.documentElement.dataset.theme = theme;
+  document.head.insertAdjacentHTML("beforeend", "<style>* { transition: none !important }</style>");
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
   const known = new Map();
   const parsed = (color) => {
