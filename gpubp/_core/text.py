@@ -54,3 +54,16 @@ def size_in_words(n_bytes: int) -> str:
         if n_bytes >= 1024**exponent:
             return f"{n_bytes / 1024**exponent:.1f} {suffix}"
     return f"{n_bytes} bytes"
+
+
+def number(value: float) -> str:
+    """Format a number with about five digits, and very large or small ones with an exponent.
+
+    Examples
+    --------
+    >>> number(0.97214), number(18957.0671), number(1e-9)
+    ('0.9721', '18957', '1e-09')
+    """
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.4g}"
+    return f"{value:.{max(5 - len(str(int(abs(value)))), 0)}f}"

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from gpubp._core.text import number
 from gpubp.backends.backend import choose_backend
-from gpubp.cli.formatting import number
 from gpubp.cli.options import DEVICE_HELP
 from gpubp.cli.output import console, json_text, print_facts, print_note, print_table
 from gpubp.cli.paths import check_output

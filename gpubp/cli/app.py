@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "inspect": "inspect.command",
     "show": "show",
+    "report": "report",
     "export": "export",
     "doctor": "doctor.command",
     "agree": "agree",

@@ -1,6 +1,7 @@
 """Options that several commands share, and commands whose options are the fields of a dataclass."""
 
 import inspect
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
@@ -31,6 +32,25 @@ Separator = Annotated[
 ]
 Read = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=READ_HELP, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+
+def command_line(context: typer.Context) -> str:
+    """Return the command with the arguments and options that it was given, as a shell reads it."""
+    words = ["gpubp", context.info_name or ""]
+    options: list[str] = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        value = context.params.get(parameter.name or "")
+        if source is None or source.name not in ("COMMANDLINE", "DEFAULT_MAP") or value is None:
+            continue
+        values = value if isinstance(value, list | tuple) else [value]
+        if parameter.param_type_name == "argument":
+            words += map(str, values)
+        elif isinstance(value, bool):
+            options += [parameter.opts[0]] if value else []
+        else:
+            options += [word for one in values for word in (parameter.opts[0], str(one))]
+    return shlex.join([*words, *options])
 
 
 def options_of(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

@@ -5,9 +5,8 @@ Text from data and files is never parsed as markup, and its control characters a
 
 import json
 import math
-import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -16,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpubp._core.text import escaped, excerpt
-from gpubp.cli.formatting import METRICS, metric_name, number, split_metric
+from gpubp._core.text import escaped, excerpt, number
+from gpubp.data.score_names import METRICS, metric_name, split_metric
 from gpubp.data.streaming.split import SPLITS
+from gpubp.io.model_facts import TRIAL_HEADINGS, ordered_trials, trial_row
 
 console = Console(markup=False, highlight=False, emoji=False)
 """For results: stdout."""
@@ -179,9 +179,8 @@ def print_scores(
 
 def print_trials(trials: Sequence[dict[str, Any]]) -> None:
     """Print what a search tried, the least loss first; these parts of a model's ``about`` may be forged."""
-    ordered = sorted(trials, key=lambda trial: _finite_or_inf(trial.get("loss")))
-    headings = ["numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds", ""]
-    print_table(headings, map(_trial_row, ordered[:_MOST_TRIALS]))
+    ordered = ordered_trials(trials)
+    print_table(TRIAL_HEADINGS, map(trial_row, ordered[:_MOST_TRIALS]))
     if len(ordered) > _MOST_TRIALS:
         console.print(f"... and {len(ordered) - _MOST_TRIALS:,} more")
     if any(trial.get("ended_early") is True for trial in ordered):
@@ -191,38 +190,3 @@ def print_trials(trials: Sequence[dict[str, Any]]) -> None:
             "not kept: what is better than an earlier kind by less than one hundredth, which may be chance; those "
             "without hidden layers count as the last"
         )
-
-
-def _trial_row(trial: dict[str, Any]) -> list[str]:
-    sizes, loss = trial.get("hidden_layer_sizes"), trial.get("loss", "")
-    return [
-        _any_text(trial.get("numbers"), str)
-        + (f", {_any_text(trial['categories'], str)}" if trial.get("categories") else ""),
-        ("-".join(map(str, sizes)) or "none" if isinstance(sizes, list) else _any_text(sizes, str))
-        + (f" {_any_text(trial['recipe'], str)}" if trial.get("recipe") else "")
-        + (" + linear part" if trial.get("has_linear_part") is True else ""),
-        _any_text(trial.get("l2"), number),
-        _any_text(trial.get("learning_rate"), number),
-        "inf" if loss is None else _any_text(loss, number),
-        _any_text(trial.get("epochs"), "{:,}".format),
-        _any_text(trial.get("seconds"), "{:.1f}".format),
-        "kept" if trial.get("is_kept") is True else "ended early" if trial.get("ended_early") is True else "",
-    ]
-
-
-def linear_part_text(part: dict[str, Any]) -> str:
-    """Describe the linear part of a network, from its model's ``about``, which may be forged."""
-    inputs = "all inputs" if part.get("has_bins") is True else "inputs that are not of bins"
-    penalty, share = (_any_text(part.get(name), number) for name in ("l2", "share"))
-    return f"a ridge regression from {inputs}, with the penalty {penalty}; of the hidden layers' outputs {share} counts"
-
-
-def _any_text(value: Any, formatted: Callable[[float], str]) -> str:
-    """Format a value that should be a finite number; others as they are."""
-    if math.isfinite(_finite_or_inf(value)):
-        return formatted(value)
-    return "" if value is None else str(value)
-
-
-def _finite_or_inf(value: Any) -> float:
-    return value if type(value) in (int, float) and abs(value) <= sys.float_info.max else math.inf

@@ -12,8 +12,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from gpubp._core.text import excerpt
-from gpubp.cli.formatting import number
+from gpubp._core.text import excerpt, number
 from gpubp.training.callbacks import Callback, Progress
 
 SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes 1 to 2 ms, as long as a short epoch

@@ -1,6 +1,5 @@
 """``gpubp show``: print what a model file contains."""
 
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,6 @@ from gpubp.cli import options
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, print_columns
 from gpubp.cli.output import (
     console,
-    linear_part_text,
     print_facts,
     print_json,
     print_scores,
@@ -20,6 +18,7 @@ from gpubp.cli.output import (
     print_trials,
 )
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
+from gpubp.io.model_facts import are_scores, linear_part_text
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
 
@@ -75,7 +74,7 @@ def show(
         if not isinstance(again, dict) and isinstance(about.get("training"), dict):
             print_facts([("table", f"{OF_TRAINING_ROWS} the training rows; {OF_ALL_ROWS}")], console)
         print_columns(preprocessing, console)
-    if about.get("scores") and _are_scores(about["scores"]):
+    if about.get("scores") and are_scores(about["scores"]):
         console.print()
         row_counts = about.get("rows")
         counts = row_counts.items() if isinstance(row_counts, dict) else ()
@@ -130,15 +129,6 @@ def _blocks(network: Network) -> list[list[str]]:
     *shared, (n_below, n_outputs) = pairwise(network.sizes)
     rows = [[f"{i:,} x {j:,}", f"{i:,} + 2 x {j:,}"] for i, j in shared]
     return [*rows, ["", f"{n_below + 1:,} x {n_outputs:,}"]]
-
-
-def _are_scores(scores: Any) -> bool:
-    """Return whether the scores of a model file have the form that training writes."""
-    return isinstance(scores, dict) and all(
-        isinstance(part_scores, dict)
-        and all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in part_scores.values())
-        for part_scores in scores.values()
-    )
 
 
 def _as_json(path: Path, model: Model) -> dict[str, Any]:

@@ -356,13 +356,33 @@ class MultilayerPerceptron(ClearKeywords, CallbackSupportMixin, BaseEstimator, A
 
         return LossCurveDisplay.from_estimator(self, ax=ax, name=name, log=log, **kwargs)
 
-    def report(self) -> str:
+    def report(self, path: Any = None, X: Any = None, y: Any = None, *, title: str = "") -> str:
         """Describe the fitted model in a few lines: the network, the fit, losses and scores, and advice.
+
+        With a path, write a report as one HTML page too, with learning curves and the network; with samples also scores
+        beside a baseline, a confusion matrix or errors, calibration, and permutation importance.
+
+        Parameters
+        ----------
+        path : str or path, optional
+            The page holds all it needs, and no scripts.
+        X : array of shape (n_samples, n_features), optional
+            Samples that the model was not fitted to.
+        y : array of shape (n_samples,) or (n_samples, n_outputs), optional
+            Their targets.
+        title : str, optional
+            The title of the page, by default the name of the class.
 
         Returns
         -------
         str
         """
+        if path is not None:
+            from gpubp.estimators._page import report_of_estimator
+            from gpubp.io.atomic_files import write_atomically
+            from gpubp.reports import report_page
+
+            write_atomically(path, report_page([report_of_estimator(self, X, y, title=title)]).encode())
         return report(self)
 
     # --- for scikit-learn's tools ---

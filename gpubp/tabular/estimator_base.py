@@ -28,6 +28,7 @@ from gpubp.data.table import Column, Table
 from gpubp.engine.argument_checks import check_is_called
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
 from gpubp.estimators.parameter_checks import ClearKeywords
+from gpubp.io.atomic_files import write_atomically
 from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.io.onnx import to_onnx
 from gpubp.optim.first_order import Optimizer
@@ -382,6 +383,47 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         return to_onnx(self.model_, path=path, dtype=dtype)
+
+    def report(
+        self,
+        path: str | PathLike[str],
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        title: str = "",
+    ) -> None:
+        """Write a report as one HTML page: scores, learning curves, columns, the network, and how to fit it again.
+
+        With rows there are also a confusion matrix or errors, calibration, and permutation importance.
+
+        Parameters
+        ----------
+        path : str or path
+            The page holds all it needs, and no scripts.
+        X : data frame, dict of columns, array, path, or name of a data set, optional
+            Rows that :meth:`fit` did not get.
+        y : array of shape (n_samples,) or (n_samples, n_outputs), optional
+            Their targets, if X has no columns of them.
+        sample_weight : array of shape (n_samples,), optional
+            Their weights.
+        title : str, optional
+            By default the name of the class.
+        """
+        from gpubp.reports import code_of, report_page
+        from gpubp.tabular.inspection import inspected_rows
+        from gpubp.tabular.report import report_of
+
+        check_is_fitted(self)
+        rows = None
+        if X is not None:
+            named = y if isinstance(y, list) else [y] if isinstance(y, str) else []
+            y = None if tuple(named) == preprocessing_of(self.model_).target_names else y
+            rows = inspected_rows(self, X, y, sample_weight, self.device, self.matmul_precision)
+        report = report_of(
+            self.model_, title=title or type(self).__name__, code=code_of(self), inspected=rows, scored_as="given"
+        )
+        write_atomically(path, report_page([report]).encode())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -174,19 +174,26 @@ class InspectedTable:
         return predictions / predictions.sum(axis=1, keepdims=True) if self.classes else predictions
 
     def permutation_importance(
-        self, scoring: Any = None, *, n_repeats: int = 5, seed: int = 0, progress: Progress | None = None
+        self,
+        scoring: Any = None,
+        *,
+        n_repeats: int = 5,
+        seed: int = 0,
+        progress: Progress | None = None,
+        columns: Sequence[str] | None = None,
     ) -> PermutationImportance:
-        """See :func:`permutation_importance`."""
+        """See :func:`permutation_importance`; `columns` are those to shuffle, if not all."""
         from gpubp.inspection.scorers import scorer_of
 
         options: dict[str, Any] = {"n_repeats": n_repeats, "seed": seed, "progress": progress}
         if self.n_unseen and not self.counts_unseen(scoring):
-            return self._without_unseen().permutation_importance(scoring, **options)
+            return self._without_unseen().permutation_importance(scoring, columns=columns, **options)
         if self.n_unseen:
             warn(f"{self.table.source}: {unseen_classes_in_words(self.n_unseen)}", TableWarning)
         scoring = scoring or ("accuracy" if self.classes else "r2")
         score = scorer_of(scoring, self._scored_targets(scoring), len(self.classes), self.sample_weight)
         first, slices = score(self.predict(self.X)), self.preprocessing.input_slices
+        slices = {name: slices[name] for name in slices if columns is None or name in columns}
         permuted = permuted_scores(self.predict, self.X, slices, score, **options)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
         return PermutationImportance(tuple(slices), first - permuted, first, name)

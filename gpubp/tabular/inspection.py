@@ -80,7 +80,7 @@ def permutation_importance(
         _no_count("n_repeats", n_repeats),
         _no_count("seed", seed, least=0),
     ]
-    inspected = _inspected(model, data, y, sample_weight, device, matmul_precision, problems=problems)
+    inspected = inspected_rows(model, data, y, sample_weight, device, matmul_precision, problems=problems)
     return inspected.permutation_importance(scoring, n_repeats=n_repeats, seed=seed, progress=progress)
 
 
@@ -135,7 +135,7 @@ def partial_dependence(
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise DataError(f"columns must be the name of a column, or several names, got {wrong[0]!r}")
     problems = [_no_count("grid_resolution", grid_resolution)]
-    inspected = _inspected(
+    inspected = inspected_rows(
         model, data, None, sample_weight, device, matmul_precision, columns=names, needs_target=False, problems=problems
     )
     return {
@@ -189,11 +189,11 @@ def calibration_curve(
     problems = [_no_count("n_bins", n_bins)]
     if strategy not in ("uniform", "quantile"):
         problems.append(f"strategy must be 'uniform' or 'quantile', got {strategy!r}")
-    inspected = _inspected(model, data, y, sample_weight, device, matmul_precision, problems=problems)
+    inspected = inspected_rows(model, data, y, sample_weight, device, matmul_precision, problems=problems)
     return inspected.calibration_curve(n_bins=n_bins, strategy=strategy)
 
 
-def _inspected(
+def inspected_rows(
     model: Any, data: AnyTable, y: Any, sample_weight: Any, device: str, matmul_precision: str, **options: Any
 ) -> InspectedTable:
     """Find the model and the table in what the functions are given."""

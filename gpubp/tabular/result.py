@@ -17,9 +17,13 @@ from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
 from gpubp.training.result import Fit
+from gpubp.training.state import median_loss
 
 MAX_ERRORS = 1000
 """Held-out errors that a model remembers for intervals."""
+
+MAX_EPOCHS = 100
+"""Epochs whose losses a model remembers for reports."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,8 @@ class TableFit:
         The scores of the held-out rows if every prediction were the same: the shares of the classes, or the mean.
     trials : tuple of TableTrial
         What :func:`gpubp.tabular.search_table` tried.
+    scored_model : Model, optional
+        The model before the training on all rows: that of the scores.
     """
 
     model: Model
@@ -55,6 +61,7 @@ class TableFit:
     baseline: Scores
     refit: Fit | None = None
     trials: tuple[Any, ...] = ()
+    scored_model: Model | None = None
 
 
 def scored_fit(
@@ -101,8 +108,28 @@ def scored_fit(
             "stop_reason": fit.stop_reason,
             "device": fit.device,
         },
+        "history": _history(fit),
     }
-    return TableFit(Model(fit.network, fit.theta, to_json(preprocessing), about), fit, scores, n_rows, baseline)
+    model = Model(fit.network, fit.theta, to_json(preprocessing), about)
+    return TableFit(model, fit, scores, n_rows, baseline, scored_model=model)
+
+
+def _history(fit: Fit) -> dict[str, list[Any]]:
+    """Return the figures of at most `MAX_EPOCHS` epochs, evenly chosen, and of the best one, for a report."""
+    history, n = fit.history, len(fit.history.loss)
+    chosen = np.linspace(1, n, min(n, MAX_EPOCHS)).round().astype(int).tolist()
+    epochs = sorted({*chosen, *([fit.best_epoch] if 0 < fit.best_epoch <= n else [])})
+    figures: dict[str, list[Any]] = {"epochs": epochs}
+    for name in ("loss", "validation_loss", "validation_score"):
+        values = getattr(history, name)
+        figures[name] = [_short(values[epoch - 1]) for epoch in epochs if epoch <= len(values)]
+    return figures
+
+
+def _short(figure: Any) -> float | None:
+    """Return a figure, of several networks the median, with five digits; None if it is not finite."""
+    value = median_loss(figure)
+    return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
 def _held_out_errors(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> dict[str, list[float]]:

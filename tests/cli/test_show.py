@@ -9,7 +9,7 @@ import pytest
 
 import gpubp
 from gpubp import load_model, save_model
-from gpubp.cli.formatting import number
+from gpubp._core.text import number
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from tests.shop import FAST, write

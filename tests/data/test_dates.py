@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubp.cli.columns import values_of
 from gpubp.data import apply, fit_preprocessing, table_from_mapping
 from gpubp.data._dates import FORMATS, ISO, date_parts, find_date_format, read_date
-from gpubp.data.preprocessing import encode, from_json, read_dates, to_json
+from gpubp.data.preprocessing import encode, from_json, read_dates, to_json, values_of
 from gpubp.data.preprocessing._decisions import decide
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.errors import DataError

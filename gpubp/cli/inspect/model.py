@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpubp._core.text import counted
-from gpubp.cli.formatting import metric_name, number
+from gpubp._core.text import counted, number
 from gpubp.cli.inspect.options import InspectOptions
 from gpubp.cli.output import console, print_facts, print_json, print_note, print_reading, print_table
 from gpubp.cli.paths import check_output
@@ -21,6 +20,7 @@ from gpubp.cli.train.options import PICTURES
 from gpubp.data.preprocessing import preprocessing_of
 from gpubp.data.readers import read_table_with, stem
 from gpubp.data.readers.dialect import TextOptions
+from gpubp.data.score_names import metric_name
 from gpubp.data.streaming.table_files import reason_to_stream
 from gpubp.errors import DataError, TableWarning
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance

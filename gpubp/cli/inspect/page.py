@@ -7,7 +7,6 @@ from html import escape
 import numpy as np
 
 from gpubp._core.text import counted, excerpt
-from gpubp.cli.columns import TYPE_NAMES, values_of
 from gpubp.data.preprocessing import (
     ColumnSummary,
     DateColumn,
@@ -16,6 +15,8 @@ from gpubp.data.preprocessing import (
     Preprocessing,
     read_dates,
     read_numbers,
+    shown_type,
+    values_of,
 )
 from gpubp.data.table import Table
 
@@ -69,7 +70,7 @@ def _row(summary: ColumnSummary, values: str, table: Table, preprocessing: Prepr
     cells = "".join(f'<td class="count">{count:,}</td>' for count in counts)
     return (
         f'<tr class="{escape(summary.type)}"><td>{escape(excerpt(summary.name, 100))}</td>'
-        f"<td>{escape(TYPE_NAMES.get(summary.type, summary.type))}</td>"
+        f"<td>{escape(shown_type(summary))}</td>"
         f"<td>{_histogram(summary.name, table, preprocessing)}<br>{escape(values)}</td>"
         f"<td>{escape(summary.reason)}</td>{cells}</tr>"
     )

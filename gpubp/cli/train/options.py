@@ -30,6 +30,7 @@ NOT_WITH_RECIPE = (
 MAX_LAYER_SIZE = 1_000_000
 TOLERANCE = 1e-6  # smaller changes of the loss are no improvement for --patience
 PICTURES = (".png", ".pdf", ".svg")
+PAGES = (".html", ".htm")
 
 # typer.Option, in a panel of the help
 _data, _network, _training, _output = (
@@ -207,6 +208,14 @@ class TrainOptions(TableOptions):
         _output(
             metavar="FILE",
             help=f"The picture of the learning curve ({', '.join(PICTURES)}). The default is a .png next to the model.",
+            show_default=False,
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        _output(
+            metavar="FILE",
+            help="Write a report as one HTML page to keep and send: scores, curves, columns, errors, importance.",
             show_default=False,
         ),
     ] = None

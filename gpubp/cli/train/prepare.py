@@ -13,7 +13,6 @@ from typing import Any, Literal
 from gpubp._core.names import unknown
 from gpubp.backends.backend import choose_backend, with_matmul
 from gpubp.cli.device import device_and_reason
-from gpubp.cli.formatting import metric_name
 from gpubp.cli.output import print_note, print_reading, silence
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import (
@@ -21,6 +20,7 @@ from gpubp.cli.train.options import (
     NOT_WITH_BEST,
     NOT_WITH_RECIPE,
     OF_ONE_TRAINING,
+    PAGES,
     PICTURES,
     PRESETS,
     TrainOptions,
@@ -29,6 +29,7 @@ from gpubp.cli.train.options import (
 )
 from gpubp.data.readers import read_table_with, stem
 from gpubp.data.readers.dialect import TextOptions
+from gpubp.data.score_names import metric_name
 from gpubp.data.streaming.prepared_stream import PreparedStream, prepare_stream
 from gpubp.data.streaming.table_files import open_tables, reason_to_stream
 from gpubp.distributed.launch import launched, process_group_for
@@ -138,12 +139,14 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
         check_output(picture_path, PICTURES, inputs=[options.data])
         if picture_path.absolute() == model_path.absolute():
             raise DataError(f"the model and the picture cannot both be {model_path}; choose two paths")
+    if options.report is not None:
+        check_output(options.report, PAGES, inputs=[options.data])
     if options.resume and options.checkpoint is None:
         raise DataError("--resume needs a folder with checkpoints; pass --checkpoint FOLDER")
     optimizer = make_optimizer(options.optimizer, options.learning_rate)
     hidden_layer_sizes = parse_hidden_layer_sizes(options.hidden_layer_sizes)
     batch_size = parse_batch_size(options.batch_size)
-    callbacks = _callbacks(options, [path for path in (model_path, picture_path) if path is not None])
+    callbacks = _callbacks(options, [path for path in (model_path, picture_path, options.report) if path is not None])
     backend = choose_backend(options.device)
     with_matmul(backend, options.matmul_precision, choose_precision(backend, options.dtype))
     stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))

@@ -7,12 +7,10 @@ from typing import Any
 import numpy as np
 import typer
 
-from gpubp._core.text import counted, shortened
+from gpubp._core.text import counted, number, shortened
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, TYPE_ADVICE, print_columns
-from gpubp.cli.formatting import number
 from gpubp.cli.output import (
     console,
-    linear_part_text,
     notes,
     print_facts,
     print_json,
@@ -28,6 +26,7 @@ from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import ClassTarget
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import CheckpointError
+from gpubp.io.model_facts import linear_part_text
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.candidates import candidates_for
@@ -35,18 +34,11 @@ from gpubp.tabular.checks import encoding_without_effect, few_rows, suspicions
 from gpubp.tabular.folds import N_FOLDS
 from gpubp.tabular.linear_part import takes_linear_part, with_linear_part
 from gpubp.tabular.recipes import RECIPES
+from gpubp.tabular.report import KINDS_IN_WORDS
 from gpubp.tabular.verdict import divergence_in_effect, no_better_than_baseline
 from gpubp.training.checkpoints import checkpoints_in
 
 Facts = list[tuple[str, str]]
-
-_TYPES = {
-    "number": "of numbers",
-    "category": "of categories",
-    "date": "of dates",
-    "words": "of free text",
-    "drop": "dropped",
-}
 
 _STOP_REASONS = {
     "epochs": "the maximum number of epochs",
@@ -108,7 +100,11 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
             console.print()
         print_scores(outcome.result.scores, outcome.result.rows, outcome.result.baseline)
         console.print()
-    files = [(name, str(path)) for name, path in (("model", saved.model), ("picture", saved.picture)) if path]
+    files = [
+        (name, str(path))
+        for name, path in (("model", saved.model), ("picture", saved.picture), ("report", saved.report))
+        if path
+    ]
     part = outcome.result.model.about["training"].get("linear_part")
     parts = [] if part is None else [("linear part", linear_part_text(part))]
     network = _kept_network(job, outcome)
@@ -165,7 +161,7 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
 def _facts_of_data(job: TrainingJob) -> Facts:
     prepared = job.prepared
     types = Counter(summary.type for summary in prepared.preprocessing.summaries)
-    columns = ", ".join(f"{types[name]:,} {label}" for name, label in _TYPES.items() if types[name])
+    columns = ", ".join(f"{types[name]:,} {label}" for name, label in KINDS_IN_WORDS.items() if types[name])
     target, reason = prepared.preprocessing.target, ""
     if isinstance(target, ClassTarget):
         target_text = f"{target.name}: {len(target.classes)} classes ({shortened(target.classes, 10)})"
@@ -279,6 +275,7 @@ def _as_json(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> dict[s
     return {
         "model": None if saved.model is None else str(saved.model),
         "picture": None if saved.picture is None else str(saved.picture),
+        "report": None if saved.report is None else str(saved.report),
         "data": job.prepared.source,
         **{key: result.model.about[key] for key in ("task", "rows", "optimizer", "training")},
         **({"refit": result.model.about["refit"]} if "refit" in result.model.about else {}),

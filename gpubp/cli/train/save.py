@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gpubp.cli.output import print_error
 from gpubp.cli.train.fit import FitOutcome
+from gpubp.cli.train.page import write_report
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.data.readers import stem
 from gpubp.errors import GpubpError
@@ -19,6 +20,7 @@ class SavedFiles(NamedTuple):
     model: Path | None
     picture: Path | None
     picture_error: GpubpError | None
+    report: Path | None = None
 
 
 def save(job: TrainingJob, outcome: FitOutcome) -> SavedFiles:
@@ -26,15 +28,17 @@ def save(job: TrainingJob, outcome: FitOutcome) -> SavedFiles:
     if not outcome.has_model:
         return SavedFiles(None, None, None)
     model, history = _save_model(outcome.result.model, job.model_path), outcome.result.fit.history
+    if job.options.report is not None:
+        write_report(job, outcome, job.options.report)
     if job.picture_path is None or not history.loss:
-        return SavedFiles(model, None, None)
+        return SavedFiles(model, None, None, job.options.report)
     try:
         save_learning_curve(
             history, job.picture_path, title=stem(job.options.data), score_name=job.score_name, monitored="loss"
         )
     except GpubpError as error:  # raised at the end, after the scores are printed
-        return SavedFiles(model, None, error)
-    return SavedFiles(model, job.picture_path, None)
+        return SavedFiles(model, None, error, job.options.report)
+    return SavedFiles(model, job.picture_path, None, job.options.report)
 
 
 def _save_model(model: Model, path: Path) -> Path:

@@ -46,6 +46,7 @@ from gpubp.data.preprocessing._records import (
     TargetStatisticsColumn,
     WordsColumn,
 )
+from gpubp.data.preprocessing._shown_values import shown_reason, shown_type, values_of
 from gpubp.data.preprocessing._target_statistics import FEW_CATEGORIES, OutOfFold
 from gpubp.data.preprocessing._targets import TargetDecision, Task
 from gpubp.data.preprocessing._transform import (
@@ -137,7 +138,10 @@ __all__ = [
     "read_number",
     "read_numbers",
     "require_column",
+    "shown_reason",
+    "shown_type",
     "shown_value",
     "to_json",
+    "values_of",
     "write_number",
 ]

@@ -1,4 +1,4 @@
-"""Numbers, lists and names of scores as text."""
+"""Names of scores on the screen and in reports."""
 
 METRICS = {
     "accuracy": "accuracy",
@@ -11,7 +11,7 @@ METRICS = {
     "mae": "mean absolute error",
     "rmse": "root mean squared error",
 }
-"""Names of scores on the screen, by key."""
+"""Names of scores, by key."""
 
 
 def metric_name(key: str) -> str:
@@ -24,16 +24,3 @@ def split_metric(key: str) -> tuple[str, str]:
     """Split the key of a score into the metric and the target, which is empty if there is only one."""
     metric, _, target = key.partition(" ")
     return metric, target
-
-
-def number(value: float) -> str:
-    """Format a number with about five digits, and very large or small ones with an exponent.
-
-    Examples
-    --------
-    >>> number(0.97214), number(18957.0671), number(1e-9)
-    ('0.9721', '18957', '1e-09')
-    """
-    if value != 0 and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.4g}"
-    return f"{value:.{max(5 - len(str(int(abs(value)))), 0)}f}"

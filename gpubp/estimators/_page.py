@@ -1,0 +1,162 @@
+"""What a report says of a fitted MLPClassifier or MLPRegressor, and of samples that it was not fitted to."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.base import is_classifier
+from sklearn.utils.validation import check_is_fitted
+
+from gpubp._core.text import counted
+from gpubp.backends.inputs import accept_on_host
+from gpubp.errors import DataError
+from gpubp.estimators._report import report as report_in_lines
+from gpubp.inspection import PermutationImportance, permuted_scores, reliability
+from gpubp.nn.network import views
+from gpubp.reports import Confusion, Curves, HeldOutFindings, ModelReport, Residuals, code_of, versions
+
+MAX_EPOCHS, MAX_SAMPLES, MAX_FEATURES, N_REPEATS = 200, 2_000, 50, 5
+
+
+def report_of_estimator(model: Any, X: Any = None, y: Any = None, *, title: str = "") -> ModelReport:
+    """Collect what a report says of a fitted estimator; X and y are samples that it was not fitted to."""
+    check_is_fitted(model)
+    network, theta = model._network(), model._theta()
+    names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    is_of_classes = is_classifier(model)
+    classes = [str(one) for one in np.asarray(model.classes_).tolist()] if is_of_classes else []
+    scores: dict[str, float] = {}
+    baseline: dict[str, float] = {}
+    held_out = None
+    if (X is None) != (y is None):
+        raise DataError("X and y belong together: pass both, or neither")
+    if X is not None:
+        true = np.asarray(accept_on_host("y", y))
+        scores, baseline, held_out = _found(model, X, true, names, classes)
+    head, *lines = report_in_lines(model).splitlines()
+    facts = [(line[2:13].strip(), line[13:].strip()) for line in lines]
+    return ModelReport(
+        title or type(model).__name__,
+        "classification" if is_of_classes else "regression",
+        network,
+        np.asarray(theta),
+        facts=[("network", head.partition(": ")[2]), *((label, text) for label, text in facts if label)],
+        scores={"given": scores} if scores else {},
+        rows={"given": len(y)} if scores else {},
+        baseline=baseline,
+        curves=_curves(model),
+        held_out=held_out,
+        input_names=names,
+        output_names=classes if len(classes) == network.sizes[-1] else (),
+        code=code_of(model),
+        versions=versions("scikit-learn", "cupy"),
+    )
+
+
+def _curves(model: Any) -> Curves:
+    loss = list(map(float, model.loss_curve_))
+    if len(loss) < 2:
+        return Curves()
+    places = np.unique(np.linspace(0, len(loss) - 1, min(len(loss), MAX_EPOCHS)).round().astype(int)).tolist()
+    others = [
+        list(map(float, getattr(model, name, None) or ())) for name in ("validation_curve_", "validation_scores_")
+    ]
+    figures = (loss, *others)
+    chosen, validation, scores = ([values[place] for place in places if place < len(values)] for values in figures)
+    best = int(np.nanargmax(others[1])) + 1 if others[1] and np.isfinite(others[1]).any() else 0
+    kept = best if model.early_stopping else 0
+    return Curves([place + 1 for place in places], chosen, validation, scores, kept, "score")
+
+
+def _found(
+    model: Any, X: Any, true: NDArray[Any], names: list[str], classes: list[str]
+) -> tuple[dict[str, float], dict[str, float], HeldOutFindings | None]:
+    """Return the scores of samples, those of the same prediction for all, and what was found on them."""
+    from sklearn import metrics
+
+    n = true.shape[0]
+    rows = f"the {counted(n, 'given sample')}"
+    if not classes:
+        predicted = np.asarray(model.predict(X), dtype=np.float64).reshape(n, -1)
+        targets = true.astype(np.float64).reshape(n, -1)
+
+        def of_numbers(guessed: NDArray[Any]) -> dict[str, float]:
+            return {
+                "r2": float(metrics.r2_score(targets, guessed)) if n > 1 else 0.0,
+                "mae": float(metrics.mean_absolute_error(targets, guessed)),
+                "rmse": float(metrics.root_mean_squared_error(targets, guessed)),
+            }
+
+        constant = np.broadcast_to(targets.mean(axis=0), targets.shape)
+        each = [Residuals("target" if len(targets.T) == 1 else f"target {k + 1}", *pair)
+                for k, pair in enumerate(zip(targets.T, predicted.T, strict=True))]  # fmt: skip
+        found = HeldOutFindings(rows, residuals=each, importance=_importance(model, X, true, names))
+        return of_numbers(predicted), of_numbers(constant), found
+    if true.ndim > 1 and true.shape[1] > 1:  # of several labels at once
+        return (
+            {"accuracy": float(model.score(X, true))},
+            {},
+            HeldOutFindings(rows, importance=_importance(model, X, true, names)),
+        )
+    places = {name: place for place, name in enumerate(classes)}
+    labels = np.array([places.get(str(one), -1) for one in true.ravel().tolist()])
+    known = labels >= 0
+    probabilities = np.asarray(model.predict_proba(X), dtype=np.float64)
+    guesses = probabilities.argmax(axis=1)
+    correct = guesses == labels
+    if not known.any():
+        raise DataError("none of the labels of y is a class that the model was fitted to")
+    shares = np.bincount(labels[known], minlength=len(classes)) / known.sum()
+
+    def of_classes(probability: NDArray[Any], right: NDArray[np.bool_]) -> dict[str, float]:
+        of_true = probability[known, labels[known]]
+        return {"accuracy": float(right.mean()), "log_loss": float(-np.log(np.maximum(of_true, 1e-15)).mean())}
+
+    baseline = of_classes(np.broadcast_to(shares, probabilities.shape), labels == shares.argmax())
+    curve = reliability("the predicted class", correct, probabilities.max(axis=1))
+    if len(classes) == 2:
+        curve = reliability(classes[1], labels == 1, probabilities[:, 1])
+    confusion = Confusion.of(classes, labels[known], guesses[known])
+    found = HeldOutFindings(rows, confusion, (), (curve,), _importance(model, X, true, names))
+    return of_classes(probabilities, correct), baseline, found
+
+
+def _importance(model: Any, X: Any, true: NDArray[Any], names: list[str]) -> PermutationImportance | None:
+    """Shuffle features, of many those with the largest weights; not those of sparse samples."""
+    if issparse(X):
+        return None
+    samples = np.asarray(accept_on_host("X", X))
+    rows = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), MAX_SAMPLES)).round().astype(int))
+    samples, true = samples[rows], true[rows]
+    if samples.dtype.kind not in "fiu" or len(samples) < 2:
+        return None
+    first = views(np, model._network(), model._theta())[0][: samples.shape[1]]
+    sizes = np.var(samples, axis=0) * np.sum(first**2, axis=1)
+    chosen = np.sort(np.argsort(-sizes, kind="stable")[:MAX_FEATURES]).tolist()
+    labels = names or [f"feature {place + 1}" for place in range(samples.shape[1])]
+    fitted = model._with_attributes({})  # which takes arrays without names
+    classes = np.asarray(getattr(model, "classes_", ()))
+
+    def predict(x: NDArray[Any]) -> NDArray[np.float64]:
+        predicted = fitted.predict(x)
+        if len(classes) and predicted.ndim == 1:  # labels may be text
+            predicted = np.searchsorted(classes, predicted)
+        return np.asarray(predicted, dtype=np.float64).reshape(len(x), -1)
+
+    targets = true.reshape(len(true), -1)
+    if len(classes) and targets.shape[1] == 1:
+        places = np.minimum(np.searchsorted(classes, targets), len(classes) - 1)
+        targets = np.where(classes[places] == targets, places, -1)
+
+    def score(predicted: NDArray[np.float64]) -> float:
+        if len(classes):
+            return float(np.mean(np.all(predicted == targets, axis=1)))
+        from gpubp.data.metrics import r_squared
+
+        return r_squared(targets.astype(np.float64), predicted)
+
+    slices = {labels[place]: slice(place, place + 1) for place in chosen}
+    whole = score(predict(samples))
+    scores = permuted_scores(predict, samples, slices, score, n_repeats=N_REPEATS)
+    return PermutationImportance(tuple(slices), whole - scores, whole, "accuracy" if len(classes) else "r2")

@@ -1,0 +1,72 @@
+"""What a model file says of its training, in words; a file may be forged, so nothing is taken for granted."""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gpubp._core.text import number
+
+TRIAL_HEADINGS = ("numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds", "")
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """Return a mapping as it is, and an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def are_scores(scores: Any) -> bool:
+    """Return whether scores have the form that training writes."""
+    return isinstance(scores, dict) and all(
+        isinstance(part, dict) and all(map(_is_finite, part.values())) for part in scores.values()
+    )
+
+
+def finite_numbers(value: Any) -> list[float]:
+    """Return the numbers of a list, NaN for what is none; an empty list for anything else."""
+    return [float(one) if _is_finite(one) else math.nan for one in value] if isinstance(value, list) else []
+
+
+def ordered_trials(trials: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a search tried, the least loss first."""
+    return sorted(trials, key=lambda trial: _finite_or_inf(trial.get("loss")))
+
+
+def trial_row(trial: dict[str, Any]) -> list[str]:
+    """Describe a trial."""
+    sizes, loss = trial.get("hidden_layer_sizes"), trial.get("loss", "")
+    return [
+        _any_text(trial.get("numbers"), str)
+        + (f", {_any_text(trial['categories'], str)}" if trial.get("categories") else ""),
+        ("-".join(map(str, sizes)) or "none" if isinstance(sizes, list) else _any_text(sizes, str))
+        + (f" {_any_text(trial['recipe'], str)}" if trial.get("recipe") else "")
+        + (" + linear part" if trial.get("has_linear_part") is True else ""),
+        _any_text(trial.get("l2"), number),
+        _any_text(trial.get("learning_rate"), number),
+        "inf" if loss is None else _any_text(loss, number),
+        _any_text(trial.get("epochs"), "{:,}".format),
+        _any_text(trial.get("seconds"), "{:.1f}".format),
+        "kept" if trial.get("is_kept") is True else "ended early" if trial.get("ended_early") is True else "",
+    ]
+
+
+def linear_part_text(part: dict[str, Any]) -> str:
+    """Describe the linear part of a network, from its model's ``about``, which may be forged."""
+    inputs = "all inputs" if part.get("has_bins") is True else "inputs that are not of bins"
+    penalty, share = (_any_text(part.get(name), number) for name in ("l2", "share"))
+    return f"a ridge regression from {inputs}, with the penalty {penalty}; of the hidden layers' outputs {share} counts"
+
+
+def _any_text(value: Any, formatted: Callable[[float], str]) -> str:
+    """Format a value that should be a finite number; others as they are."""
+    if math.isfinite(_finite_or_inf(value)):
+        return formatted(value)
+    return "" if value is None else str(value)
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def _finite_or_inf(value: Any) -> float:
+    return value if _is_finite(value) else math.inf

@@ -1,0 +1,251 @@
+"""Charts as inline SVG, coloured by the page's style sheet; each has a label that says what it shows."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp._core.text import counted, number
+from gpubp.inspection import CalibrationCurve
+from gpubp.reports._facts import Curves, Residuals
+from gpubp.reports._html import MINUS, text_of
+
+WIDTH, HEIGHT = 560, 320
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 30, 44
+MAX_POINTS = 500
+N_BINS = 25
+
+
+class Axis(NamedTuple):
+    """An axis: its ends in data and on the page, its ticks, and whether it is logarithmic."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: tuple[float, ...]
+    is_log: bool = False
+
+    def at(self, value: float) -> float:
+        """Return the place of a value on the page."""
+        low, high = (math.log10(self.low), math.log10(self.high)) if self.is_log else (self.low, self.high)
+        value = math.log10(value) if self.is_log else value
+        return self.start + (self.end - self.start) * (value - low) / (high - low)
+
+
+class Series(NamedTuple):
+    """A curve: its name, places, and the number of its style."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    style: int
+
+
+def ticks_between(low: float, high: float, about: int = 6) -> tuple[float, ...]:
+    """Return round numbers from low to high.
+
+    Examples
+    --------
+    >>> ticks_between(0.0, 1.0), ticks_between(3.0, 47.0)
+    ((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), (10.0, 20.0, 30.0, 40.0))
+    """
+    rough = (high - low) / about / 1.2
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next((factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.999), 10.0 * power)
+    first = math.ceil(low / step - 1e-9)
+    return tuple(
+        round(k * step, 12) if power > 1e-9 else k * step for k in range(first, math.floor(high / step + 1e-9) + 1)
+    )
+
+
+def curves_chart(curves: Curves, *, of_scores: bool = False) -> str:
+    """Draw the losses, or the scores, of the epochs."""
+    if of_scores:
+        lines = [_series(f"validation {curves.score_name}", curves.epochs, curves.validation_score, 1)]
+        what = curves.score_name
+    else:
+        lines = [
+            _series("training loss", curves.epochs, curves.loss, 0),
+            _series("validation loss", curves.epochs, curves.validation_loss, 1),
+        ]
+        what = "loss"
+    lines = [line for line in lines if line.y]
+    if not lines:
+        return ""
+    values = [value for line in lines for value in line.y]
+    low, high = min(values), max(values)
+    is_log = not of_scores and low > 0.0 and high / low > 30.0
+    x = _linear(1.0, max(max(curves.epochs), 2), _LEFT, WIDTH - _RIGHT, pad=0.0)
+    y = _logarithmic(low, high) if is_log else _linear(low, high, HEIGHT - _BOTTOM, _TOP)
+    changes = "; ".join(f"{one.name} from {number(one.y[0])} to {number(one.y[-1])}" for one in lines)
+    best = ""
+    if curves.best_epoch and min(curves.epochs) <= curves.best_epoch <= max(curves.epochs):
+        best = _marked_epoch(
+            x.at(curves.best_epoch), curves.best_epoch, HEIGHT - _BOTTOM - 8 if of_scores else _TOP + 12
+        )
+    drawn = "".join(_polyline(line, x, y) for line in lines)
+    label = f"{what.capitalize()} of {counted(len(curves.epochs), 'epoch')}: {changes}"
+    return _chart(
+        label, _frame(x, y, "epoch", f"{what}, logarithmic" if is_log else what), best + drawn, _legend(lines)
+    )
+
+
+def _marked_epoch(place: float, epoch: int, down: float) -> str:
+    side = "end" if place > WIDTH * 0.6 else "start"
+    return (
+        _line(place, _TOP, place, HEIGHT - _BOTTOM, "mark")
+        + f'<text class="tick over" x="{place + (-6 if side == "end" else 6):.1f}" y="{down:.0f}" '
+        f'text-anchor="{side}">best: epoch {epoch:,}</text>'
+    )
+
+
+def residuals_chart(residuals: Residuals) -> str:
+    """Draw predicted beside true values; of many rows, evenly chosen ones."""
+    true, predicted = _thinned(residuals.true, residuals.predicted)
+    low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
+    x, y = _linear(low, high, _LEFT, WIDTH - _RIGHT), _linear(low, high, HEIGHT - _BOTTOM, _TOP)
+    ends = (max(x.low, y.low), min(x.high, y.high))
+    diagonal = _line(x.at(ends[0]), y.at(ends[0]), x.at(ends[1]), y.at(ends[1]), "diagonal")
+    points = "".join(
+        f'<circle class="point" cx="{x.at(a):.1f}" cy="{y.at(b):.1f}" r="3.2"/>'
+        for a, b in zip(true.tolist(), predicted.tolist(), strict=True)
+    )
+    shown = counted(len(true), "row") + (f" of {len(residuals.true):,}" if len(true) < len(residuals.true) else "")
+    label = f"Predicted beside true {residuals.target} of {shown}; points on the diagonal are right"
+    return _chart(label, _frame(x, y, "true", "predicted"), diagonal + points)
+
+
+def errors_chart(residuals: Residuals) -> str:
+    """Draw a histogram of the errors, predicted minus true, between their outermost percentiles."""
+    errors = residuals.predicted - residuals.true
+    low, high = (float(end) for end in np.quantile(errors, (0.005, 0.995)))
+    if not low < high:
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(np.clip(errors, low, high), N_BINS, (low, high))
+    x = _linear(low, high, _LEFT, WIDTH - _RIGHT, pad=0.0)
+    y = _linear(0.0, float(counts.max()), HEIGHT - _BOTTOM, _TOP, least=0.0)
+    bars = "".join(
+        f'<rect class="bar" x="{x.at(left) + 0.6:.1f}" y="{y.at(n):.1f}" width="{x.at(right) - x.at(left) - 1.2:.1f}" '
+        f'height="{y.at(0.0) - y.at(n):.1f}"><title>{number(left)} to {number(right)}: {n:,}</title></rect>'
+        for left, right, n in zip(edges[:-1].tolist(), edges[1:].tolist(), counts.tolist(), strict=True)
+    )
+    zero = _line(x.at(0.0), _TOP, x.at(0.0), HEIGHT - _BOTTOM, "mark") if low < 0.0 < high else ""
+    half = number(float(np.median(np.abs(errors))))
+    label = f"Errors of {residuals.target}: half of the rows are off by at most {half}"
+    return _chart(label, _frame(x, y, "error: predicted minus true", "rows"), bars + zero)
+
+
+def reliability_chart(curve: CalibrationCurve, *, of_intervals: bool) -> str:
+    """Draw predicted probabilities, or intended shares, beside the observed shares; areas show how many rows."""
+    x, y = (_linear(0.0, 1.0, *ends, pad=0.03) for ends in ((_LEFT, WIDTH - _RIGHT), (HEIGHT - _BOTTOM, _TOP)))
+    diagonal = _line(x.at(0.0), y.at(0.0), x.at(1.0), y.at(1.0), "diagonal")
+    most = float(curve.weights.max())
+    points = [(x.at(a), y.at(b)) for a, b in zip(curve.predicted.tolist(), curve.observed.tolist(), strict=True)]
+    path = f'<polyline class="s0 thin" points="{_points(points)}"/>'
+    dots = "".join(
+        f'<circle class="dot" cx="{across:.1f}" cy="{down:.1f}" r="{3.0 + 8.0 * math.sqrt(weight / most):.1f}">'
+        f"<title>predicted {number(a)}, observed {number(b)}, {weight:,.0f} rows</title></circle>"
+        for (across, down), a, b, weight in zip(
+            points, curve.predicted.tolist(), curve.observed.tolist(), curve.weights.tolist(), strict=True
+        )
+    )
+    names = ("share that intervals should hold", "share that they hold")
+    x_name, y_name = names if of_intervals else ("predicted probability", "share of rows where it came true")
+    label = f"Calibration of {curve.name}: {number(curve.error)} off the diagonal on average"
+    return _chart(label, _frame(x, y, x_name, y_name), diagonal + path + dots)
+
+
+# --- parts of a chart ---
+
+
+def _series(name: str, epochs: Sequence[float], values: Sequence[float], style: int) -> Series:
+    """Return the epochs whose figure is finite."""
+    known = [(x, y) for x, y in zip(epochs, values, strict=False) if math.isfinite(y)]
+    return Series(name, [x for x, _ in known], [y for _, y in known], style)
+
+
+def _thinned(*arrays: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    n = len(arrays[0])
+    rows = np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).round().astype(np.intp))
+    return [one[rows] for one in arrays]
+
+
+def _linear(low: float, high: float, start: float, end: float, *, pad: float = 0.05, least: float = -math.inf) -> Axis:
+    if not low < high:
+        low, high = low - max(abs(low), 1.0) * 0.5, high + max(abs(high), 1.0) * 0.5
+    low, high = max(low - pad * (high - low), least), high + pad * (high - low)
+    return Axis(low, high, start, end, ticks_between(low, high))
+
+
+def _logarithmic(low: float, high: float) -> Axis:
+    low, high = low / 1.15, high * 1.15
+    powers = range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)
+    ticks = tuple(10.0**power for power in powers[:: len(powers) // 7 + 1])
+    return Axis(low, high, HEIGHT - _BOTTOM, _TOP, ticks, is_log=True)
+
+
+def _frame(x: Axis, y: Axis, x_name: str, y_name: str) -> str:
+    """Draw the grid, the numbers on it, and the names of the axes."""
+    parts = []
+    for value, text in zip(y.ticks, _tick_texts(y.ticks), strict=True):
+        place = y.at(value)
+        parts.append(_line(_LEFT, place, WIDTH - _RIGHT, place, "grid"))
+        parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{place + 4:.1f}" text-anchor="end">{text}</text>')
+    for value, text in zip(x.ticks, _tick_texts(x.ticks), strict=True):
+        place = x.at(value)
+        parts.append(_line(place, HEIGHT - _BOTTOM, place, HEIGHT - _BOTTOM + 5, "axis"))
+        parts.append(
+            f'<text class="tick" x="{place:.1f}" y="{HEIGHT - _BOTTOM + 19}" text-anchor="middle">{text}</text>'
+        )
+    parts.append(_line(_LEFT, HEIGHT - _BOTTOM, WIDTH - _RIGHT, HEIGHT - _BOTTOM, "axis"))
+    middle = (_LEFT + WIDTH - _RIGHT) / 2
+    parts.append(f'<text class="name" x="{middle:.0f}" y="{HEIGHT - 5}" text-anchor="middle">{text_of(x_name)}</text>')
+    parts.append(f'<text class="name" x="4" y="14">{text_of(y_name)}</text>')
+    return "".join(parts)
+
+
+def _tick_texts(ticks: Sequence[float]) -> list[str]:
+    """Write the numbers of an axis, all with as many digits as their distance needs."""
+    largest = max(map(abs, ticks), default=0.0)
+    if largest >= 1e6 or 0.0 < largest < 1e-3 or len({f"{one:.6g}" for one in ticks}) < len(ticks):
+        texts = [f"{one:.3g}" for one in ticks]
+    else:
+        decimals = max((len(f"{one:.6g}".partition(".")[2]) for one in ticks), default=0)
+        texts = [f"{one:,.{decimals}f}" for one in ticks] if largest >= 1e-3 else [f"{one:g}" for one in ticks]
+    return [text.translate(MINUS) for text in texts]
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _points(places: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+
+
+def _polyline(line: Series, x: Axis, y: Axis) -> str:
+    at: Callable[[tuple[float, float]], tuple[float, float]] = lambda pair: (x.at(pair[0]), y.at(pair[1]))  # noqa: E731
+    places = list(map(at, zip(line.x, line.y, strict=True)))
+    if len(places) == 1:
+        return f'<circle class="dot" cx="{places[0][0]:.1f}" cy="{places[0][1]:.1f}" r="4"/>'
+    return f'<polyline class="s{line.style}" points="{_points(places)}"/>'
+
+
+def _legend(lines: Sequence[Series]) -> str:
+    """Name the curves above the chart, from the right, outside the data."""
+    if len(lines) < 2:
+        return ""
+    parts, right = [], float(WIDTH - _RIGHT)
+    for line in reversed(lines):
+        parts.append(f'<text class="tick" x="{right:.1f}" y="15" text-anchor="end">{text_of(line.name)}</text>')
+        right -= 7.0 * len(line.name) + 6.0
+        parts.append(_line(right - 26.0, 11.0, right, 11.0, f"s{line.style}"))
+        right -= 46.0
+    return "".join(parts)
+
+
+def _chart(label: str, *parts: str) -> str:
+    return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{text_of(label)}">{"".join(parts)}</svg>'

@@ -1,0 +1,279 @@
+"""What a report says of a model of a table: from its file, and from rows that it was not trained on."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpubp._core.names import distinct_names
+from gpubp._core.text import counted, excerpt, shortened
+from gpubp.data.metrics import Scores, score
+from gpubp.data.preprocessing import (
+    ClassTarget,
+    encode_target,
+    has_target,
+    preprocessing_of,
+    shown_reason,
+    shown_type,
+    values_of,
+)
+from gpubp.errors import DataError
+from gpubp.inspection import CalibrationCurve, PermutationImportance
+from gpubp.io.model_facts import (
+    TRIAL_HEADINGS,
+    are_scores,
+    finite_numbers,
+    linear_part_text,
+    mapping,
+    ordered_trials,
+    trial_row,
+)
+from gpubp.io.model_file import Model
+from gpubp.nn.network import Network, views
+from gpubp.reports import Confusion, Curves, HeldOutFindings, ModelReport, Residuals, ShownColumn, versions
+from gpubp.tabular.inspected_table import InspectedTable
+from gpubp.tabular.predict import mean_outputs, numbers_in
+
+MAX_ROWS = 20_000
+"""Rows that confusion, errors and calibration are made of; of more, evenly chosen ones."""
+
+KINDS_IN_WORDS = {
+    "number": "of numbers",
+    "category": "of categories",
+    "date": "of dates",
+    "words": "of free text",
+    "drop": "dropped",
+}
+"""The types of columns, after their number."""
+
+MAX_SHUFFLED_ROWS, MAX_SHUFFLED_COLUMNS, N_REPEATS = 2_000, 50, 5
+MAX_WORK = 5e10
+"""Rows times parameters that permutation importance may predict, some seconds of one processor core."""
+
+
+def report_of(
+    model: Model,
+    *,
+    title: str,
+    code: str = "",
+    notes: Sequence[str] = (),
+    inspected: InspectedTable | None = None,
+    rows: str = "",
+    scored_as: str = "",
+) -> ModelReport:
+    """Collect what a report says of a model.
+
+    Parameters
+    ----------
+    model : Model
+        Of a table; what it says of its training may be forged.
+    title, code : str
+        The name, and what makes it again.
+    notes : sequence of str
+        What makes the results doubtful.
+    inspected : InspectedTable, optional
+        A model, perhaps the one before the training on all rows, and rows that it was not trained on.
+    rows : str
+        These rows in words; by default their number and source.
+    scored_as : str
+        The part under which the scores of these rows are shown; by default they are not.
+    """
+    preprocessing, network, about = preprocessing_of(model), model.network, model.about
+    scores = dict(about["scores"]) if are_scores(about.get("scores")) else {}
+    baseline = about["baseline"] if are_scores({"baseline": about.get("baseline")}) else {}
+    counts = {part: n for part, n in mapping(about.get("rows")).items() if type(n) is int and 0 <= n < 2**63}
+    held_out = None
+    if inspected is not None:
+        inspected, chosen = _evenly(inspected, MAX_ROWS)
+        words = rows or f"{counted(inspected.table.n_rows, 'row')} of {inspected.table.source}"
+        held_out = held_out_of(inspected, words + chosen, are_new=bool(scored_as))
+        if scored_as:
+            scores[scored_as], baseline = _scores_of(inspected, about)
+            counts[scored_as] = inspected.table.n_rows
+    names, outputs = preprocessing.feature_names, list(preprocessing.target_names)
+    if isinstance(preprocessing.target, ClassTarget):
+        outputs = distinct_names(preprocessing.target.classes)
+    theta = model.theta if model.theta.ndim == 1 else model.theta[0]
+    return ModelReport(
+        title,
+        preprocessing.task,
+        network,
+        theta if network.n_members is None else None,
+        facts=_facts(model),
+        notes=tuple(notes),
+        scores=scores,
+        rows=counts,
+        baseline=baseline,
+        curves=_curves(about, preprocessing.task),
+        columns=_columns(model),
+        tried=_tried(about),
+        held_out=held_out,
+        input_names=names if len(names) == network.sizes[0] else (),
+        output_names=outputs if len(outputs) == network.sizes[-1] else (),
+        code=code,
+        versions=versions("cupy") | {"gpubp": model.version},
+    )
+
+
+def held_out_of(inspected: InspectedTable, rows: str, *, are_new: bool = True) -> HeldOutFindings | None:
+    """Return confusion or errors, calibration and importance; None if the outputs are not finite.
+
+    `are_new` is whether training did not hold out these rows.
+    """
+    predictions = inspected.predict(inspected.X)
+    if not np.isfinite(predictions).all():
+        return None
+    targets = inspected.targets
+    confusion, residuals = None, []
+    if inspected.classes:
+        known = targets >= 0
+        confusion = Confusion.of(inspected.classes, targets[known], predictions.argmax(axis=1)[known])
+    else:
+        names = inspected.preprocessing.target_names
+        pairs = zip(names, targets.reshape(len(predictions), -1).T, predictions.T, strict=True)
+        residuals = [Residuals(name, true, predicted) for name, true, predicted in pairs]
+    curves: tuple[CalibrationCurve, ...] = ()
+    if inspected.classes or are_new:  # intervals are made of the errors of the rows that training held out
+        with suppress(DataError):  # few rows were held out, so there are no intervals
+            curves = inspected.calibration_curve()
+    importance, importance_rows = _importance(inspected)
+    return HeldOutFindings(rows, confusion, residuals, curves, importance, importance_rows)
+
+
+def _evenly(inspected: InspectedTable, most: int) -> tuple[InspectedTable, str]:
+    """Return at most so many rows, evenly chosen, and in words that they are not all."""
+    n = inspected.table.n_rows
+    if n <= most:
+        return inspected, ""
+    rows = np.linspace(0, n - 1, most).round().astype(np.intp)
+    weights = inspected.sample_weight
+    chosen = replace(
+        inspected,
+        table=inspected.table.select(rows),
+        sample_weight=None if weights is None else weights[rows],
+        columns=(),
+        problems=(),
+    )
+    return chosen, f", {most:,} of them"
+
+
+def _importance(inspected: InspectedTable) -> tuple[PermutationImportance, str]:
+    """Shuffle columns; of many those with the largest weights, and as many rows as the time allows."""
+    network, theta = inspected.model.network, inspected.model.theta
+    slices = inspected.preprocessing.input_slices
+    columns, words = list(slices), ""
+    if len(columns) > MAX_SHUFFLED_COLUMNS:
+        sizes = _sizes_of_columns(network, theta, inspected.X, slices)
+        columns = sorted(columns, key=lambda name: -sizes[name])[:MAX_SHUFFLED_COLUMNS]
+        words = f"Of {len(slices):,} columns, the {len(columns)} with the largest weights are shuffled. "
+    work = theta.size * (network.n_members or 1) * N_REPEATS * len(columns)
+    most = int(np.clip(MAX_WORK / max(work, 1), 20, MAX_SHUFFLED_ROWS))
+    inspected, chosen = _evenly(inspected, most)
+    found = inspected.permutation_importance(n_repeats=N_REPEATS, columns=columns)
+    return found, words + (f"{counted(most, 'row')} are shuffled." if chosen else "")
+
+
+def _sizes_of_columns(
+    network: Network, theta: NDArray[Any], X: NDArray[Any], slices: dict[str, slice]
+) -> dict[str, float]:
+    """Return how much each column moves the first hidden layer: its inputs' spread times their weights."""
+    sizes = np.var(X, axis=0, dtype=np.float64)
+    if network.n_members is None:
+        first = np.asarray(views(np, network, theta.reshape(-1, theta.shape[-1]))[0], dtype=np.float64)
+        sizes = sizes * np.sum(first[:, : len(sizes)] ** 2, axis=(0, 2))
+    return {name: float(np.sum(sizes[place])) for name, place in slices.items()}
+
+
+def _scores_of(inspected: InspectedTable, about: dict[str, Any]) -> tuple[Scores, Scores]:
+    """Return the scores of rows whose target the model knows, and those of the constant prediction of training."""
+    preprocessing, model = inspected.preprocessing, inspected.model
+    known = has_target(preprocessing, inspected.table)
+    targets = encode_target(preprocessing, inspected.table.select(known))
+    predicted = partial(mean_outputs, model.network, model.theta, device=inspected.device)
+    outputs = predicted(inspected.X[known], matmul_precision=inspected.matmul_precision)
+    constant = np.asarray(numbers_in(about.get("constant_outputs")))
+    baseline: Scores = {}
+    if constant.shape == (targets.shape[1],):
+        baseline = score(preprocessing, targets, np.broadcast_to(constant, targets.shape))
+    return score(preprocessing, targets, outputs), baseline
+
+
+# --- from the file ---
+
+
+def _curves(about: dict[str, Any], task: str) -> Curves:
+    history, training = mapping(about.get("history")), mapping(about.get("training"))
+    epochs = [int(one) for one in finite_numbers(history.get("epochs")) if 0.0 < one < 2.0**53]
+    best = training.get("best_epoch")
+    loss, validation, scores = (
+        finite_numbers(history.get(name)) for name in ("loss", "validation_loss", "validation_score")
+    )
+    score_name = "accuracy" if task == "classification" else "R²"
+    kept = best if type(best) is int else 0
+    return Curves(epochs, loss, validation, scores, kept, score_name) if len(epochs) > 1 else Curves()
+
+
+def _columns(model: Model) -> list[ShownColumn]:
+    """Return the columns; of many, first those that are not complete numbers."""
+    preprocessing = preprocessing_of(model)
+    values, summaries = values_of(preprocessing), list(preprocessing.summaries)
+    if len(summaries) > MAX_SHUFFLED_COLUMNS:
+        summaries.sort(key=lambda one: (one.type == "number" and not one.n_missing, one.type != "target"))
+    return [
+        ShownColumn(
+            *(one.name, shown_type(one), values.get(one.name, ""), shown_reason(one)),
+            *(one.n_missing, one.n_distinct, one.n_outliers),
+        )
+        for one in summaries
+    ]
+
+
+def _tried(about: dict[str, Any]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    trials = mapping(about.get("training")).get("trials")
+    known = [trial for trial in trials if isinstance(trial, dict)] if isinstance(trials, list) else []
+    return TRIAL_HEADINGS, [trial_row(trial) for trial in ordered_trials(known)]
+
+
+def _facts(model: Model) -> list[tuple[str, str]]:
+    about, network, preprocessing = model.about, model.network, preprocessing_of(model)
+    training, target = dict(mapping(about.get("training"))), preprocessing.target
+    kinds = [one.type for one in preprocessing.summaries if one.type != "target"]
+    columns = ", ".join(f"{kinds.count(kind):,} {KINDS_IN_WORDS.get(kind, kind)}" for kind in dict.fromkeys(kinds))
+    of_classes = (
+        f", one of {counted(len(target.classes), 'class', 'classes')}: " if isinstance(target, ClassTarget) else ""
+    )
+    names = shortened([excerpt(name, 60) for name in preprocessing.target_names], 4)
+    classes = shortened([excerpt(name, 30) for name in target.classes], 6) if isinstance(target, ClassTarget) else ""
+    layers = ", ".join(dict.fromkeys(network.activations))
+    several = f"{len(model.theta):,} networks, each " if model.theta.ndim > 1 and len(model.theta) > 1 else ""
+    facts = [
+        ("data", str(about.get("source", ""))),
+        ("target", f"{names}{of_classes}{classes}"),
+        ("task", preprocessing.task),
+        ("columns", f"{columns}: {counted(network.sizes[0], 'input')}"),
+        ("network", f"{several}{'-'.join(map(str, network.sizes))} ({layers}), loss {network.loss}"),
+    ]
+    if isinstance(part := training.pop("linear_part", None), dict):
+        facts.append(("linear part", linear_part_text(part)))
+    optimizer = mapping(about.get("optimizer"))
+    settings = ", ".join(f"{name} {_plain(value)}" for name, value in optimizer.items() if name != "name")
+    facts.append(("optimizer", " ".join(filter(None, (str(optimizer.get("name", "")), settings)))))
+    if training.get("preset") == "best" and training.get("stop_reason") == "callback":
+        training["stop_reason"] = "the end of the time budget"
+    for name in ("preset", "epochs", "best_epoch", "stop_reason", "batch_size", "l2", "seed", "dtype", "device"):
+        if (value := training.get(name)) is not None:
+            facts.append((name.replace("_", " "), _plain(value)))
+    if again := mapping(about.get("refit")):
+        rows, epochs = (_plain(again.get(name)) for name in ("rows", "epochs"))
+        facts.append(
+            ("refit", f"trained again on all {rows} rows, epochs: {epochs}; the scores are of the network before")
+        )
+    return [(label, text) for label, text in facts if text]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if type(value) is float else str(value)

@@ -1,0 +1,4 @@
+"""Fixtures of the commands, for the reports that they write."""
+
+from tests.cli.conftest import fails as fails
+from tests.cli.conftest import run as run
