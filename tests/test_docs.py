@@ -69,14 +69,14 @@ def import_path(dotted):
 
 @cache
 def options_of_commands():
-    """Return every option of ``gpubp``, its commands, and the programs under benchmarks/."""
+    """Return every option of ``gpubp``, its commands, its ``accel``, and the programs under benchmarks/."""
     typer = pytest.importorskip("typer")
     from gpubp.cli.app import make_app
 
     group = typer.main.get_command(make_app())
     commands = [group, *getattr(group, "commands", {}).values()]
     found = {"--help", *(name for c in commands for p in c.params for name in [*p.opts, *p.secondary_opts])}
-    for path in (ROOT / "benchmarks").rglob("*.py"):
+    for path in (ROOT / "gpubp" / "accel" / "__main__.py", *(ROOT / "benchmarks").rglob("*.py")):
         found |= set(re.findall(r'"(--[a-z][a-z-]+)"', path.read_text(encoding="utf-8")))
     return found
 

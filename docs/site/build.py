@@ -23,6 +23,7 @@ SECTIONS = {
         *(
             "tables",
             "scikit_learn",
+            "accel",
             "devices",
             "many_networks",
             "scaling",

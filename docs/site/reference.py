@@ -15,6 +15,7 @@ PACKAGES = (
     "gpubp.data",
     "gpubp.inspection",
     "gpubp.tabular",
+    "gpubp.accel",
 )
 """Packages with public names; a name that an earlier one has is not repeated."""
 

@@ -14,7 +14,7 @@ from gpubp.distributed.process_group import ProcessGroup
 from gpubp.estimators._arrays import is_on_host, rows_of
 from gpubp.estimators._held_out import HeldOut, check_scorable, hold_out
 from gpubp.estimators._monitor import FitMonitor
-from gpubp.estimators._optimizer import optimizer_state_of
+from gpubp.estimators._optimizer import OptimizerState, optimizer_state_of
 from gpubp.estimators._samples import TrainingSamples
 from gpubp.estimators._sklearn_callbacks import FitTask
 from gpubp.estimators._stacked_fit import StackedFit
@@ -41,28 +41,37 @@ def run_fit(
     *,
     has_held_out: bool,
     incremental: bool,
+    start: OptimizerState | None = None,
 ) -> None:
-    """Train, and write the state to the estimator, also if training raises."""
+    """Train, and write the state to the estimator, also if training raises.
+
+    The optimizer starts from ``start``; by default from where the last call ended, if it may.
+    """
     if processes.world_size > 1:
         fit.backend = _join_processes(fit, model.device, processes, has_held_out)
     backend, n_samples = fit.backend, fit.targets.shape[0]
     workload = Workload(fit.network, fit.precision, 1, n_samples, fit.options.samples_in_a_step(n_samples))
     try:
         with processes.monitored("Start it again"), translate_gpu_errors(backend, workload), backend.active():
-            _train(model, fit, arguments, processes, has_held_out, incremental)
+            _train(model, fit, arguments, processes, has_held_out, incremental, start)
     finally:
         fit.publish_all()
 
 
 def _train(
-    model: Any, fit: StackedFit, arguments: FitArguments, processes: ProcessGroup, has_held_out: bool, incremental: bool
+    model: Any,
+    fit: StackedFit,
+    arguments: FitArguments,
+    processes: ProcessGroup,
+    has_held_out: bool,
+    incremental: bool,
+    start: OptimizerState | None,
 ) -> None:
     options, state = fit.options, fit.state
     with processes.raise_on_all():
         held_out, samples = _divide_samples(model, fit, arguments.validation_data, has_held_out, processes)
     theta = to_backend(fit.backend, processes.on_rank_0(lambda: fit.theta), fit.precision)
-    start = None
-    if options.solver != "lbfgs":
+    if start is None and options.solver != "lbfgs":
         start = optimizer_state_of(options, state.optimizer, fit.theta, state.t, incremental)
     task = FitTask(model, arguments.X, arguments.y, arguments.sample_weight, 1 if incremental else options.max_iter)
     n_samples, evaluate = samples.n_samples, None if held_out is None else held_out.evaluate

@@ -50,7 +50,7 @@ def validate_samples(model: Any, X: Any, y: Any, *, reset: bool) -> tuple[Any, n
             x, y = validate_data(
                 model, X, y, accept_sparse=sparse, multi_output=True, y_numeric=y_numeric, dtype=dtypes, reset=reset
             )
-        x = _csr(x)
+        x = as_csr(x)
     else:
         x = _validate_array(model, X, reset=reset)
         if y is None:
@@ -136,10 +136,10 @@ def validate_new_samples(model: Any, X: Any, method: str) -> Any:
     with _naming("X", scikit_learn_checks=X):
         x = validate_data(model, X, accept_sparse=["csr", "csc"], reset=False)
         x = x.astype(np.float64) if x.dtype.kind == "O" else x  # scikit-learn leaves categories of pandas
-    return _csr(x)
+    return as_csr(x)
 
 
-def _csr(x: Any) -> Any:
+def as_csr(x: Any) -> Any:
     """Return sparse samples as CSR, numbers of columns and rows in one of SciPy's types; other samples unchanged."""
     if not scipy.sparse.issparse(x):
         return x

@@ -108,14 +108,18 @@ def _one_thread():
         yield
 
 
+def inputs(x, sparse):
+    """Return X as it is, or as a sparse matrix of this format."""
+    return scipy.sparse.csr_matrix(np.where(np.abs(x) < 0.5, 0.0, x)).asformat(sparse) if sparse else x
+
+
 def both(targets, options, **fixed):
     """Fit scikit-learn's model and gpubp's."""
     options = {"random_state": 1, "hidden_layer_sizes": (8,), "max_iter": 100} | options | fixed
     kind = "MLPRegressor" if targets in REGRESSION else "MLPClassifier"
     x, y = TARGETS[targets]
     weights, sparse = options.pop("weights", False), options.pop("sparse", None)
-    if sparse:
-        x = scipy.sparse.csr_matrix(np.where(np.abs(x) < 0.5, 0.0, x)).asformat(sparse)
+    x = inputs(x, sparse)
     if (weights and not HAS_WEIGHTS) or (targets == "counts" and not HAS_POISSON):
         pytest.skip("this scikit-learn has no sample_weight and no poisson loss to compare with")
     if targets == "text" and not HAS_WEIGHTS:

@@ -1,0 +1,134 @@
+"""``python -m gpubp.accel``: programs that use scikit-learn's networks run unchanged, with the same results."""
+
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+import gpubp.accel
+from gpubp.accel.__main__ import main
+
+SCRIPTS = Path(__file__).parent / "scripts"
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _restored(monkeypatch):
+    """As after the end of a process."""
+    monkeypatch.setattr(sys, "argv", [*sys.argv])
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.setenv("GPUBP_DEVICE", "cpu")
+    with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)  # of an older scikit-learn's
+        warnings.filterwarnings("ignore", ".*warning is set to.*|.*converge", category=UserWarning)
+        yield
+    gpubp.accel.uninstall()
+
+
+def result_of(printed):
+    return json.loads(printed.splitlines()[-1])
+
+
+def flat(result):
+    return np.concatenate([np.ravel(values) for values in result.values() if values and not isinstance(values[0], str)])
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["digit_filters", "penalties", "learning_curves"])
+def test_a_script_as_in_the_gallery_of_scikit_learn(name, capsys):
+    pytest.importorskip("matplotlib")
+    script = str(SCRIPTS / f"{name}.py")
+    runpy.run_path(script, run_name="__main__")
+    expected = capsys.readouterr().out
+    main([script])
+    printed, report = capsys.readouterr()
+    assert [line.split("=")[0] for line in printed.splitlines()[:-1]] == [
+        line.split("=")[0] for line in expected.splitlines()[:-1]
+    ]
+    tolerance = 1e-2 if name == "penalties" else 1e-6  # many iterations of L-BFGS amplify rounding
+    np.testing.assert_allclose(flat(result_of(printed)), flat(result_of(expected)), rtol=tolerance)
+    assert re.search(r"MLPClassifier\.fit +\d+ +[\d.]+ +cpu", report)
+    assert "left to scikit-learn" not in report
+
+
+def run(*arguments, check=True):
+    """Run the command in a process of its own."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "gpubp.accel", *arguments]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.once
+def test_worker_processes_are_accelerated_too(capsys, monkeypatch):
+    script = str(SCRIPTS / "workers.py")
+    monkeypatch.setattr(sys, "argv", [script, "1"])
+    runpy.run_path(script, run_name="__main__")
+    done = run("--device", "cpu", "--compare", script, "2")
+    assert json.loads(done.stdout) == json.loads(capsys.readouterr().out)
+    assert json.loads(done.stdout)["best"] == "sklearn.neural_network._multilayer_perceptron"
+    fits, elsewhere = (
+        int(re.search(pattern, done.stderr)[1]) for pattern in (r"MLPClassifier\.fit +(\d+) ", r"(\d+) of the calls")
+    )
+    assert (fits, elsewhere) == (7, 6)  # the last fit of the search is in the main process
+    assert re.search(r"time (saved|lost): ", done.stderr)
+
+
+def test_a_program_sees_its_own_arguments_and_folder(tmp_path, capsys):
+    (tmp_path / "beside.py").write_text("value = 3\n")
+    (tmp_path / "script.py").write_text(
+        "import sys, beside\nprint(sys.argv[1:], beside.value, __name__, __file__)\nsys.exit(4)\n"
+    )
+    script = str(tmp_path / "script.py")
+    with pytest.raises(SystemExit) as exit:
+        main(["--device", "cpu", script, "--device", "cuda", "-m"])
+    printed, report = capsys.readouterr()
+    assert exit.value.code == 4
+    assert printed == f"['--device', 'cuda', '-m'] 3 __main__ {script}\n"
+    assert report == "gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was used\n"
+
+
+def test_a_module_runs_and_the_report_can_be_left_out(tmp_path, capsys, monkeypatch):
+    (tmp_path / "module_to_run.py").write_text("import sys\nprint(sys.argv[1:])\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    main(["--quiet", "-m", "module_to_run", "--compare"])
+    assert capsys.readouterr() == ("['--compare']\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a script, or -m and a module"),
+        (["absent.py"], "there is no file absent.py"),
+        (["--device", "no_such", __file__], "no_such"),
+        (["--devic", "cpu", __file__], "unrecognized arguments|there is no file"),
+    ],
+)
+def test_misuse(arguments, message, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_the_tests_of_scikit_learn_pass():
+    """Its whole module of tests of these estimators, unchanged."""
+    pytest.importorskip("sklearn.neural_network.tests.test_mlp")
+    module = "sklearn.neural_network.tests.test_mlp"
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--pyargs", module, check=False)
+    passed = re.search(r"^(\d+) passed", done.stdout, flags=re.MULTILINE)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert int(passed[1]) >= 50
+    left = done.stderr.partition("left to scikit-learn")[2]
+    assert re.findall(r"^ {4}(\S+) +(\d+) ", left, flags=re.MULTILINE) == [("MLPRegressor.fit", "1")]  # several numbers
