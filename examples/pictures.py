@@ -15,6 +15,7 @@ from gpubp.plotting import (
     hidden_projection,
     hinton_diagram,
     learning_curves,
+    learning_rate_curve,
     loss_surface,
     network_diagram,
 )
@@ -72,6 +73,12 @@ fits = {
     for name, optimizer in optimizers.items()
 }
 save("learning-curves", learning_curves({name: fit.history for name, fit in fits.items()}))
+
+# a learning rate for a classifier of digits, one network for each rate
+digits = gpubp.load_dataset("digits")
+network = gpubp.Network((64, 30, 10), activation="relu", loss="cross_entropy")
+found = gpubp.find_learning_rate(network, digits.X, digits.targets, epochs=3, device="cpu")
+save("learning-rates", learning_rate_curve(found))
 
 # one logistic unit has only two parameters, its weight and its bias, so this is its whole loss surface
 X = np.linspace(-2.0, 2.0, 12)[:, None]

@@ -65,20 +65,29 @@ if TYPE_CHECKING:
     from gpubp.tabular.inspection import calibration_curve as calibration_curve
     from gpubp.tabular.inspection import partial_dependence as partial_dependence
     from gpubp.tabular.inspection import permutation_importance as permutation_importance
+    from gpubp.training.callbacks import CSVLogger as CSVLogger
     from gpubp.training.callbacks import JSONLines as JSONLines
     from gpubp.training.callbacks import Progress as Progress
     from gpubp.training.callbacks import get_callback as get_callback
     from gpubp.training.checkpoints import Checkpoints as Checkpoints
     from gpubp.training.fit import all_correct as all_correct
     from gpubp.training.fit import train as train
+    from gpubp.training.learning_rates import find_learning_rate as find_learning_rate
+    from gpubp.training.monitoring import EarlyStopping as EarlyStopping
+    from gpubp.training.monitoring import ModelCheckpoint as ModelCheckpoint
+    from gpubp.training.progress_bar import ProgressBar as ProgressBar
     from gpubp.training.result import Fit as Fit
+    from gpubp.training.tracking import MLflowLogger as MLflowLogger
+    from gpubp.training.tracking import TensorBoardLogger as TensorBoardLogger
+    from gpubp.training.tracking import WandbLogger as WandbLogger
+    from gpubp.training.tracking import mlflow_autolog as mlflow_autolog
 
 _PUBLIC = {
     "errors": (
         *("CheckpointError", "CheckpointWarning", "DataError", "DeviceError"),
         *("DivergenceWarning", "GpubpError", "ModelFileError", "TableWarning"),
     ),
-    "training.callbacks": ("JSONLines", "Progress", "get_callback"),
+    "training.callbacks": ("CSVLogger", "JSONLines", "Progress", "get_callback"),
     "training.checkpoints": ("Checkpoints",),
     "tabular": ("fit_table", "predict_table", "prepare_table"),
     "tabular.estimators": ("TabularClassifier", "TabularRegressor"),
@@ -104,7 +113,11 @@ _PUBLIC = {
     "data.streaming": ("Stream", "open_stream"),
     "data.streaming.prepared_stream": ("prepare_stream",),
     "training.fit": ("all_correct", "train"),
+    "training.learning_rates": ("find_learning_rate",),
+    "training.monitoring": ("EarlyStopping", "ModelCheckpoint"),
+    "training.progress_bar": ("ProgressBar",),
     "training.result": ("Fit",),
+    "training.tracking": ("MLflowLogger", "TensorBoardLogger", "WandbLogger", "mlflow_autolog"),
 }
 __all__ = [name for names in _PUBLIC.values() for name in names]
 __getattr__, __dir__ = load_on_first_use(__name__, _PUBLIC)

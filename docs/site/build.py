@@ -27,6 +27,7 @@ SECTIONS = {
             "devices",
             "many_networks",
             "scaling",
+            "callbacks",
             "deployment",
             "pictures",
             "backends",

@@ -64,8 +64,7 @@ class FitMonitor:
         self.fit, self.n_samples, self.evaluate, self.best, self.task = fit, n_samples, evaluate, theta, task
         self.rate, self.processes = rate, processes
         self.prints = bool(fit.options.verbose) and processes.rank == 0
-        callbacks = fit.options.callbacks
-        self.callbacks = () if callbacks is None else check_callbacks(callbacks)
+        self.callbacks = check_callbacks(() if fit.options.callbacks is None else fit.options.callbacks)
         self.epoch = 0
         self.has_score: bool | None = None  # whether a validation score was a number; None before the first score
         self.start = time.perf_counter()

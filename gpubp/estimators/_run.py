@@ -79,7 +79,7 @@ def _train(
     if start is None:
         from gpubp.estimators._lbfgs import fit_lbfgs
 
-        monitor.on_begin(RunStart(0, options.max_iter, fit.backend.name, theta))
+        monitor.on_begin(RunStart(0, options.max_iter, fit.backend.name, theta, fit.network))
         last_theta, stop_reason = fit_lbfgs(samples, theta, monitor)
         history = History(loss=list(state.loss_curve))
         reason = cast(StopReason, stop_reason)

@@ -81,6 +81,7 @@ def fit_stochastic(
         learning_rate=partial(learning_rate_after, optimizer) if monitor.callbacks else None,
         is_distributed=samples.processes.world_size > 1,
         draws=in_order,
+        network=network,
     )
     outcome = run(plan, position)
     diverged = outcome.stop_reason == "diverged"

@@ -13,6 +13,7 @@ from gpubp.plotting._importance_bars import importance_bars as importance_bars
 from gpubp.plotting._learning_curves import learning_curve as learning_curve
 from gpubp.plotting._learning_curves import learning_curves as learning_curves
 from gpubp.plotting._learning_curves import save_learning_curve as save_learning_curve
+from gpubp.plotting._learning_rates import learning_rate_curve as learning_rate_curve
 from gpubp.plotting._loss_surface import loss_surface as loss_surface
 from gpubp.plotting._network_diagram import network_diagram as network_diagram
 from gpubp.plotting._partial_dependence import partial_dependence_curve as partial_dependence_curve

@@ -31,7 +31,8 @@ from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.io.atomic_files import write_atomically
-from gpubp.training.state import Outcome
+from gpubp.nn.network import Network
+from gpubp.training.state import Outcome, median_loss
 
 
 class RunStart(NamedTuple):
@@ -47,12 +48,15 @@ class RunStart(NamedTuple):
         "cpu", "cuda:0", ...
     theta : (P,) or (K, P) array
         The parameters to start from, on the device.
+    network : Network, optional
+        What is trained.
     """
 
     epoch: int
     epochs: int
     device: str
     theta: Array
+    network: Network | None = None
 
 
 class Progress(NamedTuple):
@@ -83,6 +87,25 @@ class Progress(NamedTuple):
 
 
 Callback = Callable[[Progress], bool | None]
+
+AUTOMATIC: dict[str, Callback] = {}
+"""The callbacks of every fit in this process, by name: see :func:`~gpubp.training.tracking.mlflow_autolog`."""
+
+
+FIGURES = ("loss", "validation_loss", "validation_score", "learning_rate", "samples_per_second")
+"""The numbers of a :class:`Progress`."""
+
+
+def figures(progress: Progress) -> dict[str, float]:
+    """Return the figures of an epoch that there are; of a stack, the median of the networks whose figure is finite.
+
+    Examples
+    --------
+    >>> figures(Progress(3, 10, np.asarray([0.5, 0.25, np.nan]), None, 0.75, 1e4, np.zeros(2)))
+    {'loss': 0.375, 'validation_score': 0.75, 'samples_per_second': 10000.0}
+    """
+    values = ((name, getattr(progress, name)) for name in FIGURES)
+    return {name: median_loss(to_numpy(value)) for name, value in values if value is not None}
 
 
 # --- calling them ---
@@ -130,14 +153,14 @@ def end_callbacks(callbacks: Iterable[Callback], outcome: Outcome) -> None:
 
 
 def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
-    """Check callbacks, one or several, and return them as a tuple.
+    """Check callbacks, one or several, and return them and the automatic ones as a tuple.
 
     Raises
     ------
     DataError
         If one is not callable, or its ``every`` is not a whole number of at least 1.
     """
-    as_tuple = tuple(callbacks) if isinstance(callbacks, Iterable) else (callbacks,)
+    as_tuple = (*(callbacks if isinstance(callbacks, Iterable) else (callbacks,)), *AUTOMATIC.values())
     for callback in as_tuple:
         if not callable(callback):
             raise DataError(f"callbacks must be functions that take a Progress, got {callback!r}")
@@ -150,7 +173,66 @@ def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
 # --- built in, and by name ---
 
 
-class JSONLines:
+class _EpochFile:
+    """A text file with a line for each epoch; subclasses say how an epoch is written and read."""
+
+    header = ""
+    """The first line of the file, if it has one."""
+
+    def __init__(self, path: str | PathLike[str], every: int = 1) -> None:
+        self.path, self.every = fspath(path), every
+        self._can_write = True
+
+    def on_begin(self, run: RunStart) -> None:
+        """Start a new file, or drop the lines after the epoch from which the run resumes."""
+        path = Path(self.path)
+        self._can_write = True
+        if path.exists() and not path.is_file():
+            raise DataError(f"cannot write to {self.path}: it is not a regular file")
+        try:
+            lines = [line for epoch, line in self._read_epochs(path) if epoch <= run.epoch]
+            write_atomically(path, "".join([self.header, *(lines if run.epoch else [])]).encode())
+        except OSError as error:
+            folder = "" if path.parent.is_dir() else "; its folder does not exist"
+            raise DataError(f"cannot write to {self.path}: {error.strerror or error}{folder}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.path} holds lines that are not epochs; pass another file") from error
+
+    def __call__(self, progress: Progress) -> None:
+        """Write the line of an epoch; if that fails, warn once and let training continue."""
+        if not self._can_write:
+            return
+        try:
+            with Path(self.path).open("ab", buffering=0) as file:
+                file.write(f"{self._written_text(progress)}\n".encode())
+        except OSError as error:
+            self._can_write = False
+            reason = error.strerror or error
+            warn(f"cannot write to {self.path}: {reason}; the file gets no more lines")
+
+    def _read_epochs(self, path: Path) -> Iterator[tuple[int, str]]:
+        """Read the epoch of each line of an earlier log; a last line that a crash cut off is left out."""
+        if not path.exists():
+            return
+        with path.open() as file:
+            if self.header and (first := file.readline()) not in ("", self.header):
+                raise ValueError(f"another header: {first!r}")
+            for line in file:
+                if not line.endswith("\n") and self._is_cut_off(line):
+                    return
+                yield self._epoch_of(line), line
+
+    def _written_text(self, progress: Progress) -> str:
+        raise NotImplementedError
+
+    def _epoch_of(self, line: str) -> int:
+        raise NotImplementedError
+
+    def _is_cut_off(self, line: str) -> bool:
+        raise NotImplementedError
+
+
+class JSONLines(_EpochFile):
     """Write a JSON object to a line of a file after every epoch, or every ``every`` epochs.
 
     Each object has the fields of :class:`Progress` except ``theta``. NaN and infinity, which JSON lacks, are null. A
@@ -176,48 +258,57 @@ class JSONLines:
     3
     """
 
-    def __init__(self, path: str | PathLike[str], every: int = 1) -> None:
-        self.path, self.every = fspath(path), every
-        self._can_write = True
+    def _written_text(self, progress: Progress) -> str:
+        return _ENCODER.encode({name: _as_json(value) for name, value in progress._asdict().items() if name != "theta"})
 
-    def on_begin(self, run: RunStart) -> None:
-        """Start a new file, or drop the lines after the epoch from which the run resumes."""
-        path = Path(self.path)
-        self._can_write = True
-        if path.exists() and not path.is_file():
-            raise DataError(f"cannot write to {self.path}: it is not a regular file")
-        try:
-            lines = [line for epoch, line in _read_epochs(path) if epoch <= run.epoch]
-            write_atomically(path, "".join(lines if run.epoch else []).encode())
-        except OSError as error:
-            folder = "" if path.parent.is_dir() else "; its folder does not exist"
-            raise DataError(f"cannot write to {self.path}: {error.strerror or error}{folder}") from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.path} holds lines that are not epochs; pass another file") from error
+    def _epoch_of(self, line: str) -> int:
+        return int(json.loads(line)["epoch"])
 
-    def __call__(self, progress: Progress) -> None:
-        """Write the line of an epoch; if that fails, warn once and let training continue."""
-        if not self._can_write:
-            return
-        figures = {name: _as_json(value) for name, value in progress._asdict().items() if name != "theta"}
-        try:
-            with Path(self.path).open("ab", buffering=0) as file:
-                file.write(f"{_ENCODER.encode(figures)}\n".encode())
-        except OSError as error:
-            self._can_write = False
-            reason = error.strerror or error
-            warn(f"cannot write to {self.path}: {reason}; the file gets no more lines")
+    def _is_cut_off(self, line: str) -> bool:
+        return line.startswith('{"epoch"')
 
 
-def _read_epochs(path: Path) -> Iterator[tuple[int, str]]:
-    """Read the epoch of each line of an earlier log; a last line that a crash cut off is left out."""
-    if not path.exists():
-        return
-    with path.open() as file:
-        for line in file:
-            if line.startswith('{"epoch"') and not line.endswith("\n"):
-                return
-            yield int(json.loads(line)["epoch"]), line
+class CSVLogger(_EpochFile):
+    """Write a row of a CSV file after every epoch, or every ``every`` epochs.
+
+    The columns are ``epoch`` and the figures of :class:`Progress`; those that there are not are empty, and of a stack
+    the median over the networks that are finite is written. Files are replaced and continued as by
+    :class:`JSONLines`.
+
+    Parameters
+    ----------
+    path : str or path
+    every : int
+        Number of epochs between two rows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from gpubp import CSVLogger, Network, train
+    >>> X, targets = [[0, 0], [0, 1], [1, 0], [1, 1]], [[0], [1], [1], [0]]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     log = CSVLogger(f"{folder}/log.csv", every=10)
+    ...     fit = train(Network((2, 4, 1)), X, targets, epochs=30, device="cpu", callbacks=[log])
+    ...     header, *rows = Path(log.path).read_text().splitlines()
+    >>> header, len(rows)
+    ('epoch,loss,validation_loss,validation_score,learning_rate,samples_per_second', 3)
+    """
+
+    header = ",".join(("epoch", *FIGURES)) + "\n"
+
+    def _written_text(self, progress: Progress) -> str:
+        values = figures(progress)
+        return ",".join([str(progress.epoch), *(repr(values[name]) if name in values else "" for name in FIGURES)])
+
+    def _epoch_of(self, line: str) -> int:
+        epoch, *values = line.rstrip("\n").split(",")
+        if len(values) != len(FIGURES):
+            raise ValueError(f"{len(values)} figures")
+        return int(epoch)
+
+    def _is_cut_off(self, line: str) -> bool:
+        return line[:1].isdigit()
 
 
 _ENCODER = json.JSONEncoder(allow_nan=False)
@@ -234,7 +325,7 @@ def _as_json(value: Any) -> Any:
     return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
 
 
-CALLBACKS: dict[str, Callable[[str], Callback]] = {"json_lines": JSONLines}
+CALLBACKS: dict[str, Callable[[str], Callback]] = {"json_lines": JSONLines, "csv": CSVLogger}
 """The built-in callbacks by name; each takes the text after ``=``."""
 
 
@@ -244,8 +335,8 @@ def get_callback(text: str) -> Callback:
     Parameters
     ----------
     text : str
-        ``"json_lines=FILE"``, or ``"module:attribute"``. If the attribute is a class, it is called without
-        arguments.
+        ``"json_lines=FILE"``, ``"csv=FILE"``, or ``"module:attribute"``. If the attribute is a class, it is called
+        without arguments.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend
 from gpubp.engine.plain.minibatches import Batches, EpochInParts
 from gpubp.engine.plain.step import EpochRunner
+from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.schedules import value_at
 from gpubp.optim.second_order import SecondOrder
@@ -81,6 +82,8 @@ class Plan:
     is_distributed : bool
         Whether several processes run this plan together. Then Ctrl-C is raised rather than handled, and each epoch is
         run separately.
+    network : Network, optional
+        What is trained, for callbacks.
     """
 
     backend: Backend
@@ -102,6 +105,7 @@ class Plan:
     keeps_history: bool = True
     is_distributed: bool = False
     draws: Draws | None = None
+    network: Network | None = None
 
 
 def learning_rate_after(optimizer: Optimizer | SecondOrder, epoch: int) -> Any:

@@ -57,6 +57,7 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         keeps_history=options.history,
         is_distributed=setup.processes.world_size > 1,
         draws=setup.orders,
+        network=setup.network,
     )
 
 

@@ -317,6 +317,7 @@ class StackOfFits:
             plan_for_subset=lambda chosen: self.plan(active[chosen]),
             learning_rate=partial(learning_rate_after, optimizer),
             keeps_history=False,
+            network=self.network,
         )
 
     def batches(self, active: np.ndarray, epoch: int) -> PerNetworkBatches:

@@ -28,6 +28,7 @@ from gpubp.nn.network import forward, loss_and_gradient, views  # noqa: E402
 from gpubp.plotting._hidden_layers import principal_components  # noqa: E402
 from gpubp.plotting._hinton_diagram import MAX_SIDE  # noqa: E402
 from gpubp.plotting.figure import NEGATIVE, POSITIVE, STYLES  # noqa: E402
+from gpubp.training.learning_rates import LearningRates  # noqa: E402
 from gpubp.training.state import History  # noqa: E402
 
 BASELINES = Path(__file__).parent / "pictures"
@@ -58,6 +59,7 @@ def curves():
 IMPORTANCE = PermutationImportance(
     ("a", "b", "c"), np.asarray([[0.1, 0.2, 0.15], [-0.02, 0.01, 0.0], [0.5, 0.4, 0.6]]), 0.9, "accuracy"
 )
+RATES = LearningRates(np.asarray([1e-3, 1e-2, 0.1, 1.0]), np.asarray([2.0, 1.0, 0.5, np.nan]), 3, 0.1)
 RELIABILITY = (
     CalibrationCurve("all", np.asarray([0.1, 0.5, 0.9]), np.asarray([0.2, 0.5, 0.7]), np.asarray([10.0, 5.0, 40.0])),
     CalibrationCurve("one", np.asarray([0.2, 0.8]), np.asarray([0.1, 0.9]), np.asarray([30.0, 30.0])),
@@ -80,6 +82,7 @@ DRAWN = {
     "hinton-layer-2": lambda ax: plotting.hinton_diagram(MODEL, ax, layer=2, across=1),
     "network": lambda ax: plotting.network_diagram(MODEL, ax),
     "curves": lambda ax: plotting.learning_curves(curves(), ax),
+    "learning-rates": lambda ax: plotting.learning_rate_curve(RATES, ax),
     "surface": lambda ax: plotting.loss_surface((LINE, DOWN[0]), X, D, ax, paths={"down": DOWN}),
     "boundary": lambda ax: plotting.decision_boundary((PLANE, PLANE_THETA), POINTS, [0, 1, 2, 0, 1, 2], ax),
     "heat-map": lambda ax: plotting.hidden_heat_map(MODEL, SAMPLES, ax),
@@ -595,6 +598,21 @@ def test_hidden_misuse():
         plotting.hidden_projection(MODEL, SAMPLES, [1, 2])
     with pytest.raises(DataError, match="as the network has 4 inputs"):
         plotting.hidden_heat_map(MODEL, POINTS)
+
+
+# Learning rates
+
+
+def test_the_best_rate_is_marked_and_those_that_diverged_are_at_the_top():
+    ax = plotting.learning_rate_curve(RATES)
+    line, best, diverged = ax.lines
+    np.testing.assert_array_equal(line.get_xydata(), np.stack([RATES.rates, RATES.loss], axis=1))
+    np.testing.assert_array_equal(best.get_xydata(), [[0.1, 0.5]])
+    assert diverged.get_xdata().tolist() == [1.0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["best: 0.1", "diverged"]
+    assert (ax.get_xscale(), ax.get_ylabel()) == ("log", "loss after 3 epochs")
+    with pytest.raises(DataError, match="found is what find_learning_rate returns, got list"):
+        plotting.learning_rate_curve([1.0])
 
 
 # Inspection

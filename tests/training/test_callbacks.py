@@ -1,5 +1,6 @@
 """Callbacks: when they are called, their arguments, and those that are found by name."""
 
+import csv
 import json
 import math
 import sys
@@ -16,6 +17,7 @@ from gpubp.training import batched_epochs
 from gpubp.training import epochs as epoch_module
 from gpubp.training.callbacks import (
     CALLBACKS,
+    CSVLogger,
     JSONLines,
     Progress,
     check_callbacks,
@@ -316,6 +318,47 @@ class TestJSONLines:
             result = fit([make_it_a_folder, log], epochs=5)
         assert len(result.history.loss) == 5
         assert len(caught) == 1
+
+
+class TestCSVLogger:
+    def rows(self, path):
+        with path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def test_a_row_for_each_epoch(self, tmp_path):
+        path = tmp_path / "log.csv"
+        result = fit(CSVLogger(path), epochs=3, validation_data=(X[:4], TARGETS[:4]))
+        rows = self.rows(path)
+        assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+        assert [float(row["loss"]) for row in rows] == result.history.loss
+        assert [float(row["validation_loss"]) for row in rows] == result.history.validation_loss
+        assert {(row["validation_score"], row["learning_rate"]) for row in rows} == {("", "0.05")}
+
+    def test_a_stack_has_medians(self, tmp_path):
+        result = fit(CSVLogger(tmp_path / "log.csv"), epochs=2, seed=(1, 2, 3))
+        assert [float(row["loss"]) for row in self.rows(tmp_path / "log.csv")] == [
+            float(np.median(loss)) for loss in result.history.loss
+        ]
+
+    def test_a_new_run_replaces_the_file_and_a_resumed_one_appends(self, tmp_path):
+        path, checkpoints = tmp_path / "log.csv", tmp_path / "kept"
+        fit(CSVLogger(path), epochs=9)
+        fit(CSVLogger(path), epochs=3, checkpoint=checkpoints)
+        path.write_text(path.read_text() + "4,9.0,,,,1.0\n5,0.")  # killed as it wrote, after the checkpoint
+        fit(CSVLogger(path), epochs=6, checkpoint=checkpoints, resume=True)
+        rows = self.rows(path)
+        assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+        assert rows[3]["loss"] != "9.0"
+
+    @pytest.mark.parametrize(
+        "text", ["a,b\n1,2\n", "epoch,loss\n1,2\n", CSVLogger.header + "1,2\n", CSVLogger.header + "a,,,,,\n"]
+    )
+    def test_replaces_no_other_file(self, tmp_path, text):
+        path = tmp_path / "table.csv"
+        path.write_text(text)
+        with pytest.raises(DataError, match="holds lines that are not epochs; pass another file"):
+            fit(CSVLogger(path), epochs=1)
+        assert path.read_text() == text
 
 
 class TestByName:

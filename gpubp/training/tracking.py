@@ -1,0 +1,228 @@
+"""Callbacks for trackers of experiments: TensorBoard, MLflow, Weights & Biases, each by duck typing."""
+
+import contextlib
+import importlib
+from collections.abc import Mapping
+from os import PathLike, fspath
+from typing import Any
+
+from gpubp.errors import DataError, GpubpError
+from gpubp.training.callbacks import AUTOMATIC, Progress, RunStart, figures
+from gpubp.training.state import Outcome
+
+
+class TensorBoardLogger:
+    """Write the figures of every epoch for TensorBoard; of a stack, the median over the networks that are finite.
+
+    Parameters
+    ----------
+    writer : str, path, or an object with ``add_scalar(tag, value, step)``
+        The folder of the logs, written by PyTorch's or tensorboardX's SummaryWriter, whichever is installed; or such a
+        writer, which stays open after the training.
+    every : int
+        Number of epochs between two calls.
+
+    Raises
+    ------
+    DataError
+        If the writer has no ``add_scalar``.
+    GpubpError
+        If ``writer`` is a folder and no SummaryWriter is installed.
+
+    Examples
+    --------
+    >>> from gpubp import Network, TensorBoardLogger, train
+    >>> class Writer:
+    ...     def add_scalar(self, tag, value, step):
+    ...         print(step, tag)
+    >>> logger = TensorBoardLogger(Writer())
+    >>> _ = train(Network((1, 1)), [[0.0], [1.0]], [[1.0], [1.0]], epochs=1, device="cpu", callbacks=[logger])
+    1 loss
+    1 learning_rate
+    1 samples_per_second
+    """
+
+    def __init__(self, writer: Any, *, every: int = 1) -> None:
+        self.folder = fspath(writer) if isinstance(writer, str | PathLike) else None
+        if self.folder is None and not hasattr(writer, "add_scalar"):
+            raise DataError(f"writer must be a folder or have add_scalar, got {type(writer).__name__}")
+        self.writer: Any = writer if self.folder is None else None
+        self.every = every
+
+    def on_begin(self, run: RunStart) -> None:
+        """Open the writer, if it was given as a folder."""
+        if self.folder is not None:
+            self.writer = _summary_writer()(self.folder)
+
+    def __call__(self, progress: Progress) -> None:
+        """Write the figures of an epoch."""
+        for name, value in figures(progress).items():
+            self.writer.add_scalar(name, value, progress.epoch)
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Close the writer, if it was given as a folder."""
+        if self.folder is not None:
+            self.writer.close()
+            self.writer = None
+        elif hasattr(self.writer, "flush"):
+            self.writer.flush()
+
+
+def _summary_writer() -> Any:
+    for module in ("torch.utils.tensorboard", "tensorboardX"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(module).SummaryWriter
+    raise GpubpError(
+        "a folder for TensorBoard needs a SummaryWriter; to fix it: pip install tensorboardX, or tensorboard beside "
+        "PyTorch, or pass an object with add_scalar(tag, value, step)"
+    )
+
+
+class MLflowLogger:
+    """Log the figures of every epoch to MLflow; of a stack, the median over the networks that are finite.
+
+    The active run is logged to, or a new one, which ends with the training. Its parameters are the network, the
+    number of epochs and the device; the reason why training stopped is a tag.
+
+    Parameters
+    ----------
+    mlflow : module, optional
+        The module ``mlflow``, imported when training begins; or an object with its functions ``active_run``,
+        ``start_run``, ``end_run``, ``log_params``, ``log_metrics`` and ``set_tag``.
+    params : mapping, optional
+        More parameters to log.
+    every : int
+        Number of epochs between two calls.
+
+    Raises
+    ------
+    GpubpError
+        When training begins, if MLflow is not installed.
+
+    Examples
+    --------
+    >>> from gpubp import MLflowLogger
+    >>> logger = MLflowLogger(params={"data": "digits"}, every=10)  # train(..., callbacks=[logger])
+    >>> logger.every
+    10
+    """
+
+    def __init__(self, mlflow: Any = None, *, params: Mapping[str, Any] | None = None, every: int = 1) -> None:
+        self.mlflow, self.params, self.every = mlflow, dict(params or {}), every
+        self._own = False
+        self._with_params: set[str] = set()  # runs whose parameters are logged, which must not change
+
+    def on_begin(self, run: RunStart) -> None:
+        """Start a run, if none is active, and log its parameters."""
+        mlflow = self._functions()
+        if self._own and mlflow.active_run() is not None:  # an error ended the training before
+            mlflow.end_run("FAILED")
+        active = mlflow.active_run()
+        self._own = active is None
+        if active is None:
+            active = mlflow.start_run()
+        if active.info.run_id not in self._with_params:
+            self._with_params.add(active.info.run_id)
+            mlflow.log_params({**_settings(run), **self.params})
+
+    def __call__(self, progress: Progress) -> None:
+        """Log the figures of an epoch."""
+        self._functions().log_metrics(figures(progress), step=progress.epoch)
+
+    def on_end(self, outcome: Outcome) -> None:
+        """Log why training stopped, and end the run that this callback has started."""
+        mlflow = self._functions()
+        mlflow.set_tag("stop_reason", outcome.stop_reason)
+        if self._own:
+            mlflow.end_run("KILLED" if outcome.stop_reason == "interrupted" else "FINISHED")
+        self._own = False
+
+    def _functions(self) -> Any:
+        """Return the module; it is not kept, since estimators copy their callbacks, and modules cannot be copied."""
+        if self.mlflow is not None:
+            return self.mlflow
+        try:
+            return importlib.import_module("mlflow")
+        except ImportError as error:
+            raise GpubpError("logging to MLflow needs MLflow; to fix it: pip install mlflow") from error
+
+
+def mlflow_autolog(mlflow: Any = None, *, disable: bool = False, every: int = 1) -> None:
+    """Log every training in this process to MLflow from now on, of :func:`gpubp.train` and of the estimators.
+
+    As ``mlflow.sklearn.autolog()`` does for scikit-learn, each fit without an active run gets a run of its own. The
+    fits of a search are runs too, one network at a time.
+
+    Parameters
+    ----------
+    mlflow : module, optional
+        See :class:`MLflowLogger`.
+    disable : bool
+        Stop logging.
+    every : int
+        Number of epochs between two calls.
+
+    Examples
+    --------
+    >>> from gpubp import mlflow_autolog
+    >>> mlflow_autolog()
+    >>> mlflow_autolog(disable=True)
+    """
+    AUTOMATIC.pop("mlflow", None)
+    if not disable:
+        AUTOMATIC["mlflow"] = MLflowLogger(mlflow, every=every)
+
+
+def _settings(run: RunStart) -> dict[str, Any]:
+    settings: dict[str, Any] = {"epochs": run.epochs, "device": run.device}
+    if run.network is not None:
+        settings |= {
+            "network": "-".join(map(str, run.network.sizes)),
+            "activation": ", ".join(run.network.activations),
+            "loss_function": run.network.loss,
+            "n_parameters": run.network.n_parameters,
+        }
+    return settings
+
+
+class WandbLogger:
+    """Log the figures of every epoch to a run of Weights & Biases; of a stack, the median over those that are finite.
+
+    Parameters
+    ----------
+    run : object with ``log(dict, step=)``
+        What ``wandb.init(...)`` returns; gpubp does not import wandb. If it has ``config.update(dict)``, the network,
+        the number of epochs and the device go there. The run is not finished by this callback.
+    every : int
+        Number of epochs between two calls.
+
+    Raises
+    ------
+    DataError
+        If the run has no ``log``.
+
+    Examples
+    --------
+    >>> from gpubp import Network, WandbLogger, train
+    >>> class Run:
+    ...     def log(self, figures, step):
+    ...         print(step, sorted(figures))
+    >>> _ = train(
+    ...     Network((1, 1)), [[0.0], [1.0]], [[1.0], [1.0]], epochs=1, device="cpu", callbacks=[WandbLogger(Run())]
+    ... )
+    1 ['learning_rate', 'loss', 'samples_per_second']
+    """
+
+    def __init__(self, run: Any, *, every: int = 1) -> None:
+        if not callable(getattr(run, "log", None)):
+            raise DataError(f"run must have a function log, as what wandb.init returns, got {type(run).__name__}")
+        self.run, self.every = run, every
+
+    def on_begin(self, run: RunStart) -> None:
+        """Log the settings."""
+        if hasattr(getattr(self.run, "config", None), "update"):
+            self.run.config.update(_settings(run))
+
+    def __call__(self, progress: Progress) -> None:
+        """Log the figures of an epoch."""
+        self.run.log(figures(progress), step=progress.epoch)

@@ -1,0 +1,418 @@
+"""Progress bars, early stopping, model files, trackers of experiments, learning rates: with stand-ins and real ones."""
+
+import copy
+import sys
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+from gpubp import MLPClassifier, load_model, train
+from gpubp.errors import DataError, GpubpError
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import adam, gradient_descent, momentum
+from gpubp.training.callbacks import AUTOMATIC, CSVLogger, Progress, figures
+from gpubp.training.learning_rates import find_learning_rate
+from gpubp.training.monitoring import EarlyStopping, ModelCheckpoint
+from gpubp.training.progress_bar import ProgressBar
+from gpubp.training.tracking import MLflowLogger, TensorBoardLogger, WandbLogger, mlflow_autolog
+
+NETWORK = Network((3, 4, 2), activation="tanh")
+RNG = np.random.default_rng(0)
+X, TARGETS = RNG.normal(size=(11, 3)), RNG.uniform(size=(11, 2))
+
+
+def fit(callbacks, **options):
+    arguments = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64", "seed": 1}
+    return train(NETWORK, X, TARGETS, callbacks=callbacks, **arguments | options)
+
+
+def epoch(number, loss=0.5, score=None):
+    return Progress(number, 100, loss, None, score, 1.0, np.zeros(2))
+
+
+class Bar:
+    """A stand-in for tqdm's bar."""
+
+    def __init__(self, total):
+        self.total, self.n, self.texts, self.closed = total, 0, [], False
+
+    def update(self, n):
+        self.n += n
+
+    def set_postfix_str(self, text):
+        self.texts.append(text)
+
+    def close(self):
+        self.closed = True
+
+
+class TestFigures:
+    def test_those_that_there_are(self):
+        assert figures(epoch(1, score=0.5)) == {"loss": 0.5, "validation_score": 0.5, "samples_per_second": 1.0}
+
+    def test_medians_of_a_stack(self):
+        progress = epoch(1, loss=np.asarray([1.0, np.nan, 3.0]))
+        assert figures(progress)["loss"] == 2.0
+
+
+class TestProgressBar:
+    def test_shows_every_epoch_and_closes(self):
+        bars = []
+        bar = ProgressBar(lambda n: bars.append(Bar(n)) or bars[-1])
+        result = fit(bar, epochs=7, validation_data=(X, TARGETS))
+        (shown,) = bars
+        assert (shown.total, shown.n, shown.closed) == (7, 7, True)
+        expected = f"loss {result.history.loss[-1]:.4g}, validation loss {result.history.validation_loss[-1]:.4g}"
+        assert shown.texts[-1] == expected
+
+    def test_a_resumed_run_begins_where_it_was(self, tmp_path):
+        fit((), epochs=3, checkpoint=tmp_path)
+        bars = []
+        fit(ProgressBar(lambda n: bars.append(Bar(n)) or bars[-1]), epochs=5, checkpoint=tmp_path, resume=True)
+        assert bars[0].n == 5
+
+    def test_nothing_is_shown_elsewhere(self, capsys, monkeypatch):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
+        fit(ProgressBar(), epochs=2)
+        assert capsys.readouterr().err == ""
+
+    def test_rich_on_a_terminal(self, capsys, monkeypatch):
+        pytest.importorskip("rich", reason="the extra 'cli' is not installed")
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        fit(ProgressBar(), epochs=2)
+        assert "2/2" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("place", ["notebook", "terminal"])
+    def test_tqdm_in_a_notebook_and_without_rich(self, place, monkeypatch):
+        made = []
+        module = ModuleType("tqdm.notebook" if place == "notebook" else "tqdm")
+        module.tqdm = lambda total: made.append(Bar(total)) or made[-1]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        kernel = SimpleNamespace(kernel=1) if place == "notebook" else SimpleNamespace()
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: kernel))
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        monkeypatch.setitem(sys.modules, "rich.console", None)
+        if place == "notebook":
+            monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(notebook=module))
+        fit(ProgressBar(), epochs=3)
+        assert [bar.n for bar in made] == [3]
+
+    def test_without_either_library_training_is_as_usual(self, monkeypatch):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        for name in ("rich.console", "tqdm"):
+            monkeypatch.setitem(sys.modules, name, None)
+        assert len(fit(ProgressBar(), epochs=2).history.loss) == 2
+
+
+class TestEarlyStopping:
+    def test_stops_after_the_epochs_without_improvement(self):
+        stopping = EarlyStopping("loss", patience=3)
+        losses = [5.0, 4.0, 4.0, 4.5, 3.9, 4.0, 4.0, 3.9, 1.0]
+        ended = next(number for number, loss in enumerate(losses, 1) if stopping(epoch(number, loss)))
+        assert (ended, stopping.best_epoch) == (8, 5)
+
+    def test_a_score_is_to_grow_and_a_small_step_is_no_improvement(self):
+        stopping = EarlyStopping("validation_score", patience=2, min_delta=0.1)
+        assert [stopping(epoch(k, score=s)) for k, s in enumerate((0.5, 0.7, 0.75, 0.79), 1)] == [False] * 3 + [True]
+
+    def test_nan_is_no_improvement(self):
+        stopping = EarlyStopping("loss", patience=1)
+        stopping(epoch(1))
+        assert stopping(epoch(2, loss=float("nan")))
+
+    def test_a_function_of_the_epoch(self):
+        stopping = EarlyStopping(lambda progress: -float(np.sum(np.asarray(progress.theta) ** 2)), patience=2)
+        result = fit(stopping, epochs=500)
+        assert result.stop_reason in ("callback", "epochs")
+        assert stopping.best_epoch > 0
+
+    def test_in_an_estimator(self):
+        model = MLPClassifier((3,), max_iter=300, device="cpu", random_state=0)
+        model.set_params(callbacks=[EarlyStopping("loss", patience=1, min_delta=0.05)])
+        model.fit(X, [0, 1] * 5 + [0])
+        assert model.stop_reason_ == "callback"
+        assert model.n_iter_ < 300
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"monitor": "los"}, r"unknown figure to monitor 'los' \(did you mean 'loss'\?\)"),
+            ({"patience": 0}, "patience must be a whole number of at least 1, got 0"),
+            ({"min_delta": -1.0}, "min_delta must be a finite number of at least 0, got -1.0"),
+        ],
+    )
+    def test_faults(self, options, message):
+        with pytest.raises(DataError, match=message):
+            EarlyStopping(**options)
+
+    def test_a_figure_that_there_is_not(self):
+        with pytest.raises(DataError, match="'validation_loss' is monitored, but this training has only loss, "):
+            fit(EarlyStopping(), epochs=1)
+
+
+class TestModelCheckpoint:
+    def test_keeps_the_best(self, tmp_path):
+        best = ModelCheckpoint(tmp_path / "best.safetensors", lambda progress: -abs(progress.epoch - 4))
+        fit(best, epochs=9)
+        assert best.best_epoch == 4
+        model = load_model(best.path)
+        assert model.network == NETWORK
+        np.testing.assert_array_equal(model.theta, fit((), epochs=4).theta)
+
+    def test_a_file_for_each_epoch(self, tmp_path):
+        fit(ModelCheckpoint(tmp_path / "at-{epoch}.safetensors", None, every=2), epochs=5)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["at-2.safetensors", "at-4.safetensors"]
+
+    def test_of_an_estimator(self, tmp_path):
+        best = ModelCheckpoint(tmp_path / "best.safetensors", "loss")
+        model = MLPClassifier((3,), max_iter=5, device="cpu", random_state=0, callbacks=[best])
+        with pytest.warns(UserWarning, match="reached"):
+            model.fit(X, [0, 1] * 5 + [0])
+        assert load_model(best.path).network.sizes == (3, 3, 1)
+        assert best.best_epoch == 5
+
+    def test_a_path_that_cannot_be_written(self, tmp_path):
+        with pytest.raises(OSError, match="nowhere"):
+            fit(ModelCheckpoint(tmp_path / "nowhere" / "best.safetensors", "loss"), epochs=1)
+
+
+class Writer:
+    """A stand-in for a SummaryWriter."""
+
+    def __init__(self, folder=None):
+        self.folder, self.written, self.closed = folder, [], False
+
+    def add_scalar(self, tag, value, step):
+        self.written.append((tag, value, step))
+
+    def close(self):
+        self.closed = True
+
+
+class TestTensorBoardLogger:
+    def test_writes_the_figures(self):
+        writer = Writer()
+        result = fit(TensorBoardLogger(writer), epochs=3)
+        losses = [(value, step) for tag, value, step in writer.written if tag == "loss"]
+        assert losses == list(zip(result.history.loss, (1, 2, 3), strict=True))
+        assert {tag for tag, *_ in writer.written} == {"loss", "learning_rate", "samples_per_second"}
+        assert not writer.closed  # it is the user's
+
+    def test_a_folder_opens_a_writer_of_its_own(self, monkeypatch, tmp_path):
+        module = ModuleType("tensorboardX")
+        opened = []
+        module.SummaryWriter = lambda folder: opened.append(Writer(folder)) or opened[-1]
+        monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+        monkeypatch.setitem(sys.modules, "tensorboardX", module)
+        fit(TensorBoardLogger(tmp_path / "logs", every=2), epochs=4)
+        (writer,) = opened
+        assert writer.folder == str(tmp_path / "logs")
+        assert {step for _, _, step in writer.written} == {2, 4}
+        assert writer.closed
+
+    def test_without_a_writer(self, monkeypatch, tmp_path):
+        for name in ("torch.utils.tensorboard", "tensorboardX"):
+            monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(GpubpError, match="pip install tensorboardX"):
+            fit(TensorBoardLogger(tmp_path), epochs=1)
+        with pytest.raises(DataError, match="writer must be a folder or have add_scalar, got int"):
+            TensorBoardLogger(7)
+
+    def test_the_real_one(self, tmp_path):
+        pytest.importorskip("torch.utils.tensorboard", reason="tensorboard or PyTorch is not installed")
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        result = fit(TensorBoardLogger(tmp_path), epochs=3)
+        events = EventAccumulator(str(tmp_path))
+        events.Reload()
+        logged = [(event.step, event.value) for event in events.Scalars("loss")]
+        assert [step for step, _ in logged] == [1, 2, 3]
+        np.testing.assert_allclose([value for _, value in logged], result.history.loss, rtol=1e-6)
+
+
+class Tracker:
+    """A stand-in for the module mlflow."""
+
+    def __init__(self):
+        self.active, self.runs = None, []
+
+    def active_run(self):
+        return self.active
+
+    def start_run(self):
+        run = SimpleNamespace(info=SimpleNamespace(run_id=str(len(self.runs))), params={}, metrics=[], tags={}, end="")
+        self.runs.append(run)
+        self.active = run
+        return run
+
+    def end_run(self, status="FINISHED"):
+        self.active.end, self.active = status, None
+
+    def log_params(self, params):
+        assert not set(params) & set(self.active.params)  # MLflow refuses other values
+        self.active.params |= params
+
+    def log_metrics(self, metrics, step):
+        self.active.metrics.append((step, metrics))
+
+    def set_tag(self, name, value):
+        self.active.tags[name] = value
+
+
+class TestMLflowLogger:
+    def test_a_run_of_its_own(self):
+        tracker = Tracker()
+        result = fit(MLflowLogger(tracker, params={"data": "made up"}), epochs=3)
+        (run,) = tracker.runs
+        assert run.params == {
+            **{"epochs": 3, "device": "cpu", "network": "3-4-2", "activation": "tanh, identity"},
+            **{"loss_function": "squared", "n_parameters": 26, "data": "made up"},
+        }
+        assert [(step, metrics["loss"]) for step, metrics in run.metrics] == list(enumerate(result.history.loss, 1))
+        assert (run.tags, run.end) == ({"stop_reason": "epochs"}, "FINISHED")
+
+    def test_the_run_of_the_user_stays_active_and_its_parameters_are_logged_once(self):
+        tracker = Tracker()
+        run = tracker.start_run()
+        logger = MLflowLogger(tracker)
+        fit(logger, epochs=2)
+        fit(logger, epochs=2)
+        assert tracker.active is run
+        assert [step for step, _ in run.metrics] == [1, 2, 1, 2]
+
+    def test_after_an_error_the_next_training_has_a_new_run(self):
+        def fails(progress):
+            raise RuntimeError("no")
+
+        tracker = Tracker()
+        logger = MLflowLogger(tracker)
+        with pytest.raises(RuntimeError, match="no"):
+            fit([logger, fails], epochs=1)
+        fit(logger, epochs=1)
+        assert [run.end for run in tracker.runs] == ["FAILED", "FINISHED"]
+
+    def test_autolog_logs_every_fit_and_can_be_disabled(self):
+        tracker = Tracker()
+        mlflow_autolog(tracker)
+        try:
+            fit((), epochs=2)
+            with pytest.warns(UserWarning, match="reached"):
+                MLPClassifier((3,), max_iter=3, device="cpu", random_state=0).fit(X, [0, 1] * 5 + [0])
+        finally:
+            mlflow_autolog(disable=True)
+        fit((), epochs=2)
+        assert [len(run.metrics) for run in tracker.runs] == [2, 3]
+        assert [run.params["network"] for run in tracker.runs] == ["3-4-2", "3-3-1"]
+        assert AUTOMATIC == {}
+
+    def test_estimators_can_copy_it(self, monkeypatch):
+        tracker, module = Tracker(), ModuleType("mlflow")
+        for name in ("active_run", "start_run", "end_run", "log_params", "log_metrics", "set_tag"):
+            setattr(module, name, getattr(tracker, name))
+        monkeypatch.setitem(sys.modules, "mlflow", module)
+        logger = MLflowLogger()
+        fit(logger, epochs=1)
+        assert len(tracker.runs) == 1
+        assert copy.deepcopy(logger).params == logger.params
+
+    def test_without_mlflow(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "mlflow", None)
+        with pytest.raises(GpubpError, match="pip install mlflow"):
+            fit(MLflowLogger(), epochs=1)
+
+    def test_the_real_one(self, tmp_path):
+        mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed")
+        mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'runs.db'}")
+        result = fit(MLflowLogger(), epochs=3)
+        run = mlflow.last_active_run()
+        assert run.info.status == "FINISHED"
+        assert run.data.params["network"] == "3-4-2"
+        assert run.data.metrics["loss"] == pytest.approx(result.history.loss[-1])
+        history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")
+        assert [metric.step for metric in history] == [1, 2, 3]
+
+
+class TestWandbLogger:
+    def test_figures_and_settings(self):
+        logged, config = [], {}
+        run = SimpleNamespace(log=lambda values, step: logged.append((step, values)), config=config)
+        result = fit(WandbLogger(run, every=2), epochs=4)
+        assert [(step, values["loss"]) for step, values in logged] == [
+            (2, result.history.loss[1]),
+            (4, result.history.loss[3]),
+        ]
+        assert config["network"] == "3-4-2"
+
+    def test_a_run_needs_no_config(self):
+        logged = []
+        fit(WandbLogger(SimpleNamespace(log=lambda values, step: logged.append(step))), epochs=2)
+        assert logged == [1, 2]
+
+    def test_what_is_no_run(self):
+        with pytest.raises(DataError, match=r"run must have a function log, as what wandb\.init returns, got str"):
+            WandbLogger("run")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda folder: ProgressBar(Bar),
+        lambda folder: EarlyStopping("loss", patience=99),
+        lambda folder: ModelCheckpoint(folder / "best.safetensors", "loss"),
+        lambda folder: TensorBoardLogger(Writer()),
+        lambda folder: MLflowLogger(Tracker()),
+        lambda folder: WandbLogger(SimpleNamespace(log=lambda values, step: None)),
+        lambda folder: CSVLogger(folder / "log.csv"),
+    ],
+    ids=["bar", "stopping", "checkpoint", "tensorboard", "mlflow", "wandb", "csv"],
+)
+@pytest.mark.parametrize("options", [{}, {"seed": (1, 2)}], ids=["one", "stack"])
+def test_no_bit_of_the_result_changes(make, options, tmp_path):
+    callback = make(tmp_path)
+    watched, plain = fit(callback, epochs=5, **options), fit((), epochs=5, **options)
+    np.testing.assert_array_equal(watched.theta, plain.theta)
+    np.testing.assert_array_equal(watched.history.loss, plain.history.loss)
+    copy.deepcopy(callback)  # as estimators are cloned
+
+
+class TestFindLearningRate:
+    RATES = (1e-6, 1e-2, 1e-1, 1e200)
+
+    def test_the_losses_are_those_of_separate_fits(self):
+        options = {"batch_size": 4, "device": "cpu", "dtype": "float64"}
+        found = find_learning_rate(
+            NETWORK, X, TARGETS, optimizer=gradient_descent, rates=self.RATES, epochs=3, seed=7, **options
+        )
+        for rate, loss in zip(self.RATES[:3], found.loss, strict=False):
+            single = train(NETWORK, X, TARGETS, optimizer=gradient_descent(rate), epochs=3, seed=7, **options)
+            assert loss == pytest.approx(single.history.loss[-1], rel=1e-12)
+        assert np.isnan(found.loss[3])
+        assert found.best == self.RATES[int(np.nanargmin(found.loss))] == 0.1
+
+    def test_the_validation_loss_decides(self):
+        options = {"validation_data": (X[:3], TARGETS[:3]), "device": "cpu", "dtype": "float64", "epochs": 2}
+        found = find_learning_rate(NETWORK, X, TARGETS, rates=[0.01, 0.1], **options)
+        single = train(NETWORK, X, TARGETS, optimizer=adam(0.1), seed=0, **options)
+        assert found.loss[1] == pytest.approx(single.history.validation_loss[-1], rel=1e-12)
+
+    def test_by_default_rates_of_six_decades(self):
+        found = find_learning_rate(NETWORK, X, TARGETS, epochs=1, device="cpu")
+        assert (len(found.rates), found.rates[0], found.rates[-1]) == (25, pytest.approx(1e-5), pytest.approx(10.0))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"rates": [0.1, 0.0]}, r"rates must be finite numbers above 0, got \[0.1, 0.0\]"),
+            ({"rates": []}, "rates must be finite numbers above 0"),
+            ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+            ({"theta": np.zeros(26)}, "pass seed instead of theta"),
+            (
+                {"rates": [1e200, 1e201], "optimizer": gradient_descent},
+                "diverged with every rate from 1e.200 to 1e.201",
+            ),
+        ],
+    )
+    def test_faults(self, options, message):
+        with pytest.raises(DataError, match=message):
+            find_learning_rate(NETWORK, X, TARGETS, device="cpu", **options)
