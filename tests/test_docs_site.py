@@ -28,7 +28,7 @@ def site():
 
 def test_every_page_is_in_the_navigation(site):
     build, place_of = site["build"], site["links"].place_of
-    listed = {*build.TOP, "index", *(name for _, *names in build.SECTIONS.values() for name in names)}
+    listed = {*build.TOP, "index", *" ".join(build.SECTIONS.values()).split()}
     pages = {place_of(path.relative_to(ROOT).as_posix()) for path in (ROOT / "docs").rglob("*.md")}
     assert {page.removesuffix(".md") for page in pages} - listed == set(), "add them to SECTIONS of docs/site/build.py"
 

@@ -18,29 +18,47 @@ ROOT = Path(__file__).parents[2]
 SOURCE, OUT = ROOT / "build" / "site-source", ROOT / "build" / "site"
 
 SECTIONS = {
-    "guides": (
-        "Guides",
-        *(
-            "tables",
-            "scikit_learn",
-            "accel",
-            "devices",
-            "many_networks",
-            "scaling",
-            "callbacks",
-            "deployment",
-            "pictures",
-            "backends",
-            "security",
-            "performance",
-        ),
-        *("table_benchmark", "cuda_budget", "gpu_benchmark", "agreement"),
-    ),
-    "about": ("About", "paper", "glossary", "architecture", "contributing", "changelog", "security_policy"),
+    "tutorials": """Tutorials
+        tutorials/table
+        tutorials/from_scikit_learn
+        tutorials/gpu
+        tutorials/many_networks
+        tutorials/larger_than_memory
+        tutorials/paper""",
+    "guides": """Guides
+        tables
+        devices
+        many_networks
+        scaling
+        callbacks
+        deployment
+        pictures
+        backends
+        security
+        performance
+        table_benchmark
+        cuda_budget
+        gpu_benchmark
+        agreement
+        troubleshooting""",
+    "migration": """Coming from other libraries
+        scikit_learn
+        accel
+        migration/skorch
+        migration/keras
+        migration/pytabkit
+        when_not""",
+    "about": """About
+        paper
+        glossary
+        architecture
+        contributing
+        changelog
+        security_policy""",
 }
-"""The sections of the site that are lists of pages: the name of the list, its title, and the pages in their order."""
+"""The sections of the site that are lists of pages: the name of the list, its title, and a line for each page."""
 
-TOP = ("start", "guides", "gallery/index", "reference/index", "about")
+TOP = ("start", "tutorials", "guides", "gallery/index", "reference/index", "migration", "about")
 """What the bar at the top of each page leads to."""
 
 
@@ -55,7 +73,8 @@ def main():
     shown = gallery.pages(SOURCE) if "--no-gallery" not in sys.argv else {"gallery/index.md": "# Gallery\n"}
     places = {*texts, *shown}
     pages = {place: links.for_the_site(text, place, places, SOURCE) for place, text in texts.items()} | shown
-    for name, (title, *names) in SECTIONS.items():
+    for name, section in SECTIONS.items():
+        title, *names = map(str.strip, section.splitlines())
         pages[f"{name}.md"] = listing(title, {f"{page}.md": pages[f"{page}.md"] for page in names})
     pages |= reference.pages()
     pages["index.md"] += links.toctree(TOP)

@@ -1,0 +1,66 @@
+"""The Python blocks and commands of the pages for newcomers run in their order, and print what the pages say."""
+
+import doctest
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from gpubp.__main__ import main
+
+pytestmark = pytest.mark.once
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = [DOCS / "start.md", *sorted((DOCS / "tutorials").glob("*.md")), *sorted((DOCS / "migration").glob("*.md"))]
+STEP = re.compile(r"^```python\n(?P<code>.*?)^```|^    gpubp (?P<command>[^\n]+)$", re.MULTILINE | re.DOTALL)
+OUTPUT = re.compile(r"\n*```text\n(.*?)```", re.DOTALL)
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def run_page(text, capsys, commands=True):
+    """Run the steps of a page, in the folder that is the current one; compare what they print."""
+    names = {}
+    for step in STEP.finditer(text):
+        if step["code"]:
+            exec(compile(step["code"], "page", "exec"), names)
+        elif commands:
+            assert main(shlex.split(step["command"])) == 0, step["command"]
+        printed = capsys.readouterr().out
+        if output := OUTPUT.match(text, step.end()):
+            assert doctest.OutputChecker().check_output(output[1], printed, FLAGS), f"{output[1]!r}, but {printed!r}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_a_page_shows_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GPUBP_DEVICE", "cpu")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    run_page(page.read_text(encoding="utf-8"), capsys, commands=page.parent.name == "tutorials")
+
+
+def messages_of_the_package():
+    return "".join(path.read_text(encoding="utf-8") for path in (DOCS.parent / "gpubp").rglob("*.py"))
+
+
+def test_the_messages_on_the_page_about_trouble_are_those_of_the_package():
+    named = re.findall(r"^### `(.+)`$", (DOCS / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(named) > 10
+    source = messages_of_the_package()
+    assert [message for message in named if message not in source] == []
+
+
+# --- can these tests fail? ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nprint(1)\n```\n\n```text\n2\n```\n",
+        "```python\nx = 1\n```\n\n```python\nprint(x + 1)\n```\n\n```text\n1\n```\n",
+        "Do\n\n    gpubp show nothing.safetensors\n\nthen\n",
+    ],
+)
+def test_a_page_that_is_wrong_is_found(text, capsys):
+    with pytest.raises(AssertionError):
+        run_page(text, capsys)
