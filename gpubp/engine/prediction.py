@@ -1,7 +1,7 @@
 """The outputs of a network, and the losses of samples, computed in parts that bound the memory."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,23 +153,45 @@ class Evaluation(NamedTuple):
 def evaluate(
     backend: Backend, network: Network, theta: Array, samples: Batch, *, outputs_wanted: bool = False
 ) -> Evaluation:
-    """Compute the loss of samples, without a penalty, in the form that is fastest on the device.
+    """Compute the loss of samples, without a penalty; see :func:`evaluate_each`."""
+    (evaluation,) = evaluate_each(backend, network, [(theta, samples)], outputs_wanted=outputs_wanted)
+    return evaluation
+
+
+def evaluate_each(
+    backend: Backend, network: Network, pairs: Sequence[tuple[Array, Batch]], *, outputs_wanted: bool = False
+) -> list[Evaluation]:
+    """Compute losses, without a penalty, in the form that is fastest on the device; a GPU downloads them together.
 
     Parameters
     ----------
-    samples : Batch
-        On the device; x may be sparse, if the backend is that of
-        :func:`~gpubp.backends.sparse_matmul.for_samples`.
+    pairs : sequence of (theta, samples)
+        The parameters ``(P,)`` or ``(K, P)``, and the samples on which they are evaluated, on the device. x may be
+        sparse, if the backend is that of :func:`~gpubp.backends.sparse_matmul.for_samples`.
     outputs_wanted : bool
         Whether the outputs are wanted, too.
     """
-    x, targets, weights, *_ = samples
+    for theta, samples in pairs:
+        check_prediction(network, theta, samples.x)
     at_once = max(1, SAMPLES_AT_ONCE // (network.n_members or 1))
-    check_prediction(network, theta, x)
-    if not is_sparse(x):
-        of_losses = {"weighted": weights is not None, "outputs_wanted": outputs_wanted}
-        if (forward := _forward_on_gpu(backend, network, theta, **of_losses)) is not None:
-            return Evaluation(*forward.evaluate(samples, at_once, outputs_wanted=outputs_wanted))
+    if not any(is_sparse(samples.x) for _, samples in pairs):
+        passes: list[Any] = [
+            _forward_on_gpu(
+                backend, network, theta, weighted=samples.sample_weight is not None, outputs_wanted=outputs_wanted
+            )
+            for theta, samples in pairs
+        ]
+        if None not in passes:
+            from gpubp.engine.cuda.outputs import evaluate_together
+
+            return [Evaluation(*found) for found in evaluate_together(passes, [pair[1] for pair in pairs], at_once)]
+    return [_evaluate_plainly(backend, network, *pair, at_once, outputs_wanted=outputs_wanted) for pair in pairs]
+
+
+def _evaluate_plainly(
+    backend: Backend, network: Network, theta: Array, samples: Batch, at_once: int, *, outputs_wanted: bool
+) -> Evaluation:
+    x, targets, weights, *_ = samples
     losses, outputs, n_samples, dtype = [], [], x.shape[-2], str(theta.dtype).rpartition(".")[2]
     for start in range(0, n_samples, at_once):
         rows = slice(start, min(start + at_once, n_samples))  # the standard has no slices beyond the end

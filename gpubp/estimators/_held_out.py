@@ -1,7 +1,7 @@
 """Held-out samples: draw them, and compute their loss and score."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.backends.sparse_matmul import for_samples
 from gpubp.engine.plain.minibatches import Batch
-from gpubp.engine.prediction import Evaluation, evaluate
+from gpubp.engine.prediction import evaluate, evaluate_each
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host, rows_of
 from gpubp.estimators._options import FitOptions
@@ -32,24 +32,21 @@ class HeldOut:
     y_true: np.ndarray
     y_weight: np.ndarray | None
 
-    def loss_and_outputs(self, theta: Array) -> Evaluation:
-        """Compute the mean loss ``(...)``, without a penalty, and the outputs ``(..., b, j)``, both on the host."""
-        samples = Batch(self.x, self.targets, self.sample_weight)
-        evaluation = evaluate(self.backend, self.network, theta, samples, outputs_wanted=True)
-        total_weight = self.x.shape[0] if self.y_weight is None else float(np.sum(self.y_weight))
-        return evaluation._replace(loss=evaluation.loss / (total_weight or math.nan))
+    @property
+    def samples(self) -> Batch:
+        """What is on the device."""
+        return Batch(self.x, self.targets, self.sample_weight)
+
+    @property
+    def total_weight(self) -> float:
+        """By which a sum of losses is divided; NaN if the weights are all 0."""
+        total = self.x.shape[0] if self.y_weight is None else float(np.sum(self.y_weight))
+        return total or math.nan
 
     def evaluate(self, theta: Array) -> "Evaluated":
         """Evaluate the parameters ``(P,)`` of one network."""
-        loss, outputs = self.loss_and_outputs(theta)
-        return Evaluated(self, float(loss), outputs)
-
-    def evaluate_each(self, thetas: Array) -> "list[Evaluated]":
-        """Evaluate the parameters ``(K, P)`` of several networks together."""
-        losses, outputs = self.loss_and_outputs(thetas)
-        return [
-            Evaluated(self, float(loss), network_outputs) for loss, network_outputs in zip(losses, outputs, strict=True)
-        ]
+        loss, outputs = evaluate(self.backend, self.network, theta, self.samples, outputs_wanted=True)
+        return Evaluated(self, float(loss / self.total_weight), outputs)
 
 
 class Evaluated(NamedTuple):
@@ -58,6 +55,18 @@ class Evaluated(NamedTuple):
     held_out: HeldOut
     loss: float
     outputs: np.ndarray
+
+
+def evaluate_networks(pairs: "Sequence[tuple[HeldOut, Array]]") -> list[Evaluated]:
+    """Evaluate the networks of stacks ``(K, P)``, each stack on samples of its own; return all in order."""
+    backend, network = pairs[0][0].backend, pairs[0][0].network
+    given = [(thetas, held_out.samples) for held_out, thetas in pairs]
+    evaluations = evaluate_each(backend, network, given, outputs_wanted=True)
+    return [
+        Evaluated(held_out, float(loss / held_out.total_weight), outputs)
+        for (held_out, _), evaluation in zip(pairs, evaluations, strict=True)
+        for loss, outputs in zip(*evaluation, strict=True)
+    ]
 
 
 def split(

@@ -1,13 +1,13 @@
 """A fit that can be trained in a stack of networks."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from gpubp._typing import Array
 from gpubp.estimators._fit import EstimatorFit
-from gpubp.estimators._held_out import Evaluated, HeldOut, check_scorable, hold_out, split
+from gpubp.estimators._held_out import Evaluated, HeldOut, check_scorable, evaluate_networks, hold_out, split
 from gpubp.estimators._monitor import FitMonitor
 from gpubp.estimators._optimizer import LearningRate, learning_rate_of, optimizer_of
 from gpubp.estimators._sklearn_callbacks import NO_TASK
@@ -86,6 +86,10 @@ class StackedFit(EstimatorFit):
         """Create the held-out samples from their inputs x and their indices into ``rows``."""
         weights = None if self.weights is None else self.weights[indices]
         return hold_out(self.coding, self.backend, self.precision, self.network, x, self.targets[indices], weights)
+
+    def evaluate(self, pairs: Sequence[tuple[HeldOut, Array]]) -> list[Evaluated]:
+        """Evaluate the networks of stacks ``(K, P)``, each stack on samples of its own; return all in order."""
+        return evaluate_networks(pairs)
 
     def begin(self, n_samples: int, theta: Array, evaluate: Callable[[Array], Evaluated] | None) -> FitMonitor:
         """Start training on `n_samples` samples from ``theta``."""

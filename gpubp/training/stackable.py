@@ -1,6 +1,6 @@
 """The interface of fits that can be trained in a stack."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -27,13 +27,6 @@ class EncodedTargets(NamedTuple):
     targets: np.ndarray
     train_weights: np.ndarray | None
     learned: dict[str, Any]
-
-
-class HeldOutSamples(Protocol):
-    """Held-out samples, evaluated after each epoch."""
-
-    def evaluate_each(self, thetas: Array) -> list[Any]:
-        """Evaluate the parameters ``(K, P)`` of several networks; return one result for the follower of each."""
 
 
 class Follower(Protocol):
@@ -131,8 +124,11 @@ class StackableFit(Protocol):
     def targets_to_learn(self) -> np.ndarray:
         """Return the targets for the training loss."""
 
-    def held_out(self, x: Array, indices: np.ndarray) -> HeldOutSamples:
-        """Create the held-out samples from their inputs x and their indices into ``rows``."""
+    def held_out(self, x: Array, indices: np.ndarray) -> Any:
+        """Create the held-out samples, on the device, from their inputs x and their indices into ``rows``."""
+
+    def evaluate(self, pairs: Sequence[tuple[Any, Array]]) -> list[Any]:
+        """Evaluate stacks ``(K, P)``, each on held-out samples; return one result for the follower of each network."""
 
     def begin(self, n_samples: int, theta: Array, evaluate: Callable[[Array], Any] | None) -> Follower:
         """Start training on `n_samples` samples from ``theta``."""

@@ -3,8 +3,9 @@
 import copy
 import math
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -18,12 +19,15 @@ from gpubp.engine.plain.dropout import Dropout, draw_dropout_key
 from gpubp.engine.plain.minibatches import Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.optim.first_order import Optimizer
-from gpubp.optim.schedules import value_at
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.loop import run
 from gpubp.training.plan import Plan, learning_rate_after
-from gpubp.training.stackable import Follower, HeldOutSamples, StackableFit
+from gpubp.training.stack_settings import optimizer_of_stack, scalar_or_column
+from gpubp.training.stackable import Follower, StackableFit
 from gpubp.training.state import select_states
+
+MOST_KEPT = 1 << 24
+"""Numbers in the held-out samples of all streams, up to which they are kept from epoch to epoch."""
 
 
 def fit_together(fits: Sequence[StackableFit], callback: Callback | None = None) -> list[Exception | None]:
@@ -192,6 +196,9 @@ class StackOfFits:
         self.callback = callback
         self.size = max(member.fit.batch_size(len(member.stream.rows)) for member in members)
         self.offsets: dict[int, int] = {}
+        n_held_out = sum(len(stream.held_out) for stream in streams.values())
+        self.keeps_held_out = n_held_out * (self.network.sizes[0] + self.network.sizes[-1]) <= MOST_KEPT
+        self.held_out: dict[int, Any] = {}  # the held-out samples by stream
         self.evaluated: dict[int, Any] = {}
         self.done = np.zeros(len(members), dtype=bool)
         self.active = np.arange(len(members))
@@ -380,49 +387,27 @@ class StackOfFits:
         return stops or fit.n_iter >= fit.max_iter
 
     def _evaluate(self, active: np.ndarray, theta: Array) -> None:
-        """Evaluate the held-out samples of each stream with all networks that share it."""
-        indices_by_stream: dict[int, list[int]] = {}
-        for index, k in enumerate(active):
-            indices_by_stream.setdefault(self.members[k].stream.number, []).append(index)
-        for stream_indices in indices_by_stream.values():
-            _, fit, stream, _ = self.members[active[stream_indices[0]]]
+        """Evaluate each network on the held-out samples of its stream; networks of one stream are side by side."""
+        pairs, evaluated = list[tuple[Any, Array]](), list[Any]()
+        streams = [self.members[k].stream.number for k in active]
+        bounds = [0, *(np.flatnonzero(np.diff(streams)) + 1).tolist(), len(active)]
+        for first, end in pairwise(bounds):
+            _, fit, stream, _ = self.members[active[first]]
             held_out = self._held_out(fit, stream)
             at_once = max(1, 4 * SAMPLES_AT_ONCE // len(stream.held_out))
-            for start in range(0, len(stream_indices), at_once):
-                chunk = stream_indices[start : start + at_once]
-                thetas = self.backend.xp.take(theta, to_backend(self.backend, np.asarray(chunk)), axis=0)
-                for index, evaluated in zip(chunk, held_out.evaluate_each(thetas), strict=True):
-                    self.evaluated[active[index]] = evaluated
+            starts = range(first, end, at_once)
+            pairs += [(held_out, theta[start : min(start + at_once, end), :]) for start in starts]
+            if not self.keeps_held_out or end == len(active):
+                evaluated += self.first.evaluate(pairs)
+                pairs = []
+        self.evaluated = dict(zip(active.tolist(), evaluated, strict=True))
 
-    def _held_out(self, fit: StackableFit, stream: RandomStream) -> HeldOutSamples:
+    def _held_out(self, fit: StackableFit, stream: RandomStream) -> Any:
+        """Return the held-out samples of a stream, which stay on the device if those of all are few."""
+        if stream.number in self.held_out:
+            return self.held_out[stream.number]
         rows = to_backend(self.backend, fit.rows[stream.held_out] + self.offsets[id(fit.x)])
-        return fit.held_out(self.backend.xp.take(self.samples.x, rows, axis=0), stream.held_out)
-
-
-# --- settings of the networks ---
-
-
-def scalar_or_column(numbers: Sequence[Any]) -> Any:
-    """Return the number if all are equal, else an array ``(K, 1)`` of NumPy."""
-    return numbers[0] if all(number == numbers[0] for number in numbers) else np.asarray(numbers, float)[:, None]
-
-
-@dataclass(frozen=True)
-class PerNetworkSchedule:
-    """A schedule or a number for each network of a stack: called with the epochs, returns ``(K, 1)`` of NumPy."""
-
-    settings: tuple[Any, ...]
-
-    def __call__(self, epoch: Any) -> np.ndarray:
-        """Evaluate all schedules."""
-        epochs = np.broadcast_to(np.ravel(epoch), len(self.settings)).tolist()
-        return np.asarray([[value_at(setting, at)] for setting, at in zip(self.settings, epochs, strict=True)])
-
-
-def optimizer_of_stack(optimizers: Sequence[Optimizer]) -> Optimizer:
-    """Create one optimizer for a stack from those of its networks, which differ only in their settings."""
-    settings = {}
-    for name in optimizers[0].settings:
-        values = [optimizer.settings[name] for optimizer in optimizers]
-        settings[name] = PerNetworkSchedule(tuple(values)) if any(map(callable, values)) else scalar_or_column(values)
-    return replace(optimizers[0], settings=settings)
+        held_out = fit.held_out(self.backend.xp.take(self.samples.x, rows, axis=0), stream.held_out)
+        if self.keeps_held_out:
+            self.held_out[stream.number] = held_out
+        return held_out

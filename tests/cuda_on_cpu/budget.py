@@ -77,6 +77,10 @@ def ensemble(epochs):
     gpubp.MLPEnsembleClassifier(estimator(epochs), n_estimators=K, random_state=0).fit(X, Y)
 
 
+def early_stopping(epochs):
+    estimator(epochs, early_stopping=True).fit(X, Y)
+
+
 def partial_fit(calls):
     model = estimator(1)
     for _ in range(calls):
@@ -102,12 +106,14 @@ WORKLOADS: dict[str, Callable[[int], None]] = {
     "many epochs in a call": train,
     "a schedule": partial(train, optimizer=gpubp.adam(gpubp.Cosine(0.1, 100))),
     "validation data": partial(train, validation_data=(X, TARGETS)),
+    "early stopping": early_stopping,
     "clipped": partial(train, optimizer=gpubp.clipped(gpubp.adam(), 0.1)),
     "dropout": partial(train, dropout=0.2),
     "gradients of two parts": partial(train, samples=TWICE, gradient_accumulation=2),
     "a stack": partial(train, seed=range(K)),
     "an ensemble": ensemble,
     "a search": search,
+    "a search, early stopping": partial(search, early_stopping=True),
     "a search, clipped, with dropout": partial(search, solver="adamw", max_grad_norm=0.1, dropout=0.2),
     "partial_fit": partial_fit,
 }

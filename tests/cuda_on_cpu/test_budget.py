@@ -55,6 +55,15 @@ def test_a_validation_takes_few_launches_and_one_wait(shape):
     assert counts.uploads == plain.uploads
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_early_stopping_of_a_search_takes_one_download_and_no_upload(shape):
+    """Each fold has held-out samples of its own, which stay on the device."""
+    counts, plain = (counts_of_page(f"{name}, {shape}") for name in ("a search, early stopping", "a search"))
+    assert counts.uploads == plain.uploads  # of an epoch
+    assert counts.downloads == plain.downloads + 1
+    assert counts.waits == plain.waits + 1
+
+
 def test_a_prediction_takes_few_launches_and_one_wait():
     counts = counts_of_page("predict_proba")  # an epoch is a call
     assert counts.starts <= 4

@@ -8,7 +8,7 @@ import pytest
 import gpubp
 from gpubp.backends.backend import to_numpy
 from gpubp.engine.cuda import outputs as cuda_outputs
-from gpubp.engine.cuda.outputs import ForwardPass, forward_pass_on
+from gpubp.engine.cuda.outputs import ForwardPass, evaluate_together, forward_pass_on
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.prediction import in_parts
 from gpubp.estimators import MLPClassifier
@@ -48,7 +48,7 @@ def compare(machine, network, dtype, *, at_once=N, kind="forward", forms=(None, 
         else:
             options = {"weighted": weights is not None, "outputs_wanted": wanted}
             forward = forward_pass_on(machine.device, network, theta, **options)
-            found, outputs = forward.evaluate(Batch(x, targets, weights), at_once, outputs_wanted=wanted)
+            ((found, outputs),) = evaluate_together([forward], [Batch(x, targets, weights)], at_once)
             assert_agree(found.astype(dtype), to_numpy(loss), kind)
         if wanted is False:
             assert outputs is None
@@ -101,7 +101,7 @@ class TestSums:
         x = machine.asarray(np.random.default_rng(0).normal(size=(n, 1)))
         theta, targets = machine.asarray(np.asarray([2.0, 0.5])), machine.backend.xp.zeros_like(x)
         forward = forward_pass_on(machine.device, network, theta, weighted=False, outputs_wanted=False)
-        found = [forward.evaluate(Batch(x, targets), at_once, outputs_wanted=False)[0] for at_once in (n, 4096, 700)]
+        found = [evaluate_together([forward], [Batch(x, targets)], at_once)[0][0] for at_once in (n, 4096, 700)]
         np.testing.assert_allclose(found[0], 0.5 * np.sum((2.0 * to_numpy(x) + 0.5) ** 2), rtol=1e-13)
         assert found[0] == found[1] == found[2]
 

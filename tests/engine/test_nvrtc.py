@@ -73,7 +73,7 @@ LIMITS = {
     "output": Limits(64, 80, COSINE),
     "narrow_output": Limits(48, 64, set()),
     "predictions": Limits(64, 64, COSINE),
-    "evaluation": Limits(32, 40, set()),
+    "evaluation": Limits(48, 80, set()),
     "sums_of_losses": Limits(32, 32, SUMS),
     "sums": Limits(40, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),

@@ -24,7 +24,7 @@ from gpubp.optim.first_order import adam, momentum
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.optim.wrappers import clipped, decayed
 from gpubp.testing import assert_agree
-from gpubp.training.stacks import PerNetworkSchedule
+from gpubp.training.stack_settings import PerNetworkSchedule
 from tests.cuda_machines import MACHINES, Machine, needs_compiler, plain_way, to_machine
 from tests.emulated_cuda import EmulatedDevice
 

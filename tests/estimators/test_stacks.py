@@ -16,6 +16,7 @@ from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches, divide_epoch
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DataError
+from gpubp.estimators import _stacked_fit
 from gpubp.estimators._monitor import FitMonitor
 from gpubp.estimators._stackable import reason_to_fit_alone
 from gpubp.optim.first_order import OPTIMIZERS
@@ -23,7 +24,8 @@ from gpubp.optim.schedules import SCHEDULES
 from gpubp.optim.wrappers import clipped, decayed
 from gpubp.testing import assert_agree
 from gpubp.training import stacks
-from gpubp.training.stacks import PerNetworkSchedule, StackOfFits, fit_together, optimizer_of_stack, scalar_or_column
+from gpubp.training.stack_settings import PerNetworkSchedule, optimizer_of_stack, scalar_or_column
+from gpubp.training.stacks import StackOfFits, fit_together
 
 NETWORK = Network((3, 5, 2), activation="tanh", loss="huber")
 N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last
@@ -393,6 +395,21 @@ def test_best_weights_do_not_keep_the_whole_stack_alive(monkeypatch):
     options = {"early_stopping": True, "validation_fraction": 0.3, "device": "cpu"}
     fitted_in_stacks([MLPClassifier((4,), max_iter=4, random_state=k, **options) for k in range(3)], monkeypatch)
     assert [best.base for best in bests] == [None] * 3
+
+
+def test_held_out_samples_are_kept_unless_they_are_many(monkeypatch):
+    scores, made, original = [], [], _stacked_fit.hold_out
+    monkeypatch.setattr(_stacked_fit, "hold_out", lambda *given: made.append(given) or original(*given))
+    options = {"early_stopping": True, "validation_fraction": 0.3, "device": "cpu", "n_iter_no_change": 10}
+    for most, n_made in ((1 << 24, 2), (0, 2 * 3)):  # of two streams, in each of three epochs
+        monkeypatch.setattr(stacks, "MOST_KEPT", most)
+        models = [MLPClassifier((3,), max_iter=3, random_state=seed, **options) for seed in (0, 1, 0, 1)]
+        fitted_in_stacks(models, monkeypatch)
+        assert len(made) == n_made
+        scores.append([model.validation_scores_ for model in models])
+        made.clear()
+    assert scores[0] == scores[1]
+    assert scores[0][0] == scores[0][2] != scores[0][1]
 
 
 def test_one_fit_that_fails_leaves_the_others_alone(monkeypatch):

@@ -4,7 +4,7 @@ The arrays are in CuPy's memory pool and free again after a call, so that predic
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -30,30 +30,67 @@ def forward_pass(backend: Backend, network: Network, theta: Array, **losses: boo
     return forward_pass_on(cuda_device(backend.device, backend.matmul_precision), network, theta, **losses)
 
 
-def forward_pass_on(device: Any, network: Network, theta: Array, **losses: bool) -> "ForwardPass | None":
+def forward_pass_on(
+    device: Any, network: Network, theta: Array, *, weighted: bool | None = None, outputs_wanted: bool = True
+) -> "ForwardPass | None":
     """Prepare to pass samples forward through networks, ``(P,)`` or ``(K, P)``; None if this form lacks something.
 
     Parameters
     ----------
     device : object
         A :class:`gpubp.engine.cuda.device.CudaDevice`, or an object with the same methods.
-    **losses
-        ``weighted`` and ``outputs_wanted`` of :func:`gpubp.engine.cuda.kernels.outputs.output_source`; without them
-        the pass is for outputs alone.
+    weighted, outputs_wanted
+        As in :func:`gpubp.engine.cuda.kernels.outputs.output_source`; without them the pass is for outputs alone.
     """
     dtype, stack = str(theta.dtype), theta.shape[:-1]
     is_dense = not (network.skips or network.n_members is not None or any(network.activation_weights))
     if not is_dense or len(stack) > 1 or stack > (MAX_NETWORKS,):
         return None
-    made = output_source(network.activations, network.loss, dtype, device.products, bias=network.bias, **losses)
-    return None if made is None else ForwardPass(device, network, theta, *made)
+    of_losses = {"weighted": weighted, "outputs_wanted": outputs_wanted}
+    made = output_source(network.activations, network.loss, dtype, device.products, bias=network.bias, **of_losses)
+    return None if made is None else ForwardPass(device, network, theta, *made, outputs_wanted=outputs_wanted)
+
+
+def evaluate_together(
+    passes: Sequence["ForwardPass"], batches: Sequence[Batch], at_once: int
+) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    """Compute the losses ``(...)`` of samples for some networks, and of others for others, with one download.
+
+    Parameters
+    ----------
+    at_once : int
+        Samples that are passed forward together.
+
+    Returns
+    -------
+    list of tuples
+        For each pass its sums of losses over the samples, and the outputs ``(..., b, j)`` or None.
+    """
+    device = passes[0].device
+    with device.active():
+        queued = [forward.evaluate(samples, at_once) for forward, samples in zip(passes, batches, strict=True)]
+        host = device.download(queued[0] if len(queued) == 1 else device.xp.concatenate(queued))
+    parts = np.split(host, np.cumsum([results.size for results in queued])[:-1])
+    return [
+        forward.losses_and_outputs(part, samples.x.shape[-2])
+        for forward, part, samples in zip(passes, parts, batches, strict=True)
+    ]
 
 
 class ForwardPass(LayerLaunches):
     """The launches that pass samples forward through one network or a stack, and their arrays."""
 
-    def __init__(self, device: Any, network: Network, theta: Array, layers: LayerKernels, source: str) -> None:
-        self.device, self.network, self.layers = device, network, layers
+    def __init__(
+        self,
+        device: Any,
+        network: Network,
+        theta: Array,
+        layers: LayerKernels,
+        source: str,
+        *,
+        outputs_wanted: bool = True,
+    ) -> None:
+        self.device, self.network, self.layers, self.outputs_wanted = device, network, layers, outputs_wanted
         self.kernels = device.kernels(source)
         self.stack, self.dtype = theta.shape[:-1], str(theta.dtype)
         self.n_networks, self.n_parameters = math.prod(self.stack), network.n_parameters
@@ -73,27 +110,36 @@ class ForwardPass(LayerLaunches):
                     first += x.shape[-2]
         return outputs
 
-    def evaluate(self, samples: Batch, at_once: int, *, outputs_wanted: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        """Sum the losses of samples, ``(...)``, and compute their outputs, ``(..., b, j)``, if they are wanted."""
+    def evaluate(self, samples: Batch, at_once: int) -> Array:
+        """Queue the work that computes the losses of samples, and their outputs if they are wanted.
+
+        Returns
+        -------
+        array
+            On the device, what :meth:`losses_and_outputs` reads: the outputs, and sums of losses.
+        """
         n_samples, n = samples.x.shape[-2], self.network.sizes[-1]
-        n_outputs, n_sums = n_samples * n * outputs_wanted, -(-n_samples // SAMPLES_OF_A_SUM)
-        with self.device.active():
-            self._begin()
-            losses, results = (
-                self.device.temporary((self.n_networks * numbers,), self.dtype)
-                for numbers in (n_samples, n_outputs + n_sums)
-            )
-            sums = results[self.n_networks * n_outputs :]
-            for first in range(0, n_samples, at_once):
-                part = samples.of(slice(first, first + at_once))
-                outputs_at = [results[first * n :]] if outputs_wanted else []
-                targets = self._with_stride(part.targets, 2), self._with_stride(part.sample_weight, 1)
-                self._over_outputs(part.x, n_samples, *chain(*targets), losses[first:], *outputs_at)
-            self._launch("sums_of_losses", (n_sums, 1, self.n_networks), THREADS, n_samples, losses, sums)
-            host = self.device.download(results)
-        outputs, sums = np.split(host, [self.n_networks * n_outputs])
-        loss = np.asarray(np.sum(sums.reshape((*self.stack, n_sums)), axis=-1, dtype=np.float64))
-        return loss, outputs.reshape((*self.stack, n_samples, n)) if outputs_wanted else None
+        n_outputs, n_sums = n_samples * n * self.outputs_wanted, -(-n_samples // SAMPLES_OF_A_SUM)
+        self._begin()
+        losses, results = (
+            self.device.temporary((self.n_networks * numbers,), self.dtype)
+            for numbers in (n_samples, n_outputs + n_sums)
+        )
+        for first in range(0, n_samples, at_once):
+            part = samples.of(slice(first, first + at_once))
+            outputs_at = [results[first * n :]] if self.outputs_wanted else []
+            targets = self._with_stride(part.targets, 2), self._with_stride(part.sample_weight, 1)
+            self._over_outputs(part.x, n_samples, *chain(*targets), losses[first:], *outputs_at)
+        sums = results[self.n_networks * n_outputs :]
+        self._launch("sums_of_losses", (n_sums, 1, self.n_networks), THREADS, n_samples, losses, sums)
+        return results
+
+    def losses_and_outputs(self, results: np.ndarray, n_samples: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the loss of each network, summed over the samples, and the outputs or None."""
+        shape = (*self.stack, n_samples, self.network.sizes[-1])
+        outputs, sums = np.split(results, [math.prod(shape) * self.outputs_wanted])
+        loss = np.sum(sums.reshape((*self.stack, -1)), axis=-1, dtype=np.float64)
+        return np.asarray(loss), outputs.reshape(shape) if self.outputs_wanted else None
 
     def _with_stride(self, array: Array | None, ndim: int) -> tuple[Array | None, int]:
         """Return the array of the first network, contiguous, and the stride from one network to the next."""
