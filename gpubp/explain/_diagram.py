@@ -12,7 +12,7 @@ LAYER_DISTANCE, BARE_LAYER_DISTANCE = 180, 150
 """The distance between layers, with and without numbers next to the connections."""
 MAX_LINE_WIDTH = 7.0
 MAX_NUMBERS = 24
-FONT, MAX_LINE_LENGTH = 13, 14
+FONT, SMALL_LINE, MAX_LINE_LENGTH = 13, 13, 14
 
 
 class Drawing(NamedTuple):
@@ -26,8 +26,8 @@ class Drawing(NamedTuple):
         Empty for a network without biases.
     numbers : mapping of int to (i, j) array
         The numbers next to the lines into a layer.
-    outputs : mapping of int to (n,) array
-        The numbers in the units of a layer; the inputs are layer 0.
+    outputs : mapping of int to (n,) or (cases, n) array
+        The numbers in the units of a layer, below each other for several cases; the inputs are layer 0.
     units, connections : collection of int
         The layers whose units, and whose incoming connections, are highlighted.
     """
@@ -93,7 +93,8 @@ def svg(picture: Drawing, label: str, input_names: Sequence[str] = (), output_na
         if numbers.size <= MAX_NUMBERS:
             ends = np.asarray([(at(k - 1, i), at(k, j)) for i, j in np.ndindex(numbers.shape)])
             texts = [short(value) for value in numbers.ravel().tolist()]
-            boxes = _place_labels(texts, ends, placed)
+            circles = [_Box(*at(layer, unit), RADIUS, RADIUS) for layer, n in enumerate(sizes) for unit in range(n)]
+            boxes = _place_labels(texts, ends, [*placed, *circles])
             parts += map(_label, texts, boxes, map(_sign, numbers.ravel()))
             placed += boxes
     for k, n in enumerate(sizes):
@@ -110,7 +111,7 @@ def svg(picture: Drawing, label: str, input_names: Sequence[str] = (), output_na
     return "\n".join([f'<svg {box} role="img" aria-label="{escape(label)}">', *parts, "</svg>"])
 
 
-def short(value: float) -> str:
+def short(value: float, digits: int = 3) -> str:
     """Write a number with about three digits.
 
     Examples
@@ -118,7 +119,7 @@ def short(value: float) -> str:
     >>> short(-0.12345), short(1234.5), short(0.0000123), short(-0.0)
     ('−0.123', '1.23e+03', '1.23e−05', '0')
     """
-    return f"{value + 0.0:.3g}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
+    return f"{value + 0.0:.{digits}g}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
 
 
 def _weights_with_index(block: np.ndarray) -> list[tuple[tuple[int, int], float]]:
@@ -145,7 +146,7 @@ def _box(text: str, across: float, down: float) -> _Box:
 
 
 def _place_labels(texts: Sequence[str], connections: np.ndarray, placed: Sequence[_Box]) -> list[_Box]:
-    """Place each number on its connection so that it covers as few labels, then connections, as possible.
+    """Place each number beside its connection, or on it, so that it covers few labels and units, then connections.
 
     ``ways`` has shape (n, 2, 2): start and end, each across and down.
     """
@@ -154,21 +155,28 @@ def _place_labels(texts: Sequence[str], connections: np.ndarray, placed: Sequenc
         for n, (text, (start, end)) in enumerate(zip(texts, connections, strict=True)):
             others = [*placed, *(box for other, box in boxes.items() if other != n)]
             nearest = (RADIUS + 2 + _width(text) / 2) / (end[0] - start[0])
+            slope = abs((end[1] - start[1]) / (end[0] - start[0]))
+            beside = 0.47 * FONT + slope * (_width(text) / 2 + 1) + MAX_LINE_WIDTH / 2
             candidates = [
-                _box(text, *(start + part * (end - start))) for part in np.linspace(nearest, 1.0 - nearest, 15)
+                _box(text, *(start + part * (end - start) + np.asarray([0.0, shift])))
+                for shift in (-beside, beside, 0.0)
+                for part in np.linspace(nearest, 1.0 - nearest, 15)
             ]
             boxes[n] = min(
-                candidates, key=lambda place: (sum(map(place.overlap, others)), _crossings(place, connections))
+                candidates, key=lambda box: (sum(map(box.overlap, others)), *_crossings(box, connections, n))
             )
     return list(boxes.values())
 
 
-def _crossings(box: _Box, connections: np.ndarray) -> int:
-    """Count the connections that pass behind a label."""
+def _crossings(box: _Box, connections: np.ndarray, own: int) -> tuple[int, int, bool]:
+    """Count the other connections behind a label, and those that are nearer than its own; say if its own is behind."""
     starts, steps = connections[:, 0], connections[:, 1] - connections[:, 0]
     x = np.linspace(box.x - box.across, box.x + box.across, 5)[:, None]
     y = starts[:, 1] + (x - starts[:, 0]) / steps[:, 0] * steps[:, 1]
-    return int(np.any(np.abs(y - box.y) < box.down, axis=0).sum())
+    behind = np.any(np.abs(y - box.y) < box.down, axis=0)
+    distances = np.abs(y[2] - box.y) / np.hypot(1.0, steps[:, 1] / steps[:, 0])
+    n_nearer = int(np.sum(distances < distances[own]))
+    return int(behind.sum() - behind[own]), n_nearer, bool(behind[own])
 
 
 def _label(text: str, box: _Box, kind: str) -> str:
@@ -187,9 +195,15 @@ def _unit(place: tuple[float, float], outputs: np.ndarray | None, unit: int, act
     circle = f'<circle class="{"active" if active else "unit"}" cx="{across:.1f}" cy="{down:.1f}" r="{RADIUS}"/>'
     if outputs is None:
         return circle
-    text = short(float(outputs[unit]))
-    squeezed = f' textLength="{2 * RADIUS - 6}" lengthAdjust="spacingAndGlyphs"' if len(text) > 6 else ""
-    return circle + f'<text x="{across:.1f}" y="{_baseline(down)}"{squeezed}>{text}</text>'
+    values = np.atleast_2d(outputs)[:, unit]
+    small = ' class="small"' if len(values) > 1 else ""
+    first = down - (len(values) - 1) * 0.5 * SMALL_LINE
+    parts = [circle]
+    digits, width = (3, 2 * RADIUS - 6) if len(values) == 1 else (2, 2 * RADIUS - 12)
+    for k, text in enumerate(short(value, digits) for value in values.tolist()):
+        squeezed = f' textLength="{width}" lengthAdjust="spacingAndGlyphs"' if len(text) > 6 else ""
+        parts.append(f'<text{small} x="{across:.1f}" y="{_baseline(first + k * SMALL_LINE)}"{squeezed}>{text}</text>')
+    return "".join(parts)
 
 
 def _split_name(name: str) -> list[str]:

@@ -25,6 +25,8 @@ MAX_CASES = 8
 MAX_ROWS = 17
 """Longer matrices are shown by their first and last rows."""
 MAX_WORKED = 12
+MAX_STACKED = 3
+"""Numbers in a unit, of as many cases."""
 MAX_SUMMED = 9
 
 _STAGES = dict(zip(STAGES, ("Inputs", "Forward", "Error", "Backward", "Update", "Check"), strict=True))
@@ -138,7 +140,8 @@ _PAGE = """<!DOCTYPE html>
 </main>
 <footer>
 <p>In the drawings the width of a connection is proportional to its weight; positive weights are orange, negative ones
-blue and dashed. The units show the latest result for {first_case}. All numbers are rounded, those in matrices to
+blue and dashed. The units show the latest result for {first_case}; where derivatives are added up over the cases, both
+factors, of up to three cases. All numbers are rounded, those in matrices to
 {precision} digits after the point. The equations are numbered as in Rumelhart, Hinton and Williams (1986).</p>
 </footer>
 <script>{script}</script>
@@ -198,6 +201,10 @@ def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -
         shown_weights = changed if passage.title == "The effect of the change" else blocks
         if passage.stage in ("update", "check"):
             shown_outputs = {}
+        unit_values: dict[int, np.ndarray] = shown_outputs
+        if k is not None and equation == "6":  # both factors of the sum, of every case
+            below, above = (term.values for term in passage.terms)
+            unit_values = {k - 1: below[: network.sizes[k - 1]].T, k: above} if len(above) <= MAX_STACKED else {}
         units, connections = _highlights(passage, all_layers, all_blocks)
         shown_numbers = {j: _weights_of(network, shown_weights[j - 1]) for j in connections}
         if equation in ("6", "8") and k is not None:
@@ -207,7 +214,7 @@ def _pictures(network: Network, example: Example, passages: Sequence[Passage]) -
                 [_weights_of(network, block) for block in shown_weights],
                 [block[-1] for block in shown_weights] if network.bias else [],
                 shown_numbers,
-                shown_outputs,
+                unit_values,
                 units,
                 connections,
             )

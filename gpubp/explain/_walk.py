@@ -287,9 +287,9 @@ def _weight_derivative(k: int, below: Term, dE_dx: np.ndarray, block: np.ndarray
     terms = (Term("", f"{below.name}ᵀ", below.values.T), Term("×", f"∂E/∂{_in_layer('x', k)}", dE_dx))
     meaning = (
         "A weight changes the total input above it in proportion to the output below it; the product of the two is "
-        f"added up over {_count(len(below.values), 'case')}."
+        f"added up over all cases n, here {len(below.values)}."
     )
-    formula = "∂E/∂wⱼᵢ = Σ ∂E/∂xⱼ · ∂xⱼ/∂wⱼᵢ = Σ ∂E/∂xⱼ · yᵢ"
+    formula = "∂E/∂wⱼᵢ = Σₙ ∂E/∂xₙⱼ · ∂xₙⱼ/∂wⱼᵢ = Σₙ ∂E/∂xₙⱼ · yₙᵢ"
     result = Term("=", f"∂E/∂{_in_layer('W', k)}", block)
     title = f"The derivatives of the weights into layer {k}"
     return Passage("6", title, formula, terms, result, meaning, "backward", k)

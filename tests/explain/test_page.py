@@ -16,7 +16,7 @@ from gpubp import Network, initial_weights, load_dataset, save_model
 from gpubp.cli.explain.command import explain as command
 from gpubp.errors import DataError, ModelFileError
 from gpubp.explain import Example, explain, html_page, rain_network
-from gpubp.explain._diagram import MAX_LINE_WIDTH
+from gpubp.explain._diagram import MAX_LINE_WIDTH, short
 from gpubp.explain._page import MAX_CASES
 from gpubp.explain.notation import number_format
 from gpubp.nn.losses import LOSSES, get_loss
@@ -160,6 +160,41 @@ def test_no_number_in_the_drawing_covers_another(name):
         for (x, y, width, height), (x_2, y_2, width_2, height_2) in itertools.combinations(labels, 2):
             apart = x + width <= x_2 or x_2 + width_2 <= x or y + height <= y_2 or y_2 + height_2 <= y
             assert apart, step["id"]
+
+
+@pytest.mark.parametrize("number", [4, 9, 14])  # total inputs of layer 2, derivatives and changes of its weights
+def test_numbers_stand_beside_their_connections_where_there_is_room(number):
+    step = Page(html_page(EXAMPLES["rain"])).steps[number - 1]
+    (boxes, ends) = (
+        [[float(named[side]) for side in sides] for tag, named in step["tags"] if tag == kind]
+        for kind, sides in (("rect", ("x", "y", "width", "height")), ("line", ("x1", "y1", "x2", "y2")))
+    )
+    assert len(boxes) == 3
+    x = np.linspace(0.0, 1.0, 200)
+    for left, top, width, height in boxes:
+        for x_1, y_1, x_2, y_2 in ends:
+            across, down = x_1 + x * (x_2 - x_1), y_1 + x * (y_2 - y_1)
+            inside = (left < across) & (across < left + width) & (top < down) & (down < top + height)
+            assert not inside.any()
+
+
+def test_where_cases_are_added_up_the_units_show_the_factors_of_all():
+    def in_units(example):
+        page = html_page(example)
+        (drawing, *_) = (
+            part
+            for part in page.split("<section")[1:]
+            if "(6)</span> The derivatives of the weights into layer 2" in part
+        )
+        return re.findall(r'<text class="small"[^>]*>([^<]*)<', drawing)
+
+    example = rain_network()
+    passage = next(passage for passage in explain(*example) if passage.title.endswith("weights into layer 2"))
+    below, above = (term.values for term in passage.terms)
+    expected = [short(value, 2) for value in (*below.ravel(), *above.ravel())]
+    assert in_units(example) == expected
+    assert len(expected) == 12
+    assert in_units(make(Network((3, 2, 2)), cases=5)) == []
 
 
 def test_the_current_part_is_highlighted():

@@ -181,7 +181,7 @@ def test_every_unit_and_error_has_its_formula():
             assert passage.formula
     chain = {passage.equation: passage.formula for passage in explain(*rain_network())}
     assert chain["5"] == "∂E/∂xⱼ = ∂E/∂yⱼ · dyⱼ/dxⱼ = ∂E/∂yⱼ · yⱼ (1 − yⱼ)"
-    assert chain["6"] == "∂E/∂wⱼᵢ = Σ ∂E/∂xⱼ · ∂xⱼ/∂wⱼᵢ = Σ ∂E/∂xⱼ · yᵢ"
+    assert chain["6"] == "∂E/∂wⱼᵢ = Σₙ ∂E/∂xₙⱼ · ∂xₙⱼ/∂wⱼᵢ = Σₙ ∂E/∂xₙⱼ · yₙᵢ"
 
 
 def test_errors_on_their_own_unit_are_taken_in_one():
