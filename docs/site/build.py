@@ -32,6 +32,7 @@ SECTIONS = {
         scaling
         callbacks
         deployment
+        files
         pictures
         backends
         security

@@ -17,6 +17,7 @@ import numpy as np
 
 from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.text import escaped, excerpt
+from gpubp._core.versions import newer_format
 from gpubp._typing import Array
 from gpubp._version import __version__
 from gpubp.backends.backend import to_numpy
@@ -247,11 +248,7 @@ def _parse_header(text: str) -> dict[str, Any]:
         raise _file_error(f"has a header that {problem}")
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
-        number_text, version = excerpt(str(number), 40), excerpt(str(header.get("version")), 40)
-        raise ModelFileError(
-            f"has the format {number_text}, from gpubp {version}; gpubp {__version__} reads up to {FORMAT}. "
-            "Upgrade it: pip install --upgrade gpubp"
-        )
+        raise ModelFileError(newer_format(number, header.get("version"), FORMAT))
     _check_types("header", header, _HEADER)
     _check_types("topology", header["network"], _TOPOLOGY_OF.get(number, _TOPOLOGY))
     return header

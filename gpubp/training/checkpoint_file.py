@@ -9,7 +9,7 @@ arrays' bytes. Writing is atomic: a file is complete or absent.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpubp._core.text import excerpt
+from gpubp._core.versions import newer_format
 from gpubp._version import __version__
 from gpubp.errors import CheckpointError
 from gpubp.io.atomic_files import write_atomically
@@ -66,11 +66,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     header, arrays = _header(metadata.get(_KEY)), {name: tensors[name] for name in sorted(tensors)}
     number = header.get("format")
     if isinstance(number, int) and number > FORMAT:
-        version = excerpt(str(header.get("version")), 40)
-        raise CheckpointError(
-            f"{path} has the format {excerpt(str(number), 40)}, from gpubp {version}; gpubp {__version__} reads up to "
-            f"{FORMAT}. Upgrade it: pip install --upgrade gpubp"
-        )
+        raise CheckpointError(f"{path} {newer_format(number, header.get('version'), FORMAT)}")
     if not has_types(header, _HEADER) or header["arrays"] != _describe_arrays(arrays):
         raise DamagedCheckpoint("has a header that does not match its contents")
     if header.pop("sha256") != checksum(header, *arrays.values()):

@@ -201,7 +201,7 @@ def test_a_newer_format_requires_an_upgrade(path, content):
     forge(path, header | {"format": FORMAT + 1, "version": "9.8", "something": "new"}, {"theta": theta, "state": theta})
     message = refusal(path)
     assert "9.8" in message
-    assert "pip install --upgrade gpubp" in message
+    assert "Upgrade gpubp" in message
 
 
 LIES = {

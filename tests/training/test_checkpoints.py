@@ -617,7 +617,7 @@ class TestFiles:
     def test_of_a_newer_format(self, kept, folder):
         header, arrays = contents(kept[-1])
         forge(kept[-1], {**header, "format": 2, "version": "9.9"}, arrays)
-        with pytest.raises(CheckpointError, match=r"has the format 2, from gpubp 9.9; .* pip install --upgrade gpubp"):
+        with pytest.raises(CheckpointError, match=r"has the format 2, from gpubp 9.9; .* Upgrade gpubp"):
             fit(checkpoint=folder, resume=True)
 
     @pytest.mark.parametrize(

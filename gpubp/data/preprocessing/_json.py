@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 
 from gpubp._core.text import excerpt, shortened
+from gpubp._core.versions import is_newer
+from gpubp._version import __version__
 from gpubp.data._dates import FORMATS
 from gpubp.data._quantities import NumberFormat
 from gpubp.data._text_values import DESCRIPTIONS, FORMS
@@ -106,11 +108,19 @@ def preprocessing_of(model: Any) -> Preprocessing:
     Raises
     ------
     ModelFileError
-        If the model has no preprocessing, or it is malformed or does not fit.
+        If the model has no preprocessing, or it is malformed, of a newer version, or does not fit.
     """
     if model.preprocessing is None:
         raise ModelFileError("the model has no preprocessing, so it cannot read tables; use gpubp.predict with arrays")
-    preprocessing = from_json(model.preprocessing)
+    try:
+        preprocessing = from_json(model.preprocessing)
+    except ModelFileError as error:
+        if not is_newer(model.version):
+            raise
+        raise ModelFileError(
+            f"the model is of gpubp {excerpt(model.version, 40)}, newer than this one, {__version__}, which cannot "
+            f"read its preprocessing. Upgrade gpubp to read it ({error})"
+        ) from error
     expected = (len(preprocessing.feature_names), preprocessing.n_outputs)
     received = (model.network.sizes[0], model.network.sizes[-1])
     if expected != received:
