@@ -6,7 +6,7 @@ import numpy as np
 
 from gpubp.errors import DataError
 from gpubp.inspection import PartialDependence
-from gpubp.plotting.figure import STYLES, axes_or_new, legend_above, plain_label
+from gpubp.plotting.figure import HATCHES, STYLES, axes_or_new, legend_above, plain_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +62,14 @@ def partial_dependence_curve(dependence: PartialDependence, ax: "Axes | None" = 
         for place, k in enumerate(drawn):
             at = np.arange(len(values)) + (place - (len(drawn) - 1) / 2) * width
             ax.bar(
-                at, dependence.average[: len(values), k], width, color=STYLES[place].color, label=plain_label(names[k])
+                at,
+                dependence.average[: len(values), k],
+                width,
+                color=STYLES[place].color,
+                hatch=HATCHES[place],
+                edgecolor="white",
+                linewidth=0.0,
+                label=plain_label(names[k]),
             )
         longest = max(map(len, values), default=0)
         ax.set_xticks(np.arange(len(values)), [plain_label(text, 20) for text in values])

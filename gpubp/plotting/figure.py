@@ -36,6 +36,9 @@ STYLES = (
 )
 
 
+HATCHES = ("", "//", "..", "xx", "--", "oo", "++")
+"""Patterns of bars, in the order of :data:`STYLES`."""
+
 LETTERS_PER_INCH = 15
 """Of small text, on average."""
 
@@ -53,7 +56,7 @@ def new_figure(size: tuple[float, float] = (7.0, 4.2)) -> "Figure":
         from matplotlib.figure import Figure
     except ImportError as error:
         raise GpubpError('plotting needs Matplotlib; to fix it: pip install "gpubp[cli]"') from error
-    figure = Figure(figsize=size, dpi=150, layout="constrained")
+    figure = Figure(figsize=size, dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -72,6 +72,11 @@ def test_styles_differ_without_colour():
     assert len({str(style.linestyle) for style in STYLES}) == len({style.marker for style in STYLES}) == len(STYLES)
 
 
+def test_bars_of_several_classes_differ_without_colour():
+    ax = DRAWN["dependence-categories"](None)
+    assert len({bars.patches[0].get_hatch() for bars in ax.containers}) == len(ax.containers) == 3
+
+
 # Hinton diagrams
 
 SHAPES = [((6, 2), None), ((6, 1), None), ((9, 7), (3, 3)), ((24, 6), (2, 12)), ((64, 30), (8, 8)), ((1, 1), None)]

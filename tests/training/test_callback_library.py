@@ -1,6 +1,7 @@
 """Progress bars, early stopping, model files, trackers of experiments, learning rates: with stand-ins and real ones."""
 
 import copy
+import io
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -97,6 +98,13 @@ class TestProgressBar:
             monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(notebook=module))
         fit(ProgressBar(), epochs=3)
         assert [bar.n for bar in made] == [3]
+
+    def test_the_real_tqdm(self):
+        tqdm = pytest.importorskip("tqdm", reason="tqdm is not installed")
+        screen = io.StringIO()
+        fit(ProgressBar(lambda n: tqdm.tqdm(total=n, file=screen)), epochs=6)
+        assert "6/6" in screen.getvalue()
+        assert "loss 0." in screen.getvalue()
 
     def test_without_either_library_training_is_as_usual(self, monkeypatch):
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
