@@ -41,9 +41,10 @@ def make_project(root):
     """Make what is needed to build a wheel, with :data:`ENGINE`; return the folder of the engine."""
     folder = root / FOLDER
     (folder / "c").mkdir(parents=True)
+    (root / "docs" / "packaging").mkdir(parents=True)
     for name in (
         *("pyproject.toml", "README.md", "LICENSE", ".gitignore", "gpubp/_version.py"),
-        f"{FOLDER}/c/interface.c",
+        *(f"{FOLDER}/c/interface.c", "docs/packaging/metadata_hook.py"),
     ):
         shutil.copy(ROOT / name, root / name)
     for name in ("compiler.py", "build_hook.py"):
