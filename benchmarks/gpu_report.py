@@ -6,6 +6,7 @@ from benchmarks.bars import BARS
 from benchmarks.contenders import CONTENDERS
 from benchmarks.networks import COUNTS, LABELS, NETWORKS
 from benchmarks.table import markdown, show_seconds
+from gpubp.plotting.figure import STYLES
 
 
 def write(result, path):
@@ -71,15 +72,16 @@ def draw(result, path):
     figure = Figure(figsize=(12, 4), layout="constrained")
     for axes, sizes in zip(figure.subplots(1, len(NETWORKS)), NETWORKS, strict=True):
         prefix = f"{'-'.join(map(str, sizes))} x "
-        for name, color in zip(LABELS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True):
+        for name, style in zip(LABELS, STYLES, strict=False):
             points = sorted(
                 (int(key.removeprefix(prefix)), 1e6 * facts["seconds"])
                 for key, facts in times.get(name, {}).items()
                 if key.startswith(prefix) and facts.get("seconds")
             )
-            axes.plot(*(zip(*points, strict=True) if points else ([], [])), marker="o", color=color, label=LABELS[name])
+            at = zip(*points, strict=True) if points else ([], [])
+            axes.plot(*at, **style._asdict(), markersize=5, label=LABELS[name])
         axes.set(xscale="log", yscale="log", title=prefix[:-3], xlabel="networks", ylabel="microseconds a step")
-    figure.axes[0].legend()
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.savefig(path, dpi=150)
     return [path]
 

@@ -1,7 +1,8 @@
 """Run the 1986 paper's studies from Python and write a report: here two short ones, into a temporary folder.
 
 `python examples/reproduce_the_paper.py docs` runs all of them in full, in a quarter of an hour, and writes docs/paper/
-and the part of docs/paper.md between the two marks; `docs text` writes only that part, from the existing data.
+and the part of docs/paper.md between the two marks; from the existing data, `docs text` writes only that part, and
+`docs pictures` draws the histograms again.
 """
 
 import json
@@ -37,7 +38,11 @@ if len(sys.argv) == 1:
         print(*sorted(path.name for path in Path(folder).iterdir()))
 else:
     docs = Path(sys.argv[1])
-    if sys.argv[2:] != ["text"]:
+    if sys.argv[2:] == ["pictures"]:
+        for study in json.loads((docs / "paper" / DATA).read_text(encoding="utf-8"))["studies"]:
+            for file, png in pictures_of(study, ()).items():
+                write_atomically(docs / "paper" / file, png)
+    elif sys.argv[2:] != ["text"]:
         results, pictures = run(list(STUDIES), 1000, None)
         for path in (docs / "paper").glob("*.png"):
             path.unlink()
