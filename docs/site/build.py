@@ -41,6 +41,7 @@ SECTIONS = {
         cuda_budget
         gpu_benchmark
         agreement
+        types
         troubleshooting""",
     "migration": """Coming from other libraries
         scikit_learn

@@ -1,6 +1,7 @@
 """Bring in what users pass as arrays: in memory, with numbers that every library can compute with, or refused."""
 
 from collections.abc import Iterable, Mapping
+from numbers import Number
 from typing import Any
 
 import array_api_compat
@@ -107,6 +108,64 @@ def as_numbers(name: str, array: np.ndarray) -> np.ndarray:
         return array.astype("float64")
     except Exception as error:  # of the objects
         raise InputTypeError(f"{name} must hold numbers, got {array.dtype}: {excerpt(str(error))}") from error
+
+
+def as_floats(name: str, array: Any) -> Any:
+    """Return an array of floating-point numbers, in its library; others become the library's default of these.
+
+    Raises
+    ------
+    InputTypeError
+        If they are not real numbers.
+    """
+    array = accept_array(name, array)
+    if not is_of_other_library(array):
+        array = as_numbers(name, np.asarray(array))
+    xp = array_api_compat.array_namespace(array)
+    if xp.isdtype(array.dtype, "complex floating"):
+        raise InputTypeError(f"{name} must hold real numbers, got {array.dtype}")
+    if xp.isdtype(array.dtype, "real floating"):
+        return array
+    return xp.astype(array, xp.__array_namespace_info__().default_dtypes()["real floating"])
+
+
+def as_labels(name: str, labels: Any, predicted: np.ndarray | None = None) -> Any:
+    """Return an array of class labels, of which objects that are all numbers have become numbers.
+
+    Parameters
+    ----------
+    name : str
+    labels : object
+        Anything but a NumPy array is returned unchanged.
+    predicted : array, optional
+        Labels that these will be compared with.
+
+    Raises
+    ------
+    InputTypeError
+        If they cannot be labels, or are text and the predicted ones are numbers, or the other way round.
+    """
+    if not isinstance(labels, np.ndarray):
+        return labels
+    if labels.dtype.kind == "O" and labels.size and all(isinstance(label, Number) for label in labels.flat):
+        labels = np.asarray(labels.tolist())
+    if labels.dtype.kind in "cSV":
+        what = "Complex data not supported: " if labels.dtype.kind == "c" else ""
+        fix = f"; pass {name}.astype(str)" if labels.dtype.kind == "S" else ""
+        raise InputTypeError(
+            f"{what}{name} must hold class labels, as whole numbers, text, bools or dates, got {labels.dtype}{fix}"
+        )
+    if predicted is not None and _label_type(labels) != _label_type(predicted):
+        raise InputTypeError(
+            f"{name} holds labels of {labels.dtype}, but the classes are of {predicted.dtype}; pass "
+            f"{name}.astype({'str' if predicted.dtype.kind == 'O' else repr(predicted.dtype.name)})"
+        )
+    return labels
+
+
+def _label_type(labels: np.ndarray) -> str:
+    kind = labels.dtype.kind
+    return "number" if kind in "biuf" else "text" if kind in "OU" else kind
 
 
 def _sequence(name: str, values: Any) -> Any:

@@ -65,7 +65,7 @@ def normalize_column(name: str, values: Any, source: str) -> NormalColumn:
     if array.ndim != 1 or array.dtype.kind not in "biufUOM":
         raise DataError(
             f"{source}: column {name!r} must be numbers, bools, dates or text of shape (n,), "
-            f"got {array.dtype} of shape {array.shape}"
+            f"got {array.dtype} of shape {array.shape}{'; pass .astype(str)' if array.dtype.kind == 'S' else ''}"
         )
     if array.dtype.kind in "biuf":
         return NormalColumn(array)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
 from gpubp.backends.backend import to_numpy
+from gpubp.backends.inputs import as_labels
 from gpubp.engine.argument_checks import host_array
 from gpubp.errors import DataError
 
@@ -82,11 +83,14 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
     array([[0., 1.],
            [1., 0.]])
     """
-    values = to_numpy(host_array("labels", labels))
+    values = as_labels("labels", to_numpy(host_array("labels", labels)))
     if values.dtype == object and all(isinstance(value, str) for value in values.flat):
         values = values.astype(str)
     if values.ndim != 1 or values.dtype.kind not in "iubU":
-        raise DataError(f"labels must be integers or strings of shape (n,), got {values.dtype} of shape {values.shape}")
+        raise DataError(
+            f"labels must be integers or strings of shape (n,), got {values.dtype} of shape {values.shape}; pass "
+            "labels.astype(int) or labels.astype(str)"
+        )
     columns = np.unique(values, return_inverse=True)[1] if values.dtype.kind == "U" else values.astype(np.int64)
     needed = int(columns.max(initial=-1)) + 1
     n_classes = needed if n_classes is None else n_classes

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like
+from gpubp.backends.inputs import as_labels
 from gpubp.estimators._arrays import is_on_host
 from gpubp.nn.losses import smoothed_labels
 
@@ -151,7 +152,7 @@ def weights_by_class(class_weight: Any, y: Any, sample_weight: np.ndarray | None
 def accuracy(y: Any, predicted: Any, sample_weight: Any) -> float:
     """Compute the accuracy; with several columns a row is correct if all its columns are."""
     if not scipy.sparse.issparse(y):
-        y = np.asarray(y)
+        y = as_labels("y", np.asarray(y), predicted)
     if y.ndim == 1 and y.shape == predicted.shape and y.dtype == predicted.dtype and y.dtype.kind in "biuU":
         return float(np.average(y == predicted, weights=sample_weight))  # without scikit-learn's checks, which are slow
     if y.ndim == 2 and y.shape == predicted.shape:

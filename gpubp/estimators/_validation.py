@@ -16,7 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from gpubp._core.text import excerpt
 from gpubp._typing import Array
 from gpubp.backends.backend import choose_backend
-from gpubp.backends.inputs import InputTypeError, accept_array, accept_on_host, as_numbers
+from gpubp.backends.inputs import InputTypeError, accept_array, accept_on_host, as_labels, as_numbers
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import HOST_LIBRARY, is_on_host, library_name, on_host
 
@@ -105,7 +105,7 @@ def accept_targets(model: Any, y: Any) -> Any:
     if y is None:
         return None
     if isinstance(model, ClassifierMixin):
-        return check_sparse_targets(model, accept_on_host("y", y))
+        return check_sparse_targets(model, as_labels("y", accept_on_host("y", y)))
     return check_sparse_targets(model, _accept_numbers("y", y))
 
 
@@ -154,7 +154,7 @@ def _accept_samples(X: Any) -> Any:
     X = accept_array("X", X)
     with _naming("X"):
         X = np.asarray(X) if isinstance(X, list | tuple) else X
-        return as_numbers("X", X) if isinstance(X, np.ndarray) and X.dtype.kind in "OV" else X
+        return as_numbers("X", X) if isinstance(X, np.ndarray) else X
 
 
 def _accept_numbers(name: str, array: Any) -> Any:
@@ -208,7 +208,7 @@ def _validate_array(model: Any, X: Array, *, reset: bool) -> Array:
             "your data has a single feature or X.reshape(1, -1) if it contains a single sample."
         )
     if xp.isdtype(X.dtype, "complex floating"):
-        raise ValueError("Complex data not supported")
+        raise InputTypeError(f"Complex data not supported: X must hold real numbers, got {X.dtype}")
     for axis, what in enumerate(("sample", "feature")):
         if X.shape[axis] == 0:
             raise ValueError(f"Found array with 0 {what}(s) (shape={tuple(X.shape)}); at least 1 is required.")

@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from gpubp.backends.backend import to_numpy
-from gpubp.backends.inputs import accept_on_host
+from gpubp.backends.inputs import accept_on_host, as_labels
 from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
@@ -164,7 +164,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
                 "of weights, for example from sklearn.utils.compute_class_weight"
             )
         with self._unchanged_if_the_device_fails():
-            y, classes = accept_targets(self, y), accept_on_host("classes", classes)
+            y, classes = accept_targets(self, y), as_labels("classes", accept_on_host("classes", classes))
             if self._expects_columns(y, classes):
                 self._learn_columns(classes)
             elif marks_labels(y):

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from gpubp._core.masked_arrays import refuse_masked
 from gpubp._core.text import escaped, excerpt
 from gpubp._core.versions import newer_format
 from gpubp._typing import Array
 from gpubp._version import __version__
 from gpubp.backends.backend import to_numpy
+from gpubp.backends.inputs import accept_array
 from gpubp.errors import DataError, ModelFileError
 from gpubp.io.atomic_files import write_atomically
 from gpubp.io.json_header import canonical_json, checksum, has_types, parse_canonical
@@ -103,7 +103,7 @@ def save_model(
         Its usual suffix is ``.safetensors``.
     network : Network
     theta : (P,) or (K, P) array
-        float32 or float64, of any namespace and device.
+        float32 or float64, of any namespace and device; float16 and bfloat16 become float32.
     preprocessing, about : mapping, optional
         Plain JSON to store with the network.
 
@@ -130,8 +130,8 @@ def save_model(
     """
     import safetensors.numpy
 
-    refuse_masked("theta", theta)
-    host = np.ascontiguousarray(to_numpy(theta))
+    host = np.ascontiguousarray(to_numpy(accept_array("theta", theta)))
+    host = host.astype("float32") if host.dtype == np.float16 else host
     if problem := _theta_problem(network, host):
         raise DataError(f"theta {problem}")
     host = host.astype(host.dtype.newbyteorder("<"), copy=False)
@@ -277,7 +277,7 @@ def _theta_problem(network: Network, theta: np.ndarray) -> str | None:
     """Return what is wrong with parameters, as a predicate; None if they are valid."""
     expected = network.n_parameters
     if theta.dtype.name not in _TYPES:
-        return f"must be float32 or float64, got {theta.dtype}"
+        return f"must be float32 or float64, got {theta.dtype}; pass theta.astype('float32')"
     if theta.ndim not in (1, 2) or theta.shape[-1] != expected or not theta.size:
         return f"must be ({expected},) or (K, {expected}) for {network.in_words}, got {theta.shape}"
     if not np.isfinite(theta).all():

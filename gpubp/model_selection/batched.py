@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
-from gpubp.backends.inputs import accept_array, accept_on_host
+from gpubp.backends.inputs import accept_array, accept_on_host, as_labels
 from gpubp.errors import DataError
 from gpubp.model_selection._executors import ExecutorTrials
 from gpubp.model_selection._scoring import ScoreTrial
@@ -88,7 +88,8 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
         self
         """
         scorers, refit_metric = self._get_scorers()
-        X, y = indexable(accept_array("X", X), None if y is None else accept_array("y", y))
+        y = None if y is None else accept_array("y", y)
+        X, y = indexable(accept_array("X", X), as_labels("y", y) if is_classifier(self.estimator) else y)
         if params.get("sample_weight") is not None:
             params["sample_weight"] = accept_on_host("sample_weight", params["sample_weight"])
         params = _check_method_params(X, params=params)

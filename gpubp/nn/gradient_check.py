@@ -7,6 +7,7 @@ import numpy as np
 
 from gpubp._core.narrow_types import widened
 from gpubp._typing import Array, Namespace
+from gpubp.errors import DataError
 from gpubp.nn.network import Network, average_tied, loss_and_gradient
 
 
@@ -40,8 +41,7 @@ def check_gradient(
     r"""Compare the gradient by back-propagation with :math:`(E(\theta + h) - E(\theta - h)) / 2h` for each parameter.
 
     Tied weights are shifted one at a time, and the differences are averaged. All shifted networks form one stack of P
-    networks, so memory limits this to small networks. The arrays are not checked: they must be of one namespace, device
-    and precision.
+    networks, so memory limits this to small networks. The arrays must be of one namespace, device and precision.
 
     Parameters
     ----------
@@ -57,6 +57,11 @@ def check_gradient(
     -------
     GradientCheck
 
+    Raises
+    ------
+    DataError
+        If an array does not hold floating-point numbers.
+
     Examples
     --------
     >>> import numpy as np
@@ -69,6 +74,9 @@ def check_gradient(
     """
     theta, x, targets = widened(theta), widened(x), widened(targets)
     sample_weight = None if sample_weight is None else widened(sample_weight)
+    for name, array in (("theta", theta), ("x", x), ("targets", targets), ("sample_weight", sample_weight)):
+        if array is not None and not xp.isdtype(array.dtype, "real floating"):
+            raise DataError(f"{name} must hold floating-point numbers, got {array.dtype}; pass it in float64")
     h = step or float(xp.finfo(theta.dtype).eps) ** (1 / 3)
     shift = h * xp.eye(network.n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta))
     _, gradient = loss_and_gradient(xp, network, theta, x, targets, sample_weight)

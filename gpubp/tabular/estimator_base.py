@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.user_warnings import warn
+from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.data.preprocessing import (
     UNSEEN_CLASS,
     ClassTarget,
@@ -281,6 +282,8 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
 
         A class that training did not see is None.
         """
+        if sample_weight is not None:
+            sample_weight = as_numbers("sample_weight", np.asarray(accept_on_host("sample_weight", sample_weight)))
         if not isinstance(y, str | list | tuple):
             return X, y, sample_weight
         table, preprocessing = self._new_table(X), preprocessing_of(self.model_)

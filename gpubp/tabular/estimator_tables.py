@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from gpubp._core.text import excerpt, shortened
 from gpubp._core.user_warnings import warn
-from gpubp.backends.inputs import accept_on_host, as_numbers
+from gpubp.backends.inputs import accept_on_host, as_labels, as_numbers
 from gpubp.data.preprocessing import (
     ColumnType,
     NumberTarget,
@@ -149,6 +149,8 @@ def _matrix(X: Any, estimator: Any, least_rows: int) -> np.ndarray:
         isinstance(value, str) for row in array if isinstance(row, list | tuple) for value in row
     ):
         array = np.asarray(array, dtype=object)  # numbers beside text stay numbers
+    if isinstance(array, np.ndarray) and array.dtype.kind == "c":
+        array = as_numbers("X", array)
     matrix: np.ndarray = check_array(
         array, dtype=None, ensure_all_finite=False, ensure_min_samples=least_rows, estimator=estimator, input_name="X"
     )
@@ -160,15 +162,14 @@ def _target_array(y: Any, *, is_classifier: bool) -> np.ndarray:
     array = accept_on_host("y", y)
     has_text = isinstance(array, list | tuple) and any(isinstance(value, str) for value in array)
     array = np.asarray(array, dtype=object if has_text else None)
-    labels: np.ndarray = array
-    if is_classifier or array.ndim != 2 or array.shape[1] == 1:
-        labels = column_or_1d(array, warn=True)
-    if not is_classifier:
-        if has_texts_of_numbers(labels):
-            return labels.astype(object)
-        labels = as_numbers("y", labels)
-        assert_all_finite(labels, input_name="y")
-    return labels
+    if is_classifier:
+        return np.asarray(column_or_1d(as_labels("y", array), warn=True))
+    numbers = array.astype(object) if has_texts_of_numbers(array) else as_numbers("y", array)
+    if numbers.ndim != 2 or numbers.shape[1] == 1:
+        numbers = column_or_1d(numbers, warn=True)
+    if numbers.dtype != object:
+        assert_all_finite(numbers, input_name="y")
+    return numbers
 
 
 def has_texts_of_numbers(array: np.ndarray) -> bool:
@@ -196,7 +197,7 @@ def numbers_of(y: Any, target: NumberTarget) -> Any:
     """Return targets with their texts read as numbers, as those of the training were; others as they are."""
     array = np.asarray(accept_on_host("y", y))
     if not has_texts_of_numbers(array):
-        return y
+        return as_numbers("y", array)
     columns_of_y = [array.ravel()] if array.ndim == 1 or len(target.names) == 1 else list(array.T)
     table = table_from_mapping({name: list(one) for name, one in zip(target.names, columns_of_y, strict=True)})
     columns = []

@@ -9,7 +9,7 @@ from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import Interval
 
 from gpubp._core.text import excerpt, shortened
-from gpubp.backends.inputs import accept_on_host
+from gpubp.backends.inputs import accept_on_host, as_labels
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
 from gpubp.data.table import Column, table_from_mapping
 from gpubp.errors import DataError
@@ -189,7 +189,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
             labels = np.asarray(accept_on_host("y", y))
             if labels.ndim == 1 and labels.dtype.kind in "Of":
                 refuse_missing(table_from_mapping({"y": labels}))
-            return float(super().score(X, y, sample_weight))
+            return float(super().score(X, as_labels("y", labels, self.classes_), weights))
         return float(np.average(true == self.predict(rows), weights=weights))
 
 

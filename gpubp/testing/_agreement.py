@@ -11,6 +11,7 @@ import numpy as np
 from gpubp._core.names import unknown
 from gpubp._typing import Array, Device, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.cpu import in_array_calls
 from gpubp.errors import AgreementError, DataError, DeviceError
@@ -273,12 +274,17 @@ class _Largest(NamedTuple):
 def _largest_deviation(actual: Array, expected: Array, kind: str) -> _Largest:
     """Find where two arrays of one shape differ most, as a multiple of the tolerance."""
     dtype = dtype_name(actual)
+    if dtype not in ("float32", "float64"):
+        raise DataError(
+            f"the table of tolerances is for float32 and float64, got {actual.dtype}; compare .astype('float64')"
+        )
     if (kind, dtype) not in TOLERANCES:
         raise DataError(unknown("row of the tolerance table", f"{kind}, {dtype}", map(", ".join, TOLERANCES)))
     if tuple(actual.shape) != tuple(expected.shape):
         raise DataError(f"arrays of shapes {tuple(actual.shape)} and {tuple(expected.shape)} cannot be compared")
     row = TOLERANCES[kind, dtype]
-    a, e = to_numpy(actual).astype("float64"), to_numpy(expected).astype("float64")
+    a, e = (as_numbers("expected", np.asarray(accept_on_host("expected", one))) for one in (actual, expected))
+    a, e = a.astype("float64"), e.astype("float64")
     deviations = np.abs(a - e) / (row.atol + row.rtol * np.abs(e))
     deviations = np.where(
         (a == e) | (np.isnan(a) & np.isnan(e)), 0.0, np.where(np.isnan(deviations), np.inf, deviations)

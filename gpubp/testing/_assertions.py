@@ -7,6 +7,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_backend
+from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.errors import AgreementError
 from gpubp.testing._agreement import Agreement, assert_agree, check_agreement, deviation
 
@@ -86,7 +87,7 @@ def assert_functions_agree(
         An AssertionError: if values, dtype, shape or number of results differ, or those of ``actual`` are not on its
         device; the message says where, by how much, and the tolerance.
     DataError
-        If the table has no row for this kind and dtype.
+        If the table has no row for this kind and dtype, or an array does not hold real numbers.
     DeviceError
         If a device cannot be used.
 
@@ -99,10 +100,11 @@ def assert_functions_agree(
     Traceback (most recent call last):
     gpubp.errors.AgreementError: elementwise: ... times the tolerance at [0]: got 2.71..., expected 1.71..., ...
     """
+    host = [as_numbers("array", np.asarray(accept_on_host("array", array))) for array in arrays]
 
     def results(function: Callable[..., Any], backend: Backend) -> tuple[Array, ...]:
         with backend.active():
-            result = function(*(to_backend(backend, np.array(array, dtype=dtype)) for array in arrays))
+            result = function(*(to_backend(backend, array.astype(dtype)) for array in host))
         return tuple(result) if isinstance(result, tuple | list) else (result,)
 
     backend = choose_backend(device)

@@ -26,8 +26,8 @@ class Comparison(NamedTuple):
 
 
 def dtype_name(array: Array) -> str:
-    """Name an array's dtype, as in "float32"."""
-    return str(array.dtype).rpartition(".")[2]
+    """Name an array's dtype, as in "float32", in any byte order."""
+    return str(getattr(array.dtype, "name", array.dtype)).rpartition(".")[2]
 
 
 def draw_weights(network: Network, generator: np.random.Generator) -> np.ndarray:

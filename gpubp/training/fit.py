@@ -10,7 +10,9 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array
+from gpubp.backends.backend import like
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
+from gpubp.backends.inputs import as_floats
 from gpubp.data.streaming.stream import Stream
 from gpubp.distributed.launch import process_group_for
 from gpubp.distributed.process_group import ProcessGroup
@@ -261,11 +263,18 @@ def all_correct(targets: Array, outputs: Array, *, within: float = 0.5) -> Array
     -------
     (...) array of bool
 
+    Raises
+    ------
+    DataError
+        If they are not real numbers.
+
     Examples
     --------
     >>> import numpy as np
     >>> bool(all_correct(np.asarray([[1.0], [0.0]]), np.asarray([[0.8], [0.4]])))
     True
     """
+    outputs = as_floats("outputs", outputs)
+    targets = like(as_floats("targets", targets), outputs)
     xp = array_api_compat.array_namespace(outputs)
     return xp.all(xp.abs(outputs - targets) < within, axis=(-2, -1))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gpubp.backends.inputs import accept_on_host
+from gpubp.backends.libraries import is_of_other_library
 from gpubp.data.streaming._source import Rows, block_counts, choose_block_rows, float_type
 from gpubp.errors import DataError
 
@@ -67,9 +69,13 @@ def open_arrays(x: Any, targets: Any, block_rows: int | None) -> ArraySource:
     """Check arrays whose rows can be read by slicing; blocks are whole chunks of X if it has chunks."""
     if targets is None:
         raise DataError(f"{_describe(x)} needs targets: open_stream(X, targets)")
+    x, targets = (_in_numpy(name, array) for name, array in (("X", x), ("targets", targets)))
     for name, array in (("X", x), ("targets", targets)):
         if not is_sliceable(array) or _dtype_kind(array) not in "fiub":
-            raise DataError(f"{name} must be an array of numbers whose rows can be sliced, got {_describe(array)}")
+            wrong = f" of {array.dtype}; pass {name}.astype('float32')" if is_sliceable(array) else ""
+            raise DataError(
+                f"{name} must be an array of numbers whose rows can be sliced, got {_describe(array)}{wrong}"
+            )
     if len(x.shape) != 2 or len(targets.shape) not in (1, 2) or x.shape[0] != targets.shape[0] or 0 in x.shape:
         raise DataError(
             f"X must be (rows, inputs) and targets (rows,) or (rows, outputs), got {x.shape} and {targets.shape}"
@@ -98,6 +104,11 @@ def open_zarr(path: Path) -> Any:
         return zarr.open_array(path, mode="r")
     except Exception as error:  # zarr raises many kinds of exceptions
         raise DataError(f"{path} is not a readable zarr array: {error}") from error
+
+
+def _in_numpy(name: str, array: Any) -> Any:
+    """Copy an array of torch, CuPy and others to the host; what is read in slices stays as it is."""
+    return accept_on_host(name, array) if isinstance(array, np.ndarray) or is_of_other_library(array) else array
 
 
 def _dtype_kind(array: Any) -> str:

@@ -94,7 +94,7 @@ class FileState(NamedTuple):
 
 def float_type(dtype: Any) -> str:
     """Return the type that holds a file's numbers: "float64" for float64, else "float32"."""
-    return "float64" if np.dtype(dtype) == np.float64 else "float32"
+    return "float64" if np.dtype(dtype).name == "float64" else "float32"  # in any byte order
 
 
 def block_counts(n_rows: int, size: int) -> np.ndarray:
