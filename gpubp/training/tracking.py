@@ -69,7 +69,7 @@ class TensorBoardLogger:
 
 
 def _summary_writer() -> Any:
-    for module in ("torch.utils.tensorboard", "tensorboardX"):
+    for module in ("tensorboardX", "torch.utils.tensorboard"):  # the second takes seconds to import
         with contextlib.suppress(ImportError):
             return importlib.import_module(module).SummaryWriter
     raise GpubpError(

@@ -16,6 +16,8 @@ from gpubp.plotting.figure import STYLES, legend_above, new_figure
 from gpubp.training.state import History
 from tests.plotting.test_pictures import DOWN, DRAWN, LINE, MODEL, NETWORK, SAMPLES, THETA, D, X
 
+pytestmark = pytest.mark.once
+
 
 def drawn(ax):
     """Draw the figure and return its axes, so that the places of its texts are known."""

@@ -228,7 +228,8 @@ class TestTensorBoardLogger:
             TensorBoardLogger(7)
 
     def test_the_real_one(self, tmp_path):
-        pytest.importorskip("torch.utils.tensorboard", reason="tensorboard or PyTorch is not installed")
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed")
+        pytest.importorskip("torch.utils.tensorboard", reason="PyTorch is not installed")
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
         result = fit(TensorBoardLogger(tmp_path), epochs=3)
