@@ -37,6 +37,12 @@ class Dataset:
         One sentence about the set.
     target_names : tuple of str
         Names of the target columns of the set as a table: one for classification, else one per column of `targets`.
+
+    Examples
+    --------
+    >>> iris = load_dataset("iris")
+    >>> iris.X.shape, iris.classes
+    ((150, 4), ('setosa', 'versicolor', 'virginica'))
     """
 
     name: str

@@ -63,6 +63,12 @@ class Table:
         How a text file writes numbers; `columns` has numbers that were read so, texts are as the file spells them.
     durations : frozenset of str
         Columns that a frame holds as durations; they are numbers of seconds.
+
+    Examples
+    --------
+    >>> table = table_from_mapping({"area": [30.0, 50.0], "town": ["Bonn", "Rome"]})
+    >>> table.n_rows, list(table.columns)
+    (2, ['area', 'town'])
     """
 
     columns: Mapping[str, Column]

@@ -33,6 +33,11 @@ class Term(NamedTuple):
 
     The signs ``×`` (matrix product), ``∘`` (number by number), ``+``, ``−`` and ``·`` (by a single number) are exact:
     applied from left to right they give the array after ``=``. Other signs are words or arrows.
+
+    Examples
+    --------
+    >>> [term.name for term in explain(*rain_network())[1].terms]
+    ['y⁽⁰⁾', 'W⁽¹⁾']
     """
 
     sign: str
@@ -59,6 +64,12 @@ class Passage(NamedTuple):
         One of `STAGES`.
     layer : int, optional
         The layer that the step computes, by its units or by the weights into it; None for all layers.
+
+    Examples
+    --------
+    >>> passage = explain(*rain_network())[1]
+    >>> passage.equation, passage.stage
+    ('1', 'forward')
     """
 
     equation: str
@@ -72,7 +83,14 @@ class Passage(NamedTuple):
 
 
 class Example(NamedTuple):
-    """The arguments of :func:`explain`: a network, its weights, and cases with their desired outputs."""
+    """The arguments of :func:`explain`: a network, its weights, and cases with their desired outputs.
+
+    Examples
+    --------
+    >>> example = rain_network()
+    >>> example.x.shape, example.d.shape
+    ((3, 2), (3, 1))
+    """
 
     network: Network
     theta: np.ndarray

@@ -22,6 +22,12 @@ class CalibrationCurve:
         rows are left out.
     weights : (b,) array
         The number of rows in each bin, or the sum of their weights.
+
+    Examples
+    --------
+    >>> curve = CalibrationCurve("rain", np.asarray([0.2, 0.8]), np.asarray([0.25, 0.75]), np.asarray([10.0, 30.0]))
+    >>> round(curve.error, 3)
+    0.05
     """
 
     name: str

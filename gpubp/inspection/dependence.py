@@ -39,6 +39,12 @@ class PartialDependence:
         The mean prediction for each value.
     individual : (n, g, j) array, optional
         The predictions of each row.
+
+    Examples
+    --------
+    >>> dependence = PartialDependence("area", np.asarray([30.0, 60.0]), ("rent",), np.asarray([[300.0], [600.0]]))
+    >>> dependence.is_categorical
+    False
     """
 
     column: str

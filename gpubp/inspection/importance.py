@@ -23,6 +23,12 @@ class PermutationImportance:
         The score of the table.
     scoring : str
         The name of the score.
+
+    Examples
+    --------
+    >>> importance = PermutationImportance(("town", "area"), np.asarray([[0.1, 0.1], [0.4, 0.6]]), 0.9, "R2")
+    >>> [importance.columns[k] for k in importance.order]
+    ['area', 'town']
     """
 
     columns: tuple[str, ...]

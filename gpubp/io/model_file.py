@@ -185,7 +185,13 @@ def load_model(path: str | PathLike[str]) -> Model:
 
     Examples
     --------
-    See :func:`save_model`.
+    >>> import os, tempfile
+    >>> from gpubp import Network, initial_weights, load_model, save_model
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     save_model(path, Network((2, 3, 1)), initial_weights(Network((2, 3, 1))))
+    ...     load_model(path).network.sizes
+    (2, 3, 1)
     """
     try:
         return _read(path)

@@ -129,6 +129,16 @@ def save_learning_curve(
         If the history is empty, or the file cannot be written.
     GpubpError
         If Matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import gpubp
+    >>> fit = gpubp.train(gpubp.Network((1, 1)), [[0.0], [1.0]], [[0.0], [1.0]], epochs=3)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_learning_curve(fit.history, os.path.join(folder, "curve.png"))
+    ...     print(os.listdir(folder))
+    ['curve.png']
     """
     figure = new_figure()
     learning_curve(history, figure.add_subplot(), title=title, score_name=score_name, monitored=monitored)

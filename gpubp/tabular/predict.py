@@ -89,6 +89,14 @@ def predict_table(
         If the table has no column of the model, or with `strict` lacks one or holds a value that does not fit.
     ModelFileError
         If the model has no preprocessing, or one that does not fit its network.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> table = {"area": [30.0, 50.0, 70.0, 90.0] * 10, "rent": [300.0, 500.0, 700.0, 900.0] * 10}
+    >>> fit = gpubp.fit_table(gpubp.prepare_table(table, target="rent"), epochs=2)
+    >>> predict_table(fit.model, {"area": [40.0, 80.0]})["rent"].shape
+    (2,)
     """
     table = as_table(table)
     if strict:

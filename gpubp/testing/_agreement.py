@@ -104,6 +104,14 @@ class Agreement(NamedTuple):
     ok : bool
     fault : str
         What differs; empty if nothing does.
+
+    Examples
+    --------
+    >>> from gpubp.backends.backend import choose_backend
+    >>> from gpubp.testing import comparisons
+    >>> row = compare(comparisons()[0], choose_backend("cpu"), "float64")
+    >>> row.kind, row.what, row.ok
+    ('forward', 'eq. (1) total input', True)
     """
 
     kind: str
@@ -200,6 +208,12 @@ def compare(comparison: Comparison, backend: Backend, dtype: str, reference: Bac
     dtype : {"float64", "float32"}
     reference : Backend, optional
         The device to compare with.
+
+    Examples
+    --------
+    >>> from gpubp.testing import comparisons
+    >>> compare(comparisons()[2], choose_backend("cpu"), "float32").what
+    'eq. (2) logistic'
     """
     try:
         computed = _results(comparison.compute, comparison.arrays, backend, dtype)

@@ -15,6 +15,15 @@ class Comparison(NamedTuple):
 
     ``dtypes`` are the precisions in which it can be computed. ``expected`` is another way to compute the same, of which
     the results are expected; by default, ``compute`` on the other device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp.backends.backend import choose_backend
+    >>> from gpubp.testing import compare
+    >>> twice = Comparison("elementwise", "twice", lambda backend, x: 2 * x, (np.arange(3.0),))
+    >>> compare(twice, choose_backend("cpu"), "float64").ok
+    True
     """
 
     kind: str

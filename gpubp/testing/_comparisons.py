@@ -26,7 +26,13 @@ from gpubp.testing._prediction_comparisons import prediction_comparisons
 
 
 def comparisons() -> list[Comparison]:
-    """List what :func:`gpubp.testing.check_agreement` computes, with data from one host seed."""
+    """List what :func:`gpubp.testing.check_agreement` computes, with data from one host seed.
+
+    Examples
+    --------
+    >>> comparisons()[0].what
+    'eq. (1) total input'
+    """
     generator = np.random.default_rng(1986)
     parts = (_equations, _activations, _losses, _encodings, _networks, _optimizers, fit_comparisons, _rounded_products)
     return [comparison for part in (*parts, prediction_comparisons) for comparison in part(generator)]

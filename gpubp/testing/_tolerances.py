@@ -4,7 +4,13 @@ from typing import NamedTuple
 
 
 class Tolerance(NamedTuple):
-    """Two values agree if ``|actual - expected| <= atol + rtol * |expected|``; ``reason`` justifies the numbers."""
+    """Two values agree if ``|actual - expected| <= atol + rtol * |expected|``; ``reason`` justifies the numbers.
+
+    Examples
+    --------
+    >>> TOLERANCES["elementwise", "float64"].rtol
+    1e-14
+    """
 
     rtol: float
     atol: float

@@ -74,6 +74,16 @@ class Progress(NamedTuple):
         On the device that trains, not to be changed; for a stack, those of the networks that are still trained.
     learning_rate : float, optional
         At the beginning of the epoch; None for optimizers without one.
+
+    Examples
+    --------
+    >>> import gpubp
+    >>> losses = []
+    >>> def keep_loss(progress):
+    ...     losses.append(progress.loss)
+    >>> fit = gpubp.train(gpubp.Network((1, 1)), [[0.0], [1.0]], [[0.0], [1.0]], epochs=3, callbacks=keep_loss)
+    >>> len(losses)
+    3
     """
 
     epoch: int

@@ -65,6 +65,15 @@ class Stream:
         Number of classes if the only target column holds class numbers, from 0; targets are then one-hot.
     n_rows : int, optional
         Number of rows, if it is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gpubp
+    >>> stream = gpubp.open_stream(np.zeros((1000, 3)), np.zeros((1000, 1)))
+    >>> stream
+    Stream(1,000 rows of 3 inputs and 1 output from numpy.ndarray)
+    >>> fit = gpubp.train(gpubp.Network((3, 2, 1)), stream, epochs=2)
     """
 
     source: Source
