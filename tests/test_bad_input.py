@@ -7,6 +7,7 @@ import pytest
 
 import gpubp
 from gpubp.backends.backend import choose_backend, to_backend
+from gpubp.engine import argument_checks
 from gpubp.engine.prediction import predict
 from gpubp.errors import DataError, DeviceError, GpubpError
 from gpubp.nn.initialization import initial_weights
@@ -103,8 +104,10 @@ def test_more_features_at_predict_than_at_fit():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("device", DEVICES)
-def test_not_finite(device, value):
+@pytest.mark.parametrize("few", [argument_checks.FEW_NUMBERS, 0], ids=["checked on the host", "checked on the device"])
+def test_not_finite(device, value, few, monkeypatch):
     """The first bad position is named, in any of the arrays."""
+    monkeypatch.setattr(argument_checks, "FEW_NUMBERS", few)
 
     def to_device(array):
         return to_backend(choose_backend(device), array, "float64")

@@ -12,7 +12,7 @@ from gpubp._core.counts import is_count
 from gpubp._core.names import Range
 from gpubp._core.text import counted, excerpt
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
 from gpubp.backends.inputs import accept_array, as_numbers
 from gpubp.backends.libraries import is_of_other_library
 from gpubp.errors import DataError
@@ -21,6 +21,9 @@ from gpubp.nn.losses import get_loss, loss_of_errors
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
+
+FEW_NUMBERS = 1 << 16
+"""Numbers of an array of the host that are checked there: to wait for a device takes longer."""
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
@@ -325,7 +328,14 @@ def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice
         array = as_numbers(name, array)
     elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):
         raise DataError(f"{name} must hold real numbers, got {array.dtype}")
-    array = to_backend(backend, array, dtype)
+    if array_api_compat.is_numpy_array(array) and array.size <= FEW_NUMBERS:
+        host = choose_backend("cpu")
+        return to_backend(backend, _checked_finite(name, host, dtype, to_backend(host, array, dtype), rows))
+    return _checked_finite(name, backend, dtype, to_backend(backend, array, dtype), rows)
+
+
+def _checked_finite(name: str, backend: Backend, dtype: str, array: Array, rows: slice) -> Array:
+    """Return an array that is on a backend, if its values are finite."""
     selected = array[..., rows, :] if array.ndim > 1 else array
     if not bool(backend.xp.all(backend.xp.isfinite(selected))):
         host = to_numpy(selected)

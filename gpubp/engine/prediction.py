@@ -77,6 +77,33 @@ def predict(
         computed = outputs_on_numpy(network, theta, X)
         if computed is not None:
             return computed
+    return _predict(network, theta, X, device, dtype, matmul_precision, mean=False)
+
+
+@np.errstate(all="ignore")
+def mean_outputs(
+    network: Network, theta: Array, X: Array, *, device: str = "auto", matmul_precision: str = "float32"
+) -> Array:
+    """Compute the outputs of a network, or the mean of those of a stack, ``(b, j)``; arguments as in :func:`predict`.
+
+    The mean is taken on the device, from which only it is downloaded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from gpubp import Network
+    >>> mean_outputs(Network((1, 1)), np.asarray([[1.0, 0.5], [3.0, 0.5]]), [[2.0], [3.0]], device="cpu")
+    array([[4.5],
+           [6.5]])
+    """
+    if np.ndim(theta) != 2:
+        return predict(network, theta, X, device=device, matmul_precision=matmul_precision)
+    return _predict(network, theta, X, device, None, matmul_precision, mean=True)
+
+
+def _predict(
+    network: Network, theta: Array, X: Array, device: str, dtype: str | None, matmul_precision: str, *, mean: bool
+) -> Array:
     given, X, theta = theta, host_array("X", X), host_theta(theta)
     backend = choose_backend(device, X, theta)
     precision = choose_precision(backend, dtype, theta, X)
@@ -85,7 +112,7 @@ def predict(
     def on_device() -> Array:
         parameters = validate_theta(network, backend, precision, theta)
         samples = validate_x(network, storage_backend(backend, precision, X), precision, parameters, X)
-        return like(outputs(backend, network, parameters, samples), X)
+        return like(outputs(backend, network, parameters, samples, mean=mean), X)
 
     workload = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)
     with translate_gpu_errors(backend, workload), backend.active():
@@ -123,10 +150,10 @@ def outputs_on_numpy(network: Network, theta: np.ndarray, x: np.ndarray) -> np.n
     return engine_outputs(network, theta, x)
 
 
-def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array:
+def outputs(backend: Backend, network: Network, theta: Array, x: Array, *, mean: bool = False) -> Array:
     """Compute the outputs ``(..., b, j)`` on the device of ``theta``, in the form that is fastest there.
 
-    Samples on the host are moved there part by part.
+    Samples on the host are moved there part by part. ``mean`` is for a stack: its mean ``(b, j)`` is returned.
     """
     check_prediction(network, theta, x)
     if backend.is_numpy and backend.matmul_precision == "float32" and isinstance(x, np.ndarray):
@@ -137,9 +164,12 @@ def outputs(backend: Backend, network: Network, theta: Array, x: Array) -> Array
     part_size = samples_at_once(backend, network.sizes, str(theta.dtype).rpartition(".")[2], n_networks)
     on_device = (to_backend(backend, part) for part in in_parts(x, part_size // (network.n_members or 1)))
     forward = _forward_on_gpu(backend, network, theta)
-    if forward is not None:
+    if forward is not None and not mean:
         return forward.outputs(on_device, x.shape[-2])
-    parts = [last_layer(backend, network, theta, part).y for part in on_device]
+    parts = []
+    for part in on_device:
+        y = last_layer(backend, network, theta, part).y if forward is None else forward.outputs([part], part.shape[-2])
+        parts.append(backend.xp.mean(y, axis=0) if mean else y)
     return parts[0] if len(parts) == 1 else backend.xp.concat(parts, axis=-2)
 
 

@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -40,6 +40,28 @@ from gpubp.estimators._validation import validate_new_samples, validate_samples,
 from gpubp.estimators.parameter_checks import ClearKeywords, problems_of
 from gpubp.nn.network import Network
 from gpubp.training.stacks import row_numbers
+
+
+class PlacedNetwork(NamedTuple):
+    """The network of an estimator, its parameters ``(P,)``, or ``(K, P)`` of several, and where it is computed."""
+
+    network: Network
+    theta: np.ndarray
+    backend: Backend
+    precision: str
+
+    @property
+    def kind(self) -> Any:
+        """Equal for networks that can be computed as a stack."""
+        return self.network, self.theta.dtype, self.backend.name, self.backend.matmul_precision, self.precision
+
+
+def outputs_of_placed(placed: PlacedNetwork, x: Any) -> Array:
+    """Compute the outputs of networks for valid samples, dense or sparse; they stay on the device."""
+    network, theta, backend, precision = placed
+    workload = Workload(network, precision, len(theta) if theta.ndim == 2 else 1, x.shape[0])
+    with translate_gpu_errors(backend, workload), backend.active():
+        return outputs_in_parts(backend, precision, network, theta, x)
 
 
 class MultilayerPerceptron(ClearKeywords, CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
@@ -284,17 +306,19 @@ class MultilayerPerceptron(ClearKeywords, CallbackSupportMixin, BaseEstimator, A
     def _outputs_of_checked(self, X: Any, method: str) -> tuple[Backend, Array]:
         check_is_fitted(self)
         x = validate_new_samples(self, X, method)
+        placed = self._placed(x)
+        computed = outputs_of_placed(placed, x)
+        if placed.theta.dtype == placed.precision:
+            remember(self, X, placed.backend, placed.network, placed.theta)
+        return placed.backend, computed
+
+    def _placed(self, x: Any) -> "PlacedNetwork":
+        """Choose where the outputs of valid samples are computed, and in which precision."""
         network, theta = self._network(), self._theta()
         backend = choose_backend(self.device, x)
         wide = "float64" in (str(theta.dtype), self._own_precision(x))
         precision = choose_precision(backend, self.dtype, np.empty(0, "float64" if wide else "float32"))
-        backend = with_matmul(backend, self.matmul_precision, precision)
-        workload = Workload(network, precision, 1, x.shape[0])
-        with translate_gpu_errors(backend, workload), backend.active():
-            computed = backend, outputs_in_parts(backend, precision, network, theta, x)
-        if theta.dtype == precision:
-            remember(self, X, backend, network, theta)
-        return computed
+        return PlacedNetwork(network, theta, with_matmul(backend, self.matmul_precision, precision), precision)
 
     @staticmethod
     def _own_precision(x: Any) -> str:

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.estimators._arrays import on_host
-from gpubp.estimators._base import MultilayerPerceptron
+from gpubp.estimators._base import MultilayerPerceptron, outputs_of_placed
 from gpubp.estimators._label_encoding import ClassTargets, accuracy, classes_like
 from gpubp.estimators._members import fit_members
 from gpubp.estimators._validation import accept_targets, validate_new_samples, validate_samples, validate_weights
@@ -140,6 +140,10 @@ class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         """Compute the outputs of all members ``(K, b, j)``; they stay on the device."""
         check_is_fitted(self)
         x = validate_new_samples(self, X, method)
+        placed = [member._placed(x) for member in self.estimators_]
+        first = placed[0]
+        if first.backend.is_cuda and all(one.kind == first.kind for one in placed):  # unless some were changed
+            return first.backend, outputs_of_placed(first._replace(theta=np.stack([one.theta for one in placed])), x)
         per_member = [member._outputs(x, method) for member in self.estimators_]
         backend = per_member[0][0]
         with backend.active():

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp.engine.prediction import mean_outputs
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
 from gpubp.tabular.candidates import Candidate, l2_of, recipe_of
@@ -15,7 +16,6 @@ from gpubp.tabular.folds import folds_of, has_folds, rows_of_folds
 from gpubp.tabular.linear_part import LinearPart, linear_part, takes_linear_part
 from gpubp.tabular.linear_solution import PENALTIES, is_solved, solved_fit, weighted
 from gpubp.tabular.networks import first_weights, network_for
-from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import EncodedRows, PreparedTable
 from gpubp.tabular.recipes import TableRecipe, recipe_dropout, recipe_network, recipe_optimizer, recipe_weights
 from gpubp.training.callbacks import Callback, Progress

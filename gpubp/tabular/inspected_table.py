@@ -25,6 +25,7 @@ from gpubp.data.preprocessing import (
     preprocessing_of,
 )
 from gpubp.data.table import Table
+from gpubp.engine.prediction import mean_outputs
 from gpubp.errors import DataError, TableWarning
 from gpubp.inspection import (
     CalibrationCurve,
@@ -40,7 +41,6 @@ from gpubp.tabular.predict import (
     decode_outputs,
     interval_ends,
     left_out_in_words,
-    mean_outputs,
     unseen_classes_in_words,
     warn_of_columns,
 )

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp.data.preprocessing import Preprocessing
+from gpubp.engine.prediction import mean_outputs
 from gpubp.nn.network import Network, flatten, views
 from gpubp.tabular.folds import folds_of
 from gpubp.tabular.linear_solution import PENALTIES, Ridge, WeightedRows, weighted
-from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import EncodedRows, PreparedTable
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.result import Fit

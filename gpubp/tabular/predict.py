@@ -20,10 +20,9 @@ from gpubp.data.preprocessing import (
     preprocessing_of,
 )
 from gpubp.data.table import Column, Table
-from gpubp.engine.prediction import predict
+from gpubp.engine.prediction import mean_outputs
 from gpubp.errors import DataError, TableWarning
 from gpubp.io.model_file import Model
-from gpubp.nn.network import Network
 from gpubp.tabular.prepare import AnyTable, as_table
 
 PROBLEMS = {
@@ -173,12 +172,6 @@ def table_outputs(
     encoded = encode(preprocessing_of(model), as_table(table))
     outputs = mean_outputs(model.network, model.theta, encoded.X, device=device, matmul_precision=matmul_precision)
     return TableOutputs(outputs, encoded.issues)
-
-
-def mean_outputs(network: Network, theta: np.ndarray, X: np.ndarray, **options: Any) -> np.ndarray:
-    """Compute the outputs of a network, or the mean of those of a stack, ``(n, j)``; see :func:`gpubp.predict`."""
-    outputs: np.ndarray = predict(network, theta, X, **options)
-    return outputs.mean(axis=0) if outputs.ndim == 3 else outputs
 
 
 def intervals(model: Model, predictions: dict[str, Column], share: float) -> dict[str, Column]:

@@ -21,6 +21,7 @@ from gpubp.data.preprocessing import (
     shown_type,
     values_of,
 )
+from gpubp.engine.prediction import mean_outputs
 from gpubp.errors import DataError
 from gpubp.inspection import CalibrationCurve, PermutationImportance
 from gpubp.io.model_facts import (
@@ -36,7 +37,7 @@ from gpubp.io.model_file import Model
 from gpubp.nn.network import Network, views
 from gpubp.reports import Confusion, Curves, HeldOutFindings, ModelReport, Residuals, ShownColumn, versions
 from gpubp.tabular.inspected_table import InspectedTable
-from gpubp.tabular.predict import mean_outputs, numbers_in
+from gpubp.tabular.predict import numbers_in
 
 MAX_ROWS = 20_000
 """Rows that confusion, errors and calibration are made of; of more, evenly chosen ones."""

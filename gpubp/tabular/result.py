@@ -11,10 +11,10 @@ from gpubp.backends.backend import to_numpy
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
+from gpubp.engine.prediction import mean_outputs
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular.predict import mean_outputs
 from gpubp.tabular.prepare import PreparedTable
 from gpubp.training.result import Fit
 from gpubp.training.state import median_loss

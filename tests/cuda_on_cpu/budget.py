@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 import gpubp
 from gpubp.engine.cuda import epoch as cuda_epoch
+from gpubp.engine.prediction import mean_outputs
 from gpubp.training import batched_epochs
 from tests.cuda_on_cpu.activation import COUNTERS, activate, counters
 
@@ -93,6 +94,18 @@ def predictions(calls):
         model.predict_proba(X)
 
 
+def predictions_of_an_ensemble(calls):
+    model = gpubp.MLPEnsembleClassifier(estimator(2), n_estimators=K, random_state=0).fit(X, Y)
+    for _ in range(calls):
+        model.predict_proba(X)
+
+
+def predictions_of_a_table(calls):
+    thetas = gpubp.initial_weights(NETWORK, range(K), dtype="float32")
+    for _ in range(calls):
+        mean_outputs(NETWORK, thetas, X, device="cuda")
+
+
 def stream(epochs):
     train(epochs, samples=(gpubp.open_stream(X, TARGETS, memory=2600),))
 
@@ -124,6 +137,8 @@ IN_ONE_SHAPE: dict[str, Callable[[int], None]] = {
     "sparse samples": sparse,
     "L-BFGS": partial(train, optimizer=gpubp.lbfgs(), batch_size="full"),
     "predict_proba": predictions,
+    "predict_proba of an ensemble": predictions_of_an_ensemble,
+    "networks of a table": predictions_of_a_table,
 }
 ROWS = {f"{name}, {shape}": (work, shape) for name, work in WORKLOADS.items() for shape in SHAPES}
 ROWS |= {name: (work, "layered") for name, work in IN_ONE_SHAPE.items()}

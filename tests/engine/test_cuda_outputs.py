@@ -4,14 +4,16 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import gpubp
-from gpubp.backends.backend import to_numpy
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.engine import prediction
 from gpubp.engine.cuda import outputs as cuda_outputs
 from gpubp.engine.cuda.outputs import ForwardPass, evaluate_together, forward_pass_on
 from gpubp.engine.plain.minibatches import Batch
-from gpubp.engine.prediction import in_parts
-from gpubp.estimators import MLPClassifier
+from gpubp.engine.prediction import in_parts, mean_outputs
+from gpubp.estimators import MLPClassifier, MLPEnsembleClassifier, _base
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, output_layer
@@ -153,6 +155,64 @@ class TestSeam:
         assert (n_before > 0) == (early_stopping and requested == "auto")
         assert_agree(*(model.predict_proba(X) for model in models), "fit")
         assert (len(passes) > n_before) == (requested == "auto")
+
+
+@needs_compiler
+class TestEnsembles:
+    @pytest.fixture
+    def ensemble(self):
+        X, y = np.random.default_rng(0).normal(size=(30, 4)), np.arange(30) % 3
+        member = MLPClassifier((6,), max_iter=2, dtype="float64", device="cpu")
+        with pytest.warns(UserWarning, match="Maximum iterations"):
+            return MLPEnsembleClassifier(member, n_estimators=3, random_state=0).fit(X, y)
+
+    def predictions(self, ensemble, device, X):
+        for member in ensemble.estimators_:
+            member.device = device
+        return ensemble.predict_proba(X)
+
+    @pytest.mark.parametrize("is_sparse", [False, True])
+    @pytest.mark.parametrize("change", ["nothing", "a layer", "the precision"])
+    def test_members_are_computed_as_a_stack_unless_they_differ(
+        self, emulated_gpu, ensemble, monkeypatch, change, is_sparse
+    ):
+        rng, made = np.random.default_rng(1), []
+        original = _base.outputs_in_parts
+        monkeypatch.setattr(_base, "outputs_in_parts", lambda *given: made.append(given[3]) or original(*given))
+        member = ensemble.estimators_[1]
+        if change == "a layer":
+            member.coefs_ = [rng.normal(size=(4, 5)), rng.normal(size=(5, 3))]
+            member.intercepts_ = [rng.normal(size=5), rng.normal(size=3)]
+        elif change == "the precision":
+            member.matmul_precision, member.dtype = "bfloat16", "float32"
+        X = rng.normal(size=(9, 4))
+        given = csr_array(X) if is_sparse else X
+        expected = self.predictions(ensemble, "cpu", X)
+        made.clear()
+        rtol = 1e-5 if change == "the precision" else 1e-12
+        np.testing.assert_allclose(self.predictions(ensemble, "cuda", given), expected, rtol=rtol)
+        assert [theta.ndim for theta in made] == ([2] if change == "nothing" else [1, 1, 1])
+
+
+@pytest.mark.parametrize("n_networks", [None, 1, 3])
+def test_the_mean_of_a_stack_is_that_of_its_outputs(n_networks, monkeypatch):
+    theta, (x, *_) = drawn(NETWORK, "float64", stack=() if n_networks is None else (n_networks,))
+    expected = gpubp.predict(NETWORK, theta, x, device="cpu")
+    monkeypatch.setattr("gpubp.backends.memory.SAMPLES_AT_ONCE", 10)
+    found = mean_outputs(NETWORK, theta, x.tolist(), device="cpu")
+    assert_agree(found, expected if n_networks is None else expected.mean(axis=0), "forward")
+
+
+@pytest.mark.on("cuda")
+@pytest.mark.parametrize("given", [np.asarray, "cupy"])
+def test_the_mean_of_a_stack_on_a_gpu(given, monkeypatch):
+    theta, (x, *_) = drawn(NETWORK, "float64", stack=(3,))
+    expected = gpubp.predict(NETWORK, theta, x, device="cpu").mean(axis=0)
+    given = to_backend(choose_backend("cuda"), x) if given == "cupy" else x
+    monkeypatch.setattr(prediction, "samples_at_once", lambda *_: 10)
+    found = mean_outputs(NETWORK, theta, given, device="cuda")
+    assert type(found) is type(given)
+    assert_agree(to_numpy(found), expected, "forward")
 
 
 @pytest.mark.on("cuda")
