@@ -37,12 +37,12 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if "engine" in options.ways and (reason := library.why_not()):
         parser.error(reason)
-    result = json.loads(options.add.read_text(encoding="utf-8")) if options.add else provenance()
+    result = json.loads(options.add.read_text(encoding="utf-8")) if options.add else _begin()
     rows = [row for row in result.get("error-growth", ()) if row["way"] not in options.ways]
     measured = list(measure(options.ways, options.at_most))
-    result |= {"mpmath": mpmath.__version__, "error-growth": rows + measured}
+    result["error-growth"] = rows + measured
     if options.add:
-        result.setdefault("added", {})[" ".join(options.ways)] = provenance()
+        result.setdefault("added", {})[" ".join(options.ways)] = _begin()
     print(write_result(result, "error-growth", options.add or options.output))
     if importlib.util.find_spec("matplotlib"):
         from benchmarks.truth.growth_chart import draw
@@ -50,6 +50,10 @@ def main(arguments=None):
         draw(result, FIGURE)
     worst = max(measured, key=lambda row: row["of_bound"])
     print(f"largest part of a bound: {worst}")
+
+
+def _begin():
+    return provenance() | {"mpmath": mpmath.__version__}
 
 
 def measure(ways, at_most):

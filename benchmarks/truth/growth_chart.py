@@ -4,7 +4,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 # Okabe and Ito's colours, and for each a shape and a line of its own, so that no colour is needed to tell them apart
 LOOKS = {
@@ -41,7 +41,7 @@ def draw(result, path):
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(LogLocator())
             axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-            axis.set_minor_formatter(NullFormatter())
+        axes.minorticks_off()
         axes.set_title(title, loc="left", fontsize=10)
         axes.set_xlabel(size, fontsize=9)
         axes.grid(color="0.92")
