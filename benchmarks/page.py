@@ -14,7 +14,7 @@ from benchmarks.summary import ratio, timed, timing
 from benchmarks.table import markdown, show_bytes, show_seconds
 from benchmarks.truth import report as truth
 
-NAMES = ("performance", "scaling", "search", "security", "agreement", "gpu_benchmark")
+NAMES = ("performance", "scaling", "search", "security", "agreement", "function_errors", "gpu_benchmark")
 PAGES = [Path(__file__).parents[1] / "docs" / f"{name}.md" for name in NAMES]
 MARKED = re.compile(r"(?P<begin><!-- (?P<name>[a-z0-9-]+) -->\n)(?P<table>.*?)(?P<end><!-- end -->)", re.DOTALL)
 LINK = re.compile(r"\]\((\.\./benchmarks/results/[^)]+\.json)\)")
@@ -41,8 +41,7 @@ def with_tables(page):
     A table whose name ends in "-avx2" comes from the files that were measured with AVX2 kernels, others from the rest.
     One of ``FIGURES`` stays as it is until a file with its figures is linked.
     """
-    files = [PAGES[0].parent / link for link in dict.fromkeys(LINK.findall(page))]
-    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in result_files(page)]
     by_kernels = {True: {}, False: {}}
     for result in results:
         of_kernels = by_kernels[is_avx2(result)]
@@ -57,6 +56,11 @@ def with_tables(page):
         return "\n".join([match["begin"], *TABLES[match["name"]](workloads), "", match["end"]])
 
     return MARKED.sub(replaced, page)
+
+
+def result_files(page):
+    """List the result files that a page links to."""
+    return [PAGES[0].parent / link for link in dict.fromkeys(LINK.findall(page))]
 
 
 def is_avx2(result):
@@ -226,12 +230,15 @@ FIGURES = {
     "gpu-bars": lambda results: gpu_report.bars_table(results[-1]["bars"]),
     "gpu-networks": gpu_report.networks_table,
     **{name: truth.figures(name) for name in truth.KINDS},
+    "truth-largest": lambda results: truth.largest(results[-1]["truth"]),
+    "error-growth": lambda results: truth.growth_table(results[-1]["error-growth"]),
+    "agreement": lambda results: truth.devices(results[-1]["agreement"]),
 }
 KEYS = {
     "fuzz": "kinds",
     "gpu-bars": "bars",
     "gpu-networks": "parts",
-    **dict.fromkeys(truth.KINDS, "truth"),
+    **dict.fromkeys((*truth.KINDS, "truth-largest"), "truth"),
 }  # where a file has the figures under another name
 
 

@@ -40,3 +40,73 @@ def _number(number):
 def figures(title):
     """Return what lays out a table from the result files that have its figures."""
     return lambda results: tables(results[-1]["truth"], title)
+
+
+def largest(rows):
+    """Lay out the largest error of each kind of functions, as a multiple of the bar, and where it is."""
+    lines = []
+    for kinds in KINDS.values():
+        for dtype in ("float32", "float64"):
+            cells = []
+            for engine in ENGINES:
+                found = [row for row in rows if row["kind"] in kinds and row["dtype"] == dtype]
+                worst = max(found, key=lambda row: row[engine]["of_bar"])
+                cells.append(f"{_number(worst[engine]['of_bar'])}, {worst['name']}")
+            lines.append([" and ".join(f"{kind}s" if "loss" not in kind else kind for kind in kinds), dtype, *cells])
+    return markdown(["functions", "", "NumPy", "compiled engine"], lines)
+
+
+SERIES = {
+    "depth": "gradient, by layers",
+    "width": "gradient, by units of a layer",
+    "mpmath, gradient": "gradient, against mpmath",
+    "momentum": "weights, by steps of momentum",
+    "adam": "weights, by steps of Adam",
+    "stack": "weights after 100 steps, by networks",
+    "mpmath, training": "weights, by steps, against mpmath",
+}
+WAYS = {"numpy": "NumPy", "engine": "engine", "torch": "PyTorch", "cuda": "CUDA, on the CPU"}
+
+
+def growth_table(rows):
+    """Lay out how errors grow: those of the largest size, and the largest part of a bound at any size."""
+    lines = []
+    for series, what in SERIES.items():
+        for dtype in ("float32", "float64"):
+            found = [row for row in rows if (row["series"], row["dtype"]) == (series, dtype)]
+            if not found:
+                continue
+            sizes = sorted({row["size"] for row in found})
+            at_end = {row["way"]: row for row in sorted(found, key=lambda row: row["size"])}
+            cells = [_number(at_end[way]["error"]) + _size(at_end[way], sizes[-1]) for way in WAYS]
+            bound, worst = at_end["numpy"]["bound"], max(row["of_bound"] for row in found)
+            span = f"{sizes[0]:,} to {sizes[-1]:,}" if len(sizes) > 1 else "-"
+            lines.append([what, dtype, span, *cells, _number(bound), f"{worst:.2f}"])
+    return markdown(["error", "", "sizes", *WAYS.values(), "bound", "largest part of a bound"], lines)
+
+
+def _size(row, largest_size):
+    return "" if row["size"] == largest_size else f" (at {row['size']:,})"
+
+
+DEVICES = {
+    "cpu": "NumPy, compiled engine",
+    "torch": "PyTorch, CPU",
+    "jax.numpy": "JAX, CPU, x64",
+    "array_api_strict:device1": "array-api-strict",
+    "cuda": "CuPy, CUDA on the CPU",
+}
+
+
+def devices(found):
+    """Lay out the largest deviations from NumPy that were found on each device, as parts of the tolerance."""
+    kinds, lines = ("elementwise", "forward", "gradient", "steps", "fit"), []
+    for device, result in found.items():
+        of_kind = dict.fromkeys((*kinds, "fewer bits"), 0.0)
+        for row in result["rows"]:
+            kind = row["kind"] if row["kind"] in kinds else "fewer bits"
+            of_kind[kind] = max(of_kind[kind], row["deviation"])
+        n_failed = sum(not row["ok"] for row in result["rows"])
+        cells = [result["date"][:10], *map(_number, of_kind.values()), f"{n_failed} of {len(result['rows'])}"]
+        lines.append([DEVICES.get(device, device), *cells])
+    return markdown(["device", "date", *kinds, "fewer bits", "failed"], lines)
