@@ -64,11 +64,11 @@ def test_the_truth_is_that_of_the_paper():
     run = growth.small_training(3)
     blocks = np.split(run.theta, [5 * 6])
     weights = [block.reshape(shape).tolist() for block, shape in zip(blocks, growth.SMALL.shapes, strict=True)]
-    cases = list(zip(run.x.tolist(), run.targets.tolist(), strict=True))
-    _, gradient = reference.loss_and_gradient(weights, cases)
+    samples = list(zip(run.x.tolist(), run.targets.tolist(), strict=True))
+    _, gradient = reference.loss_and_gradient(weights, samples)
     np.testing.assert_allclose(_numbers(growth.true_small_gradient(run)), _flat(gradient), rtol=1e-12)
-    # the reference descends the sum over cases, and a training the mean
-    expected = reference.descend(weights, cases, 0.1 / len(cases), 0.9, 3)
+    # the reference descends the sum over samples, and a training the mean
+    expected = reference.descend(weights, samples, 0.1 / len(samples), 0.9, 3)
     np.testing.assert_allclose(_numbers(growth.true_weights(run)), _flat(expected), rtol=1e-12)
 
 
