@@ -20,7 +20,7 @@ from tests.registries import assert_same_names
 
 pytestmark = pytest.mark.once
 
-SIZE = 0.01  # of the inputs of docs/agreement.md
+SIZE = 0.01  # of the inputs of docs/function_errors.md
 MOST = 4.0
 MP = mpmath.mp
 FUNCTIONS = {
