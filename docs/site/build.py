@@ -41,6 +41,7 @@ SECTIONS = {
         cuda_budget
         gpu_benchmark
         agreement
+        function_errors
         types
         troubleshooting""",
     "migration": """Coming from other libraries
