@@ -1,6 +1,7 @@
 """scikit-learn's estimators, computed by gpubp: the fitted attributes and what follows from them are the same."""
 
 import pickle
+import re
 import warnings
 from functools import partial
 
@@ -29,9 +30,9 @@ def _calm():
     gpubp.accel.uninstall()
 
 
-def accelerated(work, **options):
+def accelerated(work, device="cpu"):
     """Return the outcome of a function while gpubp computes, and the report."""
-    gpubp.accel.install("cpu", **options)
+    gpubp.accel.install(device)
     try:
         return work(), gpubp.accel.report()
     finally:
@@ -71,6 +72,8 @@ def fit(targets, options):
     weights, sparse = options.pop("weights", False), options.pop("sparse", None)
     if (weights and not HAS_WEIGHTS) or (targets == "counts" and not HAS_POISSON):
         pytest.skip("this scikit-learn has no sample_weight and no poisson loss")
+    if targets == "text" and not HAS_WEIGHTS:
+        pytest.skip("scikit-learn 1.6 cannot stop early where the classes are text")
     if targets == "counts":
         options["loss"] = "poisson"
     arguments = {"sample_weight": weights * np.random.default_rng(1).uniform(0.1, 2.0, N_SAMPLES)} if weights else {}
@@ -134,6 +137,26 @@ def test_a_model_goes_from_one_to_the_other_and_back(name, targets):
 
     alternate.is_on = False
     assert_same(in_calls(targets, *CALLS[name], between=alternate), in_calls(targets, *CALLS[name]))
+
+
+@pytest.mark.parametrize("device", ["array_api_strict:device1", pytest.param("cuda", marks=pytest.mark.on("cuda"))])
+@pytest.mark.parametrize("name", ["partial_fit", "partial_fit with momentum", "warm start of another solver"])
+def test_other_devices(name, device, monkeypatch):
+    monkeypatch.setattr("gpubp.accel._methods.FEW", 0)
+    x, _ = TARGETS["multiclass"]
+
+    def train_and_predict():
+        model = in_calls("multiclass", *CALLS[name])
+        return model, model.predict_proba(x)
+
+    ((model, outputs), report), (expected, expected_outputs) = (
+        accelerated(train_and_predict, device),
+        train_and_predict(),
+    )
+    assert_same(model, expected)
+    np.testing.assert_allclose(outputs, expected_outputs, rtol=1e-6)
+    assert type(outputs) is np.ndarray
+    assert len(re.findall(rf"\.(?:fit|partial_fit|predict) .* {device}", report)) == 2
 
 
 def test_a_warm_start_that_stops_early_keeps_the_best_weights():
