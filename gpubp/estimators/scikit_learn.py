@@ -175,6 +175,8 @@ def _prepare(
     network, theta = _network_of(model)
     coding = _coding_of(model)
     backend, precision = _place(device, x, theta, in_float64=model.solver == "lbfgs")
+    if model.solver == "lbfgs" and backend.is_numpy:
+        raise NotSupported('its own "lbfgs" is faster on a CPU')
     coding.check_learnable(targets, precision, is_first=False)
     before = getattr(model, "_optimizer", None) if incremental else None
     options, state = _options_of(model, before), FitState.of(model)
