@@ -44,7 +44,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
-        print('gpubp\'s command line needs: pip install "gpubp[cli]"', file=sys.stderr)
+        print("gpubp's command line needs: pip install typer rich pyarrow matplotlib", file=sys.stderr)
         return 2
     with _exit_on_interrupt():
         from gpubp.cli.app import make_app, needed_commands

@@ -119,6 +119,17 @@ def test_callbacks_by_name_are_documented():
     assert_same_names(registry | {"the commands with --callback NAME=FILE in README.md": in_readme})
 
 
+def test_no_message_installs_gpubp_from_an_index_where_it_is_not():
+    paths = [
+        *(ROOT / "gpubp").rglob("*.py"),
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+    ]
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    assert [name for name, text in texts.items() if re.search(r"pip install (-\S+ )*[\\\"]*gpubp\b", text)] == []
+
+
 def test_every_optimizer_is_public():
     missing = [name for name, make in OPTIMIZERS.items() if getattr(gpubp, name, None) is not make]
     assert missing == [], f"add {', '.join(missing)} to the imports and to _PUBLIC in gpubp/__init__.py"

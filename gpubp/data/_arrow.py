@@ -21,7 +21,7 @@ def import_pyarrow(module: str, path: str | Path) -> Any:
     try:
         return importlib.import_module(f"pyarrow.{module}")
     except ImportError as error:
-        raise DataError(f'reading {path} needs pyarrow: pip install "gpubp[cli]"') from error
+        raise DataError(f"reading {path} needs pyarrow: pip install pyarrow") from error
 
 
 @functools.cache

@@ -42,7 +42,7 @@ def process_group_for(parallel: str | ProcessGroup | None) -> ProcessGroup:
         processes = mpi_process_group()
     except (ImportError, RuntimeError) as error:  # mpi4py raises one of these if it finds no MPI library
         raise DataError(
-            f"parallel='mpi' needs mpi4py and an MPI library ({error}). To fix it: pip install \"gpubp[mpi]\" and, "
+            f"parallel='mpi' needs mpi4py and an MPI library ({error}). To fix it: pip install mpi4py and, "
             "if the system has no MPI, pip install mpich"
         ) from error
     _, size = launched()

@@ -257,5 +257,5 @@ def _optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise GpubpError('BatchedOptunaSearchCV needs Optuna: pip install "gpubp[optuna]"') from error
+        raise GpubpError("BatchedOptunaSearchCV needs Optuna: pip install optuna") from error
     return optuna

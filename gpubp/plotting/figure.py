@@ -55,7 +55,7 @@ def new_figure(size: tuple[float, float] = (7.0, 4.2)) -> "Figure":
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise GpubpError('plotting needs Matplotlib; to fix it: pip install "gpubp[cli]"') from error
+        raise GpubpError("plotting needs Matplotlib; to fix it: pip install matplotlib") from error
     figure = Figure(figsize=size, dpi=200, layout="constrained")
     FigureCanvasAgg(figure)
     return figure

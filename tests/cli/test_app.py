@@ -119,7 +119,7 @@ def test_doctor_and_explain_exist(run):
 
 def test_without_typer_the_fix_is_reported(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
-    assert run("train", "iris") == (2, "", 'gpubp\'s command line needs: pip install "gpubp[cli]"\n')
+    assert run("train", "iris") == (2, "", "gpubp's command line needs: pip install typer rich pyarrow matplotlib\n")
 
 
 def test_an_interruption_while_modules_are_loaded_leaves_no_traceback(run, monkeypatch):

@@ -370,7 +370,7 @@ def test_without_matplotlib_there_is_a_note_and_no_picture(run, fails, monkeypat
     code, out, err = run("train", "iris", "--epochs", "2")
     assert code == 0
     assert "picture" not in out
-    assert 'pip install "gpubp[cli]"' in err
+    assert "pip install matplotlib" in err
     assert "matplotlib" in fails("train", "iris", "--picture", "p.png")
 
 

@@ -124,7 +124,7 @@ def _picture_path(options: InspectOptions, model: Path, data: str) -> Path | Non
             raise DataError("--picture and --no-picture contradict each other; pass one of them")
         return None
     if importlib.util.find_spec("matplotlib") is None:
-        fix = 'pip install "gpubp[cli]"'
+        fix = "pip install matplotlib"
         if options.picture is not None:
             raise DataError(f"--picture needs matplotlib: {fix}")
         print_note(f"no picture is drawn, because matplotlib is not installed: {fix}")

@@ -94,7 +94,7 @@ def excel_format(file: BinaryIO) -> Iterator[Write]:
         from openpyxl.cell import WriteOnlyCell
         from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
     except ImportError as error:
-        raise DataError('writing .xlsx needs openpyxl: pip install "gpubp[tables]"') from error
+        raise DataError("writing .xlsx needs openpyxl: pip install openpyxl") from error
     book = Workbook(write_only=True)
     sheet = book.create_sheet("predictions")
     is_first = True

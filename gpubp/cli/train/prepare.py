@@ -277,7 +277,7 @@ def _picture_path(model_path: Path, picture: Path | None, no_picture: bool) -> P
     if no_picture:
         return None
     if importlib.util.find_spec("matplotlib") is None:
-        fix = 'pip install "gpubp[cli]"'
+        fix = "pip install matplotlib"
         if picture is not None:
             raise DataError(f"--picture needs matplotlib: {fix}")
         print_note(f"no picture is drawn, because matplotlib is not installed: {fix}")

@@ -73,7 +73,7 @@ def _read_duckdb(source: InputFile) -> RawTable:
     try:
         import duckdb
     except ImportError as error:
-        raise DataError(f'reading {source.name} needs duckdb: pip install "gpubp[tables]"') from error
+        raise DataError(f"reading {source.name} needs duckdb: pip install duckdb") from error
     # Views and macros of the file may not open other files or addresses.
     settings: dict[str, Any] = {"enable_external_access": "false", "autoload_known_extensions": "false"}
     connection = duckdb.connect(str(source.path.absolute()), read_only=True, config=settings)

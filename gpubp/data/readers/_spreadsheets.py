@@ -24,7 +24,7 @@ def read_spreadsheet(source: InputFile, *, header: bool | None = None, skip_rows
     try:
         import python_calamine
     except ImportError as error:
-        raise DataError(f'reading {source.name} needs python-calamine: pip install "gpubp[tables]"') from error
+        raise DataError(f"reading {source.name} needs python-calamine: pip install python-calamine") from error
     with source.open() as file, ExitStack() as stack:
         archive, parts = None, dict[str, str]()
         if file.read(2) == b"PK":

@@ -75,4 +75,4 @@ def _import(module: str, source: InputFile) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise DataError(f'reading {source.name} needs {module}: pip install "gpubp[tables]"') from error
+        raise DataError(f"reading {source.name} needs {module}: pip install {module}") from error

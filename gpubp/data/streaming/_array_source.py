@@ -99,7 +99,7 @@ def open_zarr(path: Path) -> Any:
     try:
         import zarr
     except ImportError as error:
-        raise DataError(f'reading {path} needs zarr: pip install "gpubp[stream]"') from error
+        raise DataError(f"reading {path} needs zarr: pip install zarr") from error
     try:
         return zarr.open_array(path, mode="r")
     except Exception as error:  # zarr raises many kinds of exceptions

@@ -10,13 +10,13 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
+from gpubp._core.installation import installed_from
 from gpubp.engine.cpu import compiler
 from gpubp.errors import DataError
 
 ENVIRONMENT_VARIABLE = "GPUBP_INSTRUCTIONS"
 PATH = Path(__file__).parent / compiler.library_name()
 PRECISIONS = {"float32": 32, "float64": 64}
-REINSTALL = "pip install --force-reinstall --no-deps --no-cache-dir gpubp"
 
 
 def why_not() -> str:
@@ -104,22 +104,27 @@ def _load() -> ctypes.CDLL | str:
     return load(PATH, compiler.SOURCES)
 
 
+def _fix(is_checkout: bool) -> str:
+    if is_checkout:
+        return f"to fix it: {compiler.COMMAND}"
+    return f'to fix it: pip install --force-reinstall --no-deps --no-cache-dir "{installed_from()}"'
+
+
 def load(path: Path, sources: Path) -> ctypes.CDLL | str:
     """Load a library that is made of the sources, where these are there; or return why it cannot be used."""
     is_checkout = sources.is_dir()  # wheels do not have the sources
-    fix = f"to fix it: {compiler.COMMAND if is_checkout else REINSTALL}"
     if not path.is_file():
         if is_checkout:
-            return f"the compiled engine has not been built; {fix}"
-        return f"gpubp was installed without the compiled engine (GPUBP_BUILD_ENGINE=0); {fix}"
+            return f"the compiled engine has not been built; {_fix(is_checkout)}"
+        return f"gpubp was installed without the compiled engine (GPUBP_BUILD_ENGINE=0); {_fix(is_checkout)}"
     try:
         library = ctypes.CDLL(str(path))
         library.gpubp_sources.restype = library.gpubp_compiler.restype = ctypes.c_char_p
         library.gpubp_variant_name.restype, library.gpubp_functions.restype = ctypes.c_char_p, ctypes.c_void_p
         if is_checkout and library.gpubp_sources().decode() != compiler.digest(sources):
-            return f"the compiled engine is older than its sources; {fix}"
+            return f"the compiled engine is older than its sources; {_fix(is_checkout)}"
     except (OSError, AttributeError) as error:
-        return f"the compiled engine cannot be loaded ({error}); {fix}"
+        return f"the compiled engine cannot be loaded ({error}); {_fix(is_checkout)}"
     try:
         gemm("float32"), gemm("float64")
     except (ImportError, KeyError) as error:

@@ -44,7 +44,7 @@ def import_onnx() -> Any:
     try:
         import onnx
     except ImportError as error:
-        raise GpubpError('an export needs onnx: pip install "gpubp[onnx]"') from error
+        raise GpubpError("an export needs onnx: pip install onnx onnxruntime") from error
     return onnx
 
 
