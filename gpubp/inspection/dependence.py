@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp._typing import Array
 from gpubp.data.preprocessing import (
     CategoryColumn,
     DateColumn,
@@ -106,7 +107,7 @@ def grid_of(table: Table, column: FeatureColumn, missing: Sequence[str] = (), *,
 
 def mean_predictions(
     predict: Predict,
-    X: NDArray[np.floating],
+    X: Array,
     inputs: slice,
     rows: NDArray[np.intp],
     *,

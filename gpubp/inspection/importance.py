@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp._typing import Array
 from gpubp.inspection.replaced_inputs import Predict, Replacement, replaced_predictions
 
 
@@ -56,7 +57,7 @@ class PermutationImportance:
 
 def permuted_scores(
     predict: Predict,
-    X: NDArray[np.floating],
+    X: Array,
     inputs: Mapping[str, slice],
     score: Callable[[NDArray[np.float64]], float],
     *,

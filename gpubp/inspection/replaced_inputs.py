@@ -1,13 +1,17 @@
 """Predictions of a matrix in which some inputs are replaced by those of other rows, many replacements in one call."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
-Predict = Callable[[NDArray[Any]], NDArray[np.float64]]
-"""Predictions ``(n, j)`` for inputs ``(n, i)``."""
+from gpubp._typing import Array
+from gpubp.backends.backend import like
+
+Predict = Callable[[Array], NDArray[np.float64]]
+"""Predictions ``(n, j)`` of NumPy for inputs ``(n, i)``."""
 
 NUMBERS_AT_ONCE = 1 << 23
 """Inputs that are predicted in one call, if one replacement has fewer."""
@@ -21,9 +25,11 @@ class Replacement(NamedTuple):
 
 
 def replaced_predictions(
-    predict: Predict, X: NDArray[Any], replacements: Sequence[Replacement]
+    predict: Predict, X: Array, replacements: Sequence[Replacement]
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the predictions ``(n, j)`` of X for each replacement.
+
+    X may be on a GPU, which must be the current device: its copies are made there.
 
     Examples
     --------
@@ -33,11 +39,12 @@ def replaced_predictions(
     [[[12.0], [21.0]]]
     """
     n_copies = min(len(replacements), max(1, NUMBERS_AT_ONCE // X.size))
-    copies = np.repeat(X[None], n_copies, axis=0)
+    copies = array_api_compat.array_namespace(X).repeat(X[None, ...], n_copies, axis=0)
+    orders = {id(one.rows): like(one.rows, X) for one in replacements if isinstance(one.rows, np.ndarray)}
     for begin in range(0, len(replacements), n_copies):
         batch = replacements[begin : begin + n_copies]
         for copy, one in zip(copies, batch, strict=False):
-            copy[:, one.inputs] = X[:, one.inputs][one.rows]
+            copy[:, one.inputs] = X[:, one.inputs][orders.get(id(one.rows), one.rows)]
         yield from predict(copies[: len(batch)].reshape(-1, X.shape[1])).reshape(len(batch), len(X), -1)
         for copy, one in zip(copies, batch, strict=False):
             copy[:, one.inputs] = X[:, one.inputs]

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from gpubp._core.names import near_miss
 from gpubp._core.text import excerpt, shortened
 from gpubp._core.user_warnings import warn
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.backends.memory import storage_backend
 from gpubp.data.preprocessing import (
     MISSING_CLASS,
     UNSEEN_CLASS,
@@ -120,6 +123,15 @@ class InspectedTable:
         return encoded.X
 
     @cached_property
+    def placed(self) -> tuple[Backend, Array]:
+        """The device that predicts, and the inputs, which are there if it is a GPU with memory for them."""
+        backend, precision = choose_backend(self.device, self.X), str(self.X.dtype)
+        if not backend.is_cuda:
+            return backend, self.X
+        with backend.active():
+            return backend, to_backend(storage_backend(backend, precision, self.X), self.X, precision)
+
+    @cached_property
     def targets(self) -> NDArray[Any]:
         """The numbers of the classes, or UNSEEN_CLASS, ``(n,)``, or targets in their units, ``(n,)`` or ``(n, j)``."""
         if self.classes:
@@ -163,13 +175,13 @@ class InspectedTable:
         return replace(self, table=self.table.select(known), sample_weight=weights, columns=(), problems=())
 
     @np.errstate(all="ignore")
-    def predict(self, X: NDArray[Any]) -> NDArray[np.float64]:
+    def predict(self, X: Array) -> NDArray[np.float64]:
         """Return the probabilities of the classes, or numbers in the units of the targets, ``(n, j)``."""
         model = self.model
         outputs = mean_outputs(
             model.network, model.theta, X, device=self.device, matmul_precision=self.matmul_precision
         )
-        columns = list(decode_outputs(self.preprocessing, outputs).values())
+        columns = list(decode_outputs(self.preprocessing, to_numpy(outputs)).values())
         predictions = np.stack(columns[1:] if self.classes else columns, axis=1)
         return predictions / predictions.sum(axis=1, keepdims=True) if self.classes else predictions
 
@@ -192,9 +204,11 @@ class InspectedTable:
             warn(f"{self.table.source}: {unseen_classes_in_words(self.n_unseen)}", TableWarning)
         scoring = scoring or ("accuracy" if self.classes else "r2")
         score = scorer_of(scoring, self._scored_targets(scoring), len(self.classes), self.sample_weight)
-        first, slices = score(self.predict(self.X)), self.preprocessing.input_slices
+        (backend, X), slices = self.placed, self.preprocessing.input_slices
         slices = {name: slices[name] for name in slices if columns is None or name in columns}
-        permuted = permuted_scores(self.predict, self.X, slices, score, **options)
+        with backend.active():
+            first = score(self.predict(X))
+            permuted = permuted_scores(self.predict, X, slices, score, **options)
         name = scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score")
         return PermutationImportance(tuple(slices), first - permuted, first, name)
 
@@ -207,15 +221,17 @@ class InspectedTable:
         grid = grid_of(self.table, record, preprocessing.missing, resolution=grid_resolution)
         if not len(grid.values):
             raise DataError(f"{self.table.source}: column {excerpt(repr(column), 60)} has no value in these rows")
-        average, kept = mean_predictions(
-            self.predict,
-            self.X,
-            preprocessing.input_slices[column],
-            grid.rows,
-            sample_weight=self.sample_weight,
-            individual=individual,
-            progress=progress,
-        )
+        backend, X = self.placed
+        with backend.active():
+            average, kept = mean_predictions(
+                self.predict,
+                X,
+                preprocessing.input_slices[column],
+                grid.rows,
+                sample_weight=self.sample_weight,
+                individual=individual,
+                progress=progress,
+            )
         (target, *_), classes = preprocessing.target_names, self.classes
         names = tuple(f"{target}={label}" for label in classes) or preprocessing.target_names
         return PartialDependence(column, grid.values, names, average, kept)

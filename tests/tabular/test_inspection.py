@@ -10,6 +10,7 @@ from gpubp import TabularClassifier, TabularRegressor
 from gpubp.data.metrics import score
 from gpubp.data.preprocessing import preprocessing_of
 from gpubp.errors import DataError, TableWarning
+from gpubp.tabular import inspected_table
 
 ROWS = 100
 RANDOM = np.random.default_rng(1)
@@ -259,3 +260,33 @@ def test_a_callable_score_gets_the_numbers_of_classes(classifier):
 def test_what_is_no_model(model):
     with pytest.raises(DataError, match=r"model must be a Model of load_model.* got (int|TabularRegressor|str)"):
         gpubp.permutation_importance(model, X)
+
+
+@pytest.mark.on("cuda")
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_on_a_gpu_the_inputs_are_uploaded_once(n_networks, monkeypatch):
+    """Copies of them, in which columns are shuffled or set, are made there."""
+    import cupy
+
+    predicted, uploaded = [], []
+    predict, upload = inspected_table.mean_outputs, inspected_table.to_backend
+
+    def recorded(network, theta, X, **how):
+        predicted.append(type(X))
+        return predict(network, theta, X, **how)
+
+    monkeypatch.setattr(inspected_table, "mean_outputs", recorded)
+    monkeypatch.setattr(inspected_table, "to_backend", lambda *given: uploaded.append(given) or upload(*given))
+    model = TabularRegressor(**FAST, types={"note": "words"}, n_networks=n_networks)
+    model.fit(X, pd.Series(PRICE, name="price"))
+    found = {}
+    for device, n_uploads, kind in (("cuda", 2, cupy.ndarray), ("cpu", 0, np.ndarray)):
+        importance = gpubp.permutation_importance(model, X, PRICE, n_repeats=3, seed=1, device=device)
+        dependence = gpubp.partial_dependence(model, X, "rooms", device=device)
+        found[device] = importance.importances, dependence["rooms"].average
+        assert len(uploaded) == n_uploads
+        assert set(predicted) == {kind}
+        uploaded.clear()
+        predicted.clear()
+    for on_gpu, on_host in zip(found["cuda"], found["cpu"], strict=True):
+        np.testing.assert_allclose(on_gpu, on_host, rtol=1e-9, atol=1e-9)
