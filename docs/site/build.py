@@ -44,7 +44,7 @@ SECTIONS = {
         function_errors
         types
         troubleshooting""",
-    "migration": """Coming from other libraries
+    "migration": """Migration
         scikit_learn
         accel
         migration/skorch

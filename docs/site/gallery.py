@@ -34,13 +34,13 @@ def pages(folder):
         found[f"gallery/{script.stem}.md"] = page_of(script, printed, images)
         cards.append(card_of(script, images))
     names = [script.stem for script in SCRIPTS]
-    found["gallery/index.md"] = "\n\n".join([TITLE, "::::{grid} 1 2 2 3", *cards, "::::", toctree(names)])
+    found["gallery/index.md"] = "\n\n".join([TITLE, "::::{grid} 1 2 2 3\n:gutter: 3", *cards, "::::", toctree(names)])
     return found
 
 
 def card_of(script, images):
     head = [f":::{{grid-item-card}} {title_of(script)}", f":link: {script.stem}", ":link-type: doc"]
-    return "\n".join([*head, "", *images[:1], "", " ".join(about(script).split()), ":::"])
+    return "\n".join([*head, "", *images[:1], "", " ".join(about(script).partition("\n\n")[0].split()), ":::"])
 
 
 def run(script):
