@@ -5,10 +5,14 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
+
+
+_lock = threading.Lock()  # fits may run in threads
 
 
 class Computation(NamedTuple):
@@ -82,7 +86,8 @@ class ComputationRecord:
     def add(self, computation: Computation, totals: Totals) -> None:
         """Add to the totals of a computation."""
         if os.getpid() == self.process:
-            self.totals[computation].add(totals)
+            with _lock:
+                self.totals[computation].add(totals)
             return
         line = json.dumps([computation, asdict(totals)])
         try:
