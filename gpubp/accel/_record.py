@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Self
 
-
 _lock = threading.Lock()  # fits may run in threads
 
 
