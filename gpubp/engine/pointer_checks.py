@@ -16,6 +16,7 @@ from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, PerNetworkBatches
 from gpubp.engine.plain.step import ModelState
 from gpubp.nn.network import Network
+from gpubp.optim.loss_scaling import LossScaleState
 
 
 def check_epoch(
@@ -43,7 +44,12 @@ def check_epoch(
     theta, samples = model.theta, batches.samples
     stack = theta.shape[:-1]
     _check("theta", theta, (*stack, network.n_parameters), dtype)
-    for part in model.state or ():
+    state = model.state
+    if isinstance(state, LossScaleState):
+        _check("the loss scale", state.loss_scale, stack, dtype)
+        _check("the count of the loss scale", state.clean, stack, dtype)
+        state = state.inner
+    for part in state or ():
         if hasattr(part, "shape") and part.shape != ():
             _check("the optimizer's state", part, theta.shape, dtype)
     for name, array in (factors or {}).items():

@@ -1,6 +1,7 @@
 """Optimizers for products in float16, whose range is so small that derivatives are scaled to fit it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -32,6 +33,27 @@ class LossScaleState(NamedTuple):
     clean: Array
 
 
+def next_loss_scale(xp: Namespace, finite: Array, loss_scale: Array, clean: Array) -> tuple[Array, Array, Array]:
+    """Decide whether a gradient is applied, and with which scale the next one is computed.
+
+    Parameters
+    ----------
+    finite : (...) array of bool
+        Whether all of the gradient is finite.
+    loss_scale, clean : (...) array
+        As in :class:`LossScaleState`.
+
+    Returns
+    -------
+    applied, loss_scale, clean : (...) array
+    """
+    # at the smallest scale, scaling is not the cause of a gradient that is not finite
+    applied = finite | (loss_scale <= SMALLEST_LOSS_SCALE)
+    grows = finite & (clean + 1.0 >= UPDATES_BEFORE_GROWTH) & (loss_scale < LARGEST_LOSS_SCALE)
+    next_scale = xp.where(applied, xp.where(grows, 2.0 * loss_scale, loss_scale), 0.5 * loss_scale)
+    return applied, next_scale, xp.where(applied, xp.where(grows, 0.0, clean + 1.0), 0.0)
+
+
 def _scaled_init(init: Callable[[Namespace, Array], Any], xp: Namespace, theta: Array) -> LossScaleState:
     none = xp.sum(xp.zeros_like(theta), axis=-1)
     return LossScaleState(init(xp, theta), none + INITIAL_LOSS_SCALE, none)
@@ -46,19 +68,14 @@ def _scaled(
     values: SettingValues,
 ) -> tuple[Array, LossScaleState]:
     finite = xp.all(xp.isfinite(gradient), axis=-1)
-    # at the smallest scale, scaling is not the cause of a gradient that is not finite
-    fits = finite | (state.loss_scale <= SMALLEST_LOSS_SCALE)
-    change, inner = update(xp, xp.where(fits[..., None], gradient, 0.0), state.inner, theta, values)
+    applied, loss_scale, clean = next_loss_scale(xp, finite, state.loss_scale, state.clean)
+    is_applied = applied[..., None]
+    change, inner = update(xp, xp.where(is_applied, gradient, 0.0), state.inner, theta, values)
     parts = [
-        part if isinstance(part, int) else xp.where(fits[..., None], part, before)
+        part if isinstance(part, int) else xp.where(is_applied, part, before)
         for part, before in zip(inner, state.inner, strict=True)
     ]
-    inner = type(inner)(*parts)
-    grows = finite & (state.clean + 1.0 >= UPDATES_BEFORE_GROWTH) & (state.loss_scale < LARGEST_LOSS_SCALE)
-    factor = xp.where(grows, xp.full_like(state.clean, 2.0), xp.ones_like(state.clean))
-    loss_scale = state.loss_scale * xp.where(fits, factor, 0.5)
-    clean = xp.where(grows | ~fits, 0.0, state.clean + 1.0)
-    return xp.where(fits[..., None], change, 0.0), LossScaleState(inner, loss_scale, clean)
+    return xp.where(is_applied, change, 0.0), LossScaleState(type(inner)(*parts), loss_scale, clean)
 
 
 def loss_scaled(optimizer: Optimizer) -> Optimizer:
@@ -75,9 +92,14 @@ def loss_scaled(optimizer: Optimizer) -> Optimizer:
     'loss-scaled adam'
     """
     settings = settings_with(optimizer)
-    return Optimizer(
-        f"loss-scaled {optimizer.name}",
-        settings,
-        partial(_scaled_init, optimizer.init),
-        partial(_scaled, optimizer.update),
-    )
+    init, update = partial(_scaled_init, optimizer.init), partial(_scaled, optimizer.update)
+    return Optimizer(f"loss-scaled {optimizer.name}", settings, init, update)
+
+
+def without_loss_scaling(optimizer: Optimizer) -> Optimizer | None:
+    """Return the optimizer inside one that :func:`loss_scaled` made; None for any other."""
+    init, update = optimizer.init, optimizer.update
+    if not (isinstance(init, partial) and isinstance(update, partial) and update.func is _scaled):
+        return None
+    name = optimizer.name.removeprefix("loss-scaled ")
+    return replace(optimizer, name=name, init=init.args[0], update=update.args[0])

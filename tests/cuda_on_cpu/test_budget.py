@@ -32,9 +32,7 @@ def test_clipping_and_dropout_take_few_launches_more(name, plain, shape):
     assert counts_of_page(f"{name}, {shape}").launches_of_step <= plain.launches_of_step + 3
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param("float16", marks=pytest.mark.xfail(reason="its products run eagerly")), "bfloat16"]
-)
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
 def test_products_of_16_bits_take_few_launches_more(name):
     plain = counts_of_page("one network, layered")
     assert counts_of_page(f"products in {name}").launches_of_step <= plain.launches_of_step + 3

@@ -13,6 +13,7 @@ from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, momentum
+from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.wrappers import clipped
 from tests.cuda_machines import N_SAMPLES, SIZE, assert_same, emulated, needs_compiler, plain_way, run_epochs, samples
 from tests.threads_as_processes import results_of, run_on_ranks
@@ -30,6 +31,7 @@ WORKLOADS = {
     "stack": ({"l2": np.asarray([[0.0], [0.1], [1.0]])}, {"stack": 3, "size": 11}, None),
     "parts": ({"parts": 2}, {"weighted": True}, None),
     "clipped": ({"l2": 0.3}, {}, clipped(momentum(0.05, 0.9), 0.1)),
+    "loss scaled": ({"l2": 0.3}, {}, loss_scaled(adam())),
     "dropout": ({}, {"dropout": Dropout(NETWORK.sizes[:-1], (0.2, 0.5), 12345), "size": 11}, None),
 }
 

@@ -36,6 +36,7 @@ from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS, Activation
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, adamw, momentum
+from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled
 from tests import nvrtc
 from tests.cuda_machines import ACTIVATION_NAMES, LOSS_NAMES, PAIRS, Machine, run_epochs
@@ -79,6 +80,7 @@ LIMITS = {
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
     "to_operands": Limits(24, 0, set()),
+    "find_overflow": Limits(40, 32, set()),
     "partial_norms": Limits(48, 64, set()),
     "update": Limits(64, 64, SUMS),
     "take_steps": Limits(128, 128, COSINE),
@@ -95,7 +97,8 @@ shared memory. Its bounds, 512 threads in a block, leave each 128 registers.
 
 def _every_operation(xp, x):
     """Compute something with every operation that symbols have."""
-    bent = xp.where((x > -1.0) & (x <= 2.0), xp.tanh(x), xp.sign(x)) * xp.minimum(xp.maximum(x, -3.0), 3.0)
+    is_tanh = ((x > -1.0) & (x <= 2.0)) | (x < -3.0)
+    bent = xp.where(is_tanh, xp.tanh(x), xp.sign(x)) * xp.minimum(xp.maximum(x, -3.0), 3.0)
     waves = xp.cos(x) * xp.sin(-x) + xp.sqrt(xp.abs(x)) + xp.expm1(x) / xp.exp(x) + x**2 + x**3
     return bent + waves * xp.log1p(x * x) - xp.log(1.0 + xp.abs(x))
 
@@ -122,6 +125,7 @@ EVERY_OPTIMIZER = {
     "scaled adam": lambda network: rate_scaled(adam(), _factors(network)),
     "scaled adamw": lambda network: decay_scaled(rate_scaled(adamw(), _factors(network)), _factors(network)),
     "clipped adam": lambda network: clipped(adam(), 0.1),
+    "loss-scaled adam": lambda network: loss_scaled(clipped(adam(), 0.1)),
     "a user's": lambda network: USERS_OPTIMIZER,
 }
 
@@ -173,7 +177,8 @@ def layer_by_layer(names, dtype):
     for products, drops in itertools.product(ROUNDING if dtype == "float32" else (), (False, True)):
         for n_outputs in (2, 17):  # narrow, and not
             network = Network((2, *[2] * len(names), n_outputs), names)
-            yield from sources_of(network, dtype, "clipped adam", drops=drops, products=products, weighted=True)
+            optimizer = "loss-scaled adam" if products == "float16" else "clipped adam"
+            yield from sources_of(network, dtype, optimizer, drops=drops, products=products, weighted=True)
     for name, n_outputs in zip(names, itertools.cycle((16, 1, 17)), strict=False):  # narrow, but the last
         yield from sources_of(Network((2, 3, n_outputs), name), dtype, weighted=True)
 

@@ -67,6 +67,16 @@ def test_later_calls_allocate_nothing_and_replay(gpu):
     assert all(launches[1:] <= 2)  # the squares of the first weights and the check for finite numbers, or all steps
 
 
+def test_products_in_float16_allocate_nothing_either(gpu):
+    gpu.products = "float16"
+    model = MLPClassifier(
+        (6,), device="cuda", batch_size=SIZE, random_state=0, dtype="float32", matmul_precision="float16"
+    )
+    allocations = [gpu.n_allocations for _ in calls(model, 4)]
+    assert len(set(allocations)) == 1
+    assert model._optimizer.state.clean == 4 * N_STEPS
+
+
 def test_samples_of_another_shape(gpu):
     models = [model_on(device) for device in ("cuda", "cpu")]
     for n_samples in (40, 33, 40):

@@ -17,7 +17,7 @@ class StepSpec(NamedTuple):
     """What steps do: minimize an objective in one precision; ``update`` is the optimizer's update in C.
 
     ``factors``, (P,) or (K, P) each, are its settings that have a number for each parameter; ``max_norm``, if it is not
-    None, is the setting to which the norm of the gradient is limited.
+    None, is the setting to which the norm of the gradient is limited. With ``loss_scaled`` the loss has a scale.
     """
 
     objective: Objective
@@ -25,6 +25,7 @@ class StepSpec(NamedTuple):
     dtype: str
     factors: tuple[np.ndarray, ...] = ()
     max_norm: Setting | None = None
+    loss_scaled: bool = False
 
     @property
     def clipped(self) -> bool:

@@ -22,6 +22,7 @@ from gpubp.engine.pointer_checks import check_epoch
 from gpubp.engine.tracing.optimizers import settings_of_steps, state_after, update_code
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.optim.first_order import Optimizer, same_update
+from gpubp.optim.loss_scaling import without_loss_scaling
 from gpubp.optim.wrappers import FACTORS, without_clipping
 
 logger = logging.getLogger("gpubp")
@@ -91,12 +92,20 @@ class CudaEpochRunner:
         if any(objective.network.activation_weights):
             raise Inexpressible("the network has parametric activations")
         self.given_optimizer, self.copies_samples = optimizer, copies_samples
-        max_norm, optimizer = optimizer.settings.get("max_norm"), without_clipping(optimizer)
+        loss_scaled, max_norm = without_loss_scaling(optimizer) is not None, optimizer.settings.get("max_norm")
+        optimizer = _of_each_parameter(optimizer)
         self.device, self.objective, self.optimizer, self.dtype, self.plain = device, objective, optimizer, dtype, plain
         given = {name: optimizer.settings[name] for name in FACTORS if name in optimizer.settings}
         self.factors = {name: np.ascontiguousarray(to_numpy(array), dtype) for name, array in given.items()}
         self.spec, self.small_spec = (
-            StepSpec(objective, update_code(optimizer, dtype, place), dtype, tuple(self.factors.values()), max_norm)
+            StepSpec(
+                objective,
+                update_code(optimizer, dtype, place),
+                dtype,
+                tuple(self.factors.values()),
+                max_norm,
+                loss_scaled,
+            )
             for place in (state_in_global_memory, state_of_one_network)
         )
         layer_kernels(objective.network, dtype, weighted=False)  # raises Inexpressible now, not later
@@ -114,7 +123,7 @@ class CudaEpochRunner:
         same = device is self.device and dtype == self.dtype and is_plain and objective == self.objective
         if not (same and not self.factors and same_update(optimizer, before)):
             return False
-        self.given_optimizer, self.optimizer, self.own_state = optimizer, without_clipping(optimizer), None
+        self.given_optimizer, self.optimizer, self.own_state = optimizer, _of_each_parameter(optimizer), None
         max_norm = optimizer.settings.get("max_norm")
         self.spec, self.small_spec = (spec._replace(max_norm=max_norm) for spec in (self.spec, self.small_spec))
         return True
@@ -159,7 +168,7 @@ class CudaEpochRunner:
         return self.shares[key]
 
     def _run_epoch(self, steps: Steps, model: ModelState, sizes: np.ndarray) -> EpochResult:
-        state_before, n_done, is_complete = model.state, 0, True
+        state_before, n_done, is_complete = self._state_of_update(model), 0, True
         try:
             for n in steps.launches():
                 n_done += n
@@ -168,15 +177,21 @@ class CudaEpochRunner:
             raise
         finally:  # after Ctrl-C the steps taken so far are kept
             model.theta = self.device.copy(steps.thetas)
-            model.state = self.own_state = state_after(self.spec.update, state_before, steps.parts, n_done)
+            state = state_after(self.spec.update, state_before, steps.parts, n_done)
+            scales = steps.loss_scales
+            model.state = self.own_state = state if scales is None else scales.state_after(state, n_done)
             if not is_complete:
                 self.device.wait()
         values, weights, finite = steps.read()  # waits
         return EpochResult(values, weights, sizes, finite)
 
+    def _state_of_update(self, model: ModelState) -> Any:
+        """Return the state of the optimizer without that of loss scaling."""
+        return model.state.inner if self.spec.loss_scaled else model.state
+
     def _fits_one_block(self, stack: tuple[int, ...], size: int, drops: tuple[bool, ...]) -> bool:
         """Return whether one block of threads can take the steps of a network and is not slower than all blocks."""
-        if self.device.products != "float32":  # a block computes its products itself, in full precision
+        if self.device.products != "float32" or self.spec.loss_scaled:  # it computes its products in full precision
             return False
         if self.objective.processes.world_size > 1:  # it takes many steps, and the sums come between
             return False
@@ -249,13 +264,16 @@ class CudaEpochRunner:
     ) -> None:
         """Copy the parameters, the state, and the numbers of the steps to the device."""
         self.device.copy(model.theta, steps.thetas)
+        state = self._state_of_update(model)
         if model.state is not self.own_state:
             for name, array in zip(self.spec.update.parts, steps.parts, strict=True):
-                self.device.copy(getattr(model.state, name), array)
+                self.device.copy(getattr(state, name), array)
+        if steps.loss_scales is not None:
+            steps.loss_scales.begin(model.state)
         epochs = np.add.outer(model.epoch + np.arange(batches.epochs), parts)
         epochs = np.reshape(epochs, (-1, *parts.shape[1:]))
         spec, plan, dropout = self.spec, steps.plan, batches.dropout
-        settings = settings_of_steps(spec.update, self.optimizer.settings, model.state, epochs, spec.more_settings)
+        settings = settings_of_steps(spec.update, self.optimizer.settings, state, epochs, spec.more_settings)
         numbers = []
         if dropout is not None:
             starts = plan.size * np.arange(plan.n_steps) if share is None else share.starts
@@ -265,6 +283,11 @@ class CudaEpochRunner:
             steps.transfer.begin(None if batches.order is None else np.ravel(batches.order))
             order = np.empty(0)  # it stays on the host
         steps.begin(settings, np.atleast_2d(order), row_ranges, numbers)
+
+
+def _of_each_parameter(optimizer: Optimizer) -> Optimizer:
+    """Return an optimizer without what reads the whole gradient."""
+    return without_clipping(without_loss_scaling(optimizer) or optimizer)
 
 
 def _drops(batches: ArrayBatches | PerNetworkBatches) -> tuple[bool, ...]:

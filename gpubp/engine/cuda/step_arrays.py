@@ -66,6 +66,7 @@ class StepArrays:
     """
 
     transfer: Any = None
+    loss_scales: Any = None
     copied: Batch | None = None  # the samples that have been copied to where the steps read them, if they are
 
     def __init__(self, device: Any, spec: StepSpec, stack: tuple[int, ...], samples: Batch, plan: BatchPlan) -> None:

@@ -28,6 +28,7 @@ from gpubp.engine.cuda.launches import (
     first_network,
     threads_of_row,
 )
+from gpubp.engine.cuda.loss_scales import LossScales
 from gpubp.engine.cuda.step_arrays import StepArrays
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.nn.network import Network, views
@@ -91,14 +92,23 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
         squares_wanted = objective.penalised and objective.penalty_reported
         self.squares = empty((self.n_networks * self.n_updates,)) if squares_wanted else None
         self.norms = empty((self.n_networks * self.n_counts,)) if spec.clipped else None
-        self.counter = device.empty((self.n_networks,), "int64")
+        self.counters = device.empty((2, self.n_networks), "int64")
+        self.counter, overflows = self.counters  # of the steps, and the last of them whose gradient overflowed
+        self.loss_scales = LossScales(device, dtype, stack, self.n_networks) if spec.loss_scaled else None
+        self.scaling = () if self.loss_scales is None else (self.loss_scales.array, overflows)
         weighted = self.window[2] is not None
         in_tf32 = device.products == "tf32" and dtype == "float32"  # to which cuBLAS alone rounds
         narrow = has_narrow_output(network, self.part_size(plan.size)) and not in_tf32
         widths_of_totals = network.sizes[1:-1] if narrow else network.sizes[1:]
         self.totals = [empty((rows * n,)) for n in widths_of_totals]
         self.layers = layer_kernels(
-            network, dtype, weighted=weighted, drops=plan.drops, rounds=self.rounds, narrow=narrow
+            network,
+            dtype,
+            weighted=weighted,
+            drops=plan.drops,
+            rounds=self.rounds,
+            narrow=narrow,
+            loss_scaled=spec.loss_scaled,
         )
         source = step_source(
             self.layers,
@@ -106,6 +116,7 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
             dtype,
             mean=objective.reduction == "mean",
             clipped=spec.clipped,
+            loss_scaled=spec.loss_scaled,
             n_layers=len(plan.drops),
             products=device.products,
         )
@@ -125,7 +136,7 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
 
     def launches(self) -> Iterator[int]:
         """Take the steps of the epochs, some in each graph; yield the number of steps of each."""
-        self.device.upload(np.zeros(self.n_networks, np.int64), self.counter)
+        self.device.upload(np.zeros(self.counters.shape, np.int64), self.counters)
         self._round(self.thetas, self.theta_operands)
         if self.transfer is None:
             self._round(self.window[0], self.inputs)
@@ -187,6 +198,9 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
             self.device.all_reduce(processes, self.sums)
             self._sums(0, 0, 1, None, 0)
         inputs = (self.counter, *self.settings_in_c, self.scale, self.is_weight, self.gradients, self.norms)
+        inputs += self.scaling
+        if self.scaling:
+            self._over_parameters("find_overflow", self.n_updates, *inputs, self.thetas)
         if self.norms is not None:
             self._over_parameters("partial_norms", self.n_counts, *inputs, self.thetas)
         operands = [self.theta_operands] if self.rounds else []
@@ -231,6 +245,7 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
         below = first_network(layer_inputs[-1], 2) if layers.narrow else None
         totals_from = (below, first_network(weights[-1], 2)) if layers.narrow else (totals[-1],)
         results = (signals[-1], self.losses, *stored_signals[-1])
+        results += (self.scaling[0], self.counter) if self.scaling else ()
         self._over_layer(layers.output, b, sizes[-1], biases[-1], n_parameters, *totals_from, *samples, *results)
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
             is_narrow = layers.narrow and k == n_layers - 1

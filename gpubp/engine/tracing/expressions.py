@@ -8,7 +8,7 @@ import numpy as np
 from gpubp.engine.tracing.symbols import OVER_SAMPLES, REDUCTIONS, HostNumber, Inexpressible, Symbol
 
 FUNCTIONS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")
-COMPARISONS = ("<", "<=", "&&")
+COMPARISONS = ("<", "<=", "&&", "||")
 PATTERNS = {
     "where": "({0} ? {1} : {2})",
     "maximum": "({0} < {1} ? {1} : {0})",  # NaN if the first is

@@ -69,6 +69,7 @@ class Symbol:
     __lt__, __gt__ = _operator_pair("lt", "<")
     __le__, __ge__ = _operator_pair("le", "<=")
     __and__, __rand__ = _operator_pair("and_", "&&")
+    __or__, __ror__ = _operator_pair("or_", "||")
 
     def __neg__(self) -> "Symbol":
         if self.operation == "-":  # the same number, often computed already

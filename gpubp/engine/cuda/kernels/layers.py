@@ -8,6 +8,7 @@ sum depends on the order of the threads, so repeated training gives the same bit
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gpubp.engine.cuda.kernels.loss_scaling import OF_OUTPUT, SCALE_OF_STEP
 from gpubp.engine.cuda.kernels.narrow_outputs import TOTALS, threads_of_narrow_output
 from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, DROPOUT_PARAMETERS, dropout_mask, indented
 from gpubp.engine.tracing import symbols
@@ -91,6 +92,7 @@ def layer_kernels(
     drops: tuple[bool, ...] = (),
     rounds: bool = False,
     narrow: bool = False,
+    loss_scaled: bool = False,
 ) -> LayerKernels:
     """Write the kernels of all layers.
 
@@ -104,6 +106,8 @@ def layer_kernels(
         Whether outputs and signals are also stored as operands of 16 bits.
     narrow : bool
         Whether the output layer's products are computed within kernels.
+    loss_scaled : bool
+        Whether the signals of the output layer, and so all others, are multiplied by a scale.
     """
     kinds = list(zip(network.activation, drops[1:] or (False,) * len(network.activation), strict=True))
     activations, derivatives, needed = [], [], []
@@ -120,7 +124,7 @@ def layer_kernels(
         derivatives[-1], _ = _derivative(
             "derivative_below_output", name, dtype, drop=drop, rounds=rounds, n_outputs=network.sizes[-1]
         )
-    output = _output(network, dtype, weighted=weighted, rounds=rounds, narrow=narrow)
+    output = _output(network, dtype, weighted=weighted, rounds=rounds, narrow=narrow, loss_scaled=loss_scaled)
     drop_inputs = _drop_inputs(dtype) if any(drops[:1]) else None
     return LayerKernels(tuple(activations), tuple(derivatives), output, tuple(needed), drop_inputs, narrow)
 
@@ -188,16 +192,18 @@ def _derivative(
     return kernel_over_layer(kernel, parameters, strides, code, {"dE_dx": dE_dx}, store, drop), total_input_needed
 
 
-def _with_signal_operands(parameters: str, strides: dict[str, str], *, rounds: bool) -> tuple[str, str]:
+def _with_signal_operands(
+    parameters: str, strides: dict[str, str], *, rounds: bool, signal: str = "dE_dx"
+) -> tuple[str, str]:
     """Return a kernel's parameters, and what it stores: the signals, and with ``rounds`` also operands of products."""
-    store = "signals[c * n + j] = dE_dx;"
+    store = f"signals[c * n + j] = {signal};"
     if not rounds:
         return parameters, store
     strides["operands"] = "b * n"
-    return f"{parameters}, operand* operands", f"{store}\noperands[c * n + j] = to_operand(dE_dx);"
+    return f"{parameters}, operand* operands", f"{store}\noperands[c * n + j] = to_operand({signal});"
 
 
-def _output(network: Network, dtype: str, *, weighted: bool, rounds: bool, narrow: bool) -> Kernel:
+def _output(network: Network, dtype: str, *, weighted: bool, rounds: bool, narrow: bool, loss_scaled: bool) -> Kernel:
     """Write the output layer: eq. (1) to (4), and eq. (5) there."""
     *_, n_below, n = network.sizes
     total = total_input(network.bias)
@@ -217,10 +223,13 @@ def _output(network: Network, dtype: str, *, weighted: bool, rounds: bool, narro
         f"{'const operand* below, const operand* weights' if narrow else 'const real* totals'}, const real* targets, "
         "integer targets_stride, const real* sample_weights, integer weights_stride, real* signals, real* losses"
     )
-    parameters, store = _with_signal_operands(parameters, strides, rounds=rounds)
-    body = code.over_units(LOOP_OF_BLOCK, BLOCK_REDUCTIONS, {"loss": loss}, {"dE_dx": dE_dx}, store)
+    signal = "dE_dx * loss_scale" if loss_scaled else "dE_dx"
+    parameters, store = _with_signal_operands(parameters, strides, rounds=rounds, signal=signal)
+    body = SCALE_OF_STEP if loss_scaled else ""
+    body += code.over_units(LOOP_OF_BLOCK, BLOCK_REDUCTIONS, {"loss": loss}, {"dE_dx": dE_dx}, store)
     body += "\nif (threadIdx.x == 0) losses[c] = loss;"
     body = TOTALS.format(n=n, n_below=n_below) + body if narrow else body
+    parameters += OF_OUTPUT if loss_scaled else ""
     name = "narrow_output" if narrow else "output"
     text = SAMPLE_BY_SAMPLE.format(name=name, parameters=parameters, offsets=offsets(strides), body=indented(body, 8))
     n_threads = threads_of_narrow_output(network) if narrow else 0

@@ -1,5 +1,6 @@
 """CUDA C of a training step that goes layer by layer: samples gathered, sums over samples, the optimizer's update."""
 
+from gpubp.engine.cuda.kernels import loss_scaling
 from gpubp.engine.cuda.kernels.layers import LayerKernels, offsets
 from gpubp.engine.cuda.kernels.preamble import (
     SCALE_OF_MEAN,
@@ -146,31 +147,28 @@ extern "C" __global__ void to_operands(integer n, const real* numbers, operand* 
 }}
 """
 
-GRADIENT = "(gradients[i] + (is_weight && is_weight[i] ? {l2} * thetas[i] : 0)) * scale[network]"
+# of the kernels that read the gradient
+PARAMETERS = """
+    integer n, const integer* counter, const real* all_settings, integer step_stride, integer network_stride,
+    const real* scale, const unsigned char* is_weight, const real* gradients, real* norms"""
+BEGIN = """    const integer network = blockIdx.z, step = counter[network] - 1;
+    const real* settings = all_settings + step * step_stride + network * network_stride;"""
+GRADIENT = "(gradients[i]{unscaled} + (is_weight && is_weight[i] ? {l2} * thetas[i] : 0)) * scale[network]"
 
 NORMS = """
-extern "C" __global__ void partial_norms(
-    integer n, const integer* counter, const real* all_settings, integer step_stride, integer network_stride,
-    const real* scale, const unsigned char* is_weight, const real* gradients, real* norms, const real* thetas
-) {{
-    const integer network = blockIdx.z;
-    const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
-    gradients += network * n;
-    thetas += network * n;
+extern "C" __global__ void partial_norms({parameters}, const real* thetas) {{
+{begin}
+{offsets}
 {norm}
     if (threadIdx.x == 0) norms[network * gridDim.x + blockIdx.x] = norm;
 }}
 """
 
 UPDATE = """
-extern "C" __global__ void update(
-    integer n, const integer* counter, const real* all_settings, integer step_stride, integer network_stride,
-    const real* scale, const unsigned char* is_weight, const real* gradients, const real* norms, integer n_norms,
-    real* squares, real* thetas{parameters}
-) {{
-    const integer network = blockIdx.z;
-    const real* settings = all_settings + (counter[network] - 1) * step_stride + network * network_stride;
+extern "C" __global__ void update({parameters}, integer n_norms, real* squares, real* thetas{more_parameters}) {{
+{begin}
 {offsets}
+{loss_scaling}
 {clipping}
     double own_squares = 0;  // of the new weights: the next step reports their penalty
     {loop} {{
@@ -199,6 +197,7 @@ def step_source(
     *,
     mean: bool,
     clipped: bool = False,
+    loss_scaled: bool = False,
     n_layers: int = 0,
     products: str = "float32",
 ) -> str:
@@ -210,9 +209,15 @@ def step_source(
     if is_rounded:
         kernels["to_operands"] = ROUND.format(loop=LOOP)
     n_parts, l2 = len(update.parts), penalty_in_c(update, clipped=clipped)
-    gradient, clip = GRADIENT.format(l2=l2), ""
+    gradient, clip = GRADIENT.format(unscaled=" * unscale" if loss_scaled else "", l2=l2), ""
+    begin = {"parameters": PARAMETERS, "begin": BEGIN}
+    own = offsets({"gradients": "n", "thetas": "n"})
+    if loss_scaled:
+        begin = {"parameters": PARAMETERS + loss_scaling.PARAMETERS, "begin": BEGIN + loss_scaling.BEGIN}
+        kernels["find_overflow"] = loss_scaling.FIND_OVERFLOW.format(**begin, offsets=own, loop=LOOP, gradient=gradient)
     if clipped:
-        kernels["partial_norms"] = NORMS.format(norm=indented(norm_over_block(LOOP, gradient, dtype), 4))
+        norm = indented(norm_over_block(LOOP, gradient, dtype), 4)
+        kernels["partial_norms"] = NORMS.format(**begin, offsets=own, norm=norm)
         norm = norm_over_block(LOOP_OVER_NORMS, "norms[network * n_norms + k]", dtype)
         gradient, clip = f"{gradient} * clipping", indented(f"{norm}\n{clipping(update)}", 4)
     stores = "\n".join(f"part_{k}[i] = new_{k};" for k in range(n_parts))
@@ -230,7 +235,9 @@ def step_source(
             SUMS.replace("SCALE", SCALE_OF_MEAN if mean else "1").replace("L2", l2),
             OVER_PARAMETERS,
             UPDATE.format(
-                parameters=parameters,
+                **begin,
+                more_parameters=parameters,
+                loss_scaling=loss_scaling.next_scale(dtype) if loss_scaled else "",
                 clipping=clip,
                 loop=LOOP,
                 gradient=gradient,
