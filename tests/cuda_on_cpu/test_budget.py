@@ -19,7 +19,7 @@ def test_the_page_has_no_other_rows():
 def test_a_search_takes_few_launches_and_no_upload_a_step(name, shape):
     counts = counts_of_page(f"{name}, {shape}")
     assert counts.launches_of_step <= 12
-    assert counts.uploads <= 3  # of an epoch, for all of its steps
+    assert counts.uploads <= 1  # of an epoch, for all of its steps
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -42,6 +42,7 @@ def test_products_of_16_bits_take_few_launches_more(name):
 def test_partial_fit_keeps_its_arrays_and_graphs(shape):
     counts = counts_of_page(f"partial_fit, {shape}")  # an epoch is a call, of 8 steps
     assert counts.starts <= 12
+    assert counts.uploads <= 4  # samples, targets, parameters, and the numbers of the steps
     assert counts.allocations == 0
 
 
@@ -70,6 +71,14 @@ def test_a_prediction_takes_few_launches_and_one_wait(row, starts):
     assert counts.starts <= starts
     assert counts.waits == counts.downloads == 1
     assert counts.allocations == 0
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in IN_ONE_SHAPE and "partial_fit" not in row])
+def test_an_epoch_uploads_and_downloads_once(row):
+    """The numbers of its steps, and its results; a validation has a download of its own."""
+    counts = counts_of_page(row)
+    assert counts.uploads <= 1
+    assert counts.downloads <= 1 + any(word in row for word in ("validation", "early stopping"))
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in IN_ONE_SHAPE])

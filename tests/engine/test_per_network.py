@@ -185,7 +185,23 @@ def test_an_order_that_is_changed_in_place():
     uploaded.set(order)
     order[:] = order[:, ::-1].copy()
     uploaded.set(order)
-    np.testing.assert_array_equal(uploaded.array, [[5, 4, 3, 2, 1, 0]])
+    np.testing.assert_array_equal(uploaded.arrays[0], [[5, 4, 3, 2, 1, 0]])
+
+
+@pytest.mark.once
+def test_arrays_side_by_side_keep_their_places_unless_one_is_larger():
+    device, order = EmulatedDevice(), np.arange(5)[None]
+    uploaded = Uploaded(device, "float64", "int32")
+    assert uploaded.set(np.ones((3, 2)), order)
+    places = uploaded.arrays
+    assert not uploaded.set(np.full((2, 2), 7.0), order[:, ::-1])
+    assert not uploaded.set(np.full((2, 2), 7.0), order[:, ::-1])
+    assert (device.n_uploads, device.n_allocations) == (2, 1)  # the last numbers were there
+    np.testing.assert_array_equal(places[0][:2], 7.0)
+    np.testing.assert_array_equal(places[1], order[:, ::-1])
+    assert uploaded.set(np.ones((4, 2)), order)
+    for array, expected in zip(uploaded.arrays, (np.ones((4, 2)), order), strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 @needs_compiler

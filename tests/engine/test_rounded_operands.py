@@ -85,7 +85,7 @@ class TestBits:
             assert_rounded(operands, outputs, products)
         inputs = to_numpy(steps.samples.x)
         if shuffled:
-            inputs = inputs[to_numpy(steps.order.array)[0]]
+            inputs = inputs[to_numpy(steps.order)[0]]
         assert_rounded(steps.inputs, inputs, products)
 
     def test_what_dropout_leaves(self, rounding_machine, products):

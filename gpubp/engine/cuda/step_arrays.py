@@ -5,14 +5,17 @@ has. Both are arrays on the device, so launches are the same for all networks an
 """
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
 
+from gpubp._typing import Array
 from gpubp.engine.cuda.batch_plan import BatchPlan, StepSpec, stride
 from gpubp.engine.plain.dropout import Dropout, threshold_of
 from gpubp.engine.plain.minibatches import Batch
+
+ALIGNMENT = 16  # bytes, of arrays that are side by side
 
 
 def numbers_of_dropout(dropout: Dropout, n_networks: int, n_epochs: int, starts: np.ndarray) -> list[np.ndarray]:
@@ -34,23 +37,40 @@ def numbers_of_dropout(dropout: Dropout, n_networks: int, n_epochs: int, starts:
 
 
 class Uploaded:
-    """An array on a device with the numbers of one on the host: copied when they differ, moved when they are more."""
+    """Arrays on a device, side by side in one, with the numbers of arrays on the host.
 
-    def __init__(self, device: Any, dtype: str) -> None:
-        self.device, self.dtype = device, dtype
-        self.array: Any = None
+    All are copied at once when any number differs, and moved when one of them has more numbers than before.
+    """
+
+    def __init__(self, device: Any, *dtypes: str) -> None:
+        self.device, self.dtypes = device, dtypes
+        self.arrays: list[Array] = []
+        self.starts: list[int] = []  # of the arrays, and the end of the last
+        self.place: Any = None
         self.host: Any = None
 
-    def set(self, host: np.ndarray) -> bool:
-        """Copy an array to the beginning of the one on the device; return whether the latter is a new one."""
-        host = np.asarray(host, self.dtype)
-        is_new = self.array is None or self.array.shape[1:] != host.shape[1:] or len(self.array) < len(host)
+    def set(self, *hosts: np.ndarray) -> bool:
+        """Copy arrays to the beginnings of those on the device; return whether the latter are new ones."""
+        hosts = tuple(np.ascontiguousarray(host, dtype) for host, dtype in zip(hosts, self.dtypes, strict=True))
+        is_new = not (self.arrays and all(map(_fits, hosts, self.arrays)))
         if is_new:
-            self.array, self.host = self.device.empty(host.shape, self.dtype), None
-        if self.host is None or not np.array_equal(self.host[: len(host)], host):
-            self.host = np.array(host, order="C")  # the caller may change its own
-            self.device.upload(self.host, self.array[: len(host)])
+            self.starts = [*accumulate((-(-host.nbytes // ALIGNMENT) * ALIGNMENT for host in hosts), initial=0)]
+            self.place, self.host = self.device.empty((self.starts[-1],), "uint8"), None
+            self.arrays = [
+                self.place[start : start + host.nbytes].view(host.dtype).reshape(host.shape)
+                for start, host in zip(self.starts, hosts, strict=False)
+            ]
+        together = np.zeros(self.starts[-1], np.uint8)
+        for start, host in zip(self.starts, hosts, strict=False):
+            together[start : start + host.nbytes] = host.reshape(-1).view(np.uint8)
+        if self.host is None or not np.array_equal(self.host, together):
+            self.host = together
+            self.device.upload(together, self.place)
         return is_new
+
+
+def _fits(host: np.ndarray, array: Array) -> bool:
+    return bool(host.shape[1:] == array.shape[1:] and len(host) <= len(array))
 
 
 class StepArrays:
@@ -77,10 +97,8 @@ class StepArrays:
         self.parts = [device.empty(shape, spec.dtype) for _ in spec.update.parts]
         factors = map(device.upload, spec.factors)
         self.factors = list(chain(*((array, stride(array, 1)) for array in factors)))
-        self.settings, self.order, self.row_ranges = (
-            Uploaded(device, dtype) for dtype in (spec.dtype, "int32", "int64")
-        )
-        self.dropout = [Uploaded(device, dtype) for dtype in ("uint32", "uint32", spec.dtype) if plan.drops]
+        of_dropout = ("uint32", "uint32", spec.dtype) if plan.drops else ()
+        self.uploaded = Uploaded(device, spec.dtype, "int32", "int64", *of_dropout)
         self.n_steps = self.order_stride = 0
 
     def begin(
@@ -90,25 +108,25 @@ class StepArrays:
         self.n_steps, stride_before = len(settings), self.order_stride
         if self.n_steps > self.plan.n_steps:  # of several epochs
             self.order_stride = order.shape[1] if len(order) > 1 else 0
-        moved = [self.settings.set(settings), self.order.set(order), self.row_ranges.set(row_ranges)]
-        moved += [uploaded.set(host) for uploaded, host in zip(self.dropout, dropout, strict=True)]
-        return any(moved) or self.order_stride != stride_before
+        has_moved = self.uploaded.set(settings, order, row_ranges, *dropout)
+        self.settings, self.order, self.row_ranges, *self.dropout = self.uploaded.arrays
+        return has_moved or self.order_stride != stride_before
 
     @property
     def settings_in_c(self) -> tuple[Any, ...]:
         """The settings as arguments of a kernel: the array, its stride by step, its stride by network."""
-        _, n_networks, n = self.settings.array.shape
-        return self.settings.array, n_networks * n, n if n_networks > 1 else 0
+        _, n_networks, n = self.settings.shape
+        return self.settings, n_networks * n, n if n_networks > 1 else 0
 
     @property
     def order_in_c(self) -> tuple[Any, ...]:
         """The order as arguments of a kernel: the array, its stride by epoch, and the rows of the networks."""
-        return self.order.array, self.order_stride, self.row_ranges.array
+        return self.order, self.order_stride, self.row_ranges
 
     @property
     def dropout_in_c(self) -> tuple[Any, ...]:
         """What masks are computed from, as arguments of a kernel; none without dropout."""
-        return tuple(uploaded.array for uploaded in self.dropout)
+        return tuple(self.dropout)
 
     def shared_weights(self, weights: np.ndarray) -> np.ndarray:
         """Return the weights of a stack's batches, ``(n_steps, K)``, as ``(n_steps,)`` if all networks share them."""

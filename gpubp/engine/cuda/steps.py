@@ -128,7 +128,7 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
         """Set the numbers of the next steps; return whether launches have other arguments than before."""
         has_changed = super().begin(settings, order, row_ranges, dropout)
         if has_changed:
-            self.max_steps = len(self.settings.array)
+            self.max_steps = len(self.settings)
             n_results = (2 * self.max_steps + self.n_counts) * self.n_networks
             self.results = self.device.empty((n_results,), "float64")
             self.graphs = CudaGraphs(self.device)  # earlier graphs hold the earlier arrays
@@ -136,7 +136,7 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
 
     def launches(self) -> Iterator[int]:
         """Take the steps of the epochs, some in each graph; yield the number of steps of each."""
-        self.device.upload(np.zeros(self.counters.shape, np.int64), self.counters)
+        self.counters.fill(0)
         self._round(self.thetas, self.theta_operands)
         if self.transfer is None:
             self._round(self.window[0], self.inputs)
