@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def site():
     """Import the modules that build the site."""
-    names = ("build", "gallery", "links", "reference")
+    names = ("build", "check", "gallery", "links", "reference")
     sys.path.insert(0, str(ROOT / "docs" / "site"))
     try:
         yield {name: importlib.import_module(name) for name in names}
@@ -74,3 +74,19 @@ def test_links_of_the_repository_lead_to_pages_of_the_site(site, tmp_path, monke
     assert converted("[a](nowhere.md)") == "[a](nowhere.md)"  # which Sphinx reports
     monkeypatch.setenv("REPOSITORY_URL", "https://x.org/r")
     assert converted("[a](../../gpubp/errors.py)") == "[a](https://x.org/r/blob/main/gpubp/errors.py)"
+
+
+def test_broken_links_and_pictures_without_a_text_are_found(site, tmp_path):
+    (tmp_path / "a.html").write_text('<h1 id="top">A</h1><a href="b.html#part">b</a><img src="p.png" alt="a picture">')
+    (tmp_path / "p.png").touch()
+    (tmp_path / "b.html").write_text(
+        '<h1 id="part">B</h1><a href="a.html#top">a</a><a href="https://example.org">x</a>'
+    )
+    assert site["check"].faults_of_files(tmp_path) == []
+    (tmp_path / "b.html").write_text('<a href="c.html">c</a><img src="p.png"><a href="a.html#bottom">a</a>')
+    assert sorted(site["check"].faults_of_files(tmp_path)) == [
+        "a.html: the link b.html#part leads nowhere",
+        "b.html: p.png has no alt",
+        "b.html: the link a.html#bottom leads nowhere",
+        "b.html: the link c.html leads nowhere",
+    ]
