@@ -7,6 +7,8 @@ import importlib.util
 import sys
 from typing import NamedTuple
 
+from gpubp.backends.driver_fix import driver_command
+
 
 class Probe(NamedTuple):
     """Whether a GPU can be used; if not, why not and the one command that fixes it."""
@@ -54,12 +56,11 @@ def install_command() -> str:
     return f'pip install "cupy-{cuda_of_cupy()}x[ctk]"'
 
 
-DRIVER_COMMAND = "sudo apt install nvidia-driver"
-WITHOUT_DRIVER = f"compute with device='cpu'; if there is an NVIDIA GPU: {DRIVER_COMMAND}"
+_DRIVER = "the command of driver_fix"
 
 _FIXES = (
     # part of the error's text, its meaning, the command that fixes it
-    ("InsufficientDriver", "the NVIDIA driver is missing, or older than CuPy's CUDA", DRIVER_COMMAND),
+    ("InsufficientDriver", "the NVIDIA driver is missing, or older than CuPy's CUDA", _DRIVER),
     ("NoDevice", "CUDA sees no GPU", "nvidia-smi"),
     ("InvalidDevice", "there is no GPU with that number", "nvidia-smi -L"),
     ("MemoryAllocation", "the GPU's memory is full", "nvidia-smi"),
@@ -67,7 +68,7 @@ _FIXES = (
     ("DevicesUnavailable", "another program has exclusive use of the GPU", "nvidia-smi"),
     ("ALLOC_FAILED", "the GPU's memory is full", "nvidia-smi"),
     ("NOT_INITIALIZED", "CUDA's matrix library finds no memory or no GPU", "nvidia-smi"),
-    ("UnsupportedPtxVersion", "the NVIDIA driver is older than CuPy's CUDA", DRIVER_COMMAND),
+    ("UnsupportedPtxVersion", "the NVIDIA driver is older than CuPy's CUDA", _DRIVER),
     ("ECCUncorrectable", "the GPU's memory is damaged", "nvidia-smi -q -d ECC"),
     ("IllegalAddress", "the GPU stopped during its work; restart Python", "nvidia-smi"),
     ("LaunchFailure", "the GPU stopped during its work; restart Python", "nvidia-smi"),
@@ -90,7 +91,10 @@ def probe_cuda(index: int = 0) -> Probe:
     driver = driver_cuda_version()
     if driver is None and importlib.util.find_spec("cupy") is None:
         return Probe(
-            False, "this machine has no NVIDIA driver, and CuPy is not installed", WITHOUT_DRIVER, expected=True
+            False,
+            "this machine has no NVIDIA driver, and CuPy is not installed",
+            f"compute with device='cpu'; if there is an NVIDIA GPU: {driver_command()}",
+            expected=True,
         )
     if importlib.util.find_spec("cupy") is None:
         return Probe(False, "CuPy is not installed", install_command())
@@ -115,7 +119,8 @@ def cause_and_fix(error: Exception) -> tuple[str, str]:
     text = f"{type(error).__name__}: {error}"
     for part, cause, fix in _FIXES:
         if part.lower() in text.lower():
-            return f"{cause} ({first_line(text)})", fix or install_command()
+            command = driver_command() if fix is _DRIVER else fix
+            return f"{cause} ({first_line(text)})", command or install_command()
     return first_line(text), "gpubp doctor"
 
 

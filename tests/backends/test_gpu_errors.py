@@ -15,6 +15,7 @@ import gpubp.training.setup
 from gpubp import DataError, DeviceError, MLPClassifier, MLPRegressor, Network, predict, train
 from gpubp.backends import gpu_errors
 from gpubp.backends.backend import Backend, choose_backend
+from gpubp.backends.driver_fix import driver_command
 from gpubp.backends.gpu_errors import Workload, batch_that_fits, translate_gpu_errors
 from gpubp.backends.libraries import CUPY
 from gpubp.backends.memory import (
@@ -206,7 +207,7 @@ class TestOtherFaults:
             error_of_cupy(
                 "CUDARuntimeError", "cudaErrorUnsupportedPtxVersion: PTX was compiled with another toolchain"
             ),
-            ("driver is older", "nvidia-driver"),
+            ("driver is older", driver_command()),
         ),
         "no header": (
             error_of_cupy("CompileException", 'cannot open source file "cuda_fp16.h"', "cupy.cuda.compiler"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gpubp.backends import probe
+from gpubp.backends.driver_fix import driver_command
 from gpubp.backends.probe import Probe, cuda_extra, cuda_of_cupy, install_command, probe_cuda
 
 
@@ -124,7 +125,7 @@ FAULTS = {
     "no driver": (
         {"Device": error("CUDARuntimeError", "cudaErrorInsufficientDriver: CUDA driver version is insufficient")},
         ("driver is missing, or older", "cudaErrorInsufficientDriver"),
-        "nvidia-driver",
+        driver_command(),
     ),
     "no GPU": (
         {"Device": error("CUDARuntimeError", "cudaErrorNoDevice: no CUDA-capable device is detected")},

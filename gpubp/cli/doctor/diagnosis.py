@@ -21,6 +21,7 @@ from gpubp._version import __version__
 from gpubp.backends import probe
 from gpubp.backends.backend import ENVIRONMENT_VARIABLE, choose_backend
 from gpubp.backends.cupy_wheels import cupy_wheels, describe_duplicates, reinstall_command
+from gpubp.backends.driver_fix import driver_command
 from gpubp.cli.kernel_cache import find_kernel_cache
 from gpubp.engine import cpu
 from gpubp.engine.cpu import library
@@ -114,13 +115,12 @@ def _driver_finding(driver: int | None, *, has_cupy: bool) -> Finding:
     if driver is not None and driver < 12000:
         supported = f"it supports CUDA up to {_version_text(driver)}"
         detail = f"too old: {supported}; CUDA 12 needs driver 525 or newer, CUDA 13 driver 580"
-        return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
+        return Finding(name, "warning", detail, driver_command())
     if driver is not None:
         return Finding(name, "ok", f"supports CUDA up to {_version_text(driver)}")
     if not has_cupy or probe.probe_cuda().usable:  # CuPy for AMD's GPUs works without NVIDIA's driver
-        return Finding(name, "info", "not installed; only an NVIDIA GPU needs it: sudo apt install nvidia-driver")
-    detail = "not found, so CuPy cannot run; a container must be started with --gpus all"
-    return Finding(name, "warning", detail, "sudo apt install nvidia-driver")
+        return Finding(name, "info", f"not installed; only an NVIDIA GPU needs it: {driver_command()}")
+    return Finding(name, "warning", "not found, so CuPy cannot run", driver_command())
 
 
 def _import_cupy(driver: int | None, wheels: list[str]) -> tuple[Any, Finding]:
@@ -160,7 +160,7 @@ def _runtime(cupy: Any, driver: int | None, wheels: list[str]) -> Finding:
         return Finding("CUDA runtime", "ok", f"{version}, which the driver supports")
     detail = f"{version}, but the driver supports only {_version_text(driver)}"
     if driver < 12000:
-        return Finding("CUDA runtime", "fault", detail, "sudo apt install nvidia-driver")
+        return Finding("CUDA runtime", "fault", detail, driver_command())
     return Finding(
         "CUDA runtime", "fault", f"{detail}; CuPy for CUDA {driver // 1000} fits it", reinstall_command(wheels)
     )
