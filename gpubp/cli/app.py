@@ -26,6 +26,7 @@ COMMANDS = {
     "agree": "agree",
     "explain": "explain.command",
     "reproduce": "reproduce",
+    "completion": "completion",
 }
 """The module of each command, which has a function of its name, in the order of the help."""
 START = f"""gpubp {__version__} trains multilayer perceptrons, on NVIDIA GPUs and on CPUs.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
+from gpubp.cli.config import NOT_IN_FILES, is_given
 
 Options = TypeVar("Options")
 
@@ -39,9 +40,8 @@ def command_line(context: typer.Context) -> str:
     words = ["gpubp", context.info_name or ""]
     options: list[str] = []
     for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
         value = context.params.get(parameter.name or "")
-        if source is None or source.name not in ("COMMANDLINE", "DEFAULT_MAP") or value is None:
+        if value is None or parameter.name in NOT_IN_FILES or not is_given(context, parameter.name or ""):
             continue
         values = value if isinstance(value, list | tuple) else [value]
         if parameter.param_type_name == "argument":

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Integral
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
@@ -29,7 +29,6 @@ from gpubp.data.table import Column, Table
 from gpubp.engine.argument_checks import check_is_called
 from gpubp.errors import DataError, DivergenceWarning, ModelFileError, TableWarning
 from gpubp.estimators.parameter_checks import ClearKeywords
-from gpubp.io.atomic_files import write_atomically
 from gpubp.io.model_file import Model, load_model, save_model
 from gpubp.io.onnx import to_onnx
 from gpubp.optim.first_order import Optimizer
@@ -39,6 +38,7 @@ from gpubp.tabular.estimator_parameters import CONSTRAINTS, parameter_problems, 
 from gpubp.tabular.estimator_tables import (
     Features,
     LabelledTable,
+    ValidationRows,
     add_target,
     read_features,
     read_new_features,
@@ -153,6 +153,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
                 optimizer=self._optimizer(),
                 batch_size=self.batch_size,
                 l2=self.l2,
+                dropout=self.dropout,
                 callbacks=() if self.callbacks is None else self.callbacks,
                 n_networks=self.n_networks,
                 recipe=recipe,
@@ -179,7 +180,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
 
     def _checked(
         self, features: Features, y: Any, sample_weight: Any, validation_data: Any
-    ) -> "tuple[LabelledTable, ValidationRows | None]":
+    ) -> tuple[LabelledTable, ValidationRows | None]:
         """Return the table with its targets and the validation rows; one error says all that is wrong."""
         table, problems = features.table, list[Exception]()
         labelled, validation = LabelledTable(table, (), is_apart=False), None
@@ -224,7 +225,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
 
     def _validation_rows(
         self, validation_data: Any, features: Features, training: LabelledTable
-    ) -> "ValidationRows | None":
+    ) -> ValidationRows | None:
         """Return the given validation rows, if there are any."""
         if validation_data is None:
             return None
@@ -413,33 +414,16 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         title : str, optional
             By default the name of the class.
         """
-        from gpubp.reports import code_of, report_page
-        from gpubp.tabular.inspection import inspected_rows
-        from gpubp.tabular.report import report_of
+        from gpubp.tabular.report import write_report  # which is for reports alone
 
         check_is_fitted(self)
-        rows = None
-        if X is not None:
-            named = y if isinstance(y, list) else [y] if isinstance(y, str) else []
-            y = None if tuple(named) == preprocessing_of(self.model_).target_names else y
-            rows = inspected_rows(self, X, y, sample_weight, self.device, self.matmul_precision)
-        report = report_of(
-            self.model_, title=title or type(self).__name__, code=code_of(self), inspected=rows, scored_as="given"
-        )
-        write_atomically(path, report_page([report]).encode())
+        write_report(path, self, X, y, sample_weight, title)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         return tags
-
-
-class ValidationRows(NamedTuple):
-    """Given validation rows, and their weights if they have any."""
-
-    labelled: LabelledTable
-    weight: Any
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from gpubp.tabular.networks import hidden_layers_of
 from gpubp.tabular.recipes import RECIPES
 from gpubp.tabular.saved_optimizer import optimizer_in
 
-TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "label_smoothing")
+TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "label_smoothing", "dropout")
 """The parameters that stand under their names in what a model file says of the training."""
 
-_OF_EACH_PRESET = ("numbers", "hidden_layer_sizes", "optimizer", "learning_rate", "batch_size", "l2")
+_OF_EACH_PRESET = ("numbers", "hidden_layer_sizes", "optimizer", "learning_rate", "batch_size", "l2", "dropout")
 _OF_RECIPES = (*_OF_EACH_PRESET, "activation", "epochs", "patience", "tolerance", "label_smoothing")
 CHOSEN_BY: dict[str, tuple[str, ...]] = {
     "fast": (),
@@ -46,6 +46,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "epochs": [Interval(Integral, 1, None, closed="left")],
     "batch_size": [OneOf(["auto", "full"]), Interval(Integral, 1, None, closed="left")],
     "l2": [Interval(Real, 0, None, closed="left")],
+    "dropout": [Interval(Real, 0, 1, closed="left")],
     "patience": [Interval(Integral, 1, None, closed="left"), None],
     "tolerance": [Interval(Real, 0, None, closed="left")],
     "validation_fraction": [Interval(Real, 0, 1, closed="left")],
@@ -73,8 +74,8 @@ _PARAMETERS = """
         "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
         learning rates and penalties on folds of the rows, and keeps several networks of the best:
         :func:`gpubp.tabular.search_table`. `numbers`, `categories`, `hidden_layer_sizes`, `optimizer`, `learning_rate`,
-        `batch_size`, `l2`, `n_networks` and `callbacks` must then be left out. "realmlp" trains a large network by the
-        recipe :data:`gpubp.tabular.REALMLP`, slowly and often better, "realmlp-s" by a simpler one,
+        `batch_size`, `l2`, `dropout`, `n_networks` and `callbacks` must then be left out. "realmlp" trains a large
+        network by the recipe :data:`gpubp.tabular.REALMLP`, slowly and often better, "realmlp-s" by a simpler one,
         :data:`gpubp.tabular.REALMLP_S`, in less time, and "tabm" 32 members that share weights, by
         :data:`gpubp.tabular.TABM`, the slowest; all of these but `categories`, `n_networks` and `callbacks`, and
         `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out. "realmlp" and
@@ -98,6 +99,8 @@ _PARAMETERS = """
         See :func:`gpubp.fit_table`.
     l2 : float, default=0.1
         Strength of the penalty on the weights.
+    dropout : float, default=0.0
+        The fraction of the outputs of each hidden layer that is left out in training, others for each row.
     patience : int or None, default=10
         Training stops when the loss of the validation rows, or of the training rows if there are none, has not improved
         by more than `tolerance` for this many epochs; None trains for all epochs.

@@ -58,6 +58,13 @@ class LabelledTable(NamedTuple):
     is_apart: bool
 
 
+class ValidationRows(NamedTuple):
+    """Given validation rows, and their weights if they have any."""
+
+    labelled: LabelledTable
+    weight: Any
+
+
 def read_features(X: Any, estimator: Any, *, least_rows: int = 1, names: Sequence[str] | None = None) -> Features:
     """Convert X to a table; `names` are those of an array's columns."""
     has_columns = (isinstance(X, Mapping) and not issparse(X)) or hasattr(X, "columns")  # some sparse arrays are dicts

@@ -5,16 +5,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.utils import compute_class_weight
 from sklearn.utils._param_validation import Interval
 
-from gpubp._core.text import excerpt, shortened
 from gpubp.backends.inputs import accept_on_host, as_labels
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
 from gpubp.data.table import Column, table_from_mapping
 from gpubp.errors import DataError
 from gpubp.estimators.parameter_checks import OneOf
 from gpubp.io.model_file import Model
+from gpubp.tabular.class_weight import with_class_weight
 from gpubp.tabular.estimator_base import TabularEstimator
 from gpubp.tabular.estimator_parameters import documented, keep_parameters
 from gpubp.tabular.estimator_tables import numbers_of, refuse_missing
@@ -74,6 +73,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
         epochs: Any = 200,
         batch_size: Any = "auto",
         l2: Any = 0.1,
+        dropout: Any = 0.0,
         patience: Any = 10,
         tolerance: Any = 1e-6,
         validation_fraction: Any = 0.1,
@@ -101,33 +101,7 @@ class TabularClassifier(ClassifierMixin, TabularEstimator):  # type: ignore[misc
 
     def _weighted(self, prepared: PreparedTable) -> PreparedTable:
         prepared = with_label_smoothing(prepared, self.label_smoothing)
-        if self.class_weight is None:
-            return prepared
-        target = prepared.preprocessing.target
-        assert isinstance(target, ClassTarget)
-        classes, labels = class_values(target), prepared.targets.argmax(axis=1)
-        if self.class_weight == "balanced":
-            totals = np.bincount(labels, prepared.encoded.sample_weight, len(classes))
-            by_class = np.divide(totals.sum(), totals, out=np.ones(len(classes)), where=totals > 0)
-        else:
-            present = np.unique(labels)
-            by_class = np.ones(len(classes))
-            try:
-                weights = compute_class_weight(self.class_weight, classes=classes[present], y=classes[labels])
-                by_class[present] = weights
-            except (TypeError, ValueError) as error:
-                shown = shortened([*map(repr, classes[present].tolist())])
-                raise DataError(
-                    f"class_weight must have a number for each class of the training rows ({shown}), got "
-                    f"{excerpt(repr(self.class_weight), 200)}"
-                ) from error
-        of_training = by_class[labels[prepared.parts["train"]]]
-        if not (np.isfinite(by_class).all() and (by_class >= 0.0).all() and of_training.any()):
-            raise DataError(
-                "class_weight must be finite, not negative, and above 0 for a class of the training rows, got "
-                f"{self.class_weight!r}"
-            )
-        return prepared.reweighted(lambda targets: by_class[targets.argmax(axis=1)])
+        return with_class_weight(prepared, self.class_weight)
 
     def _keep(self, model: Model) -> None:
         super()._keep(model)
@@ -231,6 +205,7 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         epochs: Any = 200,
         batch_size: Any = "auto",
         l2: Any = 0.1,
+        dropout: Any = 0.0,
         patience: Any = 10,
         tolerance: Any = 1e-6,
         validation_fraction: Any = 0.1,

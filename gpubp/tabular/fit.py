@@ -59,6 +59,7 @@ def fit_table(
     batch_size: int | Literal["auto", "full"] = "auto",
     l2: float = 0.1,
     label_smoothing: float = 0.0,
+    dropout: float = 0.0,
     patience: int | None = 10,
     tolerance: float = 1e-6,
     seed: int = 0,
@@ -101,6 +102,8 @@ def fit_table(
     label_smoothing : float
         For classification: the part of each label of the training rows that is spread evenly over all classes
         (Szegedy et al. 2016). Other rows, and so the validation loss and all scores, keep their labels.
+    dropout : float
+        The fraction of the outputs of each hidden layer that is left out, others for each row (Srivastava et al. 2014).
     seed : int
         Seed of the initial weights and of the order of the rows.
     patience : int, optional
@@ -176,7 +179,7 @@ def fit_table(
         "dtype": dtype,
         "matmul_precision": matmul_precision,
         "parallel": parallel,
-        "dropout": 0.0 if recipe is None else recipe_dropout(recipe, network),
+        "dropout": _dropout_of(network, prepared, dropout) if recipe is None else recipe_dropout(recipe, network),
         "drop_last": recipe is not None and recipe.drop_last and isinstance(prepared, PreparedTable),
     }
     validation_data: Any = prepared.validation()
@@ -231,6 +234,8 @@ def fit_table(
     settings["matmul_precision"] = matmul_precision
     if recipe is not None:
         settings["preset"] = recipe.name
+    elif dropout:
+        settings["dropout"] = dropout
     if part is not None:
         settings["linear_part"] = part.as_json()
     result = scored_fit(prepared, fit, of_network, settings)
@@ -254,6 +259,23 @@ def with_label_smoothing(prepared: Prepared, label_smoothing: Any) -> Prepared:
     if prepared.task != "classification":
         raise DataError("label_smoothing (--label-smoothing) is for classes, and the target holds numbers; omit it")
     return replace(prepared, label_smoothing=float(label_smoothing))
+
+
+def check_dropout(dropout: Any) -> None:
+    """Raise an error if this is no fraction of outputs."""
+    if not (isinstance(dropout, int | float | np.floating) and 0.0 <= dropout < 1.0):
+        raise DataError(f"dropout (--dropout) must be from 0 to below 1, got {dropout!r}")
+
+
+def _dropout_of(network: Network, prepared: PreparedTable | PreparedStream, dropout: Any) -> float | tuple[float, ...]:
+    """Return the dropout of each layer below the outputs: none of those that embed categories."""
+    check_dropout(dropout)
+    n_hidden = len(hidden_layers_of(network, prepared.preprocessing)[0])
+    if not dropout:
+        return 0.0
+    if not n_hidden:
+        raise DataError("dropout (--dropout) is for hidden layers, and the network has none; omit it")
+    return (*(0.0,) * (len(network.sizes) - 2 - n_hidden), *(float(dropout),) * n_hidden)
 
 
 def check_precision(prepared: PreparedTable | PreparedStream, dtype: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from gpubp.data.preprocessing import (
 from gpubp.engine.prediction import mean_outputs
 from gpubp.errors import DataError
 from gpubp.inspection import CalibrationCurve, PermutationImportance
+from gpubp.io.atomic_files import write_atomically
 from gpubp.io.model_facts import (
     TRIAL_HEADINGS,
     are_scores,
@@ -35,8 +37,19 @@ from gpubp.io.model_facts import (
 )
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network, views
-from gpubp.reports import Confusion, Curves, HeldOutFindings, ModelReport, Residuals, ShownColumn, versions
+from gpubp.reports import (
+    Confusion,
+    Curves,
+    HeldOutFindings,
+    ModelReport,
+    Residuals,
+    ShownColumn,
+    code_of,
+    report_page,
+    versions,
+)
 from gpubp.tabular.inspected_table import InspectedTable
+from gpubp.tabular.inspection import inspected_rows
 from gpubp.tabular.predict import numbers_in
 
 MAX_ROWS = 20_000
@@ -118,6 +131,25 @@ def report_of(
         code=code,
         versions=versions("cupy") | {"gpubp": model.version},
     )
+
+
+def write_report(
+    path: str | PathLike[str], estimator: Any, X: Any = None, y: Any = None, sample_weight: Any = None, title: str = ""
+) -> None:
+    """Write the report of a fitted estimator for tables, and of rows that it was not fitted to."""
+    inspected = None
+    if X is not None:
+        named = y if isinstance(y, list) else [y] if isinstance(y, str) else []
+        y = None if tuple(named) == preprocessing_of(estimator.model_).target_names else y
+        inspected = inspected_rows(estimator, X, y, sample_weight, estimator.device, estimator.matmul_precision)
+    report = report_of(
+        estimator.model_,
+        title=title or type(estimator).__name__,
+        code=code_of(estimator),
+        inspected=inspected,
+        scored_as="given",
+    )
+    write_atomically(path, report_page([report]).encode())
 
 
 def held_out_of(inspected: InspectedTable, rows: str, *, are_new: bool = True) -> HeldOutFindings | None:

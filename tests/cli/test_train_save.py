@@ -29,7 +29,7 @@ def diverges_later(monkeypatch):
     def optimizer(epoch):
         return 1e-3 if epoch < 1 else 1e30
 
-    monkeypatch.setattr("gpubp.cli.train.prepare.make_optimizer", lambda name, rate: gpubp.gradient_descent(optimizer))
+    monkeypatch.setattr("gpubp.cli.train.schedule.make_optimizer", lambda name, rate: gpubp.gradient_descent(optimizer))
 
 
 def test_a_training_that_diverges_later_keeps_the_last_finite_weights(run, monkeypatch):

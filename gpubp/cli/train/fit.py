@@ -3,7 +3,7 @@
 from typing import NamedTuple, cast
 
 from gpubp.cli.progress import progress_bar, search_bar
-from gpubp.cli.train.options import TIME_BUDGET, TOLERANCE
+from gpubp.cli.train.options import TIME_BUDGET
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.rescue import sigterm_as_interrupt, warnings_as_notes
 from gpubp.errors import CheckpointError
@@ -54,9 +54,10 @@ def fit(job: TrainingJob) -> FitOutcome:
                 epochs=options.epochs,
                 batch_size=job.batch_size,
                 l2=options.l2,
+                dropout=options.dropout,
                 label_smoothing=options.label_smoothing,
                 patience=options.patience or None,
-                tolerance=TOLERANCE,
+                tolerance=options.tolerance,
                 seed=options.seed,
                 device=options.device,
                 dtype=options.dtype,
@@ -91,7 +92,7 @@ def _search(job: TrainingJob) -> FitOutcome:
             loss=options.loss,
             epochs=options.epochs,
             patience=options.patience or None,
-            tolerance=TOLERANCE,
+            tolerance=options.tolerance,
             label_smoothing=options.label_smoothing,
             seed=options.seed,
             device=options.device,

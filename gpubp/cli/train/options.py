@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from gpubp._core.names import unknown
+from gpubp.cli.config import is_given, read_config
 from gpubp.cli.options import DEVICE_HELP, JSON_HELP, MATMUL_PRECISION_HELP
 from gpubp.cli.table_options import DATA_PANEL, TableOptions
+from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values
 from gpubp.errors import DataError
 from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.optim.second_order import METHODS
@@ -18,19 +21,19 @@ PRESETS = ("auto", "best", "fast", "realmlp", "realmlp-s", "tabm")
 TIME_BUDGET = 60.0
 CHOSEN_BY_BEST = (
     *("numbers", "categories", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "batch_size"),
-    "l2",
+    *("l2", "dropout", "schedule", "warm_up"),
 )
 NOT_WITH_BEST = (*CHOSEN_BY_BEST, "callback", "checkpoint", "resume")
 OF_ONE_TRAINING = ("epochs", "patience")
 """Options with which auto is fast; best takes them as limits of each training."""
 NOT_WITH_RECIPE = (
     *("numbers", "hidden_layer_sizes", "activation", "optimizer", "learning_rate", "epochs", "batch_size", "l2"),
-    *("patience", "label_smoothing"),
+    *("patience", "tolerance", "label_smoothing", "dropout", "schedule", "warm_up"),
 )
 MAX_LAYER_SIZE = 1_000_000
-TOLERANCE = 1e-6  # smaller changes of the loss are no improvement for --patience
 PICTURES = (".png", ".pdf", ".svg")
 PAGES = (".html", ".htm")
+SCHEDULES = ("constant", "cosine", "flat-cosine", "cosine-cycles", "inverse-scaling")
 
 # typer.Option, in a panel of the help
 _data, _network, _training, _output = (
@@ -125,6 +128,17 @@ class TrainOptions(TableOptions):
         float | None,
         _training(metavar="NUMBER", help="Learning rate; each optimizer has its own default.", show_default=False),
     ] = None
+    schedule: Annotated[
+        str,
+        _training(
+            metavar="NAME",
+            help=f"How the learning rate changes over --epochs: {', '.join(SCHEDULES)}.",
+        ),
+    ] = "constant"
+    warm_up: Annotated[
+        int,
+        _training(metavar="EPOCHS", min=0, help="Epochs over which the learning rate grows from 0 to its first value."),
+    ] = 0
     epochs: Annotated[
         int,
         _training(metavar="N", min=1, help="Maximum number of epochs."),
@@ -134,6 +148,18 @@ class TrainOptions(TableOptions):
         _training(metavar="N|auto|full", help="Number of rows in a batch; full uses all training rows."),
     ] = "auto"
     l2: Annotated[float, _training(metavar="NUMBER", min=0, help="L2 penalty on the weights.")] = 0.1
+    dropout: Annotated[
+        float,
+        _training(metavar="FRACTION", min=0, help="Part of the outputs of each hidden layer that is left out."),
+    ] = 0.0
+    class_weight: Annotated[
+        str | None,
+        _training(
+            metavar="NAME=WEIGHT",
+            help="Weights of classes in the loss: balanced, or those of all classes, such as no=1,yes=5.",
+            show_default=False,
+        ),
+    ] = None
     label_smoothing: Annotated[
         float,
         _training(
@@ -144,6 +170,10 @@ class TrainOptions(TableOptions):
         int,
         _training(metavar="N", min=0, help="Stop after N epochs without improvement; 0 trains for all epochs."),
     ] = 10
+    tolerance: Annotated[
+        float,
+        _training(metavar="NUMBER", min=0, help="The least change of the monitored loss that is an improvement."),
+    ] = 1e-6
     callback: Annotated[
         list[str] | None,
         _training(
@@ -220,6 +250,20 @@ class TrainOptions(TableOptions):
         ),
     ] = None
     no_picture: Annotated[bool, _output("--no-picture", help="Draw no learning curve.")] = False
+    config: Annotated[
+        Path | None,
+        _output(
+            metavar="FILE",
+            help="A TOML file with options, such as epochs = 50; those in the command go before.",
+            show_default=False,
+            is_eager=True,
+            callback=read_config,
+        ),
+    ] = None
+    save_config: Annotated[
+        Path | None,
+        _output(metavar="FILE", help="Write the given options as such a file, and train.", show_default=False),
+    ] = None
     as_json: Annotated[bool, _output("--json", help=JSON_HELP)] = False
     quiet: Annotated[bool, _output("--quiet", "-q", help="Print only the result.")] = False
     context: typer.Context = None  # type: ignore[assignment]  # not an option: typer passes it
@@ -230,9 +274,8 @@ class TrainOptions(TableOptions):
         return self.group is not None or self.time is not None
 
     def given(self, *names: str) -> list[str]:
-        """Return those of some options that stand in the command, as they are written there."""
-        source = self.context.get_parameter_source
-        return [f"--{name.replace('_', '-')}" for name in names if (of := source(name)) and of.name == "COMMANDLINE"]
+        """Return those of some options that stand in the command or its --config, as they are written there."""
+        return [f"--{name.replace('_', '-')}" for name in names if is_given(self.context, name)]
 
 
 def parse_hidden_layer_sizes(text: str) -> tuple[int, ...]:
@@ -261,3 +304,36 @@ def parse_batch_size(text: str) -> int | Literal["auto", "full"]:
     if not (text.isdecimal() and int(text) > 0):
         raise DataError(f"--batch-size must be a whole number above 0, auto or full, got {text!r}")
     return int(text)
+
+
+def parse_class_weight(
+    text: str | None, target: ClassTarget | NumberTarget
+) -> dict[Any, float] | Literal["balanced"] | None:
+    """Parse weights of classes such as ``"no=1,yes=5"``.
+
+    Examples
+    --------
+    >>> parse_class_weight("no=1,yes=5", ClassTarget("sold", ("no", "yes")))
+    {'no': 1.0, 'yes': 5.0}
+    """
+    if text is None:
+        return None
+    if not isinstance(target, ClassTarget):
+        raise DataError("--class-weight is for classes, and the target holds numbers; omit it")
+    if text == "balanced":
+        return "balanced"
+    classes = dict(zip(target.classes, class_values(target).tolist(), strict=True))
+    weights = dict[Any, float]()
+    for part in text.split(","):
+        name, _, weight = part.rpartition("=")
+        if name.strip() not in classes:
+            known = unknown("class", name.strip(), classes)
+            raise DataError(
+                f"--class-weight: {known}; write balanced, or NAME=WEIGHT for each class, with commas between"
+            )
+        try:
+            weights[classes[name.strip()]] = float(weight)
+        except ValueError:
+            message = f"--class-weight: the weight of {name.strip()!r} must be a number, got {weight!r}"
+            raise DataError(message) from None
+    return weights

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from gpubp._core.names import unknown
 from gpubp.backends.backend import choose_backend, with_matmul
+from gpubp.cli.config import config_text
 from gpubp.cli.device import device_and_reason
 from gpubp.cli.output import print_note, print_reading, silence
 from gpubp.cli.paths import check_output
@@ -25,8 +26,10 @@ from gpubp.cli.train.options import (
     PRESETS,
     TrainOptions,
     parse_batch_size,
+    parse_class_weight,
     parse_hidden_layer_sizes,
 )
+from gpubp.cli.train.schedule import scheduled_optimizer
 from gpubp.data.readers import read_table_with, stem
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.score_names import metric_name
@@ -36,12 +39,14 @@ from gpubp.distributed.launch import launched, process_group_for
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.errors import DataError, ModelFileError
+from gpubp.io.atomic_files import write_atomically
 from gpubp.io.model_file import load_model
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular import PreparedTable, TableRecipe, make_optimizer, network_for, prepare_table
-from gpubp.tabular.fit import with_label_smoothing
+from gpubp.tabular import PreparedTable, TableRecipe, network_for, prepare_table
+from gpubp.tabular.class_weight import with_class_weight
+from gpubp.tabular.fit import check_dropout, with_label_smoothing
 from gpubp.tabular.recipes import RECIPES, categories_of, recipe_network, validation_fraction_of
 from gpubp.training.callbacks import Callback, get_callback
 
@@ -143,7 +148,10 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
         check_output(options.report, PAGES, inputs=[options.data])
     if options.resume and options.checkpoint is None:
         raise DataError("--resume needs a folder with checkpoints; pass --checkpoint FOLDER")
-    optimizer = make_optimizer(options.optimizer, options.learning_rate)
+    if options.save_config is not None:
+        check_output(options.save_config, (".toml",), inputs=[options.data])
+    check_dropout(options.dropout)
+    optimizer = scheduled_optimizer(options)
     hidden_layer_sizes = parse_hidden_layer_sizes(options.hidden_layer_sizes)
     batch_size = parse_batch_size(options.batch_size)
     callbacks = _callbacks(options, [path for path in (model_path, picture_path, options.report) if path is not None])
@@ -153,6 +161,13 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     searches, not_best = _searches(options, processes, in_parts=stream_reason is not None)
     prepared = _prepare_data(options, searches=searches, in_parts=stream_reason is not None)
     with_label_smoothing(prepared, options.label_smoothing)
+    class_weight = parse_class_weight(options.class_weight, prepared.preprocessing.target)
+    if class_weight is not None:
+        if not isinstance(prepared, PreparedTable):
+            raise DataError("--class-weight needs the table in memory, and DATA is read in parts; omit it")
+        prepared = with_class_weight(prepared, class_weight)
+    if options.save_config is not None and processes.rank == 0:
+        write_atomically(options.save_config, config_text(options.context).encode())
     recipe = RECIPES[options.preset][prepared.task] if options.preset in RECIPES else None
     if recipe is None:
         network = network_for(

@@ -20,7 +20,7 @@ from gpubp.cli.output import (
     print_warning,
 )
 from gpubp.cli.train.fit import FitOutcome
-from gpubp.cli.train.options import TIME_BUDGET, TOLERANCE
+from gpubp.cli.train.options import TIME_BUDGET
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import ClassTarget
@@ -108,7 +108,10 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
     part = outcome.result.model.about["training"].get("linear_part")
     parts = [] if part is None else [("linear part", linear_part_text(part))]
     network = _kept_network(job, outcome)
-    print_facts([("training", _course_text(outcome.result, _patience(job))), *parts, *network, *files], console)
+    print_facts(
+        [("training", _course_text(outcome.result, _patience(job), job.options.tolerance)), *parts, *network, *files],
+        console,
+    )
     if saved.model is not None and not job.quiet:
         print_facts([("next", f"gpubp predict {saved.model} DATA")], notes)
 
@@ -236,11 +239,11 @@ def _patience(job: TrainingJob) -> int | None:
     return job.options.patience if job.recipe is None else job.recipe.patience
 
 
-def _course_text(result: TableFit, patience: int | None) -> str:
+def _course_text(result: TableFit, patience: int | None, tolerance: float) -> str:
     """Describe the course of training: how many epochs, how long, why it stopped."""
     fit = result.fit
     n_epochs = len(fit.history.loss)
-    reason = _STOP_REASONS[fit.stop_reason].format(patience=patience, tolerance=TOLERANCE)
+    reason = _STOP_REASONS[fit.stop_reason].format(patience=patience, tolerance=tolerance)
     if not n_epochs:
         return f"{reason} in the first epoch"
     best = f"; epoch {fit.best_epoch}, the best of all, is kept" if 0 < fit.best_epoch < n_epochs else ""
