@@ -115,6 +115,12 @@ ENTRY_POINTS = {
     ),
     "hinton_diagram": lambda: gpubp.plotting.hinton_diagram(MODEL).get_xlim(),
     "network_diagram": lambda: gpubp.plotting.network_diagram(MODEL).get_xlim(),
+    "find_learning_rate and learning_rate_curve": lambda: (
+        gpubp.plotting.learning_rate_curve(
+            found := gpubp.find_learning_rate(NETWORK, 50 * TINY, ONE_HOT, epochs=2, device="cpu")
+        ).get_xlim(),
+        found.loss,
+    )[1],
     "learning_curve": lambda: gpubp.plotting.learning_curve(trained().history).get_xlim(),
     "learning_curves": lambda: gpubp.plotting.learning_curves({"a": trained().history}).get_xlim(),
     "LossCurveDisplay": lambda: gpubp.LossCurveDisplay([1.0, 1e-310, 0.0]).plot(log=True).ax_.get_xlim(),
@@ -132,6 +138,8 @@ ENTRY_POINTS = {
 }
 EXEMPT = {
     *("BatchedHalvingSearchCV", "BatchedOptunaSearchCV", "MLPEnsembleRegressor"),  # share their code with those above
+    *("CSVLogger", "EarlyStopping", "MLflowLogger", "ModelCheckpoint", "ProgressBar", "TensorBoardLogger"),
+    *("WandbLogger", "mlflow_autolog"),
     *("Checkpoints", "Fit", "JSONLines", "Network", "Progress", "Stream"),
     *(
         "all_correct",
