@@ -34,6 +34,13 @@ def test_every_page_is_in_the_navigation(site):
     assert {page.removesuffix(".md") for page in pages} - listed == set(), "add them to SECTIONS of docs/site/build.py"
 
 
+def test_a_list_of_pages_has_the_first_sentence_of_each(site):
+    text = "# A table\n\nHow to [train](../x.md#y). And more.\n\n## Next\n"
+    assert "- [A table](tutorials/table.md): How to train.\n" in site["build"].listing(
+        "T", {"tutorials/table.md": text}
+    )
+
+
 def test_every_public_name_has_a_page(site):
     pages = site["reference"].pages()
     assert [name for name in gpubp.__all__ if f"reference/gpubp.{name}.rst" not in pages] == []

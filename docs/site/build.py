@@ -94,7 +94,8 @@ def listing(title, pages):
     rows = []
     for place, text in pages.items():
         heading, paragraph = re.search(r"^# (.+)\n\n((?:.+\n)+)", text, flags=re.MULTILINE).groups()
-        sentence = re.split(r"(?<=\.)\s", paragraph.strip())[0].replace("\n", " ")
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", paragraph)  # links are relative to their page
+        sentence = re.split(r"(?<=\.)\s", words.strip())[0].replace("\n", " ")
         rows.append(f"- [{heading}]({place})" + ("" if sentence.startswith(("#", "|")) else f": {sentence}"))
     return "\n".join([f"# {title}", "", *rows, ""]) + links.toctree(place.removesuffix(".md") for place in pages)
 
