@@ -67,12 +67,13 @@ def loss(dtype, name, parameter, x, y, targets):
     return losses, dE
 
 
-def update(dtype, optimizer, state, theta, gradient, *arrays):
+def update(dtype, optimizer, state, theta, gradient, *arrays, rate_factors=None, decay_factors=None):
     """Return the new weights, and the new arrays of the optimizer's state."""
     found = engine_update(optimizer, dtype)
     settings = found.settings(state, np.zeros(1), np.dtype(dtype), 0.0)[0]
     theta, *parts = (array.copy() for array in (theta, *arrays))
     places, n = [*parts, *[None] * (2 - len(parts))], len(theta)
     numbers = (Real(0.0), Real(1.0))  # no penalty, and the gradient as it is
-    _call(dtype, f"update {found.name}", 1, n, n, theta, gradient, *places, None, None, *numbers, settings)
+    places += [rate_factors, decay_factors]
+    _call(dtype, f"update {found.name}", 1, n, n, theta, gradient, *places, *numbers, settings)
     return theta, *parts

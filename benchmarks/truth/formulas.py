@@ -340,4 +340,17 @@ def lion(w, g, m, rate, beta_1, beta_2, decay):
     return w - rate * (direction + decay * w), beta_2 * m + (1 - beta_2) * g
 
 
+def decayed_momentum(w, g, previous, rate, alpha, shrinkage):
+    w, _ = momentum(w, g, previous, rate, alpha)
+    return ((1 - shrinkage) * w,)
+
+
+def rate_scaled_momentum(w, g, previous, factor, rate, alpha):
+    return (w + factor * (-rate * g + alpha * previous),)
+
+
+def decay_scaled_adamw(w, g, m, v, factor, t, rate, beta_1, beta_2, epsilon, decay):
+    return (adamw(w, g, m, v, t, rate, beta_1, beta_2, epsilon, factor * decay)[0],)
+
+
 OPTIMIZERS = {f.__name__: f for f in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad, lion)}

@@ -11,7 +11,8 @@ from benchmarks.truth import engine, formulas, inputs
 from gpubp._core.names import Parametric
 from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.losses import LOSSES, get_loss
-from gpubp.optim.first_order import OPTIMIZERS
+from gpubp.optim.first_order import OPTIMIZERS, adamw, momentum
+from gpubp.optim.wrappers import DECAY_FACTORS, RATE_FACTORS, decay_scaled, decayed, rate_scaled
 
 DERIVATIVE = "derivative"
 UPDATES = (1, 2, 1000)  # of Adam
@@ -83,6 +84,7 @@ def functions(dtype: str, size: float = 1.0) -> Iterator[Function]:
     yield from _losses(dtype, size)
     yield from _losses_at_total_inputs(dtype, size)
     yield from _optimizers(dtype, size)
+    yield from _wrapped_optimizers(dtype, size)
 
 
 # --- activations ---
@@ -226,6 +228,40 @@ def _optimizers(dtype: str, size: float) -> Iterator[Function]:
                 lambda *a, f=formulas.OPTIMIZERS[name], k=k: f(*a)[k],
                 arrays, (*counted, *map(float, optimizer.settings.values())), plain, compiled,
             )  # fmt: skip
+
+
+def _wrapped_optimizers(dtype: str, size: float) -> Iterator[Function]:
+    """List optimizers in wrappers; each has the factors of its wrapper, if any, as its last array."""
+    for optimizer, label, formula, factors in (
+        (decayed(momentum(), 0.002), "momentum (decayed)", formulas.decayed_momentum, ""),
+        (rate_scaled(momentum(), [1.0]), "momentum (rate-scaled)", formulas.rate_scaled_momentum, RATE_FACTORS),
+        (decay_scaled(adamw(), [1.0]), "adamw (decay-scaled)", formulas.decay_scaled_adamw, DECAY_FACTORS),
+    ):
+        example = optimizer.init(np, np.zeros(1, dtype))
+        updates = UPDATES[-1] if "updates" in example._fields else None
+        n_arrays = len(example) - (updates is not None)
+        arrays = inputs.weights(dtype, n_arrays, size, squares=updates is not None)
+        if factors:
+            arrays += (np.random.default_rng(5).uniform(0.0, 2.0, len(arrays[0])).astype(dtype),)
+        state = partial(_state, example, updates)
+
+        def plain(xp, theta, gradient, *parts, optimizer=optimizer, state=state, factors=factors):
+            *parts, last = parts
+            values = optimizer.at(0) | ({factors: last} if factors else {})
+            change, _ = optimizer.update(xp, gradient, state(*parts, *([] if factors else [last])), theta, values)
+            return theta + change
+
+        def compiled(theta, gradient, *parts, optimizer=optimizer, state=state, factors=factors):
+            *parts, last = parts
+            parts, more = (parts, {factors: last}) if factors else ([*parts, last], {})
+            return engine.update(dtype, optimizer, state(*parts), theta, gradient, *parts, **more)[0]
+
+        settings = [float(value) for name, value in optimizer.settings.items() if name != factors]
+        counted = () if updates is None else (float(updates),)
+        yield Function(
+            "optimizer", f"{label}: weight", lambda *a, f=formula: f(*a)[0],
+            arrays, (*counted, *settings), plain, compiled,
+        )  # fmt: skip
 
 
 def _state(example: Any, updates: int | None, *parts: np.ndarray) -> Any:
