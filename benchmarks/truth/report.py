@@ -78,15 +78,16 @@ def growth_table(rows):
                 continue
             sizes = sorted({row["size"] for row in found})
             at_end = {row["way"]: row for row in sorted(found, key=lambda row: row["size"])}
-            cells = [_number(at_end[way]["error"]) + _size(at_end[way], sizes[-1]) for way in WAYS]
-            bound, worst = at_end["numpy"]["bound"], max(row["of_bound"] for row in found)
+            cells = [_error(at_end[way], sizes[-1]) if way in at_end else "-" for way in WAYS]
+            bound = max(row["bound"] for row in found if row["size"] == sizes[-1])
+            worst = max(row["of_bound"] for row in found)
             span = f"{sizes[0]:,} to {sizes[-1]:,}" if len(sizes) > 1 else "-"
             lines.append([what, dtype, span, *cells, _number(bound), f"{worst:.2f}"])
     return markdown(["error", "", "sizes", *WAYS.values(), "bound", "largest part of a bound"], lines)
 
 
-def _size(row, largest_size):
-    return "" if row["size"] == largest_size else f" (at {row['size']:,})"
+def _error(row, largest_size):
+    return _number(row["error"]) + ("" if row["size"] == largest_size else f" (at {row['size']:,})")
 
 
 DEVICES = {

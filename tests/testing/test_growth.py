@@ -6,9 +6,9 @@ import mpmath
 import numpy as np
 import pytest
 
-from benchmarks.error_growth import OPTIMIZERS
+from benchmarks.error_growth import OPTIMIZERS, measure
 from benchmarks.page import PAGES, result_files
-from benchmarks.truth import growth
+from benchmarks.truth import growth, report
 from gpubp import Network
 from gpubp.engine import cpu
 from tests import reference
@@ -82,6 +82,18 @@ def test_conditions_and_lengths():
     with mpmath.workdps(growth.DIGITS):
         true = growth.exact(np.asarray([3.0, 4.0]))
         assert growth.error_from_truth(np.asarray([3.0, 4.0 * (1 + 2.0**-20)]), true, "float32") == pytest.approx(12.8)
+
+
+def test_all_series_are_measured_and_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    from benchmarks.truth.growth_chart import PANELS, draw
+
+    rows = list(measure(["numpy"], 2))
+    assert {row["series"] for row in rows} == {*PANELS, "mpmath, gradient"} == set(report.SERIES)
+    assert [row for row in rows if not row["of_bound"] < 1] == []
+    assert len(report.growth_table(rows)) == 2 + len({(row["series"], row["dtype"]) for row in rows})
+    draw({"error-growth": rows}, tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").read_text(encoding="utf-8").count("NumPy") >= 1
 
 
 def test_no_committed_error_exceeds_its_bound():
