@@ -385,7 +385,7 @@ class TestTAndC:
         assert facts["the field is without symmetry"] == "33 % of 3"
         (picture,) = experiment.pictures(experiment, runs)
         assert picture.caption.endswith("A the same in all turns and mirrors; B without symmetry")
-        _, squares = drawn(picture).collections
+        _, squares, *_ = drawn(picture).collections  # then those of the key
         areas = np.asarray([np.ptp(square.vertices[:, 0]) ** 2 for square in squares.get_paths()])
         expected = np.abs(np.column_stack([[*np.ravel(fields[0]), -3.0], [*np.ravel(fields[1]), -3.0]])).ravel()
         np.testing.assert_allclose(areas / areas.max(), expected / expected.max(), rtol=1e-6)
