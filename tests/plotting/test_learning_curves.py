@@ -183,7 +183,7 @@ def test_an_empty_history():
 
 def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(GpubpError, match=r'pip install "gpubp\[cli\]"'):
+    with pytest.raises(GpubpError, match="pip install matplotlib"):
         learning_curve(History(ERROR))
 
 
