@@ -34,8 +34,13 @@ _calls = _Calls()
 
 def replace_methods(module: Any, device: str, compare: bool, record: ComputationRecord) -> Callable[[], None]:
     """Replace the methods in scikit-learn's module; return a function that gives them back."""
-    base = module.BaseMultilayerPerceptron
-    originals = {name: vars(base)[name] for name in ("_fit_stochastic", "_fit_lbfgs", "_forward_pass_fast")}
+    base = getattr(module, "BaseMultilayerPerceptron", object)
+    names = ("_fit_stochastic", "_fit_lbfgs", "_forward_pass_fast")
+    if not all(hasattr(base, name) for name in names):
+        message = "gpubp.accel does not know this version of scikit-learn, which computes its networks itself"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        return lambda: None
+    originals = {name: getattr(base, name) for name in names}
     for name, original in originals.items():
         replacement = _forward_pass if name == "_forward_pass_fast" else _fit
         setattr(base, name, replacement(original, device, compare, record))

@@ -231,6 +231,7 @@ def _store(model: Any, fit: StackedFit, incremental: bool) -> None:
     state, is_lbfgs = fit.state, fit.options.solver == "lbfgs"
     kept = ("n_iter", "loss") if is_lbfgs else [name for name in ATTRIBUTES if name not in _OF_OTHERS]
     figures = {ATTRIBUTES[name]: getattr(state, name) for name in kept}
+    figures |= {name: _as_scalars(value) for name, value in figures.items() if "loss" in name}
     vars(model).update({name: value for name, value in figures.items() if name != "loss_" or value is not None})
     if state.theta is None:
         return
@@ -246,6 +247,13 @@ def _store(model: Any, fit: StackedFit, incremental: bool) -> None:
     if not incremental or not hasattr(model, "_optimizer"):
         model._optimizer = _new_optimizer(model)
     _set_arrays(model._optimizer, fit.network, state.optimizer.on(None, ""))
+
+
+def _as_scalars(value: Any) -> Any:
+    """Return a figure as NumPy's float64, which has a dtype, and a list of figures as a list of these."""
+    if isinstance(value, list):
+        return [_as_scalars(each) for each in value]
+    return np.float64(value) if isinstance(value, float) else value
 
 
 def _packing(model: Any) -> tuple[list[Any], list[Any]]:

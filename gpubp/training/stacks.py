@@ -27,7 +27,8 @@ from gpubp.training.stackable import Follower, StackableFit
 from gpubp.training.state import select_states
 
 MOST_KEPT = 1 << 24
-"""Numbers in the held-out samples of all streams, up to which they are kept from epoch to epoch."""
+"""Numbers in the held-out samples of all streams, up to which they are kept from epoch to epoch; and in outputs
+that wait for one download, except those of one stream."""
 
 
 def fit_together(fits: Sequence[StackableFit], callback: Callback | None = None) -> list[Exception | None]:
@@ -388,7 +389,7 @@ class StackOfFits:
 
     def _evaluate(self, active: np.ndarray, theta: Array) -> None:
         """Evaluate each network on the held-out samples of its stream; networks of one stream are side by side."""
-        pairs, evaluated = list[tuple[Any, Array]](), list[Any]()
+        pairs, evaluated, n_outputs = list[tuple[Any, Array]](), list[Any](), 0
         streams = [self.members[k].stream.number for k in active]
         bounds = [0, *(np.flatnonzero(np.diff(streams)) + 1).tolist(), len(active)]
         for first, end in pairwise(bounds):
@@ -397,9 +398,10 @@ class StackOfFits:
             at_once = max(1, 4 * SAMPLES_AT_ONCE // len(stream.held_out))
             starts = range(first, end, at_once)
             pairs += [(held_out, theta[start : min(start + at_once, end), :]) for start in starts]
-            if not self.keeps_held_out or end == len(active):
+            n_outputs += (end - first) * len(stream.held_out) * self.network.sizes[-1]
+            if not self.keeps_held_out or n_outputs > MOST_KEPT or end == len(active):
                 evaluated += self.first.evaluate(pairs)
-                pairs = []
+                pairs, n_outputs = [], 0
         self.evaluated = dict(zip(active.tolist(), evaluated, strict=True))
 
     def _held_out(self, fit: StackableFit, stream: RandomStream) -> Any:

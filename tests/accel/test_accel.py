@@ -17,6 +17,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 import gpubp
 import gpubp.accel
 from gpubp.accel._child_processes import Settings
+from gpubp.accel._methods import replace_methods
 from gpubp.accel._on_import import ImportHook
 from gpubp.accel._record import Computation, ComputationRecord, Totals
 from gpubp.errors import DeviceError
@@ -251,3 +252,12 @@ def test_the_hidden_sitecustomize_of_an_environment_runs(tmp_path):
         [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == [True, True, str(tmp_path / "sitecustomize.py"), []]
+
+
+def test_an_unknown_version_of_scikit_learn_is_left_alone():
+    class Module:
+        class BaseMultilayerPerceptron:
+            pass
+
+    with pytest.warns(RuntimeWarning, match="does not know this version"):
+        replace_methods(Module, "cpu", False, ComputationRecord())()

@@ -55,6 +55,7 @@ def assert_same(value, expected, name="model", of_loss=1e-7):
         assert value == expected, name
     elif isinstance(expected, float | np.ndarray | np.generic):
         assert np.asarray(value).dtype == np.asarray(expected).dtype, name
+        assert hasattr(value, "dtype") == hasattr(expected, "dtype"), name
         if np.asarray(expected).dtype.kind == "f":
             tolerance, scale = of_loss if "loss" in name else 1e-7, float(np.max(np.abs(expected), initial=1e-9))
             np.testing.assert_allclose(value, expected, rtol=tolerance, atol=tolerance * scale, err_msg=name)
