@@ -60,6 +60,7 @@ def report(
     there are also confusion or errors, calibration and permutation importance on that table; gpubp train --report shows
     them on the rows that it held out.
     """
+    models = list(dict.fromkeys(models))  # a model given twice is shown once
     page = output or models[0].with_suffix(".html")
     check_output(page, PAGES, inputs=[*models, *([data] if data is not None else [])])
     loaded = {path: load_model(path) for path in models}
@@ -75,7 +76,7 @@ def report(
         print_reading(table.notes)
     stems = [path.stem for path in models]
     names = stems if len({*stems}) == len(stems) else [str(path) for path in models]
-    reports = [_report(model, name, table, device) for model, name in zip(loaded.values(), names, strict=False)]
+    reports = [_report(model, name, table, device) for model, name in zip(loaded.values(), names, strict=True)]
     text = report_page(reports, made=f"written on {datetime.now(UTC):%d %B %Y}")
     write_atomically(page, text.encode())
     print_facts([("written", f"{page} (open it in a browser)")], console)

@@ -112,6 +112,24 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_scores(run, monkeypa
     assert load_model("shop.safetensors")
 
 
+def test_a_report_that_cannot_be_written_hides_neither_scores_nor_picture(run, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(28, "No space left on device", "shop.html")
+
+    monkeypatch.setattr("gpubp.cli.train.save.write_report", fail)
+    code, out, err = run("train", write(), "--epochs", "2", "--report", "shop.html")
+    assert code == 2
+    assert "accuracy" in out
+    assert "picture    shop.png" in out
+    assert "report " not in out
+    assert "No space left on device" in err
+    monkeypatch.setattr("gpubp.cli.train.save.save_learning_curve", fail)
+    code, out, err = run("train", write(), "--epochs", "2", "--report", "shop.html")
+    assert (code, err.count("No space left on device")) == (2, 2)
+    assert "accuracy" in out
+    assert load_model("shop.safetensors")
+
+
 def test_a_model_of_no_use_replaces_no_other(run):
     wild = ("train", "diabetes", *FAST, "--learning-rate", "1000", "--loss", "huber")
     code, out, err = run(*wild)

@@ -275,6 +275,10 @@ def test_estimators_of_arrays_report_too(tmp_path):
 # --- from the command line ---
 
 
+def scores_in(text):
+    return re.search(r'<section id="scores".*?</section>', text, re.DOTALL)[0]
+
+
 @pytest.fixture
 def trained(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -303,6 +307,8 @@ def test_reports_of_files_side_by_side(trained, run, fails):
     assert text.count("was trained on a table with the same values") == 2
     assert text.count('class="confusion"') == 2
     assert "hidden_layer_sizes=(4,)" in text
+    assert run("report", *2 * ["iris.safetensors"], "small.safetensors", "-o", "again.html", "--data", "iris")[0] == 0
+    assert scores_in((trained / "again.html").read_text(encoding="utf-8")) == scores_in(text)
     assert run("report", "iris.safetensors")[1] == "written    iris.html (open it in a browser)\n"
     assert "must end in .html" in fails("report", "iris.safetensors", "-o", "a.txt")
     assert "0 of 4 rows have a target" in fails("report", "iris.safetensors", "--data", "xor")

@@ -12,6 +12,7 @@ from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, TYPE_ADVICE, print_
 from gpubp.cli.output import (
     console,
     notes,
+    print_error,
     print_facts,
     print_json,
     print_note,
@@ -123,8 +124,8 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
     ------
     CheckpointError
         If the last checkpoint could not be written.
-    GpubpError
-        If the picture could not be drawn.
+    GpubpError, OSError, ValueError
+        If the report or the picture could not be written.
     typer.Exit
         With 2 if the model had to be saved elsewhere, 1 if training diverged, and 130 or 143 if it was interrupted.
     """
@@ -145,8 +146,10 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
         )
     if outcome.checkpoint_error is not None:
         raise CheckpointError(f"{outcome.checkpoint_error}; {model or 'no model file'} holds what was learned")
-    if saved.picture_error is not None:
-        raise saved.picture_error
+    for error in saved.errors[1:]:
+        print_error(str(error))
+    if saved.errors:
+        raise saved.errors[0]
     if model not in (None, job.model_path):
         raise typer.Exit(2)
     if has_diverged:

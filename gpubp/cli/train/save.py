@@ -1,6 +1,7 @@
-"""Write the model file and the picture of the learning curve."""
+"""Write the model file, the report and the picture of the learning curve."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,27 +19,34 @@ class SavedFiles(NamedTuple):
     """The files that were written; None for each one that was not."""
 
     model: Path | None
-    picture: Path | None
-    picture_error: GpubpError | None
+    picture: Path | None = None
     report: Path | None = None
+    errors: Sequence[Exception] = ()
+    """Why a report or a picture was not; they are raised after the scores are printed."""
 
 
 def save(job: TrainingJob, outcome: FitOutcome) -> SavedFiles:
-    """Save the model, if anything of use was learned, and its learning curve."""
+    """Save the model, if anything of use was learned, its report and its learning curve."""
     if not outcome.has_model:
-        return SavedFiles(None, None, None)
+        return SavedFiles(None)
     model, history = _save_model(outcome.result.model, job.model_path), outcome.result.fit.history
-    if job.options.report is not None:
-        write_report(job, outcome, job.options.report)
-    if job.picture_path is None or not history.loss:
-        return SavedFiles(model, None, None, job.options.report)
-    try:
-        save_learning_curve(
-            history, job.picture_path, title=stem(job.options.data), score_name=job.score_name, monitored="loss"
-        )
-    except GpubpError as error:  # raised at the end, after the scores are printed
-        return SavedFiles(model, None, error, job.options.report)
-    return SavedFiles(model, job.picture_path, None, job.options.report)
+    report, picture = job.options.report, job.picture_path if history.loss else None
+    errors: list[Exception] = []
+    if report is not None:
+        try:
+            write_report(job, outcome, report)
+        except (GpubpError, OSError, ValueError) as error:
+            errors.append(error)
+            report = None
+    if picture is not None:
+        try:
+            save_learning_curve(
+                history, picture, title=stem(job.options.data), score_name=job.score_name, monitored="loss"
+            )
+        except (GpubpError, OSError, ValueError) as error:
+            errors.append(error)
+            picture = None
+    return SavedFiles(model, picture, report, errors)
 
 
 def _save_model(model: Model, path: Path) -> Path:
