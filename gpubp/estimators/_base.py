@@ -21,7 +21,7 @@ from gpubp.backends.inputs import InputTypeError
 from gpubp.distributed.launch import process_group_for
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.plain.dropout import dropout_rates
-from gpubp.errors import DeviceError
+from gpubp.errors import DataError, DeviceError
 from gpubp.estimators._arrays import outputs_in_parts
 from gpubp.estimators._few_samples import outputs_of_few, remember
 from gpubp.estimators._fit import rejoined, sizes_of, theta_of
@@ -400,7 +400,14 @@ class MultilayerPerceptron(ClearKeywords, CallbackSupportMixin, BaseEstimator, A
         Returns
         -------
         str
+
+        Raises
+        ------
+        DataError
+            If there are samples, but no path to write what is found on them; or X without y, or of another length.
         """
+        if path is None and (X is not None or y is not None):
+            raise DataError("what is found on X and y is shown on a page: pass a path to write it to")
         if path is not None:
             from gpubp.estimators._page import report_of_estimator
             from gpubp.io.atomic_files import write_atomically

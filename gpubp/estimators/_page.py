@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.text import counted
-from gpubp.backends.inputs import accept_on_host
+from gpubp.backends.inputs import accept_on_host, as_labels
 from gpubp.errors import DataError
 from gpubp.estimators._report import report as report_in_lines
 from gpubp.inspection import PermutationImportance, permuted_scores, reliability
@@ -32,7 +32,11 @@ def report_of_estimator(model: Any, X: Any = None, y: Any = None, *, title: str 
     if (X is None) != (y is None):
         raise DataError("X and y belong together: pass both, or neither")
     if X is not None:
-        true = np.asarray(accept_on_host("y", y))
+        true = accept_on_host("y", y)
+        true = true.toarray() if issparse(true) else np.asarray(true)
+        shape = np.shape(accept_on_host("X", X))
+        if not shape or not true.ndim or shape[0] != len(true):
+            raise DataError(f"X and y must have as many samples as each other, got shapes {shape} and {true.shape}")
         scores, baseline, held_out = _found(model, X, true, names, classes)
     head, *lines = report_in_lines(model).splitlines()
     facts = [(line[2:13].strip(), line[13:].strip()) for line in lines]
@@ -43,7 +47,7 @@ def report_of_estimator(model: Any, X: Any = None, y: Any = None, *, title: str 
         np.asarray(theta),
         facts=[("network", head.partition(": ")[2]), *((label, text) for label, text in facts if label)],
         scores={"given": scores} if scores else {},
-        rows={"given": len(y)} if scores else {},
+        rows={"given": len(true)} if scores else {},
         baseline=baseline,
         curves=_curves(model),
         held_out=held_out,
@@ -99,8 +103,7 @@ def _found(
             {},
             HeldOutFindings(rows, importance=_importance(model, X, true, names)),
         )
-    places = {name: place for place, name in enumerate(classes)}
-    labels = np.array([places.get(str(one), -1) for one in true.ravel().tolist()])
+    labels = _class_numbers(model, true).ravel()
     known = labels >= 0
     probabilities = np.asarray(model.predict_proba(X), dtype=np.float64)
     guesses = probabilities.argmax(axis=1)
@@ -120,6 +123,14 @@ def _found(
     confusion = Confusion.of(classes, labels[known], guesses[known])
     found = HeldOutFindings(rows, confusion, (), (curve,), _importance(model, X, true, names))
     return of_classes(probabilities, correct), baseline, found
+
+
+def _class_numbers(model: Any, labels: NDArray[Any]) -> NDArray[np.intp]:
+    """Return the place of each label in ``classes_``, compared by value; -1 if it is none of them."""
+    classes = np.asarray(model.classes_)
+    labels = as_labels("y", labels, classes)
+    places = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    return np.where(classes[places] == labels, places, -1)
 
 
 def _importance(model: Any, X: Any, true: NDArray[Any], names: list[str]) -> PermutationImportance | None:
@@ -146,8 +157,7 @@ def _importance(model: Any, X: Any, true: NDArray[Any], names: list[str]) -> Per
 
     targets = true.reshape(len(true), -1)
     if len(classes) and targets.shape[1] == 1:
-        places = np.minimum(np.searchsorted(classes, targets), len(classes) - 1)
-        targets = np.where(classes[places] == targets, places, -1)
+        targets = _class_numbers(model, targets)
 
     def score(predicted: NDArray[np.float64]) -> float:
         if len(classes):

@@ -62,7 +62,7 @@ def ticks_between(low: float, high: float, about: int = 6) -> tuple[float, ...]:
 
 
 def curves_chart(curves: Curves, *, of_scores: bool = False) -> str:
-    """Draw the losses, or the scores, of the epochs."""
+    """Draw the losses, or the scores, of the epochs; no chart if they are too large for one."""
     if of_scores:
         lines = [_series(f"validation {curves.score_name}", curves.epochs, curves.validation_score, 1)]
         what = curves.score_name
@@ -77,6 +77,8 @@ def curves_chart(curves: Curves, *, of_scores: bool = False) -> str:
         return ""
     values = [value for line in lines for value in line.y]
     low, high = min(values), max(values)
+    if not _can_be_drawn(low, high):
+        return ""
     is_log = not of_scores and low > 0.0 and high / low > 30.0
     x = _linear(1.0, max(max(curves.epochs), 2), _LEFT, WIDTH - _RIGHT, pad=0.0)
     y = _logarithmic(low, high) if is_log else _linear(low, high, HEIGHT - _BOTTOM, _TOP)
@@ -103,9 +105,11 @@ def _marked_epoch(place: float, epoch: int, down: float) -> str:
 
 
 def residuals_chart(residuals: Residuals) -> str:
-    """Draw predicted beside true values; of many rows, evenly chosen ones."""
+    """Draw predicted beside true values; of many rows, evenly chosen ones; no chart if they are too large."""
     true, predicted = _thinned(residuals.true, residuals.predicted)
     low, high = float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))
+    if not _can_be_drawn(low, high):
+        return ""
     x, y = _linear(low, high, _LEFT, WIDTH - _RIGHT), _linear(low, high, HEIGHT - _BOTTOM, _TOP)
     ends = (max(x.low, y.low), min(x.high, y.high))
     diagonal = _line(x.at(ends[0]), y.at(ends[0]), x.at(ends[1]), y.at(ends[1]), "diagonal")
@@ -119,11 +123,12 @@ def residuals_chart(residuals: Residuals) -> str:
 
 
 def errors_chart(residuals: Residuals) -> str:
-    """Draw a histogram of the errors, predicted minus true, between their outermost percentiles."""
+    """Draw a histogram of the errors, predicted minus true, between their outermost percentiles, if they are finite."""
     errors = residuals.predicted - residuals.true
     low, high = (float(end) for end in np.quantile(errors, (0.005, 0.995)))
-    if not low < high:
-        low, high = low - 0.5, high + 0.5
+    if not _can_be_drawn(low, high):
+        return ""
+    low, high = _widened(low, high)
     counts, edges = np.histogram(np.clip(errors, low, high), N_BINS, (low, high))
     x = _linear(low, high, _LEFT, WIDTH - _RIGHT, pad=0.0)
     y = _linear(0.0, float(counts.max()), HEIGHT - _BOTTOM, _TOP, least=0.0)
@@ -167,6 +172,19 @@ def _series(name: str, epochs: Sequence[float], values: Sequence[float], style: 
     return Series(name, [x for x, _ in known], [y for _, y in known], style)
 
 
+def _can_be_drawn(low: float, high: float) -> bool:
+    """Return whether the ends of an axis, and their distance, are finite, also with room beside the data."""
+    return math.isfinite(4.0 * (abs(low) + abs(high)))
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    """Move the ends apart where there are too few numbers between them for bins and ticks."""
+    largest = max(abs(low), abs(high))
+    if high - low > max(2.0 * N_BINS * float(np.spacing(largest)), 1e-300):
+        return low, high
+    return low - max(largest, 1.0) * 0.5, high + max(largest, 1.0) * 0.5
+
+
 def _thinned(*arrays: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     n = len(arrays[0])
     rows = np.unique(np.linspace(0, n - 1, min(n, MAX_POINTS)).round().astype(np.intp))
@@ -174,8 +192,7 @@ def _thinned(*arrays: NDArray[np.float64]) -> list[NDArray[np.float64]]:
 
 
 def _linear(low: float, high: float, start: float, end: float, *, pad: float = 0.05, least: float = -math.inf) -> Axis:
-    if not low < high:
-        low, high = low - max(abs(low), 1.0) * 0.5, high + max(abs(high), 1.0) * 0.5
+    low, high = _widened(low, high)
     low, high = max(low - pad * (high - low), least), high + pad * (high - low)
     return Axis(low, high, start, end, ticks_between(low, high))
 

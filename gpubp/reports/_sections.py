@@ -105,8 +105,9 @@ def predictions(reports: Reports) -> str:
                 figure(name, f"True and predicted classes of {found.rows}", confusion_table(found.confusion))
             )
         for one in found.residuals[:MAX_TARGETS]:
-            figures.append(figure(name, f"{one.target}: predicted and true, {found.rows}", residuals_chart(one)))
-            figures.append(figure(name, f"{one.target}: errors, {found.rows}", errors_chart(one)))
+            for what, draw in (("predicted and true", residuals_chart), ("errors", errors_chart)):
+                if drawn := draw(one):
+                    figures.append(figure(name, f"{one.target}: {what}, {found.rows}", drawn))
     of_classes = all(report.task == "classification" for report in reports)
     return section(
         "predictions", "Confusion matrix" if of_classes else "Errors", grid(figures), is_half=_is_narrow(reports)

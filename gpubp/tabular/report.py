@@ -138,6 +138,8 @@ def write_report(
 ) -> None:
     """Write the report of a fitted estimator for tables, and of rows that it was not fitted to."""
     inspected = None
+    if X is None and (y is not None or sample_weight is not None):
+        raise DataError("y and sample_weight are of the rows of X: pass X too")
     if X is not None:
         named = y if isinstance(y, list) else [y] if isinstance(y, str) else []
         y = None if tuple(named) == preprocessing_of(estimator.model_).target_names else y

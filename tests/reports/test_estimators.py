@@ -1,0 +1,66 @@
+"""Samples given to the report of an estimator: labels of other types, and samples that do not match."""
+
+import re
+
+import numpy as np
+import pytest
+
+from gpubp import MLPClassifier, MLPRegressor, TabularClassifier
+from gpubp.errors import DataError
+
+pytestmark = pytest.mark.once
+
+X = np.random.default_rng(0).normal(size=(150, 2))
+Y = (X[:, 0] > 0.0).astype(int) + (X[:, 1] > 0.0)
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    return MLPClassifier((8,), max_iter=30, tol=1e-2, random_state=0).fit(X, Y)
+
+
+@pytest.mark.parametrize("convert", [lambda y: y.astype(float), lambda y: y.astype(object), lambda y: y.tolist()])
+def test_labels_are_compared_by_value(classifier, tmp_path, convert):
+    classifier.report(tmp_path / "as_fitted.html", X, Y)
+    classifier.report(tmp_path / "converted.html", X, convert(Y))
+    text = (tmp_path / "converted.html").read_text(encoding="utf-8")
+    assert text == (tmp_path / "as_fitted.html").read_text(encoding="utf-8")
+    right = map(int, re.findall(r'class="cell right"[^>]*>(\d+)<', text))
+    assert sum(right) == round(classifier.score(X, Y) * len(Y))
+
+
+def test_labels_of_no_class_are_wrong(classifier, tmp_path):
+    classifier.report(tmp_path / "c.html", X, np.where(np.arange(len(Y)) < 75, Y, 0.5))
+    correct = np.mean((classifier.predict(X) == Y)[:75]) / 2
+    assert f">{correct:.4f}<" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    with pytest.raises(DataError, match="none of the labels of y is a class"):
+        classifier.report(tmp_path / "c.html", X, np.full(len(X), 7))
+    with pytest.raises(DataError, match="y holds labels of <U21, but the classes are of int64"):
+        classifier.report(tmp_path / "c.html", X, Y.astype(str))
+
+
+@pytest.mark.parametrize("y", [Y[:-1], [], 1])
+def test_samples_and_targets_of_different_lengths_are_an_error(classifier, tmp_path, y):
+    regressor = MLPRegressor(hidden_layer_sizes=(2,), max_iter=9, tol=1e300, n_iter_no_change=1).fit(X, X[:, 0])
+    for model in (classifier, regressor):
+        with pytest.raises(DataError, match=r"as many samples as each other, got shapes \(150, 2\) and \("):
+            model.report(tmp_path / "r.html", X, y)
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_samples_that_would_be_ignored_are_an_error(classifier, tmp_path):
+    with pytest.raises(DataError, match="pass a path to write it to"):
+        classifier.report(X=X, y=Y)
+    table = {"a": X[:, 0], "b": X[:, 1], "c": Y.astype(str)}
+    tabular = TabularClassifier(epochs=2, device="cpu").fit(table, "c")
+    for ignored in ({"y": Y}, {"y": "c"}, {"sample_weight": np.ones(150)}):
+        with pytest.raises(DataError, match="are of the rows of X: pass X too"):
+            tabular.report(tmp_path / "r.html", **ignored)
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_errors_of_targets_that_hardly_differ_are_drawn(tmp_path):
+    y = np.full(150, 1e17)
+    model = MLPRegressor(hidden_layer_sizes=(2,), max_iter=9, tol=1e300, n_iter_no_change=1, random_state=0)
+    model.fit(X, y).report(tmp_path / "r.html", X, y)
+    assert "target: errors" in (tmp_path / "r.html").read_text(encoding="utf-8")
