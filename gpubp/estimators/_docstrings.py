@@ -113,9 +113,9 @@ max_time : float or None, default=None
     The number of seconds after which training stops, at the end of an epoch.
 callbacks : callable, sequence of callables or None, default=None
     Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.Progress`; training ends if one
-    returns True. An attribute ``every`` is the number of epochs between two calls; ``on_begin`` and ``on_end`` are
-    optional: see :mod:`gpubp.training.callbacks`. Callbacks make restarts, ensembles and searches fit one network at
-    a time, except those that have ``every`` and neither ``on_begin`` nor ``on_end``: in a stack they are called for
+    returns True. An attribute ``every`` is the number of epochs between two calls; ``on_begin``, ``on_end`` and
+    ``on_error`` are optional: see :mod:`gpubp.training.callbacks`. Callbacks make restarts, ensembles and searches fit
+    one network at a time, except those that have ``every`` and none of these three: in a stack they are called for
     each network. scikit-learn's own callbacks, from version 1.9 on, are set by ``set_callbacks``.
 n_restarts : int, default=1
     The number of fits from different initial weights, trained together if possible. The best is kept: by the score on

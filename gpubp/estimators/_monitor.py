@@ -25,6 +25,7 @@ from gpubp.training.callbacks import (
     call_due,
     check_callbacks,
     end_callbacks,
+    fail_callbacks,
 )
 from gpubp.training.state import Outcome
 
@@ -84,6 +85,11 @@ class FitMonitor:
     def on_end(self, outcome: Outcome) -> None:
         """End the callbacks."""
         self.processes.on_rank_0(lambda: end_callbacks(self.callbacks, outcome))
+
+    def on_error(self, error: BaseException) -> None:
+        """Let the callbacks close what they opened."""
+        if self.processes.rank == 0:  # without the others, which may not have failed
+            fail_callbacks(self.callbacks, error)
 
     # --- after an epoch of a stochastic solver ---
 

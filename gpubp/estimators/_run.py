@@ -20,7 +20,7 @@ from gpubp.estimators._sklearn_callbacks import FitTask
 from gpubp.estimators._stacked_fit import StackedFit
 from gpubp.estimators._stochastic import fit_stochastic
 from gpubp.estimators._validation import validate_validation_data
-from gpubp.training.callbacks import RunStart
+from gpubp.training.callbacks import RunStart, closed_on_error
 from gpubp.training.state import History, Outcome, StopReason
 
 
@@ -79,11 +79,12 @@ def _train(
     if start is None:
         from gpubp.estimators._lbfgs import fit_lbfgs
 
-        monitor.on_begin(RunStart(0, options.max_iter, fit.backend.name, theta, fit.network))
-        last_theta, stop_reason = fit_lbfgs(samples, theta, monitor)
-        history = History(loss=list(state.loss_curve))
-        reason = cast(StopReason, stop_reason)
-        monitor.on_end(Outcome(last_theta, state.n_iter, history, reason, np.zeros((), bool)))
+        with closed_on_error((monitor,)):
+            monitor.on_begin(RunStart(0, options.max_iter, fit.backend.name, theta, fit.network))
+            last_theta, stop_reason = fit_lbfgs(samples, theta, monitor)
+            history = History(loss=list(state.loss_curve))
+            reason = cast(StopReason, stop_reason)
+            monitor.on_end(Outcome(last_theta, state.n_iter, history, reason, np.zeros((), bool)))
         state.optimizer = None
     else:
         last_theta, stop_reason = fit_stochastic(samples, theta, monitor, start, incremental)

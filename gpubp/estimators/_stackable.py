@@ -98,8 +98,9 @@ def forget(model: Any) -> None:
 
 
 def only_observes(callback: Any) -> bool:
-    """Return whether a callback can be called in a stack: it has ``every``, but no ``on_begin`` and no ``on_end``."""
-    return hasattr(callback, "every") and not hasattr(callback, "on_begin") and not hasattr(callback, "on_end")
+    """Return whether a callback can be called in a stack: it has ``every``, but nothing that follows one fit."""
+    follows_a_fit = any(hasattr(callback, name) for name in ("on_begin", "on_end", "on_error"))
+    return hasattr(callback, "every") and not follows_a_fit
 
 
 def reason_to_fit_alone(model: Any, x: Any = None) -> str:

@@ -11,8 +11,12 @@ each of them afterwards. Optional attributes:
 ``on_end(outcome)``
     Called with an :class:`~gpubp.training.state.Outcome` after the last epoch, also after Ctrl-C, but not if an error
     interrupts the epochs. An estimator sets its fitted attributes afterwards.
+``on_error(error)``
+    Called with the exception that interrupts the training, to close what ``on_begin`` opened; the callback may not
+    have begun, or may have ended, if the exception is that of another callback. Exceptions of ``on_error`` are ignored.
 """
 
+import contextlib
 import importlib
 import json
 import math
@@ -98,8 +102,8 @@ class Progress(NamedTuple):
 
 Callback = Callable[[Progress], bool | None]
 
-AUTOMATIC: dict[str, Callback] = {}
-"""The callbacks of every fit in this process, by name: see :func:`~gpubp.training.tracking.mlflow_autolog`."""
+AUTOMATIC: dict[str, Callable[[], Callback]] = {}
+"""What makes a callback for each fit in this process, by name: see :func:`~gpubp.training.tracking.mlflow_autolog`."""
 
 
 FIGURES = ("loss", "validation_loss", "validation_score", "learning_rate", "samples_per_second")
@@ -162,21 +166,51 @@ def end_callbacks(callbacks: Iterable[Callback], outcome: Outcome) -> None:
             callback.on_end(outcome)
 
 
+def fail_callbacks(callbacks: Iterable[Callback], error: BaseException) -> None:
+    """Call ``on_error`` of the callbacks that have it; ``error`` is what the user shall see, not what they raise."""
+    for callback in callbacks:
+        if hasattr(callback, "on_error"):
+            with contextlib.suppress(Exception):
+                callback.on_error(error)
+
+
+@contextlib.contextmanager
+def closed_on_error(callbacks: Iterable[Callback]) -> Iterator[None]:
+    """Call ``on_error`` of the callbacks if an exception leaves the block."""
+    try:
+        yield
+    except BaseException as error:
+        fail_callbacks(callbacks, error)
+        raise
+
+
+def checked_interval(every: int) -> int:
+    """Return the number of epochs between two calls.
+
+    Raises
+    ------
+    DataError
+        If it is not a whole number of at least 1.
+    """
+    if not is_count(every):
+        raise DataError(f"a callback's every must be a whole number of at least 1, got {every!r}")
+    return every
+
+
 def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
-    """Check callbacks, one or several, and return them and the automatic ones as a tuple.
+    """Check callbacks, one or several, and return them and new automatic ones as a tuple.
 
     Raises
     ------
     DataError
         If one is not callable, or its ``every`` is not a whole number of at least 1.
     """
-    as_tuple = (*(callbacks if isinstance(callbacks, Iterable) else (callbacks,)), *AUTOMATIC.values())
+    given = callbacks if isinstance(callbacks, Iterable) else (callbacks,)
+    as_tuple = (*given, *(make() for make in tuple(AUTOMATIC.values())))
     for callback in as_tuple:
         if not callable(callback):
             raise DataError(f"callbacks must be functions that take a Progress, got {callback!r}")
-        every = interval(callback)
-        if not is_count(every):
-            raise DataError(f"a callback's every must be a whole number of at least 1, got {every!r}")
+        checked_interval(interval(callback))
     return as_tuple
 
 
@@ -190,7 +224,7 @@ class _EpochFile:
     """The first line of the file, if it has one."""
 
     def __init__(self, path: str | PathLike[str], every: int = 1) -> None:
-        self.path, self.every = fspath(path), every
+        self.path, self.every = fspath(path), checked_interval(every)
         self._can_write = True
 
     def on_begin(self, run: RunStart) -> None:
@@ -414,3 +448,7 @@ class _OnRank0:
 
     def on_end(self, outcome: Outcome) -> None:
         self.processes.on_rank_0(lambda: end_callbacks(self.callbacks, outcome))
+
+    def on_error(self, error: BaseException) -> None:
+        if self.processes.rank == 0:  # without the others, which may not have failed
+            fail_callbacks(self.callbacks, error)

@@ -72,7 +72,8 @@ def find_learning_rate(
     Raises
     ------
     DataError
-        If the rates are not positive numbers, training diverges with each of them, or an option is invalid.
+        If the rates are not positive numbers, training diverges with each of them, or an option is invalid; ``theta``,
+        ``history``, ``checkpoint`` and ``resume`` are none of its options.
 
     Examples
     --------
@@ -90,8 +91,12 @@ def find_learning_rate(
         raise DataError(f"rates must be finite numbers above 0, got {rates!r}")
     if not is_count(epochs):
         raise DataError(f"epochs must be a whole number of at least 1, got {epochs!r}")
+    if not is_count(seed, 0):
+        raise DataError(f"seed must be one whole number of at least 0, got {seed!r}")
     if "theta" in options:
         raise DataError("find_learning_rate draws the initial parameters from seed; pass seed instead of theta")
+    if refused := [name for name in ("history", "checkpoint", "resume") if name in options]:
+        raise DataError(f"find_learning_rate takes no {', '.join(refused)}; leave out, or pass to gpubp.train")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DivergenceWarning)  # some rates are meant to be too large
         fit = train(
@@ -104,7 +109,8 @@ def find_learning_rate(
             **options,
         )
     losses = fit.history.validation_loss or fit.history.loss
-    loss = np.where(fit.diverged | ~np.isfinite(losses[-1]), np.nan, losses[-1])
+    last = losses[-1] if losses else np.full(len(tried), np.nan)  # all may have diverged in the first epoch
+    loss = np.where(fit.diverged | ~np.isfinite(last), np.nan, last)
     if np.all(np.isnan(loss)):
         raise DataError(f"training diverged with every rate from {tried.min():g} to {tried.max():g}; pass smaller ones")
     return LearningRates(tried, loss, epochs, float(tried[np.nanargmin(loss)]))

@@ -15,7 +15,7 @@ import numpy as np
 from gpubp.backends.backend import to_backend
 from gpubp.engine.plain.step import ModelState
 from gpubp.training.batched_epochs import BatchedEpochs, EpochsOfCall
-from gpubp.training.callbacks import Progress, RunStart, begin_callbacks, call_due, end_callbacks
+from gpubp.training.callbacks import Progress, RunStart, begin_callbacks, call_due, closed_on_error, end_callbacks
 from gpubp.training.epochs import EpochSummary, train_epoch
 from gpubp.training.finished_networks import plan_for_active, retire_finished
 from gpubp.training.plan import Plan, Validation
@@ -41,6 +41,11 @@ def run(plan: Plan, start: ModelState | TrainingState, save: Save | None = None)
     A network that diverges is reset to the end of its last finite epoch; when all have diverged, the run ends. Ctrl-C
     also ends it, and the result is returned unless the plan is distributed.
     """
+    with closed_on_error(plan.callbacks):
+        return _run(plan, start, save)
+
+
+def _run(plan: Plan, start: ModelState | TrainingState, save: Save | None) -> Outcome:
     state = begin(plan, start) if isinstance(start, ModelState) else start
     stop_reason = None if isinstance(start, ModelState) else reason_to_stop(plan, state)
     if state.stack is not None:

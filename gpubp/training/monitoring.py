@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.io.model_file import save_model
 from gpubp.nn.network import Network
-from gpubp.training.callbacks import FIGURES, Progress, RunStart, figures
+from gpubp.training.callbacks import FIGURES, Progress, RunStart, checked_interval, figures
 
 Monitor = Literal["validation_loss", "validation_score", "loss"] | Callable[[Progress], float]
 
@@ -89,7 +90,8 @@ class EarlyStopping:
     ) -> None:
         if not is_count(patience):
             raise DataError(f"patience must be a whole number of at least 1, got {patience!r}")
-        self.monitor, self.patience, self.min_delta, self.every = monitor, patience, min_delta, every
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.every = checked_interval(every)
         self._best = _Best(monitor, min_delta)
 
     @property
@@ -111,12 +113,14 @@ class ModelCheckpoint:
     """Write a model file whenever a figure is the best so far, or every few epochs.
 
     The file is for predictions (:func:`gpubp.load_model`); a training is continued from
-    :class:`~gpubp.training.checkpoints.Checkpoints`.
+    :class:`~gpubp.training.checkpoints.Checkpoints`. Of a stack that is trained with ``stop_when``, a file has only
+    the networks that are still trained: the number of its rows falls.
 
     Parameters
     ----------
     path : str or path
-        An existing file is replaced once the new one is complete. ``{epoch}`` in it gives each epoch a file.
+        An existing file is replaced once the new one is complete. ``{epoch}`` in it gives each epoch a file. Its
+        folder must exist.
     monitor : {"validation_loss", "validation_score", "loss"}, callable or None
         See :class:`EarlyStopping`; None writes at every call.
     every : int
@@ -130,7 +134,7 @@ class ModelCheckpoint:
     Raises
     ------
     DataError
-        If a parameter is invalid, or the training has no such figure.
+        If a parameter is invalid, the folder does not exist, or the training has no such figure.
     OSError
         If the file cannot be written, which ends the training.
 
@@ -149,7 +153,12 @@ class ModelCheckpoint:
     def __init__(
         self, path: str | PathLike[str], monitor: Monitor | None = "validation_loss", *, every: int = 1
     ) -> None:
-        self.path, self.monitor, self.every = fspath(path), monitor, every
+        self.path, self.monitor, self.every = fspath(path), monitor, checked_interval(every)
+        example = Path(self.path.replace("{epoch}", "1"))
+        if not self.path or example.is_dir():
+            raise DataError(f"path must be that of a file to write, got {self.path!r}")
+        if "{epoch}" not in str(Path(self.path).parent) and not example.parent.is_dir():
+            raise DataError(f"cannot write to {self.path}: its folder does not exist")
         self._best = None if monitor is None else _Best(monitor)
         self._network: Network | None = None
         self.best_epoch = 0

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from gpubp.training.callbacks import Progress, RunStart, figures
+from gpubp.training.callbacks import Progress, RunStart, checked_interval, figures
 from gpubp.training.state import Outcome
 
 SECONDS_BETWEEN_REDRAWS = 0.15
@@ -47,13 +47,12 @@ class ProgressBar:
     """
 
     def __init__(self, make_bar: Callable[[int], Bar] | None = None, *, every: int = 1) -> None:
-        self.make_bar, self.every = make_bar, every
+        self.make_bar, self.every = make_bar, checked_interval(every)
         self._bar: Bar | None = None
         self._last: Progress | None = None
 
     def on_begin(self, run: RunStart) -> None:
         """Make the bar, with the epochs done before."""
-        self._close()  # if an error has ended the training before
         self._bar = (self.make_bar or _bar_for_this_place)(run.epochs)
         self._epoch, self._last, self._next_redraw = 0, None, 0.0
         self._advance(run.epoch)
@@ -68,6 +67,10 @@ class ProgressBar:
     def on_end(self, outcome: Outcome) -> None:
         """Show the last epoch and close the bar."""
         self._show()
+        self._close()
+
+    def on_error(self, error: BaseException) -> None:
+        """Close the bar."""
         self._close()
 
     def _show(self) -> None:

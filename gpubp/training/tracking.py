@@ -1,13 +1,14 @@
 """Callbacks for trackers of experiments: TensorBoard, MLflow, Weights & Biases, each by duck typing."""
 
 import contextlib
+import copy
 import importlib
 from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
 from gpubp.errors import DataError, GpubpError
-from gpubp.training.callbacks import AUTOMATIC, Progress, RunStart, figures
+from gpubp.training.callbacks import AUTOMATIC, Progress, RunStart, checked_interval, figures
 from gpubp.training.state import Outcome
 
 
@@ -47,7 +48,7 @@ class TensorBoardLogger:
         if self.folder is None and not hasattr(writer, "add_scalar"):
             raise DataError(f"writer must be a folder or have add_scalar, got {type(writer).__name__}")
         self.writer: Any = writer if self.folder is None else None
-        self.every = every
+        self.every = checked_interval(every)
 
     def on_begin(self, run: RunStart) -> None:
         """Open the writer, if it was given as a folder."""
@@ -61,9 +62,17 @@ class TensorBoardLogger:
 
     def on_end(self, outcome: Outcome) -> None:
         """Close the writer, if it was given as a folder."""
+        self._close()
+
+    def on_error(self, error: BaseException) -> None:
+        """Close the writer, if it was given as a folder."""
+        self._close()
+
+    def _close(self) -> None:
         if self.folder is not None:
-            self.writer.close()
-            self.writer = None
+            writer, self.writer = self.writer, None
+            if writer is not None:
+                writer.close()
         elif hasattr(self.writer, "flush"):
             self.writer.flush()
 
@@ -82,7 +91,8 @@ class MLflowLogger:
     """Log the figures of every epoch to MLflow; of a stack, the median over the networks that are finite.
 
     The active run is logged to, or a new one, which ends with the training. Its parameters are the network, the
-    number of epochs and the device; the reason why training stopped is a tag.
+    number of epochs and the device; the reason why training stopped is a tag. After an error a new run ends as
+    failed.
 
     Parameters
     ----------
@@ -108,19 +118,17 @@ class MLflowLogger:
     """
 
     def __init__(self, mlflow: Any = None, *, params: Mapping[str, Any] | None = None, every: int = 1) -> None:
-        self.mlflow, self.params, self.every = mlflow, dict(params or {}), every
-        self._own = False
+        self.mlflow, self.params, self.every = mlflow, dict(params or {}), checked_interval(every)
+        self._run_id: str | None = None  # of the run that this callback has started
         self._with_params: set[str] = set()  # runs whose parameters are logged, which must not change
 
     def on_begin(self, run: RunStart) -> None:
         """Start a run, if none is active, and log its parameters."""
         mlflow = self._functions()
-        if self._own and mlflow.active_run() is not None:  # an error ended the training before
-            mlflow.end_run("FAILED")
-        active = mlflow.active_run()
-        self._own = active is None
+        active, self._run_id = mlflow.active_run(), None
         if active is None:
             active = mlflow.start_run()
+            self._run_id = active.info.run_id
         if active.info.run_id not in self._with_params:
             self._with_params.add(active.info.run_id)
             mlflow.log_params({**_settings(run), **self.params})
@@ -131,11 +139,19 @@ class MLflowLogger:
 
     def on_end(self, outcome: Outcome) -> None:
         """Log why training stopped, and end the run that this callback has started."""
-        mlflow = self._functions()
-        mlflow.set_tag("stop_reason", outcome.stop_reason)
-        if self._own:
-            mlflow.end_run("KILLED" if outcome.stop_reason == "interrupted" else "FINISHED")
-        self._own = False
+        self._functions().set_tag("stop_reason", outcome.stop_reason)
+        self._end("KILLED" if outcome.stop_reason == "interrupted" else "FINISHED")
+
+    def on_error(self, error: BaseException) -> None:
+        """End the run that this callback has started."""
+        self._end("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+
+    def _end(self, status: str) -> None:
+        own, self._run_id = self._run_id, None
+        if own is not None:
+            active = self._functions().active_run()
+            if active is not None and active.info.run_id == own:
+                self._functions().end_run(status)
 
     def _functions(self) -> Any:
         """Return the module; it is not kept, since estimators copy their callbacks, and modules cannot be copied."""
@@ -170,7 +186,9 @@ def mlflow_autolog(mlflow: Any = None, *, disable: bool = False, every: int = 1)
     """
     AUTOMATIC.pop("mlflow", None)
     if not disable:
-        AUTOMATIC["mlflow"] = MLflowLogger(mlflow, every=every)
+        logger = MLflowLogger(mlflow, every=every)
+        # each fit has its own run, also in threads; the set of runs whose parameters are logged is shared
+        AUTOMATIC["mlflow"] = lambda: copy.copy(logger)
 
 
 def _settings(run: RunStart) -> dict[str, Any]:
@@ -216,7 +234,7 @@ class WandbLogger:
     def __init__(self, run: Any, *, every: int = 1) -> None:
         if not callable(getattr(run, "log", None)):
             raise DataError(f"run must have a function log, as what wandb.init returns, got {type(run).__name__}")
-        self.run, self.every = run, every
+        self.run, self.every = run, checked_interval(every)
 
     def on_begin(self, run: RunStart) -> None:
         """Log the settings."""

@@ -309,7 +309,7 @@ def test_callbacks_without_begin_or_end_keep_stacks(solver, caplog):
         assert_agree(theta, expected[3], "steps")
 
 
-@pytest.mark.parametrize("extra", ["on_begin", "on_end"])
+@pytest.mark.parametrize("extra", ["on_begin", "on_end", "on_error"])
 def test_callbacks_with_begin_or_end_get_one_fit_at_a_time(extra, caplog):
     watcher = Watcher()
     setattr(watcher, extra, lambda _: None)

@@ -3,6 +3,8 @@
 import copy
 import io
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -30,6 +32,10 @@ def fit(callbacks, **options):
 
 def epoch(number, loss=0.5, score=None):
     return Progress(number, 100, loss, None, score, 1.0, np.zeros(2))
+
+
+def fails(progress):
+    raise RuntimeError("no")
 
 
 class Bar:
@@ -83,6 +89,27 @@ class TestProgressBar:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
         fit(ProgressBar(), epochs=2)
         assert "2/2" in capsys.readouterr().err
+
+    def test_an_error_gives_the_terminal_back(self, monkeypatch, capsys):
+        pytest.importorskip("rich", reason="the extra 'cli' is not installed")
+        monkeypatch.setenv("FORCE_COLOR", "1")  # rich redirects stdout and hides the cursor only on a terminal
+        monkeypatch.setenv("TERM", "xterm-256color")
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+        before = sys.stdout, sys.stderr
+        with pytest.raises(DataError, match="'validation_loss' is monitored"):
+            fit([ProgressBar(), EarlyStopping()], epochs=2)
+        assert (sys.stdout, sys.stderr) == before
+        shown = capsys.readouterr().err
+        assert 0 <= shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h")  # the cursor: hidden, then shown
+
+    @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+    def test_an_error_in_an_estimator_closes_it(self, solver):
+        bars = []
+        bar = ProgressBar(lambda n: bars.append(Bar(n)) or bars[-1])
+        model = MLPClassifier((3,), solver=solver, max_iter=5, device="cpu", random_state=0, callbacks=[bar, fails])
+        with pytest.raises(RuntimeError, match="no"):
+            model.fit(X, [0, 1] * 5 + [0])
+        assert bars[0].closed
 
     @pytest.mark.parametrize("place", ["notebook", "terminal"])
     def test_tqdm_in_a_notebook_and_without_rich(self, place, monkeypatch):
@@ -148,6 +175,7 @@ class TestEarlyStopping:
             ({"monitor": "los"}, r"unknown figure to monitor 'los' \(did you mean 'loss'\?\)"),
             ({"patience": 0}, "patience must be a whole number of at least 1, got 0"),
             ({"min_delta": -1.0}, "min_delta must be a finite number of at least 0, got -1.0"),
+            ({"every": 0}, "every must be a whole number of at least 1, got 0"),
         ],
     )
     def test_faults(self, options, message):
@@ -180,9 +208,22 @@ class TestModelCheckpoint:
         assert load_model(best.path).network.sizes == (3, 3, 1)
         assert best.best_epoch == 5
 
-    def test_a_path_that_cannot_be_written(self, tmp_path):
-        with pytest.raises(OSError, match="nowhere"):
-            fit(ModelCheckpoint(tmp_path / "nowhere" / "best.safetensors", "loss"), epochs=1)
+    @pytest.mark.parametrize(
+        ("path", "options", "message"),
+        [
+            ("best.safetensors", {"every": 0}, "every must be a whole number of at least 1, got 0"),
+            ("", {}, "path must be that of a file to write"),
+            ("nowhere/{epoch}.safetensors", {}, "its folder does not exist"),
+        ],
+    )
+    def test_faults(self, path, options, message, tmp_path):
+        with pytest.raises(DataError, match=message):
+            ModelCheckpoint(tmp_path / path, "loss", **options)
+
+    def test_a_folder_that_is_gone_ends_the_training(self, tmp_path):
+        best = ModelCheckpoint(tmp_path / "{epoch}" / "best.safetensors", "loss")
+        with pytest.raises(OSError, match="best"):
+            fit(best, epochs=1)
 
 
 class Writer:
@@ -218,6 +259,14 @@ class TestTensorBoardLogger:
         assert writer.folder == str(tmp_path / "logs")
         assert {step for _, _, step in writer.written} == {2, 4}
         assert writer.closed
+
+    def test_an_error_closes_a_writer_of_its_own(self, monkeypatch, tmp_path):
+        module, opened = ModuleType("tensorboardX"), []
+        module.SummaryWriter = lambda folder: opened.append(Writer(folder)) or opened[-1]
+        monkeypatch.setitem(sys.modules, "tensorboardX", module)
+        with pytest.raises(RuntimeError, match="no"):
+            fit([TensorBoardLogger(tmp_path), fails], epochs=1)
+        assert opened[0].closed
 
     def test_without_a_writer(self, monkeypatch, tmp_path):
         for name in ("torch.utils.tensorboard", "tensorboardX"):
@@ -256,7 +305,8 @@ class Tracker:
         return run
 
     def end_run(self, status="FINISHED"):
-        self.active.end, self.active = status, None
+        if self.active is not None:
+            self.active.end, self.active = status, None
 
     def log_params(self, params):
         assert not set(params) & set(self.active.params)  # MLflow refuses other values
@@ -267,6 +317,22 @@ class Tracker:
 
     def set_tag(self, name, value):
         self.active.tags[name] = value
+
+
+class TrackerOfThreads(Tracker):
+    """A stand-in whose active run is that of the thread, as MLflow's is."""
+
+    def __init__(self):
+        self.of_thread = threading.local()
+        super().__init__()
+
+    @property
+    def active(self):
+        return getattr(self.of_thread, "active", None)
+
+    @active.setter
+    def active(self, run):
+        self.of_thread.active = run
 
 
 class TestMLflowLogger:
@@ -291,15 +357,66 @@ class TestMLflowLogger:
         assert [step for step, _ in run.metrics] == [1, 2, 1, 2]
 
     def test_after_an_error_the_next_training_has_a_new_run(self):
-        def fails(progress):
-            raise RuntimeError("no")
-
         tracker = Tracker()
         logger = MLflowLogger(tracker)
         with pytest.raises(RuntimeError, match="no"):
             fit([logger, fails], epochs=1)
+        assert [run.end for run in tracker.runs] == ["FAILED"]
         fit(logger, epochs=1)
         assert [run.end for run in tracker.runs] == ["FAILED", "FINISHED"]
+
+    def test_after_an_error_the_run_of_the_user_is_not_ended(self):
+        tracker = Tracker()
+        mlflow_autolog(tracker)
+        try:
+            with pytest.raises(RuntimeError, match="no"):
+                fit(fails, epochs=1)
+            tracker.end_run()
+            run = tracker.start_run()
+            fit((), epochs=2)
+        finally:
+            mlflow_autolog(disable=True)
+        assert [run.end for run in tracker.runs] == ["FAILED", ""]
+        assert tracker.active is run
+        assert [step for step, _ in run.metrics] == [1, 2]
+
+    def test_a_run_that_the_user_has_started_meanwhile_is_not_ended(self):
+        tracker = Tracker()
+
+        def starts_another(progress):
+            tracker.end_run()
+            tracker.start_run()
+            raise RuntimeError("no")
+
+        with pytest.raises(RuntimeError, match="no"):
+            fit([MLflowLogger(tracker), starts_another], epochs=1)
+        assert [run.end for run in tracker.runs] == ["FINISHED", ""]
+
+    def test_autolog_in_threads_has_a_run_for_each_fit(self):
+        tracker, both_train = TrackerOfThreads(), threading.Barrier(2, timeout=60)
+
+        def meets(progress):
+            both_train.wait()
+
+        mlflow_autolog(tracker)
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                for done in [pool.submit(fit, meets, epochs=epochs) for epochs in (2, 2)]:
+                    done.result()
+        finally:
+            mlflow_autolog(disable=True)
+        assert [(len(run.metrics), run.end) for run in tracker.runs] == [(2, "FINISHED")] * 2
+
+    def test_autolog_logs_the_parameters_of_a_run_once(self):
+        tracker = Tracker()
+        run = tracker.start_run()
+        mlflow_autolog(tracker)
+        try:
+            fit((), epochs=1)
+            fit((), epochs=2)
+        finally:
+            mlflow_autolog(disable=True)
+        assert (run.params["epochs"], len(run.metrics)) == (1, 3)
 
     def test_autolog_logs_every_fit_and_can_be_disabled(self):
         tracker = Tracker()
@@ -416,6 +533,10 @@ class TestFindLearningRate:
             ({"rates": []}, "rates must be finite numbers above 0"),
             ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
             ({"theta": np.zeros(26)}, "pass seed instead of theta"),
+            ({"history": False}, "find_learning_rate takes no history"),
+            ({"checkpoint": "folder", "resume": True}, "takes no checkpoint, resume"),
+            ({"seed": (1, 2)}, r"seed must be one whole number of at least 0, got \(1, 2\)"),
+            ({"rates": [1e300], "optimizer": gradient_descent, "batch_size": 1}, "diverged with every rate"),
             (
                 {"rates": [1e200, 1e201], "optimizer": gradient_descent},
                 "diverged with every rate from 1e.200 to 1e.201",

@@ -56,6 +56,28 @@ class Journal:
         self.outcomes.append(outcome)
 
 
+class Closing(Journal):
+    """A callback that records what interrupts the training, and then fails itself."""
+
+    def on_error(self, error):
+        self.outcomes.append(error)
+        raise OSError("nothing can be closed")
+
+
+@pytest.mark.parametrize("where", ["on_begin", "__call__", "on_end"])
+def test_an_exception_of_one_callback_is_told_to_all(where, monkeypatch):
+    error, watchers, failing = KeyError("no"), (Closing(), Closing()), type("Failing", (Journal,), {})()
+
+    def fails(self, _):
+        raise error
+
+    monkeypatch.setattr(type(failing), where, fails)
+    with pytest.raises(KeyError) as raised:
+        fit((watchers[0], failing, watchers[1]), epochs=2)
+    assert raised.value is error
+    assert all(watcher.outcomes[-1] is error for watcher in watchers)
+
+
 @pytest.fixture
 def sizes(monkeypatch):
     """Record the number of epochs of each call; an epoch takes a microsecond on the fake clock."""
