@@ -65,7 +65,7 @@ class Closing(Journal):
 
 
 @pytest.mark.parametrize("where", ["on_begin", "__call__", "on_end"])
-def test_an_exception_of_one_callback_is_told_to_all(where, monkeypatch):
+def test_an_exception_of_one_callback_is_reported_to_all(where, monkeypatch):
     error, watchers, failing = KeyError("no"), (Closing(), Closing()), type("Failing", (Journal,), {})()
 
     def fails(self, _):
