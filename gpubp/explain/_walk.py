@@ -27,6 +27,9 @@ from gpubp.nn.weight_sharing import ABSENT
 
 STAGES = ("start", "forward", "error", "backward", "update", "check")
 
+MOST_CHECKED = 500
+"""Parameters whose derivatives are compared with differences, which take two passes each."""
+
 
 class Term(NamedTuple):
     """A named array, and the sign between it and the one before it.
@@ -365,11 +368,16 @@ def _outcome(network: Network, theta: np.ndarray, changed: np.ndarray, x: np.nda
 def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gradient: np.ndarray) -> Passage:
     """Compare the gradient with the function that training uses, and with central differences of the error."""
     _, training_gradient = loss_and_gradient(np, network, theta, x, d)
-    differences = check_gradient(np, network, theta, x, d).differences
-    largest = max(float(np.max(np.abs(differences))), 1e-300)
-    training_deviation, difference_deviation = (
-        float(np.max(np.abs(gradient - g))) / largest for g in (training_gradient, differences)
-    )
+    n, checked, which = network.n_parameters, None, ""
+    if n > MOST_CHECKED and network.tied is None:
+        checked = np.linspace(0, n - 1, MOST_CHECKED).astype(int)
+        which = f" by {MOST_CHECKED:,} of the {n:,} parameters"
+    differences = check_gradient(np, network, theta, x, d, parameters=checked).differences
+    largest = max(*(float(np.max(np.abs(g))) for g in (training_gradient, differences)), 1e-300)
+    training_deviation = float(np.max(np.abs(gradient - training_gradient))) / largest
+    if checked is not None:
+        gradient, training_gradient = gradient[checked], training_gradient[checked]
+    difference_deviation = float(np.max(np.abs(gradient - differences))) / largest
     columns = (
         ("", "step by step", gradient),
         ("≈", "in training", training_gradient),
@@ -377,8 +385,8 @@ def _check(network: Network, theta: np.ndarray, x: np.ndarray, d: np.ndarray, gr
     )
     agreement = f"to {training_deviation:.1g} of the largest derivative" if training_deviation else "to the last digit"
     meaning = (
-        f"These steps give what training computes, {agreement}. Central differences of the error, which do not use the "
-        f"chain rule, agree to {difference_deviation:.1g} of the largest derivative."
+        f"These steps give what training computes, {agreement}. Central differences of the error{which}, which do not "
+        f"use the chain rule, agree to {difference_deviation:.1g} of the largest derivative."
     )
     return Passage(
         "",

@@ -10,13 +10,16 @@ from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
 from gpubp.nn.network import Network, average_tied, loss_and_gradient
 
+NUMBERS_AT_ONCE = 1 << 22
+"""Parameters of shifted networks that are in memory together."""
+
 
 class GradientCheck(NamedTuple):
     """The result of :func:`check_gradient`.
 
     Attributes
     ----------
-    gradient, differences : (P,) arrays
+    gradient, differences : (P,) or (n,) arrays
         The gradient by back-propagation and by central differences.
     largest_deviation : float
         The largest difference between the two, divided by the largest derivative.
@@ -37,11 +40,13 @@ def check_gradient(
     sample_weight: Array | None = None,
     *,
     step: float | None = None,
+    parameters: Array | None = None,
 ) -> GradientCheck:
     r"""Compare the gradient by back-propagation with :math:`(E(\theta + h) - E(\theta - h)) / 2h` for each parameter.
 
-    Tied weights are shifted one at a time, and the differences are averaged. All shifted networks form one stack of P
-    networks, so memory limits this to small networks. The arrays must be of one namespace, device and precision.
+    Tied weights are shifted one at a time, and the differences are averaged. The shifted networks form stacks, two
+    networks for each parameter, so the time grows with the square of their number; of a large network, check some.
+    The arrays must be of one namespace, device and precision.
 
     Parameters
     ----------
@@ -52,6 +57,8 @@ def check_gradient(
     sample_weight : (b,) array, optional
     step : float, optional
         The step h; by default the cube root of the machine precision, about 6e-6 in float64.
+    parameters : (n,) array of integers, optional
+        The places in ``theta`` of the parameters to check; by default all. Not for networks with tied weights.
 
     Returns
     -------
@@ -60,7 +67,7 @@ def check_gradient(
     Raises
     ------
     DataError
-        If an array does not hold floating-point numbers.
+        If an array does not hold floating-point numbers, or some parameters of a network with tied weights are named.
 
     Examples
     --------
@@ -77,12 +84,23 @@ def check_gradient(
     for name, array in (("theta", theta), ("x", x), ("targets", targets), ("sample_weight", sample_weight)):
         if array is not None and not xp.isdtype(array.dtype, "real floating"):
             raise DataError(f"{name} must hold floating-point numbers, got {array.dtype}; pass it in float64")
+    if parameters is not None and network.tied is not None:
+        raise DataError("some parameters of a network with tied weights cannot be checked; leave `parameters` out")
     h = step or float(xp.finfo(theta.dtype).eps) ** (1 / 3)
-    shift = h * xp.eye(network.n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta))
     _, gradient = loss_and_gradient(xp, network, theta, x, targets, sample_weight)
-    above, _ = loss_and_gradient(xp, network, theta + shift, x, targets, sample_weight)
-    below, _ = loss_and_gradient(xp, network, theta - shift, x, targets, sample_weight)
-    differences = average_tied(xp, network, (above - below) / (2.0 * h))
+    every = xp.arange(network.n_parameters, device=array_api_compat.device(theta))
+    shifted, at_once = every if parameters is None else parameters, max(1, NUMBERS_AT_ONCE // network.n_parameters)
+    n, parts = shifted.shape[0], []
+    for first in range(0, n, at_once):
+        shift = h * xp.astype(every == shifted[first : min(first + at_once, n), None], theta.dtype)
+        above, _ = loss_and_gradient(xp, network, theta + shift, x, targets, sample_weight)
+        below, _ = loss_and_gradient(xp, network, theta - shift, x, targets, sample_weight)
+        parts.append((above - below) / (2.0 * h))
+    differences = xp.concat(parts)
+    if parameters is None:
+        differences = average_tied(xp, network, differences)
+    else:
+        gradient = xp.take(gradient, parameters)
     largest = max(float(xp.max(xp.abs(gradient))), float(xp.max(xp.abs(differences))))
     scale = max(largest, float(xp.finfo(theta.dtype).smallest_normal))
     return GradientCheck(gradient, differences, float(xp.max(xp.abs(gradient - differences))) / scale)

@@ -146,3 +146,16 @@ def test_a_wrong_equation_is_detected(monkeypatch, equation):
     assert check.largest_deviation > 1e-3
     with pytest.raises(AssertionError, match="times the tolerance"):
         assert_right(check)
+
+
+def test_some_parameters_of_a_large_network():
+    network = Network((40, 60, 3), activation="tanh")
+    assert network.n_parameters**2 > gradient_check.NUMBERS_AT_ONCE
+    arrays, some = draw(network), np.asarray([0, 7, 2000, network.n_parameters - 1])
+    every, few = check_gradient(np, network, *arrays), check_gradient(np, network, *arrays, parameters=some)
+    np.testing.assert_array_equal(few.gradient, every.gradient[some])
+    np.testing.assert_allclose(few.differences, every.differences[some], rtol=1e-9, atol=1e-12)
+    assert_right(every)
+    tied = Network((2, 2), ties=[0, 0, 1, 1, 2, 2])
+    with pytest.raises(DataError, match="tied weights"):
+        check_gradient(np, tied, *draw(tied), parameters=some[:1])
