@@ -134,6 +134,7 @@ def validate_new_samples(model: Any, X: Any, method: str) -> Any:
     if not is_on_host(X):
         return _validate_array(model, X, reset=False)
     with _naming("X", scikit_learn_checks=X):
+        X = as_numbers("X", X) if isinstance(X, np.ndarray) else X
         x = validate_data(model, X, accept_sparse=["csr", "csc"], reset=False)
         x = x.astype(np.float64) if x.dtype.kind == "O" else x  # scikit-learn leaves categories of pandas
     return as_csr(x)
@@ -154,7 +155,8 @@ def _accept_samples(X: Any) -> Any:
     X = accept_array("X", X)
     with _naming("X"):
         X = np.asarray(X) if isinstance(X, list | tuple) else X
-        return as_numbers("X", X) if isinstance(X, np.ndarray) else X
+        # to texts of numbers scikit-learn fits
+        return as_numbers("X", X) if isinstance(X, np.ndarray) and X.dtype.kind not in "US" else X
 
 
 def _accept_numbers(name: str, array: Any) -> Any:

@@ -114,9 +114,12 @@ class TestSeam:
     def passes(self, monkeypatch):
         """The compiled passes that are made."""
         made, begin = [], ForwardPass.__init__
-        monkeypatch.setattr(
-            ForwardPass, "__init__", lambda self, *arguments: begin(self, *arguments) or made.append(self)
-        )
+
+        def begin_and_keep(self, *arguments, **options):
+            begin(self, *arguments, **options)
+            made.append(self)
+
+        monkeypatch.setattr(ForwardPass, "__init__", begin_and_keep)
         return made
 
     @pytest.mark.parametrize(
