@@ -48,7 +48,7 @@ def test_values_that_are_not_numbers(name, method):
         "predict": lambda: model.fit(usual, Y).predict(X),
         "validation_data": lambda: model.fit(usual, Y, validation_data=(X, Y)),
     }
-    with pytest.raises(DataError, match="X must hold (real )?numbers") as raised:
+    with pytest.raises(DataError, match=r"X must hold (real )?numbers") as raised:
         calls[method]()
     assert isinstance(raised.value, TypeError) or method == "validation_data"
 
