@@ -37,7 +37,7 @@ def show(
         return
     about, network = loaded.about, loaded.network
     n_networks = loaded.theta.shape[0] if loaded.theta.ndim == 2 else 1
-    stack = f", a stack of {n_networks:,} networks" if loaded.theta.ndim == 2 else ""
+    stack = f", a stack of {counted(n_networks, 'network')}" if loaded.theta.ndim == 2 else ""
     if network.n_members is not None:
         stack += f", {'each of ' if stack else ''}{counted(network.n_members, 'member')} that share weights"
     facts = [

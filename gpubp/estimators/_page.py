@@ -25,7 +25,8 @@ def report_of_estimator(model: Any, X: Any = None, y: Any = None, *, title: str 
     network, theta = model._network(), model._theta()
     names = [str(name) for name in getattr(model, "feature_names_in_", ())]
     is_of_classes = is_classifier(model)
-    classes = [str(one) for one in np.asarray(model.classes_).tolist()] if is_of_classes else []
+    one_column = is_of_classes and not isinstance(model.classes_, list)
+    classes = [str(one) for one in np.asarray(model.classes_).tolist()] if one_column else []
     scores: dict[str, float] = {}
     baseline: dict[str, float] = {}
     held_out = None
@@ -81,7 +82,7 @@ def _found(
 
     n = true.shape[0]
     rows = f"the {counted(n, 'given sample')}"
-    if not classes:
+    if not hasattr(model, "classes_"):
         predicted = np.asarray(model.predict(X), dtype=np.float64).reshape(n, -1)
         targets = true.astype(np.float64).reshape(n, -1)
 
@@ -135,7 +136,7 @@ def _class_numbers(model: Any, labels: NDArray[Any]) -> NDArray[np.intp]:
 
 def _importance(model: Any, X: Any, true: NDArray[Any], names: list[str]) -> PermutationImportance | None:
     """Shuffle features, of many those with the largest weights; not those of sparse samples."""
-    if issparse(X):
+    if issparse(X) or isinstance(getattr(model, "classes_", None), list):  # or of several columns of classes
         return None
     samples = np.asarray(accept_on_host("X", X))
     rows = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), MAX_SAMPLES)).round().astype(int))

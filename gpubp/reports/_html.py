@@ -1,5 +1,6 @@
 """Parts of a report's page; all text is escaped here, and shortened."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
@@ -64,8 +65,8 @@ def figure_cell(value: float | None, best: float | None = None) -> Cell:
 
 
 def signed(text: str) -> str:
-    """Return numbers with the sign of minus instead of a hyphen."""
-    return text.translate(MINUS)
+    """Return numbers with the sign of minus instead of a hyphen; hyphens within words and sizes remain."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "\N{MINUS SIGN}", text)
 
 
 def table(

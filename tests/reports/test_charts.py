@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gpubp import Network
 from gpubp.reports import Curves, HeldOutFindings, ModelReport, Residuals, report_page
 from gpubp.reports._charts import curves_chart, errors_chart, residuals_chart
+from gpubp.reports._html import signed
 
 pytestmark = pytest.mark.once
 
@@ -31,3 +32,10 @@ def test_figures_too_large_for_an_axis_have_no_chart():
     assert "z: errors, rows" in text
     assert "y: errors" not in text
     assert "y: predicted" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("-0.5", "−0.5"), ("128-64", "128-64"), ("realmlp-s", "realmlp-s"), ("1 ± -2", "1 ± −2")]
+)
+def test_numbers_have_the_sign_of_minus_and_words_their_hyphens(text, expected):
+    assert signed(text) == expected

@@ -64,3 +64,11 @@ def test_errors_of_targets_that_hardly_differ_are_drawn(tmp_path):
     model = MLPRegressor(hidden_layer_sizes=(2,), max_iter=9, tol=1e300, n_iter_no_change=1, random_state=0)
     model.fit(X, y).report(tmp_path / "r.html", X, y)
     assert "target: errors" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("convert", [lambda y: y, lambda y: y.astype(str)])
+def test_several_columns_of_classes(tmp_path, convert):
+    y = convert(np.column_stack([X[:, 0] > 0.0, Y]).astype(int))
+    model = MLPClassifier((4,), max_iter=5, random_state=0, tol=10.0).fit(X, y)
+    model.report(tmp_path / "columns.html", X, y)
+    assert f">{model.score(X, y):.4f}<" in (tmp_path / "columns.html").read_text(encoding="utf-8")

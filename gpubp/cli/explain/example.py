@@ -49,7 +49,8 @@ def example_from_file(model: Path | None, data: str | None, sample: int | None) 
     n = min(FIRST_SAMPLES, len(X)) if sample is None else len(X)
     sample_names = tuple(f"case {number}" for number in range(1, n + 1))
     if theta.ndim > 1:
-        print_note(f"{model} holds {len(theta)} networks, whose outputs are averaged; this is the first of them")
+        if len(theta) > 1:
+            print_note(f"{model} holds {len(theta)} networks, whose outputs are averaged; this is the first of them")
         theta = theta[0]
     note = f"The model of {model.name}, and cases of {Path(source).name}, encoded as its inputs."
     return NamedExample(Example(trained.network, theta, X[:n], targets[:n]), note, inputs, outputs, sample_names)

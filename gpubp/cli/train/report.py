@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from gpubp.cli.output import (
     print_warning,
 )
 from gpubp.cli.train.fit import FitOutcome
-from gpubp.cli.train.options import TIME_BUDGET
+from gpubp.cli.train.options import TIME_BUDGET, TrainOptions
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import ClassTarget
@@ -188,10 +189,16 @@ def _facts_of_data(job: TrainingJob) -> Facts:
     return [
         *facts,
         ("columns", columns if job.searches else f"{columns}: {counted(prepared.n_inputs, 'input')}"),
-        ("target", target_text),
+        ("target", target_text + _how_to_choose(job.options)),
         ("task", prepared.task + reason),
         ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in counts.items()) + _left_out(prepared)),
     ]
+
+
+def _how_to_choose(options: TrainOptions) -> str:
+    """Say how to name the target of a file, if it was not."""
+    is_chosen = options.target is not None or not Path(options.data).exists()
+    return "" if is_chosen else "; --target NAME takes another column"
 
 
 def _scope_of_table(prepared: PreparedTable | PreparedStream) -> Facts:
@@ -256,7 +263,7 @@ def _course_text(result: TableFit, patience: int | None, tolerance: float) -> st
         tried = f"{counted(len(result.trials), 'kind')} of network tried in {seconds:.1f} s"
         networks = f"{result.model.about['training']['n_networks']} networks of the kept kind"
         if result.refit is not None and result.refit.stop_reason == "converged":
-            return f"{tried}; a network of the kept kind, without hidden layers, was solved for all rows"
+            return f"{tried}; a linear model, a network without hidden layers, was best, and solved for all rows"
         if result.refit is None:
             return f"{tried}; {networks} make the model"
         of_trial = next(trial.epochs for trial in result.trials if trial.is_kept)
