@@ -69,6 +69,6 @@ def test_errors_of_targets_that_hardly_differ_are_drawn(tmp_path):
 @pytest.mark.parametrize("convert", [lambda y: y, lambda y: y.astype(str)])
 def test_several_columns_of_classes(tmp_path, convert):
     y = convert(np.column_stack([X[:, 0] > 0.0, Y]).astype(int))
-    model = MLPClassifier((4,), max_iter=5, random_state=0, tol=10.0).fit(X, y)
+    model = MLPClassifier((4,), max_iter=30, random_state=0, tol=10.0).fit(X, y)
     model.report(tmp_path / "columns.html", X, y)
     assert f">{model.score(X, y):.4f}<" in (tmp_path / "columns.html").read_text(encoding="utf-8")
