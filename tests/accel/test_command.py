@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import threadpoolctl
 
+import gpubp
 import gpubp.accel
 from gpubp.accel.__main__ import main
 
 SCRIPTS = Path(__file__).parent / "scripts"
-ROOT = Path(__file__).parents[2]
+INSTALLED = Path(gpubp.__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -60,10 +61,11 @@ def test_a_script_as_in_the_gallery_of_scikit_learn(name, capsys):
 
 
 def run(*arguments, check=True):
-    """Run the command in a process of its own."""
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    """Run the command in a process of its own, which finds the gpubp that is tested."""
+    path = os.pathsep.join([str(INSTALLED), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-m", "gpubp.accel", *arguments]
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | {"PYTHONPATH": path}
+    done = subprocess.run(command, env=environment, cwd=SCRIPTS, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done
 
@@ -83,18 +85,16 @@ def test_worker_processes_are_accelerated_too(capsys, monkeypatch):
     assert re.search(r"time (saved|lost): ", done.stderr)
 
 
-def test_a_program_sees_its_own_arguments_and_folder(tmp_path, capsys):
+def test_a_program_sees_its_own_arguments_and_folder(tmp_path):
     (tmp_path / "beside.py").write_text("value = 3\n")
     (tmp_path / "script.py").write_text(
         "import sys, beside\nprint(sys.argv[1:], beside.value, __name__, __file__)\nsys.exit(4)\n"
     )
     script = str(tmp_path / "script.py")
-    with pytest.raises(SystemExit) as exit:
-        main(["--device", "cpu", script, "--device", "cuda", "-m"])
-    printed, report = capsys.readouterr()
-    assert exit.value.code == 4
-    assert printed == f"['--device', 'cuda', '-m'] 3 __main__ {script}\n"
-    assert report == "gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was used\n"
+    done = run("--device", "cpu", script, "--device", "cuda", "-m", check=False)
+    assert done.returncode == 4
+    assert done.stdout == f"['--device', 'cuda', '-m'] 3 __main__ {script}\n"
+    assert done.stderr == "gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was used\n"
 
 
 def test_a_module_runs_and_the_report_can_be_left_out(tmp_path, capsys, monkeypatch):
