@@ -98,12 +98,16 @@ def loss_surface(
         raise DataError("the loss is not finite anywhere within these limits; pass narrower ones")
 
     ax = axes_or_new(ax, (6.0, 5.4))
+    from matplotlib.patheffects import withStroke
+
     levels = _levels(loss)
     shades = [f"{shade:.3f}" for shade in np.linspace(1.0, 0.55, len(levels) + 1)]
     ax.contourf(horizontal, vertical, loss, levels=levels, colors=shades, extend="both")
     if len(levels) > 2:
         lines = ax.contour(horizontal, vertical, loss, levels=levels, colors="0.35", linewidths=0.5)
-        ax.clabel(lines, levels[1::2], fmt="%.2g", fontsize="x-small", colors="black")
+        values = ax.clabel(lines, levels[1::2], fmt="%.2g", fontsize="x-small", colors="black", inline=False)
+        for value in values:
+            value.set_path_effects([withStroke(linewidth=2.0, foreground="white")])
     for number, (name, points) in enumerate(points_of_path.items()):
         style = STYLES[number % len(STYLES)]
         last = [len(points) - 1]
