@@ -46,7 +46,7 @@ def test_nothing_else_is_at_the_top_of_the_repository():
 
 
 def test_hooks_before_a_commit_use_the_tools_of_the_sessions():
-    pinned = set(re.findall(r'"((?:ruff|mypy)==[^"]+)"', text_of(".pre-commit-config.yaml")))
+    pinned = set(re.findall(r'"((?:ruff|mypy)==[^"]+|pytest>=[^"]+)"', text_of(".pre-commit-config.yaml")))
     groups = PYPROJECT["dependency-groups"]
     assert pinned == {*groups["lint"], *groups["typecheck"]}
 
