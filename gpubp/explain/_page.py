@@ -3,8 +3,6 @@
 Without JavaScript it shows all steps below each other; with JavaScript, one step at a time.
 """
 
-import base64
-import hashlib
 import re
 from collections.abc import Sequence
 from html import escape
@@ -12,6 +10,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from gpubp._core.html import self_contained_page
 from gpubp.errors import DataError
 from gpubp.explain._diagram import Drawing, svg
 from gpubp.explain._walk import STAGES, Example, Passage, Term, explain
@@ -94,34 +93,20 @@ def html_page(
         for number, (passage, picture) in enumerate(zip(passages, pictures, strict=True), 1)
     ]
     folder = files("gpubp.explain")
-    script = (folder / "page.js").read_text(encoding="utf-8")
-    return _PAGE.format(
-        title=escape(_plain(title)),
+    title = escape(_plain(title))
+    body = _BODY.format(
+        title=title,
         note=f'<p class="note">{escape(_plain(note))}</p>' if note else "",
-        style=(folder / "page.css").read_text(encoding="utf-8"),
-        script=script,
-        digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         contents=_contents(passages),
         sections="\n".join(sections),
         first_case=escape(cases[0]),
         precision=precision,
     )
+    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    return self_contained_page(title, style, body, script)
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
+_BODY = """<header>
 <h1>{title}</h1>
 {note}
 <nav aria-label="Steps">
@@ -144,9 +129,6 @@ blue and dashed. The units show the latest result for {first_case}; where deriva
 factors, of up to three cases. All numbers are rounded, those in matrices to
 {precision} digits after the point. The equations are numbered as in Rumelhart, Hinton and Williams (1986).</p>
 </footer>
-<script>{script}</script>
-</body>
-</html>
 """
 
 

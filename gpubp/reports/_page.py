@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from gpubp._core.html import self_contained_page
 from gpubp._core.text import counted
 from gpubp.errors import DataError
 from gpubp.reports._facts import ModelReport
@@ -52,15 +53,16 @@ def report_page(reports: Sequence[ModelReport], *, title: str = "", made: str = 
     links = " ".join(f'<a href="#{head[1]}">{head[2]}</a>' for head in heads if head)
     several = counted(len(reports), "model")
     notes = [note for report in reports for note in report.notes]
-    return _PAGE.format(
-        title=text_of(title or (reports[0].title if len(reports) == 1 else f"{several} side by side")),
-        style=(files("gpubp.reports") / "page.css").read_text(encoding="utf-8"),
+    title = text_of(title or (reports[0].title if len(reports) == 1 else f"{several} side by side"))
+    body = _BODY.format(
+        title=title,
         subtitle=text_of(" · ".join(filter(None, (_subtitle(reports), made))), 400),
         notes="".join(f'<p class="doubt">{text_of(note, 1000)}</p>' for note in notes),
         headline=headline(reports[0]) if len(reports) == 1 else "",
         links=links,
         sections="\n".join(sections),
     )
+    return self_contained_page(title, (files("gpubp.reports") / "page.css").read_text(encoding="utf-8"), body)
 
 
 def _subtitle(reports: Sequence[ModelReport]) -> str:
@@ -69,20 +71,7 @@ def _subtitle(reports: Sequence[ModelReport]) -> str:
     return " · ".join(value for label, value in reports[0].facts if label in ("data", "target", "task"))
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<a class="skip" href="#main">Skip to the scores</a>
+_BODY = """<a class="skip" href="#main">Skip to the scores</a>
 <header>
 <p class="brand">gpubp report</p>
 <h1>{title}</h1>
@@ -94,6 +83,4 @@ _PAGE = """<!DOCTYPE html>
 <main id="main">
 {sections}
 </main>
-</body>
-</html>
 """

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
+from gpubp._core.html import self_contained_page
 from gpubp.paper.report import words
 from gpubp.paper.report.results import PictureResults, Results, StudyResults, TableResults
 
@@ -29,29 +30,18 @@ def html_page(results: Results, pictures: Mapping[str, bytes]) -> str:
     """
     missing = words.unfinished(results)
     sections = [_section(number, study, pictures) for number, study in enumerate(results["studies"], 1)]
-    return _PAGE.format(
-        title=escape(words.TITLE),
-        style=(files("gpubp.paper.report") / "page.css").read_text(encoding="utf-8"),
+    title = escape(words.TITLE)
+    body = _BODY.format(
+        title=title,
         missing=f'<p class="missing">{escape(missing)}</p>\n' if missing else "",
         verdicts=_verdicts(results),
         run=_labelled(words.run(results)),
         sections="\n".join(sections),
     )
+    return self_contained_page(title, (files("gpubp.paper.report") / "page.css").read_text(encoding="utf-8"), body)
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<link rel="icon" href="data:,">
-<title>{title}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
+_BODY = """<header>
 <h1>{title}</h1>
 {missing}{verdicts}
 {run}
@@ -64,8 +54,6 @@ _PAGE = """<!DOCTYPE html>
 otherwise. Settings and claims are those of Rumelhart, Hinton and Williams (1986), Nature 323, and of their longer
 chapter of that year.</p>
 </footer>
-</body>
-</html>
 """
 
 
