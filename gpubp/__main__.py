@@ -48,7 +48,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         return 2
     with _exit_on_interrupt():
         from gpubp.cli.app import make_app, needed_commands
-        from gpubp.cli.output import print_error
+        from gpubp.cli.output import error_text, print_error
 
         app = make_app(needed_commands(sys.argv[1:] if arguments is None else arguments))
 
@@ -66,8 +66,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         print_error(str(error))
         return 2
     except OSError as error:
-        prefix = f"{error.filename}: " if error.filename else ""
-        print_error(f"{prefix}{error.strerror or error}")
+        print_error(error_text(error))
         try:
             sys.stdout.flush()
         except OSError:

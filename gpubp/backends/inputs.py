@@ -158,7 +158,7 @@ def as_labels(name: str, labels: Any, predicted: np.ndarray | None = None) -> An
     if predicted is not None and _label_type(labels) != _label_type(predicted):
         raise InputTypeError(
             f"{name} holds labels of {labels.dtype}, but the classes are of {predicted.dtype}; pass "
-            f"{name}.astype({'str' if predicted.dtype.kind == 'O' else repr(predicted.dtype.name)})"
+            f"{name}.astype({'str' if predicted.dtype.kind in 'OU' else repr(predicted.dtype.name)})"
         )
     return labels
 

@@ -3,7 +3,7 @@
 from typing import get_args
 
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
-from gpubp.cli.train.options import PRESETS, SCHEDULES
+from gpubp.cli.train.options import LEARNING_RATES, PARALLEL, PRESETS
 from gpubp.data.datasets import DATASETS
 from gpubp.data.preprocessing import CategoryEncoding, NumberEncoding
 from gpubp.nn.activations import ACTIVATIONS
@@ -14,7 +14,7 @@ from gpubp.optim.second_order import METHODS
 _CHOICES: dict[str, tuple[str, ...]] = {
     "task": ("auto", "classification", "regression"),
     "preset": PRESETS,
-    "schedule": SCHEDULES,
+    "schedule": LEARNING_RATES,
     "numbers": get_args(NumberEncoding),
     "categories": get_args(CategoryEncoding),
     "activation": tuple(ACTIVATIONS),
@@ -24,7 +24,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "dtype": ("float32", "float64"),
     "matmul_precision": tuple(MATMUL_PRECISIONS),
     "class_weight": ("balanced",),
-    "parallel": ("auto", "mpi", "none"),
+    "parallel": PARALLEL,
     "batch_size": ("auto", "full"),
 }
 

@@ -14,9 +14,11 @@ NOT_IN_FILES = ("config", "save_config", "help")
 
 
 def is_given(context: typer.Context, name: str) -> bool:
-    """Return whether an argument or option stands in the command or in its config file."""
+    """Return whether an argument or option stands in the command or in its config file, but for flags that are off."""
     source = context.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+    return (
+        source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP") and context.params.get(name) is not False
+    )
 
 
 def read_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -40,8 +42,10 @@ def read_config(context: typer.Context, path: Path | None) -> Path | None:
         name = next((one for one, parameter in known.items() if f"--{key}" in parameter.opts), name)
         if name not in known:
             problems.append(f"unknown option {key!r}{near_miss(key, [one.replace('_', '-') for one in known])}")
-        elif isinstance(value, dict):
-            problems.append(f"{key} must be a value, not a table")
+        elif name in defaults:
+            problems.append(f"{key} stands there twice, spelled in two ways")
+        elif any(isinstance(one, dict | list) for one in (value if isinstance(value, list) else [value])):
+            problems.append(f"{key} must be a value or a list of values")
         else:
             defaults[name] = _as_option(value, known[name])
     if problems:

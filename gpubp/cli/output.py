@@ -94,6 +94,13 @@ def print_error(text: str) -> None:
     notes.print(Text.assemble(("error: ", "bold red"), escaped(text)), soft_wrap=not notes.is_terminal)
 
 
+def error_text(error: Exception) -> str:
+    """Return what an error says, with the file that an OSError is about."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}"
+
+
 def print_table(
     headings: Sequence[str],
     rows: Iterable[Sequence[str]],

@@ -129,9 +129,9 @@ def _found(
 def _class_numbers(model: Any, labels: NDArray[Any]) -> NDArray[np.intp]:
     """Return the place of each label in ``classes_``, compared by value; -1 if it is none of them."""
     classes = np.asarray(model.classes_)
+    places = {label: place for place, label in enumerate(classes.tolist())}
     labels = as_labels("y", labels, classes)
-    places = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
-    return np.where(classes[places] == labels, places, -1)
+    return np.asarray([places.get(label, -1) for label in labels.ravel().tolist()]).reshape(labels.shape)
 
 
 def _importance(model: Any, X: Any, true: NDArray[Any], names: list[str]) -> PermutationImportance | None:

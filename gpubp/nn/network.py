@@ -225,11 +225,6 @@ class Network:
         found = " and ".join(name for name, has in others.items() if has)
         return f"a network of sizes {self.sizes}{f' with {found}' if found else ''}"
 
-    @property
-    def has_groups(self) -> bool:
-        """Whether any layer has several softmaxes side by side."""
-        return any(get_activation(name).groups for name in self.activations)
-
     def weight_mask(self) -> np.ndarray:
         """Return a ``(P,)`` array: 1 for weights, 0 for biases, members' scales and weights of activations."""
         mask = np.ones(self.n_parameters)

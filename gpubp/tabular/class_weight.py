@@ -1,5 +1,6 @@
 """The weights of classes in the loss of a table."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,12 @@ def with_class_weight(prepared: PreparedTable, class_weight: Any) -> PreparedTab
     ----------
     prepared : PreparedTable
     class_weight : dict, "balanced" or None
-        The weight of each class; "balanced" gives all classes the same total weight.
+        The weight of each class, 1 for those that are not named; "balanced" gives all classes the same total weight.
 
     Raises
     ------
     DataError
-        If a weight is not valid, or a class of the training rows has none.
+        If a weight is not valid, or the names do not fit the classes.
 
     Examples
     --------
@@ -58,4 +59,5 @@ def with_class_weight(prepared: PreparedTable, class_weight: Any) -> PreparedTab
             "class_weight must be finite, not negative, and above 0 for a class of the training rows, got "
             f"{class_weight!r}"
         )
-    return prepared.reweighted(lambda targets: by_class[targets.argmax(axis=1)])
+    weighted = prepared.reweighted(lambda targets: by_class[targets.argmax(axis=1)])
+    return replace(weighted, class_weight=dict(zip(map(str, target.classes), by_class.tolist(), strict=True)))

@@ -1,7 +1,7 @@
 """Read a table, split its rows into training, validation and test rows, and encode them as matrices."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any, NamedTuple
 
@@ -78,6 +78,8 @@ class PreparedTable:
         Validation rows that are not rows of the table.
     label_smoothing : float
         The part of each class label that :meth:`training` spreads over all classes.
+    class_weight : dict of str to float
+        The weights of the classes by which those of the rows were multiplied; empty if they were not.
     """
 
     table: Table
@@ -90,6 +92,7 @@ class PreparedTable:
     validation_table: Table | None = None
     given_validation: EncodedRows | None = None
     label_smoothing: float = 0.0
+    class_weight: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def X(self) -> np.ndarray:

@@ -87,6 +87,7 @@ def scored_fit(
     baseline: Scores = {}
     if held_out is not None:
         baseline = score(preprocessing, held_out[0], np.broadcast_to(constant, held_out[0].shape))
+    class_weight = dict(prepared.class_weight) if isinstance(prepared, PreparedTable) else {}
     about: dict[str, Any] = {
         "task": prepared.task,
         "source": Path(prepared.source).name,
@@ -103,6 +104,7 @@ def scored_fit(
         "training": {
             **{name: _plain(value) for name, value in settings.items()},
             **({"label_smoothing": prepared.label_smoothing} if prepared.label_smoothing else {}),
+            **({"class_weight": class_weight} if class_weight else {}),
             "epochs": len(fit.history.loss),
             "best_epoch": fit.best_epoch,
             "stop_reason": fit.stop_reason,

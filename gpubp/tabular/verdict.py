@@ -50,6 +50,8 @@ def divergence_in_effect(result: TableFit) -> str:
 def no_better_than_baseline(result: TableFit) -> str:
     """Describe the scores of held-out rows if the same prediction for every row has as good ones; else "".
 
+    Weights of classes shift the probabilities away from their shares, so such a training is not judged.
+
     Examples
     --------
     >>> from gpubp.tabular import fit_table, prepare_table
@@ -58,6 +60,8 @@ def no_better_than_baseline(result: TableFit) -> str:
     """
     part = "test" if result.rows.get("test") else "validation"
     scores, baseline = result.scores.get(part, {}), result.baseline
+    if "class_weight" in result.model.about["training"]:
+        return ""
     if "log_loss" in scores:
         shown, constant = "log loss {:.4g}, theirs {:.4g}", "the shares of the classes"
         found, expected = scores["log_loss"], baseline["log_loss"]

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import gpubp
 from gpubp import load_model
@@ -112,9 +113,12 @@ def test_a_picture_that_cannot_be_written_does_not_hide_the_scores(run, monkeypa
     assert load_model("shop.safetensors")
 
 
-def test_a_report_that_cannot_be_written_hides_neither_scores_nor_picture(run, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device", "shop.html"), ValueError("No space left on device")]
+)
+def test_a_report_that_cannot_be_written_hides_neither_scores_nor_picture(run, monkeypatch, error):
     def fail(*arguments, **options):
-        raise OSError(28, "No space left on device", "shop.html")
+        raise error
 
     monkeypatch.setattr("gpubp.cli.train.save.write_report", fail)
     code, out, err = run("train", write(), "--epochs", "2", "--report", "shop.html")

@@ -33,6 +33,12 @@ def test_labels_of_no_class_are_wrong(classifier, tmp_path):
     classifier.report(tmp_path / "c.html", X, np.where(np.arange(len(Y)) < 75, Y, 0.5))
     correct = np.mean((classifier.predict(X) == Y)[:75]) / 2
     assert f">{correct:.4f}<" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    texts = MLPClassifier((4,), max_iter=30, tol=10.0, random_state=0).fit(X, Y.astype(str))
+    texts.report(tmp_path / "c.html", X, np.where(np.arange(len(Y)) < 75, Y.astype(str).astype(object), np.nan))
+    correct = np.mean((texts.predict(X) == Y.astype(str))[:75]) / 2
+    assert f">{correct:.4f}<" in (tmp_path / "c.html").read_text(encoding="utf-8")
+    with pytest.raises(DataError, match=r"the classes are of <U1; pass y\.astype\(str\)"):
+        texts.report(tmp_path / "c.html", X, Y)
     with pytest.raises(DataError, match="none of the labels of y is a class"):
         classifier.report(tmp_path / "c.html", X, np.full(len(X), 7))
     with pytest.raises(DataError, match="y holds labels of <U21, but the classes are of int64"):

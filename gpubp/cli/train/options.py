@@ -14,6 +14,7 @@ from gpubp.cli.table_options import DATA_PANEL, TableOptions
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values
 from gpubp.errors import DataError
 from gpubp.optim.first_order import OPTIMIZERS
+from gpubp.optim.schedules import SCHEDULES
 from gpubp.optim.second_order import METHODS
 from gpubp.training.callbacks import CALLBACKS
 
@@ -30,10 +31,11 @@ NOT_WITH_RECIPE = (
     *("numbers", "hidden_layer_sizes", "activation", "optimizer", "learning_rate", "epochs", "batch_size", "l2"),
     *("patience", "tolerance", "label_smoothing", "dropout", "schedule", "warm_up"),
 )
+PARALLEL = ("auto", "mpi", "none")
 MAX_LAYER_SIZE = 1_000_000
 PICTURES = (".png", ".pdf", ".svg")
 PAGES = (".html", ".htm")
-SCHEDULES = ("constant", "cosine", "flat-cosine", "cosine-cycles", "inverse-scaling")
+LEARNING_RATES = ("constant", "invscaling", *SCHEDULES)
 
 # typer.Option, in a panel of the help
 _data, _network, _training, _output = (
@@ -132,7 +134,7 @@ class TrainOptions(TableOptions):
         str,
         _training(
             metavar="NAME",
-            help=f"How the learning rate changes over --epochs: {', '.join(SCHEDULES)}.",
+            help=f"How the learning rate changes: {', '.join(LEARNING_RATES)}; the last three over --epochs.",
         ),
     ] = "constant"
     warm_up: Annotated[
@@ -156,7 +158,7 @@ class TrainOptions(TableOptions):
         str | None,
         _training(
             metavar="NAME=WEIGHT",
-            help="Weights of classes in the loss: balanced, or those of all classes, such as no=1,yes=5.",
+            help="Weights of classes in the loss: balanced, or numbers, such as no=1,yes=5; others have 1.",
             show_default=False,
         ),
     ] = None
@@ -326,14 +328,14 @@ def parse_class_weight(
     weights = dict[Any, float]()
     for part in text.split(","):
         name, _, weight = part.rpartition("=")
-        if name.strip() not in classes:
-            known = unknown("class", name.strip(), classes)
-            raise DataError(
-                f"--class-weight: {known}; write balanced, or NAME=WEIGHT for each class, with commas between"
-            )
+        name = name.strip()
+        if name not in classes:
+            known = unknown("class", name, classes)
+            raise DataError(f"--class-weight: {known}; write balanced, or NAME=WEIGHT with commas between")
+        if classes[name] in weights:
+            raise DataError(f"--class-weight: {name!r} has two weights, in {text!r}")
         try:
-            weights[classes[name.strip()]] = float(weight)
+            weights[classes[name]] = float(weight)
         except ValueError:
-            message = f"--class-weight: the weight of {name.strip()!r} must be a number, got {weight!r}"
-            raise DataError(message) from None
+            raise DataError(f"--class-weight: the weight of {name!r} must be a number, got {weight!r}") from None
     return weights

@@ -22,6 +22,7 @@ from gpubp.cli.train.options import (
     NOT_WITH_RECIPE,
     OF_ONE_TRAINING,
     PAGES,
+    PARALLEL,
     PICTURES,
     PRESETS,
     TrainOptions,
@@ -49,8 +50,6 @@ from gpubp.tabular.class_weight import with_class_weight
 from gpubp.tabular.fit import check_dropout, with_label_smoothing
 from gpubp.tabular.recipes import RECIPES, categories_of, recipe_network, validation_fraction_of
 from gpubp.training.callbacks import Callback, get_callback
-
-_PARALLEL = ("auto", "mpi", "none")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +111,8 @@ def find_processes(parallel: str) -> ProcessGroup:
     rank, size = launched()
     if rank > 0:
         silence()
-    if parallel not in _PARALLEL:
-        raise DataError(unknown("--parallel", parallel, _PARALLEL))
+    if parallel not in PARALLEL:
+        raise DataError(unknown("--parallel", parallel, PARALLEL))
     if parallel == "none" and size > 1:
         raise DataError(
             f"mpiexec has started {size} processes, and each would write the same file; omit --parallel, so that "

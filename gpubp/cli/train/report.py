@@ -12,6 +12,7 @@ from gpubp._core.text import counted, number, shortened
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, TYPE_ADVICE, print_columns
 from gpubp.cli.output import (
     console,
+    error_text,
     notes,
     print_error,
     print_facts,
@@ -147,11 +148,9 @@ def finish(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> None:
         )
     if outcome.checkpoint_error is not None:
         raise CheckpointError(f"{outcome.checkpoint_error}; {model or 'no model file'} holds what was learned")
-    for error in saved.errors[1:]:
-        print_error(str(error))
-    if saved.errors:
-        raise saved.errors[0]
-    if model not in (None, job.model_path):
+    for error in saved.errors:
+        print_error(error_text(error))
+    if saved.errors or model not in (None, job.model_path):
         raise typer.Exit(2)
     if has_diverged:
         raise typer.Exit(1)

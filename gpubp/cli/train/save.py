@@ -22,7 +22,7 @@ class SavedFiles(NamedTuple):
     picture: Path | None = None
     report: Path | None = None
     errors: Sequence[Exception] = ()
-    """Why a report or a picture was not; they are raised after the scores are printed."""
+    """Why a report or a picture was not; they are printed after the scores."""
 
 
 def save(job: TrainingJob, outcome: FitOutcome) -> SavedFiles:
