@@ -25,7 +25,7 @@ INSTALLED = Path(gpubp.__file__).parents[1]
 def _restored(monkeypatch):
     """As after the end of a process."""
     monkeypatch.setattr(sys, "argv", [*sys.argv])
-    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    monkeypatch.syspath_prepend("")  # not by setattr: a later syspath_prepend would bring it back
     monkeypatch.setenv("GPUBP_DEVICE", "cpu")
     with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*iprint.*", DeprecationWarning)  # of an older scikit-learn's
