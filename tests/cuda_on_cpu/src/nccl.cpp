@@ -102,14 +102,16 @@ struct Communicator {
         }
     }
 
+    bool is_late() const {
+        return std::any_of(shared->begun, shared->begun + n_ranks, [&](long begun) { return begun > shared->begun[rank]; });
+    }
+
     // A GPU goes on with its work while the host does something else: so does this process when another waits for it.
     void follow() {
         while (!ending) {
-            bool late = false;
-            for (int other = 0; other < n_ranks; ++other) late |= shared->begun[other] > shared->begun[rank];
-            if (late) {
+            if (is_late()) {
                 LOCK;
-                gpu::run_all();
+                if (is_late()) gpu::run_all();  // the host may have waited for it in the meantime, and submitted more
             }
             std::this_thread::sleep_for(std::chrono::microseconds(200));
         }
