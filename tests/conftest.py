@@ -80,7 +80,12 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "on(device): computes there; skipped where the device is not")
     # doctests that cannot be collected or run in the installed package or the working tree
     package = Path(importlib.util.find_spec("gpubp").origin).parent
-    for library, path in (("hatchling", "engine/cpu/build_hook.py"), ("optuna", "model_selection/optuna_search.py")):
+    needed = {
+        "engine/cpu/build_hook.py": "hatchling",
+        "model_selection/optuna_search.py": "optuna",
+        "io/onnx/_export.py": "onnxruntime",
+    }
+    for path, library in needed.items():
         if importlib.util.find_spec(library) is None:
             config.option.ignore = [*(config.option.ignore or []), str(package / path)]
 

@@ -1,9 +1,11 @@
 """The reference: a page for each public name, in the order of the lists of public names, so that none is missing."""
 
+import ast
 import importlib
 import inspect
 import re
 import sys
+from itertools import pairwise
 
 from links import toctree
 
@@ -90,6 +92,24 @@ def value_of(path):
     return getattr(importlib.import_module(package), name)
 
 
+def docstring_of(path):
+    """Return the docstring of a public name; that of a constant is the text below its assignment."""
+    value = value_of(path)
+    if not is_constant(value):
+        return inspect.getdoc(value) or ""
+    module, _, name = path_of_definition(path, value).rpartition(".")
+    statements = ast.parse(inspect.getsource(sys.modules[module])).body
+    for statement, below in pairwise(statements):
+        names = [ast.unparse(target) for target in getattr(statement, "targets", [getattr(statement, "target", below)])]
+        if name in names and isinstance(below, ast.Expr):
+            return inspect.cleandoc(ast.literal_eval(below.value))
+    return ""
+
+
+def is_constant(value):
+    return not (inspect.isclass(value) or inspect.isroutine(value))
+
+
 def path_of_definition(path, value):
     """Return a constant's path in the module that assigns it, where its docstring is."""
     name = short(path)
@@ -101,9 +121,6 @@ def path_of_definition(path, value):
 
 def first_line(path):
     """Return the first paragraph of a name's docstring, in Markdown."""
-    value = value_of(path)
-    if not (inspect.isclass(value) or inspect.isroutine(value)):
-        return f"a constant: {type(value).__name__}"
-    text = (inspect.getdoc(value) or "").partition("\n\n")[0].replace(":math:", "{math}")
+    text = docstring_of(path).partition("\n\n")[0].replace(":math:", "{math}")
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
     return " ".join(text.split()).replace("|", r"\|")

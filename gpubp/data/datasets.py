@@ -241,7 +241,14 @@ _SMALL: dict[str, Callable[[], Dataset]] = {
 }
 
 DATASETS: tuple[str, ...] = (*_BUNDLED, *_SMALL)
-"""The names that :func:`load_dataset` accepts."""
+"""The names that :func:`load_dataset` accepts.
+
+Examples
+--------
+>>> from gpubp.data import DATASETS
+>>> [name for name in DATASETS if name.startswith("d")]
+['digits', 'diabetes']
+"""
 
 
 def load_dataset(name: str) -> Dataset:

@@ -33,6 +33,12 @@ class Candidate:
 
     With `has_linear_part` a network with hidden layers and squared loss learns the residuals of a linear one,
     which is solved: see :func:`gpubp.tabular.linear_part.linear_part`.
+
+    Examples
+    --------
+    >>> candidate = Candidate("linear", (24,), l2=0.1, learning_rate=0.005)
+    >>> candidate.encodings
+    ('linear', 'one-hot')
     """
 
     numbers: NumberEncoding = "piecewise"
@@ -67,7 +73,17 @@ CANDIDATES = (
     Candidate("piecewise", (128, 128), 0.0, 0.07, "realmlp-s"),
 )
 """What is tried, in this order: recipes and linear parts for numbers alone, target statistics where a column has more
-than ten categories, and at least as many inputs as statistics would be."""
+than ten categories, and at least as many inputs as statistics would be.
+
+Examples
+--------
+A search may be given some of them:
+
+>>> from gpubp.tabular import CANDIDATES
+>>> linear = [candidate for candidate in CANDIDATES if not candidate.hidden_layer_sizes]
+>>> [candidate.numbers for candidate in linear]
+['linear', 'piecewise']
+"""
 
 
 def candidates_for(preprocessing: Preprocessing) -> list[Candidate]:
@@ -136,6 +152,14 @@ class TableTrial:
     ended_early : bool
         Whether the training ended since the candidate was too far behind the best; more epochs would have lowered
         `loss`.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import prepare_table, search_table
+    >>> table = {"x": [k / 50 for k in range(100)], "y": [k / 25 for k in range(100)]}
+    >>> found = search_table(prepare_table(table, target="y"), candidates=[Candidate("linear", (), None)], n_networks=5)
+    >>> [(trial.candidate.numbers, trial.is_kept) for trial in found.trials]
+    [('linear', True)]
     """
 
     candidate: Candidate

@@ -25,6 +25,12 @@ def network_for(
     """Build the network for a prepared table; for classification its outputs are softmax, with any loss.
 
     Without hidden layers nothing is embedded, since it would compute the same.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import prepare_table
+    >>> network_for(prepare_table("iris", numbers="linear"), hidden_layer_sizes=(20, 10)).sizes
+    (4, 20, 10, 3)
     """
     is_classification, preprocessing = prepared.task == "classification", prepared.preprocessing
     sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()

@@ -108,7 +108,16 @@ def predict_table(
 def network_outputs(
     model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
 ) -> np.ndarray:
-    """Compute the network's outputs for each row of a table, ``(n, j)``; see :func:`predict_table`."""
+    """Compute the network's outputs for each row of a table, ``(n, j)``; see :func:`predict_table`.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import fit_table, prepare_table
+    >>> model = fit_table(prepare_table("iris"), epochs=2).model
+    >>> outputs = network_outputs(model, "iris")
+    >>> outputs.shape, bool(np.allclose(outputs.sum(axis=1), 1.0))
+    ((150, 3), True)
+    """
     table = as_table(table)
     outputs, issues = table_outputs(model, table, device=device, matmul_precision=matmul_precision)
     warn_of_columns(table, issues)
@@ -231,7 +240,15 @@ def numbers_in(value: Any) -> list[float]:
 
 
 def decode_outputs(preprocessing: Preprocessing, outputs: np.ndarray) -> dict[str, Column]:
-    """Convert a network's outputs ``(n, j)`` to the columns that :func:`predict_table` returns."""
+    """Convert a network's outputs ``(n, j)`` to the columns that :func:`predict_table` returns.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import prepare_table
+    >>> prepared = prepare_table({"x": [1.0, 2.0, 3.0] * 10, "sold": ["no", "yes", "no"] * 10}, target="sold")
+    >>> decode_outputs(prepared.preprocessing, np.array([[0.25, 0.75]]))
+    {'sold': array(['yes'], dtype=object), 'sold=no': array([0.25]), 'sold=yes': array([0.75])}
+    """
     predictions = decode_predictions(preprocessing, outputs)
     if isinstance(preprocessing.target, ClassTarget):
         predictions |= decode_probabilities(preprocessing, outputs)

@@ -80,6 +80,14 @@ class PreparedTable:
         The part of each class label that :meth:`training` spreads over all classes.
     class_weight : dict of str to float
         The weights of the classes by which those of the rows were multiplied; empty if they were not.
+
+    Examples
+    --------
+    >>> prepared = prepare_table("iris")
+    >>> prepared.task, prepared.X.shape, prepared.targets.shape
+    ('classification', (150, 51), (150, 3))
+    >>> prepared.rows
+    {'train': 105, 'validation': 15, 'test': 30}
     """
 
     table: Table
@@ -395,7 +403,13 @@ def prepare_table(
 
 
 def as_table(table: AnyTable) -> Table:
-    """Convert any supported kind of table to a :class:`~gpubp.data.Table`."""
+    """Convert any supported kind of table to a :class:`~gpubp.data.Table`.
+
+    Examples
+    --------
+    >>> as_table({"area": [30.0, 50.0], "town": ["Bonn", "Oslo"]}).columns["town"]
+    array(['Bonn', 'Oslo'], dtype=object)
+    """
     if isinstance(table, Table):
         return table
     return read_table(fspath(table)) if isinstance(table, str | PathLike) else table_from_mapping(table)

@@ -91,6 +91,17 @@ class TableRecipe:
     label_smoothing : float
         See :func:`fit_table`.
     n_members : int, optional
+
+    Examples
+    --------
+    A smaller network than that of a known recipe:
+
+    >>> from dataclasses import replace
+    >>> from gpubp.tabular import fit_table, prepare_table
+    >>> recipe = replace(REALMLP_S["classification"], hidden_layer_sizes=(16, 16), epochs=8)
+    >>> result = fit_table(prepare_table("iris", numbers=recipe.numbers), recipe=recipe)
+    >>> result.model.network.sizes  # the first layer scales the four inputs
+    (4, 4, 16, 16, 3)
     """
 
     name: str = "realmlp"
@@ -123,7 +134,15 @@ REALMLP_S: dict[str, TableRecipe] = {
     "classification": replace(_TD_S, label_smoothing=0.1),
     "regression": replace(_TD_S, activation="mish", learning_rate=0.07),
 }
-"""RealMLP-TD-S, by task, of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default"."""
+"""RealMLP-TD-S, by task, of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default".
+
+Examples
+--------
+>>> from gpubp.tabular import REALMLP_S
+>>> recipe = REALMLP_S["classification"]
+>>> recipe.numbers, recipe.hidden_layer_sizes, recipe.epochs
+('robust', (256, 256, 256), 256)
+"""
 
 _TD = replace(
     _TD_S,
@@ -138,7 +157,15 @@ REALMLP: dict[str, TableRecipe] = {
     "classification": replace(_TD, activation="parametric(selu)", label_smoothing=0.1),
     "regression": replace(_TD, activation="parametric(mish)", learning_rate=0.2),
 }
-"""RealMLP-TD, by task, of the same authors."""
+"""RealMLP-TD, by task, of the same authors.
+
+Examples
+--------
+>>> from gpubp.tabular import REALMLP
+>>> recipe = REALMLP["regression"]
+>>> recipe.numbers, recipe.categories, recipe.activation
+('robust', 'embedding', 'parametric(mish)')
+"""
 
 _TABM = TableRecipe(
     name="tabm",
@@ -153,7 +180,15 @@ _TABM = TableRecipe(
     weight_decay=3e-4,
 )
 TABM: dict[str, TableRecipe] = {"classification": _TABM, "regression": _TABM}
-"""TabM with piecewise-linear inputs, without dropout, of Gorishniy, Kotelnikov & Babenko (2025), "TabM"."""
+"""TabM with piecewise-linear inputs, without dropout, of Gorishniy, Kotelnikov & Babenko (2025), "TabM".
+
+Examples
+--------
+>>> from gpubp.tabular import TABM
+>>> recipe = TABM["classification"]
+>>> recipe.n_members, recipe.hidden_layer_sizes
+(32, (512, 512))
+"""
 
 RECIPES: dict[str, dict[str, TableRecipe]] = {"realmlp": REALMLP, "realmlp-s": REALMLP_S, "tabm": TABM}
 """The presets that are recipes, each by task."""

@@ -52,6 +52,15 @@ class TableFit:
         What :func:`gpubp.tabular.search_table` tried.
     scored_model : Model, optional
         The model before the training on all rows: that of the scores.
+
+    Examples
+    --------
+    >>> from gpubp.tabular import fit_table, prepare_table
+    >>> result = fit_table(prepare_table("iris"), epochs=20)
+    >>> result.rows
+    {'train': 105, 'validation': 15, 'test': 30}
+    >>> result.scores["test"]["accuracy"] > result.baseline["accuracy"]
+    True
     """
 
     model: Model

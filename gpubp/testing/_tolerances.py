@@ -54,4 +54,10 @@ compares the gradient with central differences of the loss. A format's name mean
 (``matmul_precision``), over 50 draws of the data; cuBLAS converts float32 to TF32 itself, by rounding or truncation.
 Optimizers that divide by the size of the gradient let rounding errors grow without bound once a weight has converged;
 the comparisons end before that.
+
+Examples
+--------
+>>> from gpubp.testing import TOLERANCES
+>>> TOLERANCES["gradient", "float32"].rtol
+1e-05
 """

@@ -32,6 +32,15 @@ FEW_DATES, LEAST_OF_FEW, LEAST_OF_DATE = 20, 2, 10
 """Dates of a target are classes if each has so many rows on average: the first number if there are few."""
 
 Task = Literal["auto", "classification", "regression"]
+"""What a target is taken for: classes, numbers, or what its values are found to be.
+
+Examples
+--------
+>>> from typing import get_args
+>>> from gpubp.tabular import Task
+>>> get_args(Task)
+('auto', 'classification', 'regression')
+"""
 
 
 @dataclass(frozen=True)

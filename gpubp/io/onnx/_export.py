@@ -60,11 +60,16 @@ def to_onnx(model: Any, theta: Any = None, *, path: Path | None = None, dtype: s
 
     Examples
     --------
-    Predict with onnxruntime alone::
+    Predict with onnxruntime alone:
 
-        gpubp.to_onnx(network, fit.theta, path="network.onnx")
-        session = onnxruntime.InferenceSession("network.onnx")
-        (outputs,) = session.run(None, {"X": X})
+    >>> import gpubp, onnxruntime
+    >>> network = gpubp.Network((2, 3, 1))
+    >>> theta = gpubp.initial_weights(network, seed=0)
+    >>> session = onnxruntime.InferenceSession(gpubp.to_onnx(network, theta).SerializeToString())
+    >>> X = np.ones((4, 2), dtype=np.float32)
+    >>> (outputs,) = session.run(None, {"X": X})
+    >>> np.allclose(outputs, gpubp.predict(network, theta, X), atol=1e-6)
+    True
     """
     if theta is not None and not isinstance(model, Network):
         raise DataError(f"theta is for a Network only; omit it for a {type(model).__name__}")
