@@ -17,7 +17,8 @@ from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.equations import dE_dw
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import output_loss
-from gpubp.nn.network import Network, backward, flatten, forward
+from gpubp.nn.network import Network, flatten
+from gpubp.nn.passes import backward, forward
 from gpubp.optim.first_order import adam
 
 COMM = MPI.COMM_WORLD

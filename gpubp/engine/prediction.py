@@ -16,7 +16,8 @@ from gpubp.engine.argument_checks import choose_precision, host_array, host_thet
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.pointer_checks import check_prediction
 from gpubp.nn.losses import output_loss
-from gpubp.nn.network import Layer, Network, output_layer
+from gpubp.nn.network import Network
+from gpubp.nn.passes import Layer, output_layer
 
 WORTH_THREADS = 1e8
 """Operations of a prediction in array calls, below which one thread computes."""

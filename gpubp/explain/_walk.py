@@ -22,7 +22,8 @@ from gpubp.nn.activations import get_activation
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import get_loss, output_loss
-from gpubp.nn.network import Layer, Network, flatten, forward, loss_and_gradient, views
+from gpubp.nn.network import Network, flatten, views
+from gpubp.nn.passes import Layer, forward, loss_and_gradient
 from gpubp.nn.weight_sharing import ABSENT
 
 STAGES = ("start", "forward", "error", "backward", "update", "check")

@@ -145,7 +145,7 @@ def loss_and_gradient(
 ) -> tuple[Array, Array]:
     """Compute the mean of the members' losses, ``(...)``, and its gradient, ``(..., P)``.
 
-    Parameters are those of :func:`gpubp.nn.network.loss_and_gradient`, with masks ``(..., k, b, n)``.
+    Parameters are those of :func:`gpubp.nn.passes.loss_and_gradient`, with masks ``(..., k, b, n)``.
     """
     shared, last = views(xp, members, theta)
     *layers, outputs = forward(xp, members, theta, x, masks)

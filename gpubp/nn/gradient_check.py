@@ -8,7 +8,8 @@ import numpy as np
 from gpubp._core.narrow_types import widened
 from gpubp._typing import Array, Namespace
 from gpubp.errors import DataError
-from gpubp.nn.network import Network, average_tied, loss_and_gradient
+from gpubp.nn.network import Network, average_tied
+from gpubp.nn.passes import loss_and_gradient
 
 NUMBERS_AT_ONCE = 1 << 22
 """Parameters of shifted networks that are in memory together."""

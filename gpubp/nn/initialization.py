@@ -12,7 +12,8 @@ from gpubp._core.names import unknown
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
 from gpubp.nn.batch_ensemble import Members
-from gpubp.nn.network import Network, forward, views
+from gpubp.nn.network import Network, views
+from gpubp.nn.passes import forward
 
 Seed = int | np.random.Generator
 

@@ -4,7 +4,8 @@ import array_api_compat
 
 from gpubp._typing import Array, Namespace
 from gpubp.nn.activations import get_activation
-from gpubp.nn.network import Network, average_tied, backward, flatten, forward, outputs_below_layer
+from gpubp.nn.network import Network, average_tied, flatten
+from gpubp.nn.passes import backward, forward, outputs_below_layer
 
 
 def jacobian(xp: Namespace, network: Network, theta: Array, x: Array) -> Array:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpubp.nn.network import Network, forward
+from gpubp.nn.network import Network
+from gpubp.nn.passes import forward
 from gpubp.paper.chance import reaches
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
 from gpubp.paper.study import Fact, StudyPicture

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from gpubp.nn.network import Network, forward
+from gpubp.nn.network import Network
+from gpubp.nn.passes import forward
 from gpubp.paper.family import PEOPLE, RELATIONS
 
 N_UNITS = 6

@@ -7,7 +7,8 @@ from functools import partial
 import numpy as np
 
 from gpubp.nn.architectures import transfer_weights, with_equal_layers
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Network
+from gpubp.nn.passes import output_layer
 from gpubp.paper.cases import shifted
 from gpubp.paper.chance import reaches
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore

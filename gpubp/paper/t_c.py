@@ -8,7 +8,8 @@ import numpy as np
 
 from gpubp.nn.activations import get_activation
 from gpubp.nn.architectures import transfer_weights, with_fields, with_sums
-from gpubp.nn.network import Network, output_layer, views
+from gpubp.nn.network import Network, views
+from gpubp.nn.passes import output_layer
 from gpubp.paper.cases import t_c
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
 from gpubp.paper.study import Fact, StudyPicture

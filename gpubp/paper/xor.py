@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gpubp.nn.network import forward, loss_and_gradient
+from gpubp.nn.passes import forward, loss_and_gradient
 from gpubp.optim.first_order import momentum
 from gpubp.paper.connections import ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore

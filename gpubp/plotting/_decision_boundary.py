@@ -7,7 +7,7 @@ import numpy as np
 from gpubp._core.counts import is_count
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
-from gpubp.nn.network import output_layer
+from gpubp.nn.passes import output_layer
 from gpubp.plotting._model import network_and_theta, samples_of
 from gpubp.plotting.figure import STYLES, axes_or_new, legend_above
 

@@ -8,7 +8,8 @@ import numpy as np
 from gpubp._core.counts import is_count
 from gpubp.errors import DataError
 from gpubp.nn.losses import output_loss
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Network
+from gpubp.nn.passes import output_layer
 from gpubp.plotting._model import network_and_theta, samples_of, targets_of
 from gpubp.plotting.figure import STYLES, axes_or_new, legend_above
 

@@ -8,7 +8,8 @@ from gpubp._core.counts import is_count
 from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.engine.argument_checks import validate_targets, validate_theta, validate_x
 from gpubp.errors import DataError
-from gpubp.nn.network import Layer, Network, flatten, forward
+from gpubp.nn.network import Network, flatten
+from gpubp.nn.passes import Layer, forward
 
 HOST = "float64"
 

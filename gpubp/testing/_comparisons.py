@@ -18,7 +18,8 @@ from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.encodings import piecewise_linear, smooth_clip
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.losses import LOSSES, get_loss
-from gpubp.nn.network import Network, loss_and_gradient, output_layer
+from gpubp.nn.network import Network
+from gpubp.nn.passes import loss_and_gradient, output_layer
 from gpubp.optim import first_order, loss_scaling, second_order, wrappers
 from gpubp.testing._comparison import Comparison, draw_data, draw_weights, dtype_name
 from gpubp.testing._fit_comparisons import fit_comparisons

@@ -29,7 +29,7 @@ from gpubp.backends.memory import (
 from gpubp.engine.prediction import outputs
 from gpubp.estimators._arrays import outputs_in_parts
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import output_layer
+from gpubp.nn.passes import output_layer
 
 MIB = 2**20
 NETWORK = Network((20, 50, 3), loss="cross_entropy")

@@ -17,7 +17,7 @@ from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective, make_step
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import loss_and_gradient, output_layer
+from gpubp.nn.passes import loss_and_gradient, output_layer
 from gpubp.optim.first_order import OPTIMIZERS, adam, momentum
 from gpubp.optim.loss_scaling import (
     INITIAL_LOSS_SCALE,

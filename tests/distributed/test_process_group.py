@@ -261,7 +261,7 @@ def test_accumulated_batches_are_one_batch(options, dtype):
 
 def test_accumulated_batches_pass_one_at_a_time(monkeypatch):
     monkeypatch.setenv("GPUBP_COMPILED", "never")  # of the engine see tests/engine/test_cpu.py
-    passed, plain = [], gpubp.nn.network.loss_and_gradient
+    passed, plain = [], gpubp.nn.passes.loss_and_gradient
 
     def recorded(xp, network, theta, x, *args, **options):
         passed.append(len(x))

@@ -40,7 +40,8 @@ from gpubp.nn.architectures import (
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors
 from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.losses import LOSSES
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Network
+from gpubp.nn.passes import output_layer
 from gpubp.optim.first_order import OPTIMIZERS, adam, adamw, gradient_descent, lion, momentum
 from gpubp.optim.schedules import Cosine, PiecewiseConstant
 from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled

@@ -21,7 +21,8 @@ from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Network
+from gpubp.nn.passes import output_layer
 from gpubp.optim.first_order import momentum
 from gpubp.testing import assert_agree
 

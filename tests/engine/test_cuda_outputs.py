@@ -16,7 +16,8 @@ from gpubp.engine.prediction import in_parts, mean_outputs
 from gpubp.estimators import MLPClassifier, MLPEnsembleClassifier, _base
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import output_loss
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Network
+from gpubp.nn.passes import output_layer
 from gpubp.testing import assert_agree
 from tests.cuda_machines import ACTIVATION_NAMES, PAIRS, needs_compiler, rounding
 

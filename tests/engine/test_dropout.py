@@ -17,7 +17,7 @@ from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, 
 from gpubp.engine.plain.philox import philox
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.errors import DataError
-from gpubp.nn.network import loss_and_gradient
+from gpubp.nn.passes import loss_and_gradient
 from gpubp.optim.schedules import Cosine, FlatCosine
 from gpubp.testing import assert_agree
 

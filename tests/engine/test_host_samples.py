@@ -19,7 +19,8 @@ from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import Network, output_layer
+from gpubp.nn.network import Network
+from gpubp.nn.passes import output_layer
 from gpubp.optim.first_order import adam, momentum
 from gpubp.testing import assert_agree
 from gpubp.training import fit as fit_module

@@ -7,7 +7,8 @@ from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.engine.plain.minibatches import Batch, total_weight
 from gpubp.engine.plain.step import Objective, gauss_newton, make_step, objective_and_gradient
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import Network, loss_and_gradient
+from gpubp.nn.network import Network
+from gpubp.nn.passes import loss_and_gradient
 from gpubp.optim.first_order import momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.optim.wrappers import decayed

@@ -16,7 +16,8 @@ from gpubp import FlatCosine, MLPClassifier, MLPRegressor, Network
 from gpubp.errors import DataError
 from gpubp.estimators._samples import BatchesInOrder
 from gpubp.nn.losses import output_loss
-from gpubp.nn.network import flatten, forward
+from gpubp.nn.network import flatten
+from gpubp.nn.passes import forward
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

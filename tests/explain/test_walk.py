@@ -22,7 +22,7 @@ from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.input_layers import with_embedded_inputs
 from gpubp.nn.losses import LOSSES, get_loss
-from gpubp.nn.network import loss_and_gradient
+from gpubp.nn.passes import loss_and_gradient
 from tests.registries import assert_same_names
 
 OPERATIONS = {"×": np.matmul, "∘": np.multiply, "+": np.add, "−": np.subtract, "·": np.multiply}

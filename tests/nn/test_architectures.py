@@ -19,7 +19,8 @@ from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.jacobian import jacobian
-from gpubp.nn.network import flatten, forward, loss_and_gradient, output_layer, views
+from gpubp.nn.network import flatten, views
+from gpubp.nn.passes import forward, loss_and_gradient, output_layer
 from gpubp.nn.weight_sharing import Ties
 from gpubp.optim.first_order import OPTIMIZERS, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt

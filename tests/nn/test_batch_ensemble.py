@@ -26,7 +26,7 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.nn.input_layers import with_scaled_inputs
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.losses import get_loss, output_loss
-from gpubp.nn.network import forward, loss_and_gradient, output_layer
+from gpubp.nn.passes import forward, loss_and_gradient, output_layer
 from gpubp.testing import assert_agree
 from gpubp.training.setup import dropout_key
 from tests import reference

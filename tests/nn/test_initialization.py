@@ -11,7 +11,8 @@ from gpubp import Network
 from gpubp.errors import DataError
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors, standardized_weights
 from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
-from gpubp.nn.network import forward, views
+from gpubp.nn.network import views
+from gpubp.nn.passes import forward
 
 SCHEMES = ["glorot", "he", "uniform", "ntk", "fan_in", "periodic", "normal"]
 NETWORK = Network((40, 30, 20))

@@ -10,7 +10,8 @@ from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.jacobian import jacobian
-from gpubp.nn.network import flatten, forward, loss_and_gradient, output_layer, views
+from gpubp.nn.network import flatten, views
+from gpubp.nn.passes import forward, loss_and_gradient, output_layer
 from gpubp.testing import assert_agree
 from tests import reference
 

@@ -16,7 +16,8 @@ from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors
 from gpubp.nn.input_layers import with_scaled_inputs
 from gpubp.nn.jacobian import jacobian
-from gpubp.nn.network import activation_views, forward, loss_and_gradient, output_layer, views
+from gpubp.nn.network import activation_views, views
+from gpubp.nn.passes import forward, loss_and_gradient, output_layer
 from gpubp.testing import assert_agree
 
 SELU = Network((3, 4, 5, 2), activation=("parametric(selu)", "parametric(mish)"))

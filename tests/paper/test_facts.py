@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import Network, flatten, forward, loss_and_gradient, output_layer, views
+from gpubp.nn.network import Network, flatten, views
+from gpubp.nn.passes import forward, loss_and_gradient, output_layer
 from gpubp.optim.first_order import gradient_descent, momentum
 from gpubp.optim.second_order import Problem, lbfgs
 from gpubp.optim.wrappers import decayed

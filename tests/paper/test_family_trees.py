@@ -10,7 +10,8 @@ import pytest
 
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import loss_and_gradient, views
+from gpubp.nn.network import views
+from gpubp.nn.passes import loss_and_gradient
 from gpubp.paper import family, family_recipe
 from gpubp.paper.family import ENGLISH, ITALIAN, PEOPLE, RELATIONS
 from gpubp.paper.family_codes import codes_of_people, codes_of_relations, explained, predicted

@@ -8,7 +8,8 @@ import pytest
 
 from gpubp.engine.prediction import predict
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import flatten, output_layer, views
+from gpubp.nn.network import flatten, views
+from gpubp.nn.passes import output_layer
 from gpubp.paper import cases, chance, conditions, encoder, shift_register, symmetry, t_c, xor
 from gpubp.paper.connections import try_more_units, with_hidden_units
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, run_seeds

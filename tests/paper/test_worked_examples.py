@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gpubp.engine.prediction import predict
-from gpubp.nn.network import Network, flatten, forward, loss_and_gradient, output_layer, views
+from gpubp.nn.network import Network, flatten, views
+from gpubp.nn.passes import forward, loss_and_gradient, output_layer
 from gpubp.optim.first_order import gradient_descent
 from gpubp.training.fit import train
 

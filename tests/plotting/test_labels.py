@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from gpubp import Network, plotting
 from gpubp.errors import DataError
-from gpubp.nn.network import loss_and_gradient
+from gpubp.nn.passes import loss_and_gradient
 from gpubp.plotting._hinton_diagram import MAX_NAMED
 from gpubp.plotting.figure import STYLES, legend_above, new_figure
 from gpubp.training.state import History

@@ -24,7 +24,8 @@ from gpubp import MLPClassifier, MLPRegressor, Network, initial_weights, plottin
 from gpubp.errors import DataError, GpubpError  # noqa: E402
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance  # noqa: E402
 from gpubp.io.model_file import Model  # noqa: E402
-from gpubp.nn.network import forward, loss_and_gradient, views  # noqa: E402
+from gpubp.nn.network import views  # noqa: E402
+from gpubp.nn.passes import forward, loss_and_gradient  # noqa: E402
 from gpubp.plotting._hidden_layers import principal_components  # noqa: E402
 from gpubp.plotting._hinton_diagram import MAX_SIDE  # noqa: E402
 from gpubp.plotting.figure import NEGATIVE, POSITIVE, STYLES  # noqa: E402

@@ -11,7 +11,8 @@ from gpubp import TabularClassifier, TabularRegressor, load_model, prepare_strea
 from gpubp.__main__ import main
 from gpubp.data.preprocessing import preprocessing_of
 from gpubp.errors import DataError, TableWarning
-from gpubp.nn.network import output_layer, views
+from gpubp.nn.network import views
+from gpubp.nn.passes import output_layer
 from gpubp.optim.first_order import adam
 from gpubp.optim.second_order import lbfgs
 from gpubp.tabular import (

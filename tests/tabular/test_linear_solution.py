@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 
 from gpubp import Network, TabularRegressor, adam, predict, prepare_table
 from gpubp.errors import DivergenceWarning
-from gpubp.nn.network import loss_and_gradient
+from gpubp.nn.passes import loss_and_gradient
 from gpubp.tabular import Candidate, fit_table, linear_solution, search_table
 from gpubp.tabular.linear_part import bins, linear_part, share_of, takes_linear_part
 from gpubp.tabular.linear_solution import WeightedRows, is_solved, mean_loss, solve, weighted

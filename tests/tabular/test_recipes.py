@@ -20,7 +20,8 @@ from gpubp import (
 from gpubp.errors import DataError
 from gpubp.nn import batch_ensemble
 from gpubp.nn.initialization import Purpose, generator_for
-from gpubp.nn.network import forward, output_layer, views
+from gpubp.nn.network import views
+from gpubp.nn.passes import forward, output_layer
 from gpubp.tabular import REALMLP, REALMLP_S, TABM
 from gpubp.tabular.recipes import (
     number_inputs,

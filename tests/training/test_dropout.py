@@ -9,7 +9,7 @@ from gpubp.engine import cpu
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.errors import CheckpointError, DataError
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.network import loss_and_gradient
+from gpubp.nn.passes import loss_and_gradient
 from gpubp.testing import assert_agree
 from gpubp.training.setup import dropout_key
 

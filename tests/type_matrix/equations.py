@@ -10,7 +10,16 @@ import numpy as np
 import gpubp.nn
 import gpubp.optim
 from gpubp import Network
-from gpubp.nn import activations, batch_ensemble, encodings, equations, gradient_check, jacobian, losses, network
+from gpubp.nn import (
+    activations,
+    batch_ensemble,
+    encodings,
+    equations,
+    gradient_check,
+    jacobian,
+    losses,
+    passes,
+)
 from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import LOSSES, get_loss
@@ -29,7 +38,7 @@ MAKES_NO_ARRAYS_OF_ITS_OWN = {
     "network.views": "parts of an array",
     "network.activation_views": "parts of an array",
     "batch_ensemble.views": "parts of an array",
-    "network.outputs_below_layer": "joins outputs",
+    "passes.outputs_below_layer": "joins outputs",
     "network.average_tied": "tests/nn/test_weight_sharing.py",
     "loss_scaling.next_loss_scale": "of bools and the scale of each network; tests/engine/test_loss_scaling.py",
     "second_order.wolfe_search": "a search along a line, by functions of the caller",
@@ -74,8 +83,8 @@ def _update(xp, theta, gradient, *, name):
 
 
 def _backward(xp, theta, x, dE_dx):
-    layers = network.forward(xp, NETWORK, theta, x)
-    return network.backward(xp, NETWORK, theta, layers, dE_dx)[0][-1]
+    layers = passes.forward(xp, NETWORK, theta, x)
+    return passes.backward(xp, NETWORK, theta, layers, dE_dx)[0][-1]
 
 
 def _of_members(function):
@@ -118,10 +127,10 @@ CALLS = {
         lambda xp, *arrays: losses.output_loss(xp, "squared", "tanh", *arrays),
         *(MATRIX, OTHER, SHARES),
     ),
-    "network.forward": (lambda xp, *arrays: network.forward(xp, NETWORK, *arrays)[-1].y, THETA, X),
-    "network.output_layer": (lambda xp, *arrays: network.output_layer(xp, NETWORK, *arrays).y, THETA, X),
-    "network.backward": (_backward, THETA, X, TARGETS),
-    "network.loss_and_gradient": (_of_network(network.loss_and_gradient), THETA, X, TARGETS, SHARES[0, :, 0]),
+    "passes.forward": (lambda xp, *arrays: passes.forward(xp, NETWORK, *arrays)[-1].y, THETA, X),
+    "passes.output_layer": (lambda xp, *arrays: passes.output_layer(xp, NETWORK, *arrays).y, THETA, X),
+    "passes.backward": (_backward, THETA, X, TARGETS),
+    "passes.loss_and_gradient": (_of_network(passes.loss_and_gradient), THETA, X, TARGETS, SHARES[0, :, 0]),
     "jacobian.jacobian": (_of_network(jacobian.jacobian), THETA, X),
     "gradient_check.check_gradient": (
         lambda xp, *arrays: gradient_check.check_gradient(xp, NETWORK, *arrays).gradient,

@@ -17,7 +17,8 @@ from gpubp.backends.backend import Backend, to_backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, sum_over_ranks
 from gpubp.engine.plain.minibatches import Batch, Batches, total_weight
 from gpubp.nn.jacobian import jacobian
-from gpubp.nn.network import Network, average_tied, loss_and_gradient
+from gpubp.nn.network import Network, average_tied
+from gpubp.nn.passes import loss_and_gradient
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.loss_scaling import LossScaleState
 from gpubp.optim.second_order import Problem, SecondOrder
