@@ -5,7 +5,8 @@ from gpubp.tabular.candidates import CANDIDATES, Candidate, TableTrial
 from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.networks import network_for
 from gpubp.tabular.predict import decode_outputs, network_outputs, predict_table
-from gpubp.tabular.prepare import PreparedTable, as_table, prepare_table
+from gpubp.tabular.prepare import as_table, prepare_table
+from gpubp.tabular.prepared_table import PreparedTable
 from gpubp.tabular.recipes import REALMLP, REALMLP_S, TABM, TableRecipe
 from gpubp.tabular.result import TableFit
 from gpubp.tabular.search import search_table

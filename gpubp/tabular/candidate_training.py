@@ -16,7 +16,7 @@ from gpubp.tabular.folds import folds_of, has_folds, rows_of_folds
 from gpubp.tabular.linear_part import LinearPart, linear_part, takes_linear_part
 from gpubp.tabular.linear_solution import PENALTIES, is_solved, solved_fit, weighted
 from gpubp.tabular.networks import first_weights, network_for
-from gpubp.tabular.prepare import EncodedRows, PreparedTable
+from gpubp.tabular.prepared_table import EncodedRows, PreparedTable
 from gpubp.tabular.recipes import TableRecipe, recipe_dropout, recipe_network, recipe_optimizer, recipe_weights
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.fit import train

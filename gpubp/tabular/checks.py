@@ -18,7 +18,7 @@ from gpubp.data.preprocessing import (
     Preprocessing,
 )
 from gpubp.data.streaming.prepared_stream import PreparedStream
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 
 MOST_ROWS = 10_000
 """Rows of each part that are looked at."""

@@ -9,7 +9,7 @@ from sklearn.utils import compute_class_weight
 from gpubp._core.text import excerpt, shortened
 from gpubp.data.preprocessing import ClassTarget, class_values
 from gpubp.errors import DataError
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 
 
 def with_class_weight(prepared: PreparedTable, class_weight: Any) -> PreparedTable:

@@ -48,7 +48,8 @@ from gpubp.tabular.estimator_tables import (
 from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.held_out import check_columns
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
-from gpubp.tabular.prepare import PreparedTable, checked_weights, prepare_table
+from gpubp.tabular.prepare import checked_weights, prepare_table
+from gpubp.tabular.prepared_table import PreparedTable
 from gpubp.tabular.recipes import RECIPES, categories_of, validation_fraction_of
 from gpubp.tabular.search import search_table
 from gpubp.tabular.verdict import divergence_in_effect

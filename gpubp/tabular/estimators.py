@@ -19,7 +19,7 @@ from gpubp.tabular.estimator_parameters import documented, keep_parameters
 from gpubp.tabular.estimator_tables import numbers_of, refuse_missing
 from gpubp.tabular.fit import with_label_smoothing
 from gpubp.tabular.predict import interval_ends
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 
 
 @documented

@@ -25,7 +25,7 @@ from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.linear_part import LinearPart, Scoring, linear_part_for, share_of, takes_linear_part
 from gpubp.tabular.networks import first_weights, hidden_layers_of, network_for
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 from gpubp.tabular.recipes import (
     TableRecipe,
     check_recipe,

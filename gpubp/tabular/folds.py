@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 
 N_FOLDS = 5
 

@@ -12,7 +12,7 @@ from gpubp.engine.prediction import mean_outputs
 from gpubp.nn.network import Network, flatten, views
 from gpubp.tabular.folds import folds_of
 from gpubp.tabular.linear_solution import PENALTIES, Ridge, WeightedRows, weighted
-from gpubp.tabular.prepare import EncodedRows, PreparedTable
+from gpubp.tabular.prepared_table import EncodedRows, PreparedTable
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.result import Fit
 

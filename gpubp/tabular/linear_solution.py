@@ -13,7 +13,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 from gpubp.nn.passes import forward, loss_and_gradient
-from gpubp.tabular.prepare import EncodedRows
+from gpubp.tabular.prepared_table import EncodedRows
 from gpubp.training.result import Fit
 from gpubp.training.state import History, StopReason
 

@@ -9,7 +9,7 @@ from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.input_layers import with_embedded_inputs
 from gpubp.nn.network import Network
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 
 EMBEDDING_SIZE = 8
 """The numbers in which the inputs of a column are embedded, as in RealMLP (Holzmüller et al. 2024)."""

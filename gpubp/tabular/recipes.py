@@ -38,7 +38,7 @@ from gpubp.optim.first_order import Optimizer, adam, adamw
 from gpubp.optim.schedules import CosineCycles, FlatCosine
 from gpubp.optim.wrappers import decay_scaled, rate_scaled
 from gpubp.tabular.networks import EMBEDDING_SIZE, n_above_embeddings, with_embeddings
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 
 N_FREQUENCIES = 16
 N_PERIODIC = 3

@@ -15,7 +15,7 @@ from gpubp.engine.prediction import mean_outputs
 from gpubp.io.model_file import Model
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 from gpubp.training.result import Fit
 from gpubp.training.state import median_loss
 

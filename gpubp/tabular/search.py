@@ -35,7 +35,7 @@ from gpubp.tabular.fit import check_precision, scaled_for, seeds_of, with_label_
 from gpubp.tabular.folds import N_FOLDS, drawn_rows, has_folds, learned_rows
 from gpubp.tabular.linear_solution import LinearSolver, is_solved
 from gpubp.tabular.networks import network_for
-from gpubp.tabular.prepare import PreparedTable
+from gpubp.tabular.prepared_table import PreparedTable
 from gpubp.tabular.recipes import recipe_optimizer, recipe_size
 from gpubp.tabular.result import TableFit, scored_fit
 from gpubp.training.callbacks import Callback, Progress

@@ -14,7 +14,7 @@ from gpubp.nn.passes import loss_and_gradient
 from gpubp.tabular import Candidate, fit_table, linear_solution, search_table
 from gpubp.tabular.linear_part import bins, linear_part, share_of, takes_linear_part
 from gpubp.tabular.linear_solution import WeightedRows, is_solved, mean_loss, solve, weighted
-from gpubp.tabular.prepare import EncodedRows
+from gpubp.tabular.prepared_table import EncodedRows
 
 CPU = {"device": "cpu"}
 
