@@ -15,19 +15,42 @@ RATE_FACTORS, DECAY_FACTORS = FACTORS = ("rate_factors", "decay_factors")
 """The settings of :func:`rate_scaled` and :func:`decay_scaled`: numbers for each parameter, as no other setting has."""
 
 
-def _clipped(
-    update: Callable[..., tuple[Array, Any]],
+Update = Callable[..., tuple[Array, Any]]
+
+
+def _before(
+    changed: Callable[..., tuple[Array, SettingValues]],
+    update: Update,
     xp: Namespace,
     gradient: Array,
     state: Any,
     theta: Array,
     values: SettingValues,
 ) -> tuple[Array, Any]:
-    # divide by the largest component first: its square could overflow
-    largest = xp.max(xp.abs(gradient), axis=-1, keepdims=True)
-    scaled = gradient / xp.where(largest > 0.0, largest, 1.0)
-    norm = largest * xp.sqrt(xp.sum(scaled**2, axis=-1, keepdims=True))
-    return update(xp, gradient * (values["max_norm"] / xp.maximum(norm, values["max_norm"])), state, theta, values)
+    """Update by another gradient or other settings: ``changed(xp, gradient, values)``."""
+    gradient, values = changed(xp, gradient, values)
+    return update(xp, gradient, state, theta, values)
+
+
+def _after(
+    changed: Callable[..., Array],
+    update: Update,
+    xp: Namespace,
+    gradient: Array,
+    state: Any,
+    theta: Array,
+    values: SettingValues,
+) -> tuple[Array, Any]:
+    """Update, then change the parameters otherwise: by ``changed(change, theta, values)``."""
+    change, state = update(xp, gradient, state, theta, values)
+    return changed(change, theta, values), state
+
+
+def _wrapped(
+    optimizer: Optimizer, name: str, when: Callable[..., Any], changed: Callable[..., Any], **more: Setting
+) -> Optimizer:
+    settings = settings_with(optimizer, **more)
+    return Optimizer(f"{name} {optimizer.name}", settings, optimizer.init, partial(when, changed, optimizer.update))
 
 
 def settings_with(optimizer: Optimizer, **more: Setting) -> dict[str, Setting]:
@@ -60,20 +83,15 @@ def clipped(optimizer: Optimizer, max_norm: Setting) -> Optimizer:
     >>> clipped(adam(), max_norm=1.0).name
     'clipped adam'
     """
-    settings = settings_with(optimizer, max_norm=max_norm)
-    return Optimizer(f"clipped {optimizer.name}", settings, optimizer.init, partial(_clipped, optimizer.update))
+    return _wrapped(optimizer, "clipped", _before, _clipped, max_norm=max_norm)
 
 
-def _decayed(
-    update: Callable[..., tuple[Array, Any]],
-    xp: Namespace,
-    gradient: Array,
-    state: Any,
-    theta: Array,
-    values: SettingValues,
-) -> tuple[Array, Any]:
-    change, state = update(xp, gradient, state, theta, values)
-    return change - values["shrinkage"] * (theta + change), state
+def _clipped(xp: Namespace, gradient: Array, values: SettingValues) -> tuple[Array, SettingValues]:
+    # divide by the largest component first: its square could overflow
+    largest = xp.max(xp.abs(gradient), axis=-1, keepdims=True)
+    scaled = gradient / xp.where(largest > 0.0, largest, 1.0)
+    norm = largest * xp.sqrt(xp.sum(scaled**2, axis=-1, keepdims=True))
+    return gradient * (values["max_norm"] / xp.maximum(norm, values["max_norm"])), values
 
 
 def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
@@ -87,33 +105,11 @@ def decayed(optimizer: Optimizer, shrinkage: Setting) -> Optimizer:
     >>> decayed(momentum(), 0.002).name
     'decayed momentum'
     """
-    settings = settings_with(optimizer, shrinkage=shrinkage)
-    return Optimizer(f"decayed {optimizer.name}", settings, optimizer.init, partial(_decayed, optimizer.update))
+    return _wrapped(optimizer, "decayed", _after, _decayed, shrinkage=shrinkage)
 
 
-def _checked_factors(name: str, factors: Array) -> Array:
-    try:
-        factors = factors if hasattr(factors, "shape") else np.asarray(factors)
-    except ValueError as error:
-        raise DataError(f"{name} must be an array, its rows of one length: {error}") from error
-    if len(factors.shape) not in (1, 2):
-        raise DataError(
-            f"{name} must be an array with a number for each parameter, (P,) or for a stack (K, P), got "
-            f"{tuple(factors.shape)}"
-        )
-    return factors
-
-
-def _rate_scaled(
-    update: Callable[..., tuple[Array, Any]],
-    xp: Namespace,
-    gradient: Array,
-    state: Any,
-    theta: Array,
-    values: SettingValues,
-) -> tuple[Array, Any]:
-    change, state = update(xp, gradient, state, theta, values)
-    return values[RATE_FACTORS] * change, state
+def _decayed(change: Array, theta: Array, values: SettingValues) -> Array:
+    return change - values["shrinkage"] * (theta + change)
 
 
 def rate_scaled(optimizer: Optimizer, rate_factors: Array) -> Optimizer:
@@ -137,20 +133,12 @@ def rate_scaled(optimizer: Optimizer, rate_factors: Array) -> Optimizer:
     >>> change
     array([-1. , -0.1])
     """
-    settings = settings_with(optimizer, **{RATE_FACTORS: _checked_factors(RATE_FACTORS, rate_factors)})
-    return Optimizer(f"rate-scaled {optimizer.name}", settings, optimizer.init, partial(_rate_scaled, optimizer.update))
+    factors = {RATE_FACTORS: _checked_factors(RATE_FACTORS, rate_factors)}
+    return _wrapped(optimizer, "rate-scaled", _after, _rate_scaled, **factors)
 
 
-def _decay_scaled(
-    update: Callable[..., tuple[Array, Any]],
-    xp: Namespace,
-    gradient: Array,
-    state: Any,
-    theta: Array,
-    values: SettingValues,
-) -> tuple[Array, Any]:
-    scaled = {**values, "weight_decay": values["weight_decay"] * values[DECAY_FACTORS]}
-    return update(xp, gradient, state, theta, scaled)
+def _rate_scaled(change: Array, theta: Array, values: SettingValues) -> Array:
+    return values[RATE_FACTORS] * change
 
 
 def decay_scaled(optimizer: Optimizer, decay_factors: Array) -> Optimizer:
@@ -172,9 +160,25 @@ def decay_scaled(optimizer: Optimizer, decay_factors: Array) -> Optimizer:
     if "weight_decay" not in getattr(optimizer, "settings", {}):
         given = getattr(optimizer, "name", optimizer)
         raise DataError(f"decay_scaled needs an optimizer with weight_decay, such as adamw(), got {given}")
-    settings = settings_with(optimizer, **{DECAY_FACTORS: _checked_factors(DECAY_FACTORS, decay_factors)})
-    update = partial(_decay_scaled, optimizer.update)
-    return Optimizer(f"decay-scaled {optimizer.name}", settings, optimizer.init, update)
+    factors = {DECAY_FACTORS: _checked_factors(DECAY_FACTORS, decay_factors)}
+    return _wrapped(optimizer, "decay-scaled", _before, _decay_scaled, **factors)
+
+
+def _decay_scaled(xp: Namespace, gradient: Array, values: SettingValues) -> tuple[Array, SettingValues]:
+    return gradient, {**values, "weight_decay": values["weight_decay"] * values[DECAY_FACTORS]}
+
+
+def _checked_factors(name: str, factors: Array) -> Array:
+    try:
+        factors = factors if hasattr(factors, "shape") else np.asarray(factors)
+    except ValueError as error:
+        raise DataError(f"{name} must be an array, its rows of one length: {error}") from error
+    if len(factors.shape) not in (1, 2):
+        raise DataError(
+            f"{name} must be an array with a number for each parameter, (P,) or for a stack (K, P), got "
+            f"{tuple(factors.shape)}"
+        )
+    return factors
 
 
 def unclipped(optimizer: Optimizer) -> Optimizer | None:
@@ -191,13 +195,14 @@ def without_clipping(optimizer: Optimizer) -> Optimizer:
     return replace(optimizer, settings=settings, update=update)
 
 
-def _without_clipping(update: Callable[..., Any]) -> Callable[..., Any]:
-    if not isinstance(update, partial) or update.func not in (_clipped, _decayed, _rate_scaled, _decay_scaled):
+def _without_clipping(update: Update) -> Update:
+    if not isinstance(update, partial) or update.func not in (_before, _after):
         return update
-    inside = _without_clipping(update.args[0])
-    if update.func is _clipped:
+    changed, wrapped = update.args
+    inside = _without_clipping(wrapped)
+    if changed is _clipped:
         return inside
-    return update if inside is update.args[0] else partial(update.func, inside)
+    return update if inside is wrapped else partial(update.func, changed, inside)
 
 
 def undecayed(optimizer: Optimizer) -> Optimizer | None:
@@ -215,8 +220,9 @@ def without_decay_factors(optimizer: Optimizer) -> Optimizer | None:
     return _inside(optimizer, _decay_scaled, DECAY_FACTORS)
 
 
-def _inside(optimizer: Optimizer, wrapper: Callable[..., Any], setting: str) -> Optimizer | None:
-    if not (isinstance(optimizer.update, partial) and optimizer.update.func is wrapper):
+def _inside(optimizer: Optimizer, changed: Callable[..., Any], setting: str) -> Optimizer | None:
+    update = optimizer.update
+    if not (isinstance(update, partial) and update.func in (_before, _after) and update.args[0] is changed):
         return None
     settings = {name: value for name, value in optimizer.settings.items() if name != setting}
-    return Optimizer(optimizer.name.partition(" ")[2], settings, optimizer.init, optimizer.update.args[0])
+    return Optimizer(optimizer.name.partition(" ")[2], settings, optimizer.init, update.args[1])
