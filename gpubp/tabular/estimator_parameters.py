@@ -9,7 +9,14 @@ from sklearn.utils._param_validation import Interval
 
 from gpubp._core.counts import is_count
 from gpubp.backends.matmul_precision import MATMUL_PRECISIONS
-from gpubp.data.preprocessing import NAMES_OF_CATEGORIES, CategoryEncoding, NumberEncoding, preprocessing_of
+from gpubp.data.preprocessing import (
+    NAMES_OF_CATEGORIES,
+    CategoryEncoding,
+    ClassTarget,
+    NumberEncoding,
+    class_values,
+    preprocessing_of,
+)
 from gpubp.errors import DataError
 from gpubp.estimators.parameter_checks import OneOf, problem_of, problems_of
 from gpubp.io.model_file import Model
@@ -244,6 +251,7 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
         "categories": preprocessing.category_encoding,
         **optimizer.parameters,
         "random_state": training.get("seed"),
+        "class_weight": _class_weight(preprocessing.target, mapping(training.get("class_weight"))),
         "activation": training.get("activation", activation if len(network.sizes) > 2 else None),
         **{name: training.get(name) for name in TRAINING_FACTS},
         **saved,
@@ -260,6 +268,14 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
         if name in constraints and not problem_of(kind, name, constraints[name], value)
     }
     return valid, lost
+
+
+def _class_weight(target: Any, weights: dict[str, Any]) -> dict[Any, float] | None:
+    """Return the weights that a model file has of the names of classes, by the classes themselves."""
+    if not isinstance(target, ClassTarget):
+        return None
+    by_name = zip(target.classes, class_values(target).tolist(), strict=True)
+    return {value: weights[name] for name, value in by_name if isinstance(weights.get(name), float)} or None
 
 
 def plain_parameters(estimator: Any) -> dict[str, Any]:
