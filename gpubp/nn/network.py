@@ -111,10 +111,9 @@ class Network:
             raise DataError(
                 f"the loss {self.loss!r} needs outputs {bounds}, which {output!r} does not give. To fix it: {fix}"
             )
-        object.__setattr__(self, "sizes", tuple(int(n) for n in sizes))
-        object.__setattr__(self, "activation", activations)
-        object.__setattr__(self, "output_activation", output)
-        object.__setattr__(self, "loss", loss_name)
+        checked = {"sizes": tuple(map(int, sizes)), "activation": activations, "loss": loss_name}
+        for name, value in (checked | {"output_activation": output}).items():
+            object.__setattr__(self, name, value)
         object.__setattr__(self, "skips", self._check_skips())
         if self.n_members is not None:
             self._check_members()

@@ -37,16 +37,15 @@ def forward(
     outputs_below = [_masked(x, masks, 0)]
     blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
     for k, (w, name, a) in enumerate(zip(blocks, network.activations, activation_weights, strict=True)):
-        total = equations.total_input(xp, outputs_below_layer(xp, network, outputs_below, k), w, bias=network.bias)
-        y = _outputs(xp, name, total, a)
-        layers.append(Layer(total, y))
-        outputs_below.append(_masked(y, masks, k + 1))
+        layers.append(_layer(xp, network, outputs_below_layer(xp, network, outputs_below, k), w, name, a))
+        outputs_below.append(_masked(layers[-1].y, masks, k + 1))
     return layers
 
 
-def _outputs(xp: Namespace, activation: str, x: Array, a: Array | None) -> Array:
+def _layer(xp: Namespace, network: Network, y_below: Array, w: Array, activation: str, a: Array | None) -> Layer:
+    x = equations.total_input(xp, y_below, w, bias=network.bias)
     y = get_activation(activation).value(xp, x)
-    return y if a is None else parametric(xp, x, y, a)
+    return Layer(x, y if a is None else parametric(xp, x, y, a))
 
 
 def _masked(y: Array, masks: tuple[Array | None, ...], layer: int) -> Array:
@@ -87,8 +86,7 @@ def output_layer(xp: Namespace, network: Network, theta: Array, x: Array) -> Lay
     layer = Layer(x, x)
     blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
     for w, name, a in zip(blocks, network.activations, activation_weights, strict=True):
-        total = equations.total_input(xp, layer.y, w, bias=network.bias)
-        layer = Layer(total, _outputs(xp, name, total, a))
+        layer = _layer(xp, network, layer.y, w, name, a)
     return layer
 
 

@@ -146,9 +146,7 @@ def prepare_table(
             f"{table.source} has {counted(len(places), 'row')} with a target, of which test_fraction={test_fraction} "
             f"and validation_fraction={validation_fraction} leave {len(training)} for training; at least 2 are needed"
         )
-    is_training = np.zeros(table.n_rows, dtype=bool)
-    is_training[all_rows[training]] = True
-    fitted = fit_columns(decisions, [(table, is_training)])
+    fitted = fit_columns(decisions, [(table, np.isin(np.arange(table.n_rows), all_rows[training]))])
     preprocessing = fitted.preprocessing
     encoded, table = _encode(preprocessing, table, weights, present, dtype)
     fitted.out_of_fold.fill(encoded.X, preprocessing, table, training, all_rows[training])

@@ -175,12 +175,14 @@ class PreparedTable:
         rows = self.encoded.select(self.parts["train"])
         return rows._replace(targets=smoothed_labels(rows.targets, self.label_smoothing, self.n_outputs))
 
+    def _part(self, part: str) -> EncodedRows | None:
+        if part == "validation" and self.given_validation is not None:
+            return self.given_validation
+        return self.encoded.select(self.parts[part]) if len(self.parts[part]) else None
+
     def validation(self) -> EncodedRows | None:
         """Return the validation rows, or None if there are none."""
-        if self.given_validation is not None:
-            return self.given_validation
-        rows = self.parts["validation"]
-        return self.encoded.select(rows) if len(rows) else None
+        return self._part("validation")
 
     def on_all_rows(self) -> "PreparedTable":
         """Return the table with all rows for training, encoded by the statistics of all of them."""
@@ -200,14 +202,12 @@ class PreparedTable:
         reduced.
         """
         kept = self if only is None else self._reduced(only)
-        decisions = self.decisions
-        options = decisions.options
+        options = self.decisions.options
         options = replace(options, numbers=numbers or options.numbers, categories=categories or options.categories)
-        if options == decisions.options and np.array_equal(rows, self.parts["train"]):
+        if options == self.decisions.options and np.array_equal(rows, self.parts["train"]):
             return kept
-        decisions = replace(decisions, options=options)
-        is_training = np.zeros(self.table.n_rows, dtype=bool)
-        is_training[rows] = True
+        decisions = replace(self.decisions, options=options)
+        is_training = np.isin(np.arange(self.table.n_rows), rows)
         fitted = fit_columns(decisions, [(self.table, is_training)])
         preprocessing, weights, given = fitted.preprocessing, kept.encoded.sample_weight, self.given_validation
         if given is not None and self.validation_table is not None:
@@ -230,9 +230,7 @@ class PreparedTable:
 
     def _reduced(self, rows: Mapping[str, np.ndarray]) -> "PreparedTable":
         """Return the table with some rows of each part alone, as they are encoded."""
-        is_kept = np.zeros(self.table.n_rows, dtype=bool)
-        for of_part in rows.values():
-            is_kept[of_part] = True
+        is_kept = np.isin(np.arange(self.table.n_rows), np.concatenate([*rows.values()]))
         place = np.cumsum(is_kept) - 1
         parts = {part: place[rows[part]] for part in SPLITS}
         encoded = self.encoded.select(np.flatnonzero(is_kept)).normalized(parts["train"])
@@ -240,8 +238,7 @@ class PreparedTable:
 
     def held_out(self) -> EncodedRows | None:
         """Return the test rows, or without them the validation rows."""
-        rows = self.parts["test"]
-        return self.encoded.select(rows) if len(rows) else self.validation()
+        return self._part("test") or self.validation()
 
     def constant_outputs(self) -> np.ndarray:
         """Return the means of the training targets, ``(j,)``: class shares, or the mean of numbers."""
@@ -251,11 +248,9 @@ class PreparedTable:
     def scores(self, predicted: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
         """Score the outputs of each part; a part without rows, or with outputs that are not finite, has no scores."""
         scores = {}
-        for part, rows in self.parts.items():
-            of_part = self.validation() if part == "validation" else self.encoded.select(rows) if len(rows) else None
-            if of_part is None:
-                continue
-            outputs = predicted(of_part.X)
-            if np.isfinite(outputs).all():  # after a divergence they may overflow
-                scores[part] = score(self.preprocessing, of_part.targets, outputs)
+        for part in self.parts:
+            if rows := self._part(part):
+                outputs = predicted(rows.X)
+                if np.isfinite(outputs).all():  # after a divergence they may overflow
+                    scores[part] = score(self.preprocessing, rows.targets, outputs)
         return scores

@@ -19,7 +19,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import epoch as engine_epoch
-from gpubp.engine.cpu import library, structures, thread_choice, threads
+from gpubp.engine.cpu import library, structures, thread_choice, threads, workplace
 from gpubp.engine.cpu.compiler import INSTRUCTIONS
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
 from gpubp.engine.cpu.outputs import engine_outputs
@@ -323,7 +323,7 @@ class TestSteps:
 
     def test_threads_take_part(self, monkeypatch):
         crews, make = [], threads.Crew
-        monkeypatch.setattr(engine_epoch, "Crew", lambda n, *given: (crews.append(n), make(n, *given))[1])
+        monkeypatch.setattr(workplace, "Crew", lambda n, *given: (crews.append(n), make(n, *given))[1])
         run_both(Network((3, 7, 6, 2)), n_threads=5)
         run_both(Network((3, 7, 6, 2), activation="softmax"), n_threads=5)  # needs all units of a layer
         run_both(Network((3, 2)), n_threads=5)
@@ -335,7 +335,7 @@ class TestSteps:
         """The units are divided into as many shares as before, which fewer threads do."""
         thetas = []
         for n_threads in (3, 2, 1):
-            monkeypatch.setattr(engine_epoch, "ThreadChoice", lambda most, n=n_threads: ThreadChoice(n))
+            monkeypatch.setattr(workplace, "ThreadChoice", lambda most, n=n_threads: ThreadChoice(n))
             thetas.append(run_both(network, optimizer, dtype, n_threads=3, epochs=20)[1][0].theta)
         np.testing.assert_array_equal(thetas[0], thetas[1])
         np.testing.assert_array_equal(thetas[0], thetas[2])

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu, prediction
 from gpubp.engine.cpu import epoch as engine_epoch
-from gpubp.engine.cpu import thread_choice, threads
+from gpubp.engine.cpu import thread_choice, threads, workplace
 from gpubp.engine.cpu.epoch import engine_epoch_runner
 from gpubp.engine.cpu.structures import functions_of
 from gpubp.engine.cpu.thread_choice import ThreadChoice
@@ -49,7 +49,7 @@ def train(monkeypatch):
                 return make(n, lambda mailbox, thread: (before(thread), work(mailbox, thread)), ask)
 
             monkeypatch.setattr(engine_epoch, "threads_allowed", lambda: n_threads)
-            monkeypatch.setattr(engine_epoch, "Crew", crew)
+            monkeypatch.setattr(workplace, "Crew", crew)
             self.run_epoch = engine_epoch_runner(Objective(NETWORK), OPTIMIZER, "float64", None)
             theta = initial_weights(NETWORK, 0 if n_networks is None else range(n_networks), dtype="float64")
             self.model = ModelState(theta, OPTIMIZER.init(np, theta))

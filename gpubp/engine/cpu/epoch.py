@@ -1,11 +1,9 @@
 """Epochs in the compiled engine: the arrays, numbers and threads that ``c/steps.h`` is given."""
 
-import ctypes
 import logging
 import math
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -13,12 +11,7 @@ import numpy as np
 
 from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.engine.cpu import library
-from gpubp.engine.cpu.given import (
-    Given,
-    drops_sparse_inputs,
-    sparse_bits,
-    with_inputs_dropped,
-)
+from gpubp.engine.cpu.given import Given, drops_sparse_inputs, sparse_bits, with_inputs_dropped
 from gpubp.engine.cpu.processes import SharedSteps
 from gpubp.engine.cpu.settings import EngineUpdate, engine_update
 from gpubp.engine.cpu.structures import (
@@ -30,19 +23,12 @@ from gpubp.engine.cpu.structures import (
     functions_of,
     in_rows,
     network_plan,
-    new_memory,
     set_arrays,
     set_loss,
 )
-from gpubp.engine.cpu.thread_choice import ThreadChoice
-from gpubp.engine.cpu.threads import Crew, threads_allowed
-from gpubp.engine.plain.minibatches import (
-    ArrayBatches,
-    Batch,
-    Batches,
-    PerNetworkBatches,
-    divide_epoch,
-)
+from gpubp.engine.cpu.threads import threads_allowed
+from gpubp.engine.cpu.workplace import Results, Workplace
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
 from gpubp.nn.network import Network
@@ -192,12 +178,8 @@ class EngineEpochRunner:
         )
         results.weights[...] = np.nan
         same_weights = own is None and not weights.apart(1)
-        run, shared = (
-            place.run,
-            self._shared_steps(results, weighted=weights.address is not None, same_weights=same_weights),
-        )
-        if shared is not None:
-            run = partial(shared.run, place.run)
+        shared = self._shared_steps(results, weighted=weights.address is not None, same_weights=same_weights)
+        run = place.run if shared is None else partial(shared.run, place.run)
         for begin, end in place.calls(results.n_steps):
             request.begin, request.end = begin, end
             try:
@@ -213,7 +195,7 @@ class EngineEpochRunner:
         result = result._replace(thetas=thetas)
         return result if shared is None else shared.result(result)
 
-    def _shared_steps(self, results: "Results", *, weighted: bool, same_weights: bool) -> SharedSteps | None:
+    def _shared_steps(self, results: Results, *, weighted: bool, same_weights: bool) -> SharedSteps | None:
         if self.objective.processes.world_size == 1:
             return None
         values, weights = results.values, results.weights
@@ -221,7 +203,7 @@ class EngineEpochRunner:
 
     def _result(
         self,
-        results: "Results",
+        results: Results,
         sizes: np.ndarray,
         stack: tuple[int, ...],
         same_weights: bool,
@@ -265,7 +247,7 @@ class EngineEpochRunner:
         self.own_thetas = [theta, *(own for own in self.own_thetas if own is not theta)][:3]
         return theta
 
-    def _workplace(self, batches: ArrayBatches | PerNetworkBatches, stack: tuple[int, ...]) -> "Workplace":
+    def _workplace(self, batches: ArrayBatches | PerNetworkBatches, stack: tuple[int, ...]) -> Workplace:
         """Return the threads and the memory for such batches; both are kept for batches of the same kind."""
         n_samples = int(np.max(batches.n_samples))
         size, window = min(batches.size, n_samples), self._window(batches, min(batches.size, n_samples))
@@ -325,12 +307,8 @@ class EngineEpochRunner:
         plan.clipped = self.update.max_norm is not None
         processes = objective.processes
         plan.rank, plan.n_processes, plan.n_parts = processes.rank, processes.world_size, objective.parts
-        plan.batch, plan.gathered_steps, plan.weighted, plan.sparse = (
-            self._size_of_part(size),
-            gathered,
-            weighted,
-            sparse,
-        )
+        plan.batch, plan.gathered_steps = self._size_of_part(size), gathered
+        plan.weighted, plan.sparse = weighted, sparse
         plan.stack, plan.n_threads = bool(stack), n_threads
         plan.n_shares, plan.n_teams = (1, n_threads) if stack else (n_threads, 1)
         short = network.sizes[1] // plan.n_shares * self.dtype.itemsize <= SHORT_ROW
@@ -350,7 +328,7 @@ class EngineEpochRunner:
             )
         return plan
 
-    def _samples(self, samples: Batch) -> list["Given"]:
+    def _samples(self, samples: Batch) -> list[Given]:
         """Return the addresses of the samples; those that are not in rows without gaps are copied, once."""
         if self.samples is not samples:
             self.samples = samples
@@ -362,77 +340,6 @@ class EngineEpochRunner:
 def log_plain(reason: str) -> None:
     """Log, once, why steps are taken on the plain path."""
     logger.info("steps are taken in array calls, which is slower, since %s", reason)
-
-
-class Workplace:
-    """Threads with memory for batches of one kind, and for the results of one epoch."""
-
-    def __init__(self, kind: Any, plan: Plan, functions: Functions) -> None:
-        self.kind, (self.size, self.stack, self.window, *_) = kind, kind
-        self.plan, self.request = plan, Request()
-        self.memory, plan.workspace = new_memory(functions.prepare(ctypes.addressof(plan)))
-        functions.prepare(ctypes.addressof(plan))
-        work = partial(functions.train, ctypes.addressof(plan), ctypes.addressof(self.request))
-        self.crew, self.choice = Crew(plan.n_threads, work, functions.ask), ThreadChoice(plan.n_threads)
-        self.steps_at_once = 1
-        self._results: Results | None = None
-        self._divided: Any = None
-
-    def run(self, request: Request) -> None:
-        """Do a request, which the threads read at a fixed address."""
-        ctypes.memmove(ctypes.addressof(self.request), ctypes.addressof(request), ctypes.sizeof(Request))
-        self.crew.run(self.choice.n_threads)
-
-    def calls(self, n_steps: int) -> Iterator[tuple[int, int]]:
-        """Divide steps into calls, so that Python sees in time whether Ctrl-C was pressed or a core is busy."""
-        begin = 0
-        while begin < n_steps:
-            end, start = min(begin + self.steps_at_once, n_steps), time.perf_counter()
-            yield begin, end
-            seconds = time.perf_counter() - start
-            self.choice.note(end - begin, seconds, self._at_work(seconds))
-            self.steps_at_once = max(1, int(self.choice.seconds * (end - begin) / seconds))
-            begin = end
-
-    def _at_work(self, seconds: float) -> float:
-        """Return how many threads that never wait would have taken as long for the last call.
-
-        The shares of a network are equal, so a thread that waits has had time for more; in a stack, whichever thread
-        has time takes the next network.
-        """
-        n_threads, waited = self.choice.n_threads, self.crew.waits() / seconds
-        return float(n_threads - waited.sum() if self.stack else n_threads * (1.0 - waited.max()))
-
-    def divide(self, batches: ArrayBatches | PerNetworkBatches) -> tuple[np.ndarray, np.ndarray]:
-        """Return the samples of each step, and the part of the epoch before it; kept for equal batches."""
-        n_samples = batches.n_samples
-        requested = (np.asarray(n_samples).tobytes(), batches.fraction_done, batches.fraction)
-        if self._divided is None or self._divided[0] != requested:
-            self._divided = requested, divide_epoch(n_samples, self.size, *requested[1:])
-        steps: tuple[np.ndarray, np.ndarray] = self._divided[1]
-        return steps
-
-    def results(self, n_steps: int) -> "Results":
-        """Return arrays for the results of so many steps; those of the last epoch if it had as many."""
-        if self._results is None or self._results.n_steps != n_steps:
-            self._results = Results(n_steps, self.stack, self.plan.n_shares)
-        return self._results
-
-
-class Results:
-    """What the steps of an epoch compute: see ``struct request`` in ``c/engine.h``."""
-
-    def __init__(self, n_steps: int, stack: tuple[int, ...], n_shares: int) -> None:
-        self.n_steps = n_steps
-        self.values, self.weights = np.empty((*stack, n_steps)), np.empty((*stack, n_steps))
-        self.squares = np.empty((*stack, n_steps, n_shares))
-        self.finite = np.empty(stack or (n_shares,), np.int64)
-        self.addresses = {
-            "values": address(self.values),
-            "sample_weights": address(self.weights),
-            "squares": address(self.squares),
-            "finite": address(self.finite),
-        }
 
 
 def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:
