@@ -347,9 +347,9 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         TabularClassifier or TabularRegressor
-            With the parameters that the file has, such as sizes and seed, or the preset "best" and its time; others
-            have their default. A warning describes an optimizer that a file cannot hold, such as one with a schedule
-            of your own.
+            With the parameters that the file has: all but `device` and `callbacks` in one of :meth:`save`. Others have
+            their default. A warning describes an optimizer that a file cannot hold, such as one with a schedule of your
+            own.
 
         Raises
         ------
