@@ -140,6 +140,7 @@ def compile_shared(text):
     """Compile C++ to a shared library, once."""
     path = folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
     if not path.exists():
+        part = path.with_suffix(".part")
         command = [COMPILER, "-x", "c++", "-std=c++14", "-O1", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
         command += [
             f"-I{FIBERS}",
@@ -150,10 +151,11 @@ def compile_shared(text):
             "-fPIC",
             "-",
             "-o",
-            str(path),
+            str(part),
         ]
         done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+        part.replace(path)
     return ctypes.CDLL(str(path))
 
 

@@ -4,6 +4,9 @@
 runs the tests of each file. ``results.json`` is what it found last; a mutation that no test notices has an explanation
 there why it changes no result.
 
+Each runs the tests that execute its lines (``runner.py``), and the others of its files if none of them fails. Neither
+their order nor their limits depend on how busy the machine is: they are counted in CPU time.
+
     python -m tests.mutations           # all that have no result yet
     python -m tests.mutations --again   # and those that no test noticed
 """

@@ -10,17 +10,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
+from tests.mutations.runner import FOLDERS, import_libraries, run
 from tests.mutations.sites import mutations
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).with_name("results.json")
-FOLDERS = ("nn", "optim", "engine")
 SEED, COUNT = 1986, 200
-SECONDS = 900  # a fault may end in an endless loop
+GENERATORS = tuple(f"gpubp/engine/{name}" for name in ("cpu/generate.py", "cpu/loops_in_c.py", "tracing/"))
 WIDER = ["tests/training", *(f"tests/estimators/test_{name}.py" for name in ("trajectories", "kept_runners"))]
+ROW = ("path", "line", "nth", "kind", "before", "after")
+BUILDING = ["tests/engine/test_library.py", "tests/engine/test_generated.py"]
 TESTS = {  # of the files whose paths begin so; the first that fits counts
+    **{f"gpubp/engine/cpu/{name}.py": [*BUILDING, "tests/engine"] for name in ("build_hook", "compiler", "library")},
     "gpubp/engine/cuda": [f"tests/engine/test_{name}.py" for name in ("cuda_kernels", "cuda")] + ["tests/engine"],
     "gpubp/engine": ["tests/engine", "tests/backends", *WIDER],
     "gpubp/nn": ["tests/nn", "tests/optim", "tests/engine/test_cpu.py", *WIDER],
@@ -28,7 +33,6 @@ TESTS = {  # of the files whose paths begin so; the first that fits counts
 }
 # these compare texts, not what they compute, or take long
 LEFT_OUT = ("test_generated.py", "test_nvrtc.py", "test_fuzz.py", "test_library.py")
-CHOICE = "not jax and not torch"  # slow to begin, and the same equations
 
 
 def chosen():
@@ -51,36 +55,90 @@ def tests_of(path):
     own = [f"tests/{'/'.join(folders[:depth])}/test_{name}.py" for depth in range(1, len(folders) + 1)]
     others = next(tests for begin, tests in TESTS.items() if path.startswith(begin))
     found = [ROOT / name for name in (*own, *others)]
-    files = [file for place in found for file in (sorted(place.glob("test_*.py")) if place.is_dir() else [place])]
-    return [str(file.relative_to(ROOT)) for file in dict.fromkeys(files) if file.exists() and file.name not in LEFT_OUT]
+    files = []
+    for place in found:
+        if place.is_dir():
+            files += [file for file in sorted(place.glob("test_*.py")) if file.name not in LEFT_OUT]
+        elif place.exists():
+            files.append(place)
+    return [str(file.relative_to(ROOT)) for file in dict.fromkeys(files)]
 
 
-def run_with(copy, mutation):
-    """Run the tests of a file with a fault; return the test that fails, or None if none does."""
+def run_with(copy, mutation, tests):
+    """Run the tests of a file with a fault; return what fails, or None if nothing does.
+
+    Those that execute the changed lines run first, and then all others.
+    """
+    files, executing = tests_of(mutation.path), set()
+    with planted(copy, mutation):
+        if mutation.path.startswith(GENERATORS) and (failed := generate_and_compile(copy)):
+            return failed
+        for file in files:
+            record = tests.record(file)
+            names = executed_by(record, mutation)
+            executing |= names
+            if names and (failed := run(copy, [file], names.__contains__, record["seconds"])):
+                return failed
+        return run(copy, files, lambda name: name not in executing)
+
+
+def executed_by(record, mutation):
+    """Return the names of the recorded tests that execute the changed lines; all, if these run on import."""
+    names, found = list(record["seconds"]), set()
+    for line in range(mutation.line, mutation.last_line + 1):
+        numbers = record["lines"].get(f"{mutation.path}:{line}")
+        found |= set(names if numbers == [] else (names[number] for number in numbers or ()))
+    return found
+
+
+@contextmanager
+def planted(copy, mutation):
+    """Plant a fault, and take it back with all that was made from it."""
     path = copy / mutation.path
-    source = path.read_bytes()
-    path.write_bytes(mutation.apply(source))
+    made = [*(copy / "gpubp/engine/cpu/c/generated").iterdir(), *(copy / "gpubp/engine/cpu").glob("_engine.*")]
+    before = {file: (file.read_bytes(), file.stat().st_mtime) for file in (path, *made)}
+    path.write_bytes(mutation.apply(before[path][0]))
+    # Python knows its compiled form by this time, in seconds, and by its size
+    os.utime(path, 2 * (int.from_bytes(_hash(mutation)[:4]) >> 1,))
     try:
-        return run(copy, tests_of(mutation.path))
+        yield
     finally:
-        path.write_bytes(source)
+        for file, (content, when) in before.items():
+            if file == path or file.read_bytes() != content:
+                file.write_bytes(content)
+                os.utime(file, (when, when))
 
 
-def run(copy, tests, seconds=SECONDS):
-    """Run tests; return the first that fails, or None if none does."""
-    options = ["-x", "-q", "-n", "0", "-k", CHOICE, "-p", "no:cacheprovider", "--tb", "no", "-r", "fE"]
-    environment = os.environ | {"PYTHONPATH": str(copy), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", *options, *tests]
-    try:
-        done = subprocess.run(
-            command, cwd=copy, env=environment, timeout=seconds, capture_output=True, text=True, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return f"no end within {seconds} s"
-    if not done.returncode:
-        return None
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*)?(?: - .*)?$", done.stdout, re.MULTILINE)
-    return failed.group(1) if failed else (done.stdout + done.stderr).strip().splitlines()[-1][:200]
+def generate_and_compile(copy):
+    """Write the C of the engine, and compile it if it is another; return the command that fails, or None."""
+    folder = copy / "gpubp/engine/cpu/c/generated"
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    for command in ("generate", "compiler"):
+        if command == "compiler" and all(file.read_bytes() == text for file, text in before.items()):
+            return None
+        called = [sys.executable, "-m", f"gpubp.engine.cpu.{command}"]
+        if subprocess.run(called, cwd=copy, env=environment, capture_output=True, check=False).returncode:
+            return f"python -m gpubp.engine.cpu.{command}"
+    return None
+
+
+class RecordedTests:
+    """What each file of tests executes, recorded when it is first needed, and kept in a folder."""
+
+    def __init__(self, copy, folder):
+        self.copy, self.folder = copy, folder  # a copy without a fault
+        self.record = cache(self._record)
+
+    def _record(self, file):
+        path = self.folder / f"{Path(file).with_suffix('.json')}"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(f".{os.getpid()}")
+            if failed := run(self.copy, [file], record=part):
+                raise SystemExit(f"{failed} fails without a fault")
+            part.replace(path)
+        return json.loads(path.read_text())
 
 
 def copy_of_the_project(folder):
@@ -100,23 +158,27 @@ def main(arguments=None):
     parser.add_argument("--minutes", type=float, default=1e9, help="begin none after this time")
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="every N-th, from K on")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="JSON")
+    parser.add_argument("--records", type=Path, metavar="FOLDER", help="keep there what each test executes")
     options = parser.parse_args(arguments)
+    import_libraries()
     end = time.monotonic() + 60 * options.minutes
     found = {row_key(row): row for row in read(options.output)}
     part, of_parts = options.part
     with tempfile.TemporaryDirectory() as folder:
-        copy = copy_of_the_project(Path(folder))
-        mutated = chosen()[part::of_parts]
-        every_test = sorted({test for mutation in mutated for test in tests_of(mutation.path)})
-        if failed := run(copy, every_test, seconds=None):
-            raise SystemExit(f"{failed} fails without a fault")
-        for mutation in mutated:
-            row = {name: value for name, value in mutation._asdict().items() if name not in ("start", "end")}
+        copy = copy_of_the_project(Path(folder) / "copy")
+        sound = copy_of_the_project(Path(folder) / "sound")
+        tests = RecordedTests(sound, options.records or sound / ".records")
+        # those first whose tests compile least
+        for mutation in sorted(chosen()[part::of_parts], key=lambda mutation: mutation.path, reverse=True):
+            row = {name: getattr(mutation, name) for name in ROW}
             earlier = found.get(row_key(row))
             is_done = earlier is not None and (earlier["found_by"] or not options.again)
             if is_done or time.monotonic() > end:
                 continue
-            found[row_key(row)] = (earlier or {}) | row | {"found_by": run_with(copy, mutation)}
+            found_by = run_with(copy, mutation, tests)
+            # without the parameters of the test
+            row["found_by"] = found_by and re.sub(r"\[.*\]", "", found_by)
+            found[row_key(row)] = (earlier or {}) | row
             print(*found[row_key(row)].values(), sep=" | ", flush=True)
             options.output.write_text(json.dumps(list(found.values()), indent=1) + "\n")
     return int(any(not (row["found_by"] or row.get("why")) for row in found.values()))

@@ -44,6 +44,11 @@ class Mutation(NamedTuple):
     before: str
     after: str
 
+    @property
+    def last_line(self) -> int:
+        """Return the line in which the part ends."""
+        return self.line + self.before.count("\n")
+
     def apply(self, source: bytes) -> bytes:
         """Return the text with the fault."""
         assert source[self.start : self.end] == self.before.encode()

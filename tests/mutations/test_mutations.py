@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.mutations.__main__ import RESULTS, read
+from tests.mutations.__main__ import RESULTS, executed_by, planted, read
 from tests.mutations.sites import mutations
 
 pytestmark = pytest.mark.once
@@ -56,6 +56,28 @@ def test_messages_types_and_texts_are_left_alone():
 def test_equal_ones_have_numbers():
     found = mutations("f.py", b"x = 1\ny = 1\n")
     assert [(mutation.line, mutation.nth) for mutation in found] == [(1, 1), (2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("source", "tests"), [("0", {"b"}), ("\n0", {"a", "b"}), ("\n\n0", set()), ("[\n0][1:]", {"a", "b"})]
+)
+def test_which_tests_run_first(source, tests):
+    """Those that execute its lines; all if these run on import."""
+    record = {"seconds": {"a": 0.1, "b": 0.2}, "lines": {"f.py:1": [1], "f.py:2": []}}
+    assert executed_by(record, mutations("f.py", source.encode())[0]) == tests
+
+
+def test_a_fault_is_taken_back(tmp_path):
+    path = tmp_path / "f.py"
+    path.write_bytes(b"x = 1\n")
+    (tmp_path / "gpubp/engine/cpu/c/generated").mkdir(parents=True)
+    before = path.stat().st_mtime
+    (mutation,) = mutations("f.py", path.read_bytes())
+    with planted(tmp_path, mutation):
+        assert path.read_bytes() == b"x = (2)\n"
+        assert path.stat().st_mtime != before
+    assert path.read_bytes() == b"x = 1\n"
+    assert path.stat().st_mtime == before
 
 
 def test_what_no_test_noticed_is_explained():
