@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu, prediction
 from gpubp.engine.cpu import epoch as engine_epoch
+from gpubp.engine.cpu import outputs as engine_outputs
 from gpubp.engine.cpu import thread_choice, threads, workplace
 from gpubp.engine.cpu.epoch import engine_epoch_runner
 from gpubp.engine.cpu.structures import functions_of
@@ -71,6 +72,46 @@ def test_many_short_steps(train, n_threads):
     np.testing.assert_allclose(train(n_threads)(30), train(1)(30), rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("n_units", "stack", "pay", "expected"),
+    [
+        ((32,), (), 9.0, 4),
+        ((31,), (), 9.0, 3),  # at least 8 units each
+        ((32, 17), (), 9.0, 2),
+        ((32,), (), 3.5, 3),
+        ((32,), (), 0.5, 1),
+        ((3,), (), 9.0, 1),
+        ((), (), 9.0, 1),
+        ((3,), (3,), 9.0, 3),
+        ((3,), (3,), 0.7, 2),
+        ((3,), (9,), 9.0, 4),
+    ],
+)
+def test_how_many_pay(monkeypatch, n_units, stack, pay, expected):
+    """As many as are allowed, have enough operations each, and units or networks."""
+    network, size = Network((5, *n_units, 2)), 10
+    monkeypatch.setattr(engine_epoch, "threads_allowed", lambda: 4)
+    monkeypatch.setattr(engine_epoch, "WORTH_A_THREAD", 6.0 * size * network.n_parameters / pay)
+    assert engine_epoch._n_threads(network, size, stack) == expected
+
+
+@pytest.mark.parametrize(("n_samples", "allowed", "expected"), [(256, 4, 1), (257, 4, 2), (2000, 4, 4), (2000, 1, 1)])
+def test_outputs_are_computed_by_as_many_as_have_a_part(monkeypatch, n_samples, allowed, expected):
+    made, make = [], threads.Crew
+    monkeypatch.setattr(engine_outputs, "threads_allowed", lambda: allowed)
+    monkeypatch.setattr(
+        engine_outputs, "Crew", lambda n_threads, *given: made.append(n_threads) or make(n_threads, *given)
+    )
+    engine_outputs.engine_outputs(NETWORK, initial_weights(NETWORK, 0, dtype="float64"), np.zeros((n_samples, 3)))
+    assert made == [expected]
+
+
+def test_waits_are_in_seconds():
+    two = crew(2, lambda mailbox, thread: None)
+    two.mailbox[threads.WAITED :: threads.PLACE] = 0, 1_500_000_000
+    np.testing.assert_allclose(two.waits(), [0.0, 1.5])
+
+
 def test_threads_keep_their_own_arithmetic(train, monkeypatch):
     """Subnormal numbers are 0 in a step alone."""
     take_part, halves, crews = threads.Crew._take_part, {}, []
@@ -89,13 +130,15 @@ def test_threads_keep_their_own_arithmetic(train, monkeypatch):
 
 def test_are_requested_again_while_they_wait_and_when_they_have_left(train, monkeypatch):
     monkeypatch.setattr(ThreadChoice, "note", lambda *given: None)  # both, whatever else the machine does
-    starts = []
+    starts, running = [], []
     training = train(2, starts.append)
     for when_it_has_left in (False, False, True, True, False):
         theta = training()
-        mailbox = training.run_epoch.place.crew.mailbox
-        while when_it_has_left and mailbox[threads.REQUESTED + threads.PLACE] != threads.GONE:
+        crew = training.run_epoch.place.crew
+        while when_it_has_left and not all(other.done() for other in crew.running):
             time.sleep(0.01)
+        running.append(len(crew.running))
+    assert running[3] == 1  # those that have left are forgotten
     np.testing.assert_array_equal(theta, train(2)(5))
     assert 3 <= starts.count(1) < starts.count(0)  # it waits through the short pauses
 

@@ -440,6 +440,15 @@ class TestStackSizes:
             assert goes_plain == (n_networks == 2 and sizes != (3, 2))
 
     @needs_compiler
+    def test_a_launch_takes_less_than_65536_networks(self):
+        network, optimizer, report = Network((1, 1)), momentum(), object()
+        device = EmulatedDevice(shared_memory=0)  # layer by layer
+        fast = cuda_epoch_runner(device, Objective(network), optimizer, "float32", lambda position, batches: report)
+        theta = np.zeros((2**16, network.n_parameters), "float32")
+        data = ArrayBatches(choose_backend("cpu"), samples(network, "float32"), SIZE)
+        assert fast(ModelState(theta, optimizer.init(np, theta)), data) is report
+
+    @needs_compiler
     def test_larger_networks_go_layer_by_layer(self):
         for sizes, kind in (((300, 300, 2), steps.LayerwiseSteps), ((3, 30, 2), small_networks.SmallNetworkSteps)):
             network, optimizer = Network(sizes), momentum()

@@ -322,7 +322,8 @@ def test_every_setting_is_checked(name, setting, value):
 
 @pytest.mark.parametrize("make", [adam, clipped, decayed, rate_scaled, decay_scaled, loss_scaled, get_optimizer, lbfgs])
 def test_a_function_that_makes_an_optimizer_is_none(make):
-    message = rf"pass gpubp.{make.__name__}\((\.\.\.)?\), not gpubp.{make.__name__}"
+    arguments = "" if make in (adam, lbfgs) else "..."  # the others need some
+    message = re.escape(f"pass gpubp.{make.__name__}({arguments}), not gpubp.{make.__name__}")
     with pytest.raises(DataError, match=message):
         train(Network((1, 1)), [[1.0]], [[0.5]], optimizer=make, epochs=1)
     with pytest.raises(ValueError, match=message):

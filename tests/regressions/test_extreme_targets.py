@@ -6,6 +6,7 @@ single class) and scikit-learn/scikit-learn#29504 (numbers that overflow).
 """
 
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -232,6 +233,13 @@ def test_train_takes_large_targets_whose_loss_does_not_overflow(name, loss, scal
     fit = TRAININGS[name](network, scale * r[:, None], dtype="float32", **OPTIONS)
     assert np.isfinite(fit.history.loss).all()
     assert len(fit.history.loss) == 2
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_the_sum_over_all_outputs_must_not_overflow(n_outputs):
+    network, targets = gpubp.Network((1, n_outputs)), np.full((1, n_outputs), 2.2e19)  # a loss of 2.4e38 each
+    with pytest.raises(gpubp.DataError, match="overflows in float32") if n_outputs > 1 else nullcontext():
+        gpubp.train(network, [[1.0]], targets, dtype="float32", **OPTIONS)
 
 
 def test_blocks_of_a_stream_are_not_checked_for_a_loss():
