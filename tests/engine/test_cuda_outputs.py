@@ -15,6 +15,7 @@ from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.prediction import in_parts, mean_outputs
 from gpubp.estimators import MLPClassifier, MLPEnsembleClassifier, _base
 from gpubp.nn.initialization import initial_weights
+from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 from gpubp.nn.passes import output_layer
@@ -25,6 +26,21 @@ pytestmark = pytest.mark.once
 
 N = 23  # samples
 NETWORK = Network((5, 7, 11, 3), activation=("tanh", "gelu"), loss="cross_entropy")
+OF_A_TABLE = with_embedded_inputs(
+    with_periodic_inputs(
+        with_scaled_inputs(
+            Network((10, 7, 5, 3), activation=("parametric(selu)", "parametric(mish)"), loss="cross_entropy")
+        ),
+        [3],
+        n_frequencies=4,
+    ),
+    [range(3)],
+    n_outputs=3,
+)
+SPECIAL = {
+    "skips": Network((5, 7, 2, 11, 3), skips=((0, 2), (0, 4), (1, 3), (1, 4)), loss="cross_entropy"),
+    "a table": OF_A_TABLE,
+}
 
 
 def drawn(network, dtype, *, stack=(), own=(), weighted=False):
@@ -81,6 +97,16 @@ class TestAgreesWithPlain:
     def test_products_of_rounded_operands(self, machine, products, stack):
         compare(rounding(machine, products), NETWORK, "float32", stack=stack, kind=f"forward {products}")
 
+    @pytest.mark.parametrize(("stack", "own"), [((), ()), ((3,), ()), ((3,), ("x", "targets"))])
+    @pytest.mark.parametrize("network", SPECIAL.values(), ids=SPECIAL)
+    def test_special_networks(self, machine, network, stack, own):
+        compare(machine, network, "float64", stack=stack, own=own, at_once=8, weighted=True, forms=(None, True))
+
+    @pytest.mark.parametrize("network", SPECIAL.values(), ids=SPECIAL)
+    def test_special_networks_with_products_of_rounded_operands(self, machine, network):
+        how = {"stack": (3,), "kind": "forward bfloat16", "forms": (None,)}
+        compare(rounding(machine, "bfloat16"), network, "float32", **how)
+
     def test_ties_and_absent_weights(self, machine, dtype):
         network = gpubp.Network((2, 3, 1), ties=(0, 1, 0, 1, -1, 2, 3, 3, 3, 4, 4, 4, 5))
         compare(machine, network, dtype)
@@ -126,12 +152,10 @@ class TestSeam:
     @pytest.mark.parametrize(
         "network",
         [
-            Network((2, 3, 1), skips=((0, 2),)),
-            Network((2, 3, 1), activation="parametric(selu)"),
             Network((2, 3, 1), n_members=2),
             Network((2, 3), loss="cross_entropy(1,2)"),
         ],
-        ids=["skips", "parametric", "members", "groups"],
+        ids=["members", "groups"],
     )
     def test_what_it_lacks_is_computed_plainly(self, emulated_gpu, passes, network):
         theta = initial_weights(network, dtype="float64")

@@ -68,7 +68,7 @@ COSINE = {"mul"}  # in CUDA's cosf and sinf, which so reduce large angles
 LIMITS = {
     "gather": Limits(48, 48, set()),
     "drop_inputs": Limits(32, 32, set()),
-    "activation": Limits(64, 64, COSINE),
+    "activation": Limits(64, 80, COSINE),
     "derivative": Limits(48, 64, COSINE),
     "derivative_below_output": Limits(64, 64, COSINE),
     "output": Limits(64, 80, COSINE),
@@ -187,6 +187,8 @@ def forward_passes(names, dtype):
     """Yield the sources of predictions, and of losses with outputs and without."""
     for products, bias in itertools.product(("float32", *(ROUNDING if dtype == "float32" else ())), (True, False)):
         yield output_source((*names, "identity"), "squared", dtype, products, bias=bias)[1]
+    learned = [f"parametric({name})" for name in names if name != "softmax"]
+    yield output_source((*learned, "identity"), "squared", dtype, "float32", bias=True)[1]
     for name, bias in itertools.product(names, (True, False)):
         yield output_source((name,), "squared", dtype, "float32", bias=bias)[1]
     for (loss, output), bias, weighted, wanted in itertools.product(PAIRS, *[(True, False)] * 3):

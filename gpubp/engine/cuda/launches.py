@@ -6,7 +6,7 @@ from typing import Any
 from gpubp._typing import Array
 from gpubp.engine.cuda.device import LaunchSize
 from gpubp.engine.cuda.kernels.layers import Kernel, LayerKernels
-from gpubp.nn.network import Network, views
+from gpubp.nn.network import Network, activation_views, views
 
 THREADS = 256  # of a block
 COLUMNS = 32  # of a block's threads are side by side if a kernel goes through rows and columns
@@ -40,12 +40,24 @@ class LayerLaunches:
         activation stores. ``masks`` is what they need for dropout.
         """
         weights, biases, n_hidden = self._blocks_of_weights(), self._biases(), len(self.network.sizes) - 2
+        of_activations = activation_views(self.device.xp, self.network, self.thetas)
         for k in range(n_hidden):
-            self.device.multiply(inputs[k], weights[k], totals[k])
-            arrays = (biases[k], self.n_parameters, totals[k], *results[k], *(masks[k] if masks else ()))
+            self._multiply(k, inputs, weights[k], totals[k])
+            a = of_activations[k]
+            learned = () if a is None else (first_network(a, 2),)
+            arrays = (biases[k], self.n_parameters, totals[k], *learned, *results[k], *(masks[k] if masks else ()))
             self._over_layer(self.layers.activations[k], b, self.network.sizes[k + 1], *arrays)
         if not self.layers.narrow:
-            self.device.multiply(inputs[-1], weights[-1], totals[-1])
+            self._multiply(n_hidden, inputs, weights[-1], totals[-1])
+
+    def _multiply(self, k: int, inputs: Sequence[Array], weights: Array, total: Array) -> None:
+        """Add up the products of the weights with each layer that layer ``k + 1`` has connections from."""
+        start, sources = 0, self.network.layers_below[k]
+        for below in sources:
+            stop = start + self.network.sizes[below]
+            rows = weights if len(sources) == 1 else weights[..., start:stop, :]
+            self.device.multiply(inputs[below], rows, total, added=start > 0)
+            start = stop
 
     def _blocks_of_weights(self) -> list[Array]:
         """Return what products read of the weights of each layer."""

@@ -43,8 +43,7 @@ def forward_pass_on(
         As in :func:`gpubp.engine.cuda.kernels.outputs.output_source`; without them the pass is for outputs alone.
     """
     dtype, stack = str(theta.dtype), theta.shape[:-1]
-    is_dense = not (network.skips or network.n_members is not None or any(network.activation_weights))
-    if not is_dense or len(stack) > 1 or stack > (MAX_NETWORKS,):
+    if network.n_members is not None or len(stack) > 1 or stack > (MAX_NETWORKS,):
         return None
     of_losses = {"weighted": weighted, "outputs_wanted": outputs_wanted}
     made = output_source(network.activations, network.loss, dtype, device.products, bias=network.bias, **of_losses)
@@ -164,7 +163,7 @@ class ForwardPass(LayerLaunches):
     def _over_outputs(self, x: Array, *arrays: Any) -> None:
         """Pass samples forward; ``arrays`` are what the kernel of the output layer gets after the total inputs.
 
-        Layers take turns with two places for their total inputs, which the outputs replace.
+        Layers take turns with few places for their total inputs, which the outputs replace.
         """
         x, sizes, b = self.device.xp.ascontiguousarray(x), self.network.sizes, x.shape[-2]
         totals = self._in_turn(b, sizes[1:], self.dtype)
@@ -172,8 +171,29 @@ class ForwardPass(LayerLaunches):
         self._pass_forward(b, [self._operands(x), *outputs], totals, [[y] for y in outputs])
         self._over_layer(self.layers.output, b, sizes[-1], self._biases()[-1], self.n_parameters, totals[-1], *arrays)
 
-    def _in_turn(self, b: int, widths: tuple[int, ...], dtype: str) -> list[Array]:
-        """Make an array ``(..., b, n)`` for each width; those of every other layer share their memory."""
-        numbers = [self.n_networks * b * max(widths[turn::2], default=0) for turn in range(2)]
-        places = [self.device.temporary((n,), dtype) for n in numbers]
-        return [self._rows(places[k % 2], b, n) for k, n in enumerate(widths)]
+    def _in_turn(self, b: int, widths: Sequence[int], dtype: str) -> list[Array]:
+        """Make an array ``(..., b, n)`` for each width; layers of which one is not read any more share their memory."""
+        places = places_of_layers(self.network)[: len(widths)]
+        numbers = [0] * (1 + max(places, default=0))
+        for place, n in zip(places, widths, strict=True):
+            numbers[place] = max(numbers[place], self.n_networks * b * n)
+        arrays = [self.device.temporary((n,), dtype) for n in numbers]
+        return [self._rows(arrays[place], b, n) for place, n in zip(places, widths, strict=True)]
+
+
+def places_of_layers(network: Network) -> list[int]:
+    """Choose a place for each layer above the inputs: the first one that holds nothing that is still to be read.
+
+    Examples
+    --------
+    >>> places_of_layers(Network((2, 3, 3, 3, 1))), places_of_layers(Network((2, 3, 3, 3, 1), skips=((1, 4),)))
+    ([0, 1, 0, 1], [0, 1, 2, 1])
+    """
+    last_reader = {below: layer for layer, sources in enumerate(network.layers_below, 1) for below in sources}
+    places: list[int] = []
+    read_until: list[int] = []  # by place
+    for layer in range(1, len(network.sizes)):
+        place = next((place for place, reader in enumerate(read_until) if reader < layer), len(read_until))
+        read_until[place : place + 1] = [last_reader.get(layer, layer)]
+        places.append(place)
+    return places

@@ -14,7 +14,7 @@ from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, DROPOUT_PARAMET
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import Symbol
-from gpubp.nn.activations import get_activation
+from gpubp.nn.activations import get_activation, parametric
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 
@@ -152,13 +152,17 @@ def activation_kernel(
     store_operand: bool = False,
 ) -> Kernel:
     """Add the biases, eq. (1), and set the outputs, eq. (2), and what the next layer multiplies if it is not these."""
-    code = Code(dtype, {"x": total_input(bias)})
-    x = symbols.variable("x", dtype)
-    results, stores = {"value": get_activation(name).value(symbols, x)}, ""
-    if store_total and bias:
-        results, stores = {"with_bias": x, **results}, "totals[c * n + j] = with_bias;\n"
+    code = Code(dtype, {"x": total_input(bias), "a": "activation_weights[j]"})
+    x, activation = symbols.variable("x", dtype), get_activation(name)
     strides = {"totals": "b * n"} | ({"biases": "n_parameters"} if bias else {})
     parameters = "const real* biases, integer n_parameters, real* totals"
+    value = activation.value(symbols, x)
+    if activation.is_parametric:
+        value = parametric(symbols, x, value, symbols.variable("a", dtype))
+        parameters, strides["activation_weights"] = parameters + ", const real* activation_weights", "n_parameters"
+    results, stores = {"value": value}, ""
+    if store_total and bias:
+        results, stores = {"with_bias": x, **results}, "totals[c * n + j] = with_bias;\n"
     if store_output:
         parameters, strides["outputs"] = parameters + ", real* outputs", "b * n"
         stores += "outputs[c * n + j] = value;\n"
