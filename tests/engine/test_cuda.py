@@ -91,9 +91,16 @@ class TestAgreesWithPlain:
         monkeypatch.setattr(steps, "MAX_BLOCKS", 2)
         assert_same(plain_and_compiled(machine, Network((3, 5, 4)), optimizer, dtype, options={"l2": l2}))
 
-    @pytest.mark.parametrize("optimizer", [momentum(0.05, 0.9), clipped(momentum(0.05, 0.9), 0.1)])
-    @pytest.mark.parametrize("rates", [(0.0, 0.3, 0.0), (0.2, 0.0, 0.5), (0.2, Cosine(0.6, 2), 0.5)])
-    @pytest.mark.parametrize("activation_name", ["tanh", "gelu", "softmax"])
+    @pytest.mark.parametrize(
+        ("activation_name", "rates", "optimizer"),
+        [
+            ("tanh", (0.0, 0.3, 0.0), momentum(0.05, 0.9)),
+            ("gelu", (0.2, 0.0, 0.5), clipped(momentum(0.05, 0.9), 0.1)),
+            ("softmax", (0.2, Cosine(0.6, 2), 0.5), momentum(0.05, 0.9)),
+            ("tanh", (0.2, Cosine(0.6, 2), 0.5), clipped(momentum(0.05, 0.9), 0.1)),
+        ],
+        ids=["tanh", "gelu", "softmax", "schedule"],
+    )
     def test_dropout(self, machine, activation_name, rates, optimizer, dtype):
         network = Network((5, 7, 11, 3), activation=(activation_name, "tanh"), loss="cross_entropy")
         dropout = Dropout(network.sizes[:-1], rates, 2**63 + 12345)
@@ -110,8 +117,7 @@ class TestAgreesWithPlain:
         optimizer = clipped(momentum(0.05, 0.9), 0.1)
         assert_same(plain_and_compiled(machine, network, optimizer, dtype, options, **batches))
 
-    @pytest.mark.parametrize("stack", [None, 3])
-    @pytest.mark.parametrize("precision", ["float64", "float32"])
+    @pytest.mark.parametrize(("precision", "stack"), [("float64", None), ("float32", 3)])
     @pytest.mark.parametrize("bias", [True, False])
     @pytest.mark.parametrize("sizes", [(3, 300, 16), (3, 1024, 1), (3, 4, 17), (3, 1025, 2)], ids=str)
     def test_widest_narrow_outputs_and_wider_ones(self, machine, sizes, bias, precision, stack):

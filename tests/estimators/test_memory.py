@@ -21,7 +21,7 @@ from gpubp.estimators._fit import theta_of
 from gpubp.nn.initialization import initial_weights
 from tests.traced_memory import peak_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"), pytest.mark.once]
 
 N_SAMPLES = 30_000
 OPTIONS_OF_WEIGHTS = {"max_iter": 1, "random_state": 0}

@@ -18,6 +18,8 @@ from gpubp.paper.studies import STUDIES
 from gpubp.paper.study import Fact, Findings, StudyPicture, StudyTable, Verdict
 from gpubp.plotting.figure import new_figure
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 HOSTILE = '</title><script>alert("1")</script><img src=x onerror=alert(1)>|`_*[x](http://x)\n\n# &\x1b[31m\u202e\ud800'
 

@@ -13,6 +13,8 @@ from gpubp.engine import cpu
 from gpubp.engine.cpu import epoch as engine_epoch
 from gpubp.nn.initialization import initial_weights
 
+pytestmark = pytest.mark.once
+
 NETWORK = Network((4, 6, 5, 3), activation="tanh", loss="cross_entropy")
 N_SAMPLES, K = 50, 3
 RNG = np.random.default_rng(0)
