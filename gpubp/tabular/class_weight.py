@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils import compute_class_weight
 
 from gpubp._core.text import excerpt, shortened
 from gpubp.data.preprocessing import ClassTarget, class_values
@@ -42,6 +41,8 @@ def with_class_weight(prepared: PreparedTable, class_weight: Any) -> PreparedTab
         totals = np.bincount(labels, prepared.encoded.sample_weight, len(classes))
         by_class = np.divide(totals.sum(), totals, out=np.ones(len(classes)), where=totals > 0)
     else:
+        from sklearn.utils import compute_class_weight  # which loads slowly, and is seldom needed
+
         present = np.unique(labels)
         by_class = np.ones(len(classes))
         try:

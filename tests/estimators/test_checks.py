@@ -114,10 +114,7 @@ for options in json.loads(sys.argv[2]):
 @pytest.mark.parametrize("kind", KINDS)
 def test_with_dispatch(kind, options):
     """In a separate process: SciPy reads the setting when it is imported."""
-    if options == "defaults":
-        configurations = [({}, [])]
-    else:
-        configurations = CONFIGURATIONS + OF_ONE_KIND[kind]
+    configurations = [({}, [])] if options == "defaults" else CONFIGURATIONS + OF_ONE_KIND[kind]
     arguments = [sys.executable, "-c", _WITH_DISPATCH, kind, json.dumps([options for options, _ in configurations])]
     settings = {"SCIPY_ARRAY_API": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(arguments, env=os.environ | settings, capture_output=True, text=True, check=False)
