@@ -213,6 +213,14 @@ def test_fewer_are_tried_soon_when_steps_become_slow():
     assert choice.n_threads == 1
 
 
+def test_pace_is_that_of_a_second():
+    choice = ThreadChoice(2)
+    for n_threads, seconds in ((2, 1.0), (1, thread_choice.SECONDS_OF_A_TRIAL)):
+        assert choice.n_threads == n_threads
+        choice.note(seconds, seconds, 1.0)  # a step in a second
+    assert choice.n_threads == 1  # as fast as two
+
+
 def test_one_slow_call_changes_nothing_if_it_is_short():
     choice = ThreadChoice(2)
     assert choose(choice, lambda n: 0.5 if n == 2 else 1.0, thread_choice.SECONDS_OF_A_TRIAL / 4, times=1) == [2]

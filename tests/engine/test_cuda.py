@@ -455,6 +455,19 @@ class TestStackSizes:
         assert fast(ModelState(theta, optimizer.init(np, theta)), data) is report
 
     @needs_compiler
+    def test_one_network_of_many_operations_goes_layer_by_layer(self):
+        for sizes, kind in (((150, 150, 2), steps.LayerwiseSteps), ((3, 30, 2), small_networks.SmallNetworkSteps)):
+            network, optimizer = Network(sizes), momentum()
+            device = EmulatedDevice(shared_memory=1 << 30)  # enough for either
+            fast = cuda_epoch_runner(device, Objective(network), optimizer, "float32", None)
+            theta = np.zeros(network.n_parameters, "float32")
+            fast(
+                ModelState(theta, optimizer.init(np, theta)),
+                ArrayBatches(choose_backend("cpu"), samples(network, "float32"), SIZE),
+            )
+            assert type(fast.steps) is kind
+
+    @needs_compiler
     def test_larger_networks_go_layer_by_layer(self):
         for sizes, kind in (((300, 300, 2), steps.LayerwiseSteps), ((3, 30, 2), small_networks.SmallNetworkSteps)):
             network, optimizer = Network(sizes), momentum()

@@ -91,6 +91,9 @@ class TestLoading:
                 address = loaded.gpubp_functions(number, precision)
                 assert ctypes.c_int.from_address(address).value == precision
 
+    def test_it_is_where_it_is_compiled(self):
+        assert compiler.HERE / compiler.library_name() == library.PATH
+
     @pytest.mark.parametrize("change", ["content", "name", "new file", "option"])
     def test_a_stale_one_is_refused(self, built, tmp_path, monkeypatch, change):
         sources = shutil.copytree(built.parent / "c", tmp_path / "c")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp.backends.backend import choose_backend
-from gpubp.engine import cpu
+from gpubp.engine import cpu, windows
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, Orders, divide_epoch, remaining_parts
 from gpubp.engine.plain.step import EpochResult, ModelState, Objective
@@ -240,3 +240,16 @@ def test_the_beginning():
     assert training_state.best.theta is None
     assert training_state.stack is None
     assert not training_state.diverged
+
+
+@pytest.mark.parametrize("options", [{"epochs": 2}, {"size": N_SAMPLES}])
+def test_windows_are_of_single_epochs_of_several_batches(monkeypatch, options):
+    monkeypatch.setattr(windows, "BYTES_OF_A_WINDOW", 1)
+    data = Batch(np.zeros((3, N_SAMPLES)).T, np.zeros((N_SAMPLES, 2)))
+    result, requested = EpochResult(*[np.zeros(1)] * 4), []
+    run_epoch = windows.WindowRunner(lambda model, batches: requested.append(batches) or result)
+    batches = ArrayBatches(BACKEND, data, **{"size": SIZE} | options)
+    run_epoch(None, batches)
+    assert requested == [batches]
+    run_epoch(None, replace(batches, epochs=1, size=SIZE))
+    assert len(requested) > 2

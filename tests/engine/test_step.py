@@ -145,17 +145,19 @@ def test_first_order_step_adds_the_change_and_returns_the_value_before_it(device
         np.testing.assert_allclose(to_numpy(theta), expected, rtol=1e-11)
 
 
+@pytest.mark.parametrize("reported", [True, False])
 @pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()])
-def test_second_order_step_returns_the_value_after_the_change(device, optimizer):
+def test_second_order_step_returns_the_value_after_the_change(device, optimizer, reported):
     backend = choose_backend(device)
-    objective = Objective(NETWORK, reduction="mean", l2=0.1)
+    objective = Objective(NETWORK, reduction="mean", l2=0.1, penalty_reported=reported)
+    of_value = objective if reported else Objective(NETWORK, reduction="mean")
     theta, batch = to_backend(backend, THETA), Batch(*(to_backend(backend, part) for part in (X, D, WEIGHTS)))
     step = make_step(backend, objective, optimizer, "float64")
     after, _, value = step(theta, optimizer.init(backend.xp, theta), batch, 0.0)
     np.testing.assert_allclose(
-        to_numpy(value), evaluate(objective, to_numpy(after), Batch(X, D, WEIGHTS))[0], rtol=1e-12
+        to_numpy(value), evaluate(of_value, to_numpy(after), Batch(X, D, WEIGHTS))[0], rtol=1e-12
     )
-    assert float(value) < evaluate(objective, THETA, Batch(X, D, WEIGHTS))[0]
+    assert float(value) < evaluate(of_value, THETA, Batch(X, D, WEIGHTS))[0]
 
 
 def test_batch_of_weight_0_changes_nothing():

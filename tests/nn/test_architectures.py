@@ -281,6 +281,10 @@ class TestMakers:
         expected = output_layer(np, inner, theta[scale.size :], x * np.diag(scale)).y
         np.testing.assert_allclose(output_layer(np, SCALED, theta, x).y, expected, rtol=1e-14)
 
+    def test_each_of_periodic_inputs_has_16_frequencies_and_3_outputs(self):
+        inner = Network((2 + 3, 1))
+        assert with_periodic_inputs(inner, [0]) == with_periodic_inputs(inner, [0], n_frequencies=16, n_outputs=3)
+
     @pytest.mark.parametrize("bias", [True, False])
     def test_periodic_inputs_are_embedded_each_by_itself(self, bias):
         inner = Network((3 + 2 * 3, 4, 2), activation="tanh", bias=bias)

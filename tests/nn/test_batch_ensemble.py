@@ -41,6 +41,7 @@ NETWORKS = [
     Network((3, 4, 2), activation="silu", n_members=1),
     Network((3, 4, 1), activation="gelu", loss="binary_cross_entropy", n_members=4),
     Network((3, 4, 2), activation="tanh", loss="poisson", n_members=2),
+    Network((3, 4, 3, 4, 2), activation=("tanh", "gelu", "logistic"), n_members=2),
 ]
 by_network = pytest.mark.parametrize("network", NETWORKS, ids=str)
 

@@ -10,7 +10,7 @@ from gpubp import MLPClassifier, Network, load_model, save_model
 from gpubp.backends.backend import to_numpy
 from gpubp.errors import DataError
 from gpubp.explain import explain
-from gpubp.nn.activations import ACTIVATIONS, activation_name, base_name
+from gpubp.nn.activations import ACTIVATIONS, activation_name, base_name, get_activation
 from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.gradient_check import check_gradient
 from gpubp.nn.initialization import initial_weights, ntk_rate_factors
@@ -158,12 +158,14 @@ def test_weights_follow_the_last_layer_and_begin_at_1():
     [
         ("parametric(elu(alpha=0.50))", "parametric(elu(0.5))"),
         (" parametric( selu ) ", "parametric(selu)"),
+        ("parametric(logistic)", "parametric(logistic)"),
         ("elu(1.0)", "elu"),
     ],
 )
 def test_names(given, name):
     assert activation_name(given) == name
     assert Network((1, 2, 1), activation=given) == Network((1, 2, 1), activation=name)
+    assert not get_activation(name).above_zero
     assert base_name(name) == name.removeprefix("parametric(").removesuffix(")" * name.startswith("parametric"))
 
 

@@ -25,6 +25,7 @@ from gpubp.optim.first_order import (
     momentum,
     nesterov,
     rmsprop,
+    same_update,
 )
 from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.schedules import InverseScaling, PiecewiseConstant
@@ -267,6 +268,13 @@ def test_wrapped_optimizers_keep_the_settings_inside_them():
     optimizer = clipped(decayed(momentum(0.5, 0.8), 0.002), 3.0)
     assert optimizer.at(0) == {"learning_rate": 0.5, "momentum": 0.8, "shrinkage": 0.002, "max_norm": 3.0}
     assert optimizer.name == "clipped decayed momentum"
+
+
+def test_updates_are_the_same_if_only_values_differ():
+    one, other = decayed(clipped(adam(0.1), 1.0), 0.1), decayed(clipped(adam(0.2), 2.0), 0.3)
+    assert same_update(one, other)
+    for different in (adam(), clipped(adam(), 1.0), clipped(decayed(adam(), 0.1), 1.0), decayed(clipped(lion(), 1), 0)):
+        assert not same_update(one, different)
 
 
 @pytest.mark.parametrize("wrap", [clipped, decayed])

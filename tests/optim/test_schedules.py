@@ -286,6 +286,7 @@ def test_value_of_an_array_is_the_array():
 
 def test_a_warm_up_of_no_epochs_is_none():
     assert WarmUp(0, then=0.1)(0) == 0.1
+    assert WarmUp(0.5, then=0.1)(0.25) == 0.05
 
 
 def test_a_flat_cosine_may_be_constant():
