@@ -191,9 +191,9 @@ def places_of_layers(network: Network) -> list[int]:
     """
     last_reader = {below: layer for layer, sources in enumerate(network.layers_below, 1) for below in sources}
     places: list[int] = []
-    read_until: list[int] = []  # by place
+    readers: list[int] = []  # by place, the last one
     for layer in range(1, len(network.sizes)):
-        place = next((place for place, reader in enumerate(read_until) if reader < layer), len(read_until))
-        read_until[place : place + 1] = [last_reader.get(layer, layer)]
+        place = next((place for place, reader in enumerate(readers) if reader < layer), len(readers))
+        readers[place : place + 1] = [last_reader.get(layer, layer)]
         places.append(place)
     return places
