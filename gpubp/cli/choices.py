@@ -10,6 +10,15 @@ from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES
 from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.optim.second_order import METHODS
+from gpubp.paper.studies import STUDIES
+
+SHELLS = ("bash", "zsh", "fish")
+
+_ARGUMENTS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("train", "data"): tuple(DATASETS),
+    ("reproduce", "names"): tuple(STUDIES),
+    ("completion", "shell"): SHELLS,
+}
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "task": ("auto", "classification", "regression"),
@@ -37,5 +46,5 @@ def choices_of(command: str, name: str) -> tuple[str, ...]:
     >>> choices_of("train", "dtype")
     ('float32', 'float64')
     """
-    found = DATASETS if (command, name) == ("train", "data") else _CHOICES.get(name, ())
+    found = _ARGUMENTS.get((command, name), _CHOICES.get(name, ()))
     return tuple(one for one in found if "(" not in one)

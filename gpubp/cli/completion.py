@@ -1,14 +1,14 @@
 """``gpubp completion``: a script with which a shell completes commands, options and their values."""
 
+import re
 from typing import Annotated
 
 import typer
 
 from gpubp._core.names import unknown
+from gpubp.cli.choices import SHELLS
 from gpubp.cli.program import ProgramCommand, ProgramOption, program
 from gpubp.errors import DataError
-
-SHELLS = ("bash", "zsh", "fish")
 
 
 def completion(
@@ -64,7 +64,7 @@ def _zsh(commands: tuple[ProgramCommand, ...]) -> str:
     described = "\n".join(f"    {_quoted(command.name + ':' + _first(command.help))}" for command in commands)
     branches = "\n".join(
         f"    {command.name})\n      _arguments \\\n        "
-        + " \\\n        ".join([*(text for one in command.options for text in _zsh_option(one)), "'*:file:_files'"])
+        + " \\\n        ".join([*(text for one in command.options for text in _zsh_option(one)), *_zsh_others(command)])
         + " ;;"
         for command in commands
     )
@@ -76,7 +76,7 @@ _gpubp() {{
 {described}
   )
   if ((CURRENT == 2)); then
-    _describe command commands
+    if [[ $PREFIX == -* ]]; then compadd -- --help --version; else _describe command commands; fi
     return
   fi
   shift words
@@ -92,14 +92,23 @@ if [[ $funcstack[1] == _gpubp ]]; then _gpubp "$@"; else compdef _gpubp gpubp; f
 def _zsh_option(option: ProgramOption) -> list[str]:
     if option.is_argument:
         return []
-    text = _first(option.help).replace("[", "(").replace("]", ")").replace(":", "")
+    text = _first(option.help).replace("[", "(").replace("]", ")").replace(":", "\\:")
     action = f"({' '.join(option.choices)})" if option.choices else "_files"
     value = f":{option.value.replace(':', ' ')}:{action}" if option.value else ""
-    return [_quoted(f"*{name}[{text}]{value}") for name in option.names]
+    return [_quoted(f"*{name}{'=' if value and name.startswith('--') else ''}[{text}]{value}") for name in option.names]
+
+
+def _zsh_others(command: ProgramCommand) -> tuple[str, str]:
+    names = " ".join(choice for one in command.options if one.is_argument for choice in one.choices)
+    return _quoted("(- *)--help[Show the help]"), _quoted(f"*:value:{{compadd -- {names}; _files}}")
 
 
 def _fish(commands: tuple[ProgramCommand, ...]) -> str:
-    lines = ["# fish completion of gpubp; made by: gpubp completion fish"]
+    lines = [
+        "# fish completion of gpubp; made by: gpubp completion fish",
+        "complete -c gpubp -l help -d 'Show the help'",
+        "complete -c gpubp -n __fish_use_subcommand -l version -d 'Show the version'",
+    ]
     for command in commands:
         described = _quoted(_first(command.help), fish=True)
         lines.append(f"complete -c gpubp -n __fish_use_subcommand -f -a {command.name} -d {described}")
@@ -117,7 +126,7 @@ def _fish(commands: tuple[ProgramCommand, ...]) -> str:
 
 def _first(text: str) -> str:
     """Return the first sentence of a help."""
-    return text.split("\n")[0].split(". ")[0].rstrip(".")
+    return re.split(r"(?<!\.)\.(?= |$)", text.split("\n")[0], maxsplit=1)[0]
 
 
 def _quoted(text: str, *, fish: bool = False) -> str:

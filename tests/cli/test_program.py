@@ -1,7 +1,9 @@
 """What is made from the parser: completion, the man page; and that options have the defaults of the library."""
 
 import inspect
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -110,6 +112,67 @@ def test_bash_completes_commands_options_values_and_files():
     assert completed("bash", "gpubp", "train", "ir") == ["iris", "irises.csv"]
     assert completed("bash", "gpubp", "predict", "irises") == ["irises.csv"]
     assert completed("bash", "gpubp", "train", "--output", "ir") == ["irises.csv"]
+
+
+@pytest.fixture(scope="module")
+def shells(tmp_path_factory):
+    """A folder with the scripts, and files to complete."""
+    from gpubp.cli.completion import _fish, _zsh
+
+    folder = tmp_path_factory.mktemp("shells")
+    (folder / "_gpubp").write_text(_zsh(program()), encoding="utf-8")
+    (folder / "gpubp.fish").write_text(_fish(program()), encoding="utf-8")
+    (folder / "irises.csv").touch()
+    return folder
+
+
+WORDS = [
+    ("gpubp tra", ["train"]),
+    ("gpubp --ver", ["--version"]),
+    ("gpubp train --opt", ["--optimizer"]),
+    ("gpubp train --optimizer levenberg", ["levenberg_marquardt"]),
+    ("gpubp train --optimizer=levenberg", ["--optimizer=levenberg_marquardt"]),
+    ("gpubp train iri", ["iris", "irises.csv"]),
+    ("gpubp train --output iri", ["irises.csv"]),
+    ("gpubp predict iri", ["irises.csv"]),
+    ("gpubp reproduce symm", ["symmetry"]),
+    ("gpubp completion z", ["zsh"]),
+    ("gpubp inspect --hel", ["--help"]),
+]
+"""What is typed, and the words that it may become."""
+
+
+def test_fish_completes_the_same(shells):
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    script = "source gpubp.fish; for line in $argv; complete -C $line; echo; end"
+    lines = [line for line, _ in WORDS]
+    environment = {**os.environ, "HOME": str(shells)}
+    done = subprocess.run(
+        ["fish", "-c", script, *lines], cwd=shells, env=environment, capture_output=True, text=True, check=True
+    )
+    found = [[row.partition("\t")[0] for row in part.splitlines()] for part in done.stdout.split("\n\n")]
+    assert [sorted(words) for words in found[: len(WORDS)]] == [words for _, words in WORDS]
+    assert "squared, huber, poisson, ..." in (shells / "gpubp.fish").read_text(encoding="utf-8")
+
+
+def test_zsh_completes_the_same(shells):
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    script = """
+    zmodload zsh/zpty
+    zpty shell zsh -f -i
+    zpty -w shell 'fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; LISTMAX=1000'
+    zpty -w shell 'show() { print -r -- "$BUFFER" >> typed; BUFFER="" }; zle -N show; bindkey "^]" show'
+    for line; do zpty -w -n shell "$line"$'\\t\\x1d'; done
+    zpty -w shell exit
+    while zpty -r shell text; do :; done
+    """
+    lines = [line for line, _ in WORDS]
+    subprocess.run(["zsh", "-f", "-c", script, "zsh", *lines], cwd=shells, capture_output=True, check=True)
+    typed = (shells / "typed").read_text(encoding="utf-8").splitlines()
+    for (line, words), found in zip(WORDS, typed, strict=True):
+        assert found.rstrip(" =") == f"{line.rpartition(' ')[0]} {words[0]}"  # with which the others begin, too
 
 
 def test_an_unknown_shell(fails):
