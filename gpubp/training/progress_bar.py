@@ -27,8 +27,8 @@ class Bar(Protocol):
 class ProgressBar:
     """Show the epochs, the loss and the validation figures while a network is trained.
 
-    In a notebook the bar is tqdm's, on a terminal rich's or, without rich, tqdm's; elsewhere, and without either
-    library, nothing is shown. The command line has its own bar.
+    In a notebook the bar is tqdm's, with ipywidgets a graphical one; on a terminal rich's or, without rich, tqdm's.
+    Elsewhere, and without either library, nothing is shown. The command line has its own bar.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ class ProgressBar:
         self._close()
 
     def on_error(self, error: BaseException) -> None:
-        """Close the bar."""
+        """Show the last epoch and close the bar."""
+        self._show()
         self._close()
 
     def _show(self) -> None:
@@ -94,7 +95,7 @@ class ProgressBar:
 def _bar_for_this_place(epochs: int) -> Bar | None:
     """Choose the bar for a notebook, a terminal, or neither."""
     if _is_notebook():
-        return _tqdm_bar("tqdm.notebook", epochs)
+        return _tqdm_bar("tqdm.notebook" if _has_widgets() else "tqdm", epochs)
     if not sys.stderr.isatty():
         return None
     try:
@@ -109,10 +110,19 @@ def _is_notebook() -> bool:
     return shell is not None and hasattr(shell, "kernel")
 
 
+def _has_widgets() -> bool:
+    """Return whether a notebook can show tqdm's bar; without ipywidgets that prints an error when it is deleted."""
+    try:
+        __import__("ipywidgets")
+    except ImportError:
+        return False
+    return True
+
+
 def _tqdm_bar(module: str, epochs: int) -> Bar | None:
     try:
         bar: Bar = __import__(module, fromlist=["tqdm"]).tqdm(total=epochs)
-    except ImportError:  # of tqdm, or of the notebook's widgets
+    except ImportError:
         return None
     return bar
 

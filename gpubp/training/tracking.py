@@ -208,9 +208,11 @@ class WandbLogger:
 
     Parameters
     ----------
-    run : object with ``log(dict, step=)``
-        What ``wandb.init(...)`` returns; gpubp does not import wandb. If it has ``config.update(dict)``, the network,
-        the number of epochs and the device go there. The run is not finished by this callback.
+    run : object with ``log(dict)``
+        What ``wandb.init(...)`` returns; gpubp does not import wandb. The epoch is one of the figures, and wandb counts
+        the steps, so a run can hold several trainings and figures of your own. If it has
+        ``config.update(dict, allow_val_change=True)``, the network, the number of epochs and the device of the last
+        training go there. The run is not finished by this callback.
     every : int
         Number of epochs between two calls.
 
@@ -223,12 +225,12 @@ class WandbLogger:
     --------
     >>> from gpubp import Network, WandbLogger, train
     >>> class Run:
-    ...     def log(self, figures, step):
-    ...         print(step, sorted(figures))
+    ...     def log(self, figures):
+    ...         print(sorted(figures))
     >>> _ = train(
     ...     Network((1, 1)), [[0.0], [1.0]], [[1.0], [1.0]], epochs=1, device="cpu", callbacks=[WandbLogger(Run())]
     ... )
-    1 ['learning_rate', 'loss', 'samples_per_second']
+    ['epoch', 'learning_rate', 'loss', 'samples_per_second']
     """
 
     def __init__(self, run: Any, *, every: int = 1) -> None:
@@ -239,8 +241,8 @@ class WandbLogger:
     def on_begin(self, run: RunStart) -> None:
         """Log the settings."""
         if hasattr(getattr(self.run, "config", None), "update"):
-            self.run.config.update(_settings(run))
+            self.run.config.update(_settings(run), allow_val_change=True)
 
     def __call__(self, progress: Progress) -> None:
         """Log the figures of an epoch."""
-        self.run.log(figures(progress), step=progress.epoch)
+        self.run.log({"epoch": progress.epoch, **figures(progress)})

@@ -38,6 +38,11 @@ def fails(progress):
     raise RuntimeError("no")
 
 
+def fails_in_epoch_5(progress):
+    if progress.epoch == 5:
+        fails(progress)
+
+
 class Bar:
     """A stand-in for tqdm's bar."""
 
@@ -102,6 +107,12 @@ class TestProgressBar:
         shown = capsys.readouterr().err
         assert 0 <= shown.rfind("\x1b[?25l") < shown.rfind("\x1b[?25h")  # the cursor: hidden, then shown
 
+    def test_an_error_leaves_the_last_epoch_on_the_bar(self):
+        bars = []
+        with pytest.raises(RuntimeError, match="no"):
+            fit([ProgressBar(lambda n: bars.append(Bar(n)) or bars[-1]), fails_in_epoch_5], epochs=9)
+        assert (bars[0].n, bars[0].closed) == (5, True)
+
     @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
     def test_an_error_in_an_estimator_closes_it(self, solver):
         bars = []
@@ -111,13 +122,14 @@ class TestProgressBar:
             model.fit(X, [0, 1] * 5 + [0])
         assert bars[0].closed
 
-    @pytest.mark.parametrize("place", ["notebook", "terminal"])
+    @pytest.mark.parametrize("place", ["notebook", "notebook without widgets", "terminal"])
     def test_tqdm_in_a_notebook_and_without_rich(self, place, monkeypatch):
         made = []
         module = ModuleType("tqdm.notebook" if place == "notebook" else "tqdm")
+        monkeypatch.setitem(sys.modules, "ipywidgets", ModuleType("ipywidgets") if place == "notebook" else None)
         module.tqdm = lambda total: made.append(Bar(total)) or made[-1]
         monkeypatch.setitem(sys.modules, module.__name__, module)
-        kernel = SimpleNamespace(kernel=1) if place == "notebook" else SimpleNamespace()
+        kernel = SimpleNamespace() if place == "terminal" else SimpleNamespace(kernel=1)
         monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: kernel))
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
         monkeypatch.setitem(sys.modules, "rich.console", None)
@@ -459,21 +471,39 @@ class TestMLflowLogger:
         assert [metric.step for metric in history] == [1, 2, 3]
 
 
+class Config:
+    """As that of a run of Weights & Biases, it refuses other values than before if it is not asked to take them."""
+
+    def __init__(self):
+        self.settings = {}
+
+    def update(self, settings, allow_val_change=False):
+        assert allow_val_change or not any(self.settings.get(name, value) != value for name, value in settings.items())
+        self.settings.update(settings)
+
+
 class TestWandbLogger:
     def test_figures_and_settings(self):
-        logged, config = [], {}
-        run = SimpleNamespace(log=lambda values, step: logged.append((step, values)), config=config)
-        result = fit(WandbLogger(run, every=2), epochs=4)
-        assert [(step, values["loss"]) for step, values in logged] == [
+        logged, config = [], Config()
+        result = fit(WandbLogger(SimpleNamespace(log=logged.append, config=config), every=2), epochs=4)
+        assert [(values["epoch"], values["loss"]) for values in logged] == [
             (2, result.history.loss[1]),
             (4, result.history.loss[3]),
         ]
-        assert config["network"] == "3-4-2"
+        assert (config.settings["network"], config.settings["epochs"]) == ("3-4-2", 4)
+
+    def test_a_run_can_hold_several_trainings(self):
+        logged, config = [], Config()
+        log = WandbLogger(SimpleNamespace(log=logged.append, config=config))
+        for epochs in (2, 3):
+            fit(log, epochs=epochs)
+        assert [values["epoch"] for values in logged] == [1, 2, 1, 2, 3]
+        assert config.settings["epochs"] == 3
 
     def test_a_run_needs_no_config(self):
         logged = []
-        fit(WandbLogger(SimpleNamespace(log=lambda values, step: logged.append(step))), epochs=2)
-        assert logged == [1, 2]
+        fit(WandbLogger(SimpleNamespace(log=logged.append)), epochs=2)
+        assert [values["epoch"] for values in logged] == [1, 2]
 
     def test_what_is_no_run(self):
         with pytest.raises(DataError, match=r"run must have a function log, as what wandb\.init returns, got str"):
@@ -488,7 +518,7 @@ class TestWandbLogger:
         lambda folder: ModelCheckpoint(folder / "best.safetensors", "loss"),
         lambda folder: TensorBoardLogger(Writer()),
         lambda folder: MLflowLogger(Tracker()),
-        lambda folder: WandbLogger(SimpleNamespace(log=lambda values, step: None)),
+        lambda folder: WandbLogger(SimpleNamespace(log=lambda values: None)),
         lambda folder: CSVLogger(folder / "log.csv"),
     ],
     ids=["bar", "stopping", "checkpoint", "tensorboard", "mlflow", "wandb", "csv"],
