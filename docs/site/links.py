@@ -15,6 +15,8 @@ PLACES = {
 }
 """Pages at the top of the repository, and pages of ``docs`` with another name, with their places in the site."""
 
+IN_A_CLONE = "In the clone:\n\n"
+
 LINK = re.compile(r"(!?)\[([^\[\]]*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 
 
@@ -33,6 +35,8 @@ def for_the_site(text, place, places, folder):
         return f"{mark}[{words}]({posixpath.relpath(in_site, posixpath.dirname(place) or '.')}{anchor})"
 
     source = next((path for path, of_it in PLACES.items() if of_it == place), f"docs/{place}")
+    if repository := os.environ.get("REPOSITORY_URL"):  # how to get the clone that the page needs
+        text = text.replace(IN_A_CLONE, f"{IN_A_CLONE}    git clone {repository} gpubp && cd gpubp\n", 1)
     return LINK.sub(replaced, text)
 
 
