@@ -59,14 +59,19 @@ def install(session, extras, *requirements):
 def run_tests(session, *arguments, env=(), parallel=True):
     """Run the tests, and the doctests of the installed package, not of the folder ``gpubp``.
 
-    ``tests`` and ``benchmarks`` come after installed packages, and no process imports from its working directory.
+    No process imports from its working directory.
     """
-    for folder in Path(session.virtualenv.location).rglob("site-packages"):
-        (folder / "gpubp-repository.pth").write_text(f"{ROOT}\n", encoding="utf-8")
+    import_from_repository(session)
     arguments = [*arguments, *session.posargs]
     paths = () if any((ROOT / argument.partition("::")[0]).exists() for argument in arguments) else PATHS
     parallelism = IN_PARALLEL if parallel else ()
     session.run("pytest", *paths, *TIMEOUT, *parallelism, *arguments, env={"PYTHONSAFEPATH": "1", **dict(env)})
+
+
+def import_from_repository(session):
+    """Let ``tests`` and ``benchmarks`` be imported, after installed packages."""
+    for folder in Path(session.virtualenv.location).rglob("site-packages"):
+        (folder / "gpubp-repository.pth").write_text(f"{ROOT}\n", encoding="utf-8")
 
 
 PATHS = ("tests", "--pyargs", "gpubp")
@@ -226,10 +231,14 @@ def examples(session):
 
 @nox.session
 def docs(session):
-    """Build the site into build/site/, strictly, and check it, in Chromium where there is one."""
+    """Build the site into build/site/, strictly, and check it, in Chromium where there is one.
+
+    All examples and notebooks run for it; ``nox -s docs -- --quick`` leaves both out.
+    """
     install(session, "cli,onnx,optuna", *group("docs"), "pandas>=2.2")
+    import_from_repository(session)
     session.run("python", "docs/site/build.py", *session.posargs)
-    session.run("python", "docs/site/check.py", env={"PYTHONPATH": str(ROOT)})
+    session.run("python", "docs/site/check.py")
 
 
 @nox.session

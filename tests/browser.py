@@ -104,6 +104,7 @@ class Browser:
             yield Page(self, self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
         finally:
             self.send("Target.closeTarget", targetId=target)
+            self.events.clear()  # of hundreds of pages, all would be searched for those of one
 
 
 class Page:
@@ -129,8 +130,9 @@ class Page:
         assert self._opened <= urls
         return {url for url in urls - self._opened if not url.startswith("data:")}
 
-    def screen(self, width: int, height: int = 700) -> None:
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=True)
+    def screen(self, width: int, height: int = 700, scale: int = 1) -> None:
+        of_screen = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": True}
+        self.send("Emulation.setDeviceMetricsOverride", **of_screen)
 
     def open(self, url: str) -> None:
         self._opened.add(url.partition("#")[0])

@@ -12,7 +12,11 @@ from gpubp.__main__ import main
 pytestmark = pytest.mark.once
 
 DOCS = Path(__file__).parents[1] / "docs"
-PAGES = [DOCS / "start.md", *sorted((DOCS / "tutorials").glob("*.md")), *sorted((DOCS / "migration").glob("*.md"))]
+PAGES = [
+    *(DOCS / f"{name}.md" for name in ("start", "reports")),
+    *(page for folder in ("tutorials", "migration") for page in sorted((DOCS / folder).glob("*.md"))),
+]
+WITH_COMMANDS = ("reports", "tutorials")  # that run as they are
 STEP = re.compile(r"^```python\n(?P<code>.*?)^```|^    gpubp (?P<command>[^\n]+)$", re.MULTILINE | re.DOTALL)
 OUTPUT = re.compile(r"\n*```text\n(.*?)```", re.DOTALL)
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -36,7 +40,8 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GPUBP_DEVICE", "cpu")
     monkeypatch.setenv("MPLBACKEND", "agg")
-    run_page(page.read_text(encoding="utf-8"), capsys, commands=page.parent.name == "tutorials")
+    commands = page.stem in WITH_COMMANDS or page.parent.name in WITH_COMMANDS
+    run_page(page.read_text(encoding="utf-8"), capsys, commands=commands)
 
 
 def messages_of_the_package():

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def site():
     """Import the modules that build the site."""
-    names = ("build", "check", "gallery", "links", "reference")
+    names = ("build", "check", "gallery", "links", "notebooks", "reference")
     sys.path.insert(0, str(ROOT / "docs" / "site"))
     try:
         yield {name: importlib.import_module(name) for name in names}
@@ -74,6 +74,7 @@ def test_links_of_the_repository_lead_to_pages_of_the_site(site, tmp_path, monke
     assert converted("[a](nowhere.md)") == "[a](nowhere.md)"  # which Sphinx reports
     monkeypatch.setenv("REPOSITORY_URL", "https://x.org/r")
     assert converted("[a](../../gpubp/errors.py)") == "[a](https://x.org/r/blob/main/gpubp/errors.py)"
+    assert "    git clone https://x.org/r gpubp" in converted((ROOT / "docs" / "start.md").read_text(encoding="utf-8"))
 
 
 def test_broken_links_and_pictures_without_a_text_are_found(site, tmp_path):
@@ -90,3 +91,58 @@ def test_broken_links_and_pictures_without_a_text_are_found(site, tmp_path):
         "b.html: the link a.html#bottom leads nowhere",
         "b.html: the link c.html leads nowhere",
     ]
+
+
+TUTORIAL = """# Flats
+
+From a [file](../tables.md#reading) to a model.
+
+    gpubp inspect flats.csv
+    gpubp train flats.csv
+
+prints
+
+```python
+print(1 + 1)
+```
+
+```text
+2
+```
+
+and
+
+```py
+not_run()
+```
+"""
+
+
+def test_a_notebook_has_the_text_the_code_and_the_commands_of_a_page(site, monkeypatch):
+    for name in ("REPOSITORY_URL", "SITE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    cells = site["notebooks"].notebook_of(TUTORIAL)["cells"]
+    assert [(cell["cell_type"], cell["source"]) for cell in cells] == [
+        ("markdown", "# Flats\n\nFrom a file to a model."),
+        ("code", "!gpubp inspect flats.csv\n!gpubp train flats.csv"),
+        ("markdown", "prints"),
+        ("code", "print(1 + 1)"),
+        ("markdown", "and\n\n```py\nnot_run()\n```"),
+    ]
+    assert "Colab" not in site["notebooks"].with_links(TUTORIAL, "flats")
+
+
+def test_where_the_repository_is_known_a_notebook_installs_from_it_and_opens_in_colab(site, monkeypatch):
+    notebooks = site["notebooks"]
+    monkeypatch.setenv("REPOSITORY_URL", "https://github.com/a/b")
+    monkeypatch.setenv("SITE_URL", "https://x.org/site/")
+    text, install, *_ = notebooks.notebook_of(TUTORIAL)["cells"]
+    assert "[file](https://x.org/site/tables.html#reading)" in text["source"]
+    assert install["source"] == '%pip install -q "gpubp[cli] @ git+https://github.com/a/b"'
+    assert install["metadata"]["tags"] == ["skip-execution"]
+    address = "https://colab.research.google.com/github/a/b/blob/notebooks/notebooks/flats.ipynb"
+    assert f"\n\nThis page as a [notebook](../notebooks/flats.ipynb), also [in Colab]({address}).\n\n" in (
+        notebooks.with_links(TUTORIAL, "flats")
+    )
+    monkeypatch.setenv("REPOSITORY_URL", "https://x.org/r")  # which Colab cannot open
+    assert "Colab" not in notebooks.with_links(TUTORIAL, "flats")

@@ -1,7 +1,7 @@
 """Build the site: gather pages in build/site-source/, and run Sphinx on them, strictly, into build/site/.
 
 Pages are docs/**/*.md and some from the top of the repository. Others are made from the code: the gallery, for which
-all examples run (``--no-gallery`` leaves it out), and the reference.
+all examples run, and the reference. The tutorials are notebooks too, which are run. ``--quick`` runs neither.
 """
 
 import os
@@ -12,10 +12,12 @@ from pathlib import Path
 
 import gallery
 import links
+import notebooks
 import reference
 
 ROOT = Path(__file__).parents[2]
 SOURCE, OUT = ROOT / "build" / "site-source", ROOT / "build" / "site"
+EXTRA = ROOT / "build" / "site-extra"
 
 SECTIONS = {
     "tutorials": """Tutorials
@@ -33,6 +35,7 @@ SECTIONS = {
         callbacks
         deployment
         files
+        reports
         pictures
         backends
         security
@@ -68,14 +71,20 @@ TOP = ("start", "tutorials", "guides", "gallery/index", "reference/index", "migr
 def main():
     from sphinx.cmd.build import build_main
 
-    shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.rmtree(OUT, ignore_errors=True)
+    is_quick = "--quick" in sys.argv
+    for folder in (SOURCE, OUT, EXTRA):
+        shutil.rmtree(folder, ignore_errors=True)
+    EXTRA.mkdir(parents=True)
     shutil.copytree(ROOT / "docs", SOURCE, ignore=shutil.ignore_patterns("site", "*.json", "*.md"))
     paths = [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in links.PLACES)]
     texts = {links.place_of(path.relative_to(ROOT).as_posix()): path.read_text(encoding="utf-8") for path in paths}
-    shown = gallery.pages(SOURCE) if "--no-gallery" not in sys.argv else {"gallery/index.md": "# Gallery\n"}
+    shown = {"gallery/index.md": "# Gallery\n"} if is_quick else gallery.pages(SOURCE, EXTRA)
     places = {*texts, *shown}
     pages = {place: links.for_the_site(text, place, places, SOURCE) for place, text in texts.items()} | shown
+    tutorials = {Path(place).stem: text for place, text in pages.items() if place.startswith("tutorials/")}
+    if not is_quick:
+        notebooks.write(tutorials, SOURCE / "notebooks")
+        pages |= {f"tutorials/{name}.md": notebooks.with_links(text, name) for name, text in tutorials.items()}
     for name, section in SECTIONS.items():
         title, *names = map(str.strip, section.splitlines())
         pages[f"{name}.md"] = listing(title, {f"{page}.md": pages[f"{page}.md"] for page in names})

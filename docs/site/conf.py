@@ -37,8 +37,10 @@ html_theme = "pydata_sphinx_theme"
 html_title = "gpubp"
 html_baseurl = os.environ.get("SITE_URL", "")
 html_static_path = ["static"]
+html_extra_path = ["../../build/site-extra"]
 html_css_files = ["style.css"]
 html_show_sourcelink = html_copy_source = False
+html_sidebars = {"start": []}  # which no section has
 html_theme_options = {
     "github_url": os.environ.get("REPOSITORY_URL", ""),
     "navbar_align": "left",

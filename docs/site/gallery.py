@@ -1,6 +1,7 @@
-"""The gallery: each script under examples/ with what it prints and draws, run by the build."""
+"""The gallery: each script under examples/ with what it prints, draws and writes as HTML, run by the build."""
 
 import ast
+import base64
 import os
 import re
 import subprocess
@@ -8,8 +9,10 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from links import toctree
+from tests import browser
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.py"))
@@ -19,19 +22,36 @@ TITLE = "# Gallery\n\nWhat the scripts under `examples/` print and draw; each ru
 ONE_THREAD = {"GPUBP_DEVICE": "cpu", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 
 
-def pages(folder):
-    """Run all examples; return the pages that show them, and write their pictures to ``folder``."""
+class Result(NamedTuple):
+    """What a script prints, its pictures with the text for those who cannot see them, and the HTML page it writes."""
+
+    printed: str
+    pictures: list[tuple[str, bytes]]
+    html: bytes = b""
+
+
+def pages(folder, extra):
+    """Run all examples; return the pages that show them.
+
+    Their pictures are written to ``folder``, and what the site has as it is, HTML pages, to ``extra``.
+    """
     found, cards = {}, []
     (folder / "gallery").mkdir()
+    (extra / "gallery").mkdir(parents=True)
     with ThreadPoolExecutor(os.cpu_count()) as executor:
         results = list(executor.map(run, SCRIPTS))
-    for script, (printed, pictures) in zip(SCRIPTS, results, strict=True):
-        images = []
+    for script, result in zip(SCRIPTS, results, strict=True):
+        pictures, images, link = list(result.pictures), [], ""
+        if result.html:
+            written = extra / "gallery" / f"{script.stem}-page.html"
+            written.write_bytes(result.html)
+            link = f'<a href="{written.name}">The page that it writes</a>'
+            pictures += pictures_of_page(written)
         for k, (alt, content) in enumerate(pictures, 1):
             file = folder / "gallery" / f"{script.stem}-{k}.png"
             file.write_bytes(content)
             images.append(f"![{alt or title_of(script)}]({file.name})")
-        found[f"gallery/{script.stem}.md"] = page_of(script, printed, images)
+        found[f"gallery/{script.stem}.md"] = page_of(script, result.printed, [link, *images] if link else images)
         cards.append(card_of(script, images))
     names = [script.stem for script in SCRIPTS]
     found["gallery/index.md"] = "\n\n".join([TITLE, "::::{grid} 1 2 2 3\n:gutter: 3", *cards, "::::", toctree(names)])
@@ -43,15 +63,33 @@ def card_of(script, images):
     return "\n".join([*head, "", *images[:1], "", " ".join(about(script).partition("\n\n")[0].split()), ":::"])
 
 
+def pictures_of_page(path):
+    """Return the top of an HTML page as a picture with a text; nothing if there is no browser."""
+    chromium = browser.find()
+    if not chromium:
+        return []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        browser.opened(chromium, Path(folder)) as opened,
+        opened.page() as page,
+    ):
+        page.screen(1000, 800, scale=2)
+        page.open(path.as_uri())
+        content = page.send("Page.captureScreenshot")["data"]
+    return [("The top of the page that the script writes", base64.b64decode(content))]
+
+
 def run(script):
-    """Return what a script prints, and the pictures that it saves, with the text for those who cannot see them."""
+    """Run a script in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-W", "error", str(RUNNER), str(script), folder]
-        done = subprocess.run(command, env=os.environ | ONE_THREAD, cwd=folder, capture_output=True, text=True)
+        environment = os.environ | ONE_THREAD | {"TMPDIR": folder}
+        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{script.name} failed:\n{done.stderr}")
         paths = sorted(Path(folder).glob("???.png"))
-        return done.stdout, [(path.with_suffix(".txt").read_text(), path.read_bytes()) for path in paths]
+        pictures = [(path.with_suffix(".txt").read_text(), path.read_bytes()) for path in paths]
+        return Result(done.stdout, pictures, *(path.read_bytes() for path in Path(folder).rglob("*.html")))
 
 
 def page_of(script, printed, images):

@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from itertools import pairwise
+from textwrap import indent
 
 from links import toctree
 
@@ -80,7 +81,8 @@ def page_of(path):
         return f"{title}.. autoclass:: {path}\n   :members:\n   :inherited-members: {','.join(dict.fromkeys(others))}\n"
     if inspect.isroutine(value):
         return f"{title}.. autofunction:: {path}\n"
-    return f"{title}.. autodata:: {path_of_definition(path, value)}\n   :no-value:\n"
+    text = docstring_of(path).replace("Examples\n--------", ".. rubric:: Examples\n")
+    return f"{title}.. py:data:: {path}\n\n{indent(text, '   ')}\n"
 
 
 def short(path):
