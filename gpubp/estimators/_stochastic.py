@@ -20,7 +20,10 @@ from gpubp.training.plan import Plan, learning_rate_after
 from gpubp.training.state import map_arrays
 
 KEPT: dict[int, dict[str, Any]] = {}
-"""By the id of an estimator, what calls of ``partial_fit`` on a GPU leave to the next one."""
+"""By the id of an estimator, what its fits on a GPU leave to the next one."""
+
+MOST_NUMBERS_KEPT = 1 << 24
+"""In the samples and the parameters of a fit whose arrays are kept: they hold memory until the estimator is gone."""
 
 
 def kept_of(estimator: Any) -> dict[str, Any]:
@@ -66,7 +69,9 @@ def fit_stochastic(
     def batches(epoch: int) -> Batches:
         return in_order(None if dropout is None else dropout.at(epoch=epoch))
 
-    kept = kept_of(monitor.task.estimator) if incremental and backend.is_cuda else None
+    n_numbers = n_samples * (network.sizes[0] + network.sizes[-1]) + network.n_parameters
+    keeps = backend.is_cuda and (incremental or n_numbers <= MOST_NUMBERS_KEPT)
+    kept = kept_of(monitor.task.estimator) if keeps else None
     objective = Objective(network, l2=float(options.alpha), processes=samples.processes)
     plan = Plan(
         backend=backend,
@@ -83,7 +88,11 @@ def fit_stochastic(
         draws=in_order,
         network=network,
     )
-    outcome = run(plan, position)
+    try:
+        outcome = run(plan, position)
+    except BaseException:
+        KEPT.get(id(monitor.task.estimator), {}).clear()  # a GPU whose memory is full gets it back
+        raise
     diverged = outcome.stop_reason == "diverged"
     if kept:  # the next call changes the arrays of a kept runner
         kept["runner"].release_samples()

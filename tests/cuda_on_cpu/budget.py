@@ -16,8 +16,11 @@ import numpy as np
 from scipy.sparse import csr_array
 
 import gpubp
+from gpubp.backends.backend import choose_backend, to_backend
 from gpubp.engine.cuda import epoch as cuda_epoch
-from gpubp.engine.prediction import mean_outputs
+from gpubp.engine.plain.minibatches import Batch
+from gpubp.engine.prediction import evaluate, mean_outputs
+from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.training import batched_epochs
 from tests.cuda_on_cpu.activation import COUNTERS, activate, counters
 
@@ -31,6 +34,13 @@ X = RNG.normal(size=(N_STEPS * SIZE, 4)).astype("float32")
 Y = np.arange(len(X)) % 3
 TARGETS = np.eye(3, dtype="float32")[Y]
 TWICE = (np.concatenate([X, X]), np.concatenate([TARGETS, TARGETS]))
+TABLE = RNG.normal(size=(len(X), 10)).astype("float32")  # three inputs are of a category, the others numbers
+ABOVE = gpubp.Network((8 + 7, 6, 6, 6, 3), activation="selu", loss="cross_entropy")
+LEARNED = gpubp.Network((8 + 7 + 7 * 3, 6, 6, 6, 3), activation="parametric(selu)", loss="cross_entropy")
+SPECIAL = {
+    "embedded categories": with_embedded_inputs(ABOVE, [range(3)]),
+    "RealMLP": with_embedded_inputs(with_periodic_inputs(with_scaled_inputs(LEARNED), range(8, 15)), [range(3)]),
+}
 SHAPES = ("tiny", "layered")
 """Whether one block of threads takes all steps, or all blocks each layer, as for networks that are larger."""
 
@@ -88,6 +98,12 @@ def partial_fit(calls):
         model.partial_fit(X, Y, classes=[0, 1, 2])
 
 
+def repeated_fits(calls):
+    model = estimator(2)
+    for _ in range(calls):
+        model.fit(X, Y)
+
+
 def predictions(calls):
     model = estimator(2).fit(X, Y)
     for _ in range(calls):
@@ -104,6 +120,24 @@ def predictions_of_a_table(calls):
     thetas = gpubp.initial_weights(NETWORK, range(K), dtype="float32")
     for _ in range(calls):
         mean_outputs(NETWORK, thetas, X, device="cuda")
+
+
+def validations(calls, network):
+    backend = choose_backend("cuda")
+    with backend.active():
+        theta, x, targets = (to_backend(backend, array) for array in (weights_of(network), TABLE, TARGETS))
+        for _ in range(calls):
+            evaluate(backend, network, theta, Batch(x, targets))
+
+
+def predictions_of_network(calls, network):
+    theta = weights_of(network)
+    for _ in range(calls):
+        gpubp.predict(network, theta, TABLE, device="cuda")
+
+
+def weights_of(network):
+    return gpubp.initial_weights(network, dtype="float32")
 
 
 def stream(epochs):
@@ -129,6 +163,7 @@ WORKLOADS: dict[str, Callable[[int], None]] = {
     "a search, early stopping": partial(search, early_stopping=True),
     "a search, clipped, with dropout": partial(search, solver="adamw", max_grad_norm=0.1, dropout=0.2),
     "partial_fit": partial_fit,
+    "fits of one estimator": repeated_fits,
 }
 IN_ONE_SHAPE: dict[str, Callable[[int], None]] = {
     "products in float16": partial(train, matmul_precision="float16"),
@@ -139,6 +174,8 @@ IN_ONE_SHAPE: dict[str, Callable[[int], None]] = {
     "predict_proba": predictions,
     "predict_proba of an ensemble": predictions_of_an_ensemble,
     "networks of a table": predictions_of_a_table,
+    **{f"validation, {name}": partial(validations, network=network) for name, network in SPECIAL.items()},
+    **{f"predict, {name}": partial(predictions_of_network, network=network) for name, network in SPECIAL.items()},
 }
 ROWS = {f"{name}, {shape}": (work, shape) for name, work in WORKLOADS.items() for shape in SHAPES}
 ROWS |= {name: (work, "layered") for name, work in IN_ONE_SHAPE.items()}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cuda_on_cpu.budget import IN_ONE_SHAPE, ROWS, SHAPES, counts_of_page, line_of, lines_of_page
+from tests.cuda_on_cpu.budget import IN_ONE_SHAPE, ROWS, SHAPES, SPECIAL, counts_of_page, line_of, lines_of_page
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -47,6 +47,11 @@ def test_partial_fit_keeps_its_arrays_and_graphs(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_a_fit_of_an_estimator_takes_the_arrays_of_the_last_one(shape):
+    assert counts_of_page(f"fits of one estimator, {shape}").allocations == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_validation_takes_few_launches_and_one_wait(shape):
     counts, plain = (counts_of_page(f"{name}, {shape}") for name in ("validation data", "one network"))
     assert counts.starts <= plain.starts + 6
@@ -73,7 +78,16 @@ def test_a_prediction_takes_few_launches_and_one_wait(row, starts):
     assert counts.allocations == 0
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row not in IN_ONE_SHAPE and "partial_fit" not in row])
+@pytest.mark.parametrize("form", ["validation", "predict"])
+@pytest.mark.parametrize("name", SPECIAL)
+def test_networks_of_tables_take_two_launches_a_layer_and_one_more_for_connections_that_skip(form, name):
+    network, counts = SPECIAL[name], counts_of_page(f"{form}, {name}")
+    assert counts.starts <= 2 * len(network.shapes) + len(network.skips) + 2
+    assert counts.allocations == 0
+    assert (counts.waits, counts.uploads) == ((1, 0) if form == "validation" else (counts.downloads, 2))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in IN_ONE_SHAPE and "fit" not in row])
 def test_an_epoch_uploads_and_downloads_once(row):
     """The numbers of its steps, and its results; a validation has a download of its own."""
     counts = counts_of_page(row)

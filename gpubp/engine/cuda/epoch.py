@@ -57,6 +57,8 @@ def cuda_epoch_runner(
     if earlier is not None and earlier.continues_with(device, objective, optimizer, dtype):
         earlier.plain = plain
         return cast(EpochRunner, earlier)
+    if kept is not None:
+        kept.clear()  # its memory is free before more is allocated
     try:
         runner = CudaEpochRunner(device, objective, optimizer, dtype, plain, copies_samples=kept is not None)
         if kept is not None:
