@@ -141,18 +141,21 @@ def _silu(xp: Namespace, x: Array) -> Array:
     return x * equations.logistic(xp, x)
 
 
-def _both_logistics(xp: Namespace, x: Array) -> tuple[Array, Array, Array]:
-    r"""Logistic function :math:`\sigma(x)`, then the smaller and the larger of it and :math:`\sigma(-x)`."""
-    e = xp.exp(-xp.abs(x))
-    larger = 1.0 / (1.0 + e)
-    smaller = e * larger
-    return xp.where(x < 0, smaller, larger), smaller, larger
+def _gated_dE_dx(xp: Namespace, dE_dy: Array, v: Array, a: Array) -> Array:
+    r"""Multiply by the derivative of :math:`x \sigma(v)` for an odd :math:`v(x)`: :math:`h`, above 0 :math:`1 - h`.
+
+    With :math:`a = |x\, dv/dx|` and :math:`s = \sigma(-|v|)`, :math:`h = s (1 - a (1 - s))`. As
+    :math:`s (1 - a + a s)` it keeps its digits around its zero, where :math:`1 - a` is nearly exact.
+    """
+    e = xp.exp(-xp.abs(v))
+    s = e / (1.0 + e)
+    h = s * ((1.0 - a) + a * s)
+    return dE_dy * xp.where(v < 0, h, 1.0 - h)
 
 
 def _silu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     r""":math:`dy/dx = \sigma(x) + x\, \sigma(x)\, \sigma(-x)`."""
-    s, smaller, larger = _both_logistics(xp, x)
-    return dE_dy * (s + x * (smaller * larger))
+    return _gated_dE_dx(xp, dE_dy, x, xp.abs(x))
 
 
 _GELU_LINEAR = 2.0 * math.sqrt(2.0 / math.pi)
@@ -178,9 +181,8 @@ def _gelu(xp: Namespace, x: Array) -> Array:
 def _gelu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     r""":math:`dy/dx = \sigma(v) (1 + x \sigma(-v) \, dv/dx)`."""
     x = xp.minimum(xp.maximum(x, -_GELU_FLAT), _GELU_FLAT)
-    s, smaller, larger = _both_logistics(xp, _gelu_gate(xp, x))
-    rest = (larger - s) + smaller  # the one that s is not
-    return dE_dy * (s * (1.0 + x * rest * (_GELU_LINEAR + 3.0 * _GELU_CUBIC * (x * x))))
+    a = xp.abs(x) * (_GELU_LINEAR + 3.0 * _GELU_CUBIC * (x * x))
+    return _gated_dE_dx(xp, dE_dy, _gelu_gate(xp, x), a)
 
 
 def _mish_parts(xp: Namespace, x: Array) -> tuple[Array, Array, Array]:
@@ -198,10 +200,11 @@ def _mish(xp: Namespace, x: Array) -> Array:
 
 def _mish_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     r""":math:`dy/dx = t + x (1 - t^2) \sigma(x)` with :math:`t = \tanh(\log(1 + e^x))`, logistic :math:`\sigma`."""
-    e, numerator, denominator = _mish_parts(xp, x)
-    # 1 - t^2 without the subtraction, which loses all digits where t is near 1; times the denominator
-    dt_dx = 4.0 * e * (1.0 + e) * xp.where(x < 0, 1.0, e) / denominator
-    return dE_dy * ((numerator + x * dt_dx) / denominator)
+    # the fraction t' = 4 e (1 + e) / denominator^2 divided out, so that below 0 only 1 + x cancels
+    e, _, denominator = _mish_parts(xp, x)
+    whole = xp.where(x < 0, e * e + 2.0 * e * (1.0 + x), 1.0 + 2.0 * e)
+    rest = e * e * xp.where(x < 0, -2.0 * e, 4.0 + 4.0 * e)
+    return dE_dy * ((whole + x * (rest / denominator)) / denominator)
 
 
 def _exp(xp: Namespace, x: Array) -> Array:

@@ -261,10 +261,11 @@ static void derivative_silu(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
-            const real t5 = real_exp((-real_abs(x_i)));
-            const real t7 = (1.0f / (1.0f + t5));
-            const real t8 = (t5 * t7);
-            const real new_0 = (dE_i * (((x_i < 0.0f) ? t8 : t7) + (x_i * (t8 * t7))));
+            const real t3 = real_abs(x_i);
+            const real t5 = real_exp((-t3));
+            const real t7 = (t5 / (1.0f + t5));
+            const real t11 = (t7 * ((1.0f - t3) + (t3 * t7)));
+            const real new_0 = (dE_i * ((x_i < 0.0f) ? t11 : (1.0f - t11)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -303,10 +304,10 @@ static void derivative_gelu(real parameter, integer b, integer j, integer stride
             const real t4 = (t3 * t3);
             const real t7 = (t3 * (1.5957692f + (0.071354814f * t4)));
             const real t11 = real_exp((-real_abs(t7)));
-            const real t13 = (1.0f / (1.0f + t11));
-            const real t14 = (t11 * t13);
-            const real t15 = ((t7 < 0.0f) ? t14 : t13);
-            const real new_0 = (dE_i * (t15 * (1.0f + ((t3 * ((t13 - t15) + t14)) * (1.5957692f + (0.21406445f * t4))))));
+            const real t13 = (t11 / (1.0f + t11));
+            const real t17 = (real_abs(t3) * (1.5957692f + (0.21406445f * t4)));
+            const real t21 = (t13 * ((1.0f - t17) + (t17 * t13)));
+            const real new_0 = (dE_i * ((t7 < 0.0f) ? t21 : (1.0f - t21)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -341,10 +342,11 @@ static void derivative_mish(real parameter, integer b, integer j, integer stride
             const real x_i = x[c * stride + i];
             const bool t2 = (x_i < 0.0f);
             const real t5 = real_exp((-real_abs(x_i)));
-            const real t8 = (2.0f * t5);
-            const real t10 = (t2 ? (t5 * (t5 + 2.0f)) : (1.0f + t8));
-            const real t18 = (t10 + (t2 ? 2.0f : (t8 * t5)));
-            const real new_0 = (dE_i * ((t10 + (x_i * ((((4.0f * t5) * (1.0f + t5)) * (t2 ? 1.0f : t5)) / t18))) / t18));
+            const real t6 = (t5 * t5);
+            const real t7 = (2.0f * t5);
+            const real t11 = (1.0f + t7);
+            const real t23 = ((t2 ? (t5 * (t5 + 2.0f)) : t11) + (t2 ? 2.0f : (t7 * t5)));
+            const real new_0 = (dE_i * (((t2 ? (t6 + (t7 * (1.0f + x_i))) : t11) + (x_i * ((t6 * (t2 ? (-2.0f * t5) : (4.0f + (4.0f * t5)))) / t23))) / t23));
             dE[c * dE_stride + i] = new_0;
         }
     }
