@@ -1,6 +1,8 @@
 """``python -m benchmarks.truth``: measure every function on NumPy and the compiled engine, and write a result file."""
 
 import argparse
+import multiprocessing
+import os
 import sys
 from itertools import groupby
 from pathlib import Path
@@ -9,13 +11,13 @@ import mpmath
 import numpy as np
 
 from benchmarks.machine import provenance, write_result
-from benchmarks.truth.bounds import bound_of_cuda
-from benchmarks.truth.errors import bar, errors, truth, worst_of
+from benchmarks.truth.errors import bar, errors, worst_of
 from benchmarks.truth.functions import functions
 from benchmarks.truth.report import KINDS, tables
 from gpubp.engine.cpu import library
 
 DTYPES = ("float32", "float64")
+_groups = []  # of functions; the processes inherit them, as lambdas cannot be sent
 
 
 def main(arguments=None):
@@ -23,12 +25,16 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.truth", description=__doc__)
     parser.add_argument("--size", type=float, default=1.0, help="how many inputs, relative to the committed table")
     parser.add_argument("--output", type=Path, help="the result file; by default benchmarks/results/DATE-truth.json")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="how many compute; all cores by default")
     options = parser.parse_args(arguments)
     if reason := library.why_not():
         parser.error(reason)
-    rows = [
-        measured(list(of_name)) for dtype in DTYPES for _, of_name in groupby(functions(dtype, options.size), _name)
-    ]
+    _groups[:] = [list(of_name) for dtype in DTYPES for _, of_name in groupby(functions(dtype, options.size), _name)]
+    rows = []
+    with multiprocessing.get_context("fork").Pool(options.processes) as pool:
+        for row in pool.imap(_measured, range(len(_groups))):
+            rows.append(row)
+            _report(f"{len(rows)} of {len(_groups)}: {row['dtype']} {row['kind']} {row['name']}")
     result = provenance() | {"engine": f"{library.variant()}, {library.built_by()}", "mpmath": mpmath.__version__}
     result |= {"size": options.size, "truth": rows}
     for title in KINDS:
@@ -40,22 +46,26 @@ def _name(function):
     return function.kind, function.name
 
 
+def _measured(k):
+    return measured(_groups[k])
+
+
 def measured(of_name):
     """Return the errors of a function, whose entries are sets of inputs, as plain data."""
     plain, engine, bounds, n = [], [], [], 0
     for function in of_name:
-        true = truth(function.formula, function.arrays, function.settings)
+        true = function.truth()
         with np.errstate(all="ignore"):
-            computed, compiled = function.plain(np, *function.arrays), function.compiled(*function.arrays)
+            computed, compiled = function.computed(), function.computed_by_engine()
         plain.append(errors(computed, true, function.arrays, scale=function.scale))
-        normal = float(np.finfo(function.dtype).smallest_normal)
-        engine.append(errors(compiled, true, function.arrays, scale=function.scale, smallest=normal))
+        if compiled is not None:
+            normal = float(np.finfo(function.dtype).smallest_normal)
+            engine.append(errors(compiled, true, function.arrays, scale=function.scale, smallest=normal))
         bounds.append(_largest_bound(function, true))
         n += len(computed)
-    _report(f"{function.dtype} {function.kind} {function.name}")
     return {
         **{"kind": function.kind, "name": function.name, "dtype": function.dtype, "inputs": n},
-        **{"numpy": worst_of(plain)._asdict(), "engine": worst_of(engine)._asdict()},
+        **{"numpy": worst_of(plain)._asdict(), "engine": worst_of(engine)._asdict() if engine else None},
         **{"cuda_of_bar": max(bounds), "absolute": function.scale is not None},
     }
 
@@ -63,7 +73,7 @@ def measured(of_name):
 def _largest_bound(function, true):
     """Bound the error on CUDA, as a multiple of the bar, where nothing comes near to over- or underflow."""
     info = np.finfo(function.dtype)
-    bound = bound_of_cuda(function.plain, function.arrays, function.dtype)
+    bound = function.bound_of_cuda()
     sizes = np.abs([float(value) for value in true.values])
     fits = np.all([np.abs(array) < float(info.max) ** 0.5 for array in function.arrays], axis=0)
     fits &= np.isfinite(true.conditions) & (sizes > float(info.smallest_normal / info.eps)) & (sizes < float(info.max))

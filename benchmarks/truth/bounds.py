@@ -172,6 +172,9 @@ class Bounds:
         error = np.where(value == a.value, a.error, b.error)
         return Bounded(value, np.where(abs(a.value - b.value) > errors, error, np.maximum(a.error, b.error)), self)
 
+    def clip(self, x, low, high):
+        return self.minimum(self.maximum(x, low), high)
+
     def stack(self, arrays, axis):
         value, error = (np.stack([getattr(a, what) for a in arrays], axis) for what in ("value", "error"))
         return Bounded(value, error, self)

@@ -247,7 +247,7 @@ def huber_slope(y, target, width):
 
 
 def log_cosh(y, target):
-    return mp.log(mp.cosh(y - target))
+    return mp.log((_exp(y - target) + _exp(target - y)) / 2)
 
 
 def log_cosh_slope(y, target):
@@ -351,6 +351,17 @@ def rate_scaled_momentum(w, g, previous, factor, rate, alpha):
 
 def decay_scaled_adamw(w, g, m, v, factor, t, rate, beta_1, beta_2, epsilon, decay):
     return (adamw(w, g, m, v, t, rate, beta_1, beta_2, epsilon, factor * decay)[0],)
+
+
+def clipped(*gradient_and_norm):
+    """The first derivative of a gradient that is limited to a norm."""
+    *g, most = gradient_and_norm
+    norm = mp.sqrt(mp.fdot(g, g))
+    return g[0] * min(1, most / norm) if norm else g[0]
+
+
+def smooth_clip(x, limit):
+    return x / mp.sqrt(1 + (x / limit) ** 2)
 
 
 OPTIMIZERS = {f.__name__: f for f in (gradient_descent, momentum, nesterov, adam, adamw, rmsprop, adagrad, lion)}

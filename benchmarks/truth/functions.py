@@ -8,15 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.truth import engine, formulas, inputs
+from benchmarks.truth.bounds import bound_of_cuda
+from benchmarks.truth.errors import Truth, truth
+from benchmarks.truth.products import Product, products
 from gpubp._core.names import Parametric
 from gpubp.nn.activations import ACTIVATIONS, get_activation
+from gpubp.nn.encodings import smooth_clip
 from gpubp.nn.losses import LOSSES, get_loss
-from gpubp.optim.first_order import OPTIMIZERS, adamw, momentum
-from gpubp.optim.wrappers import DECAY_FACTORS, RATE_FACTORS, decay_scaled, decayed, rate_scaled
+from gpubp.nn.network import Network
+from gpubp.optim.first_order import OPTIMIZERS, adamw, gradient_descent, momentum
+from gpubp.optim.wrappers import DECAY_FACTORS, RATE_FACTORS, clipped, decay_scaled, decayed, rate_scaled
+from gpubp.training.fit import train
 
 DERIVATIVE = "derivative"
 UPDATES = (1, 2, 1000)  # of Adam
 N_OUTPUTS = 3
+MAX_NORM = 1.5
 
 
 class Function(NamedTuple):
@@ -31,8 +38,8 @@ class Function(NamedTuple):
     settings : tuple of float
     plain : callable
         ``plain(xp, *arrays)`` computes it from arrays of any library.
-    compiled : callable
-        ``compiled(*arrays)`` computes it from NumPy's arrays in the engine.
+    compiled : callable or None
+        ``compiled(*arrays)`` computes it from NumPy's arrays in the engine, if that does.
     """
 
     kind: str
@@ -41,7 +48,7 @@ class Function(NamedTuple):
     arrays: tuple[np.ndarray, ...]
     settings: tuple[float, ...]
     plain: Callable[..., Any]
-    compiled: Callable[..., np.ndarray]
+    compiled: Callable[..., np.ndarray] | None
 
     @property
     def dtype(self) -> str:
@@ -54,6 +61,22 @@ class Function(NamedTuple):
         scale = SCALES.get((self.kind, self.name))
         return None if scale is None else scale(*(array.astype(float) for array in self.arrays))
 
+    def truth(self) -> Truth:
+        """Return the true values and the condition numbers."""
+        return truth(self.formula, self.arrays, self.settings)
+
+    def computed(self) -> np.ndarray:
+        """Return what NumPy computes."""
+        return self.plain(np, *self.arrays)
+
+    def computed_by_engine(self) -> np.ndarray | None:
+        """Return what the engine computes, if it does."""
+        return None if self.compiled is None else self.compiled(*self.arrays)
+
+    def bound_of_cuda(self) -> np.ndarray:
+        """Bound the absolute errors on CUDA."""
+        return bound_of_cuda(self.plain, self.arrays, self.dtype)
+
 
 def _terms_of_gelu(x: np.ndarray) -> np.ndarray:
     """Return the size of the terms of its derivative, ``s + x s (1 - s) dv/dx`` with s the logistic function of v."""
@@ -63,13 +86,19 @@ def _terms_of_gelu(x: np.ndarray) -> np.ndarray:
     return s * (1.0 + np.abs(x * rest * dv_dx))
 
 
+def _terms_of_mish(x: np.ndarray) -> np.ndarray:
+    """Return the size of the terms of its derivative, ``t + x (1 - t**2) s`` with t the tanh of softplus."""
+    softplus = np.logaddexp(0.0, x)
+    t, s = np.tanh(softplus), np.exp(x - softplus)
+    return t + np.abs(x * (1.0 - t) * (1.0 + t) * s)
+
+
 SCALES: dict[tuple[str, str], Callable[..., np.ndarray]] = {
     (DERIVATIVE, "logistic"): np.ones_like,
     (DERIVATIVE, "tanh"): np.ones_like,
     (DERIVATIVE, "elu"): np.ones_like,
-    (DERIVATIVE, "silu"): np.ones_like,
-    (DERIVATIVE, "mish"): np.ones_like,
     (DERIVATIVE, "gelu"): lambda x: _terms_of_gelu(np.clip(x, -40.0, 40.0)),
+    (DERIVATIVE, "mish"): lambda x: _terms_of_mish(np.clip(x, -800.0, 800.0)),
     (DERIVATIVE, "softmax"): lambda *a: np.max(np.abs(a[N_OUTPUTS:]), axis=0),
     ("loss", "cross_entropy of softmax"): lambda *a: a[N_OUTPUTS],
     ("loss derivative", "cross_entropy of softmax"): lambda *a: np.ones_like(a[0]),
@@ -81,19 +110,21 @@ SCALES: dict[tuple[str, str], Callable[..., np.ndarray]] = {
 """Functions that do not keep all digits of small values: their absolute error is a few epsilons of this instead.
 
 The derivatives of logistic, tanh, elu and softmax are computed from the output, as in the paper, and it is 1 (or -1) to
-the last digit where it is saturated. To keep the digits takes another exponential, and so slower steps. Those of silu,
-mish and gelu are sums that nearly cancel between -2 and -1.
+the last digit where it is saturated. To keep the digits takes another exponential, and so slower steps. Those of gelu
+and mish are at most twice their bar without this (docs/function_errors.md).
 """
 
 
-def functions(dtype: str, size: float = 1.0) -> Iterator[Function]:
-    """List all functions, with inputs; ``size`` scales how many these are."""
+def functions(dtype: str, size: float = 1.0) -> Iterator[Function | Product]:
+    """List all functions, with inputs; ``size`` scales how many these are, but for products."""
     yield from _activations(dtype, size)
     yield from _softmax(dtype, size)
     yield from _losses(dtype, size)
     yield from _losses_at_total_inputs(dtype, size)
     yield from _optimizers(dtype, size)
     yield from _wrapped_optimizers(dtype, size)
+    yield from _clipping(dtype, size)
+    yield from products(dtype)
 
 
 # --- activations ---
@@ -271,6 +302,34 @@ def _wrapped_optimizers(dtype: str, size: float) -> Iterator[Function]:
             "optimizer", f"{label}: weight", lambda *a, f=formula: f(*a)[0],
             arrays, (*counted, *settings), plain, compiled,
         )  # fmt: skip
+
+
+# --- clipping ---
+
+
+def _clipping(dtype: str, size: float) -> Iterator[Function]:
+    """List the clipping of a gradient of three numbers by its norm, and of an input by its size."""
+    optimizer = clipped(gradient_descent(1.0), MAX_NORM)
+
+    def plain(xp, *gradient):
+        gradient = xp.stack(gradient, axis=-1)
+        return -optimizer.update(xp, gradient, (), gradient, optimizer.at(0))[0][..., 0]
+
+    def compiled(*gradient):
+        """Take a step from weights of 0, where the samples are the gradients."""
+        x = np.stack(gradient, axis=-1)
+        network = Network((x.shape[-1], 1), output_activation="identity", bias=False)
+        theta, targets = np.zeros_like(x), np.full((len(x), 1, 1), -1.0, dtype)
+        options = {"epochs": 1, "optimizer": optimizer, "seed": range(len(x)), "device": "cpu"}
+        return -train(network, x[:, None], targets, theta=theta, **options).theta[:, 0]
+
+    yield Function(
+        "clipping", "gradient by norm", formulas.clipped, inputs.gradients(dtype, size, norm=MAX_NORM), (MAX_NORM,),
+        plain, compiled,
+    )  # fmt: skip
+    yield Function(
+        "clipping", "input by size", formulas.smooth_clip, (inputs.numbers(dtype, size),), (3.0,), smooth_clip, None
+    )
 
 
 def _state(example: Any, updates: int | None, *parts: np.ndarray) -> Any:

@@ -115,6 +115,21 @@ def samples(dtype, size=1.0, seed=0, n_outputs=3):
     return tuple(np.concatenate([x, shifted]).astype(dtype).T)
 
 
+def gradients(dtype, size=1.0, seed=0, *, norm):
+    """Draw gradients of three numbers: of any exponents, also far apart, and about as long as a norm."""
+    generator, info = np.random.default_rng(seed), np.finfo(dtype)
+    scales = exponents(dtype, generator, size, info.minexp + 40, info.maxexp - 40)
+    apart = np.ldexp(generator.normal(size=(len(scales), 3)), generator.integers(-30, 31, (len(scales), 3)))
+    near = generator.normal(size=(int(1000 * size) + 16, 3))
+    near *= (
+        norm
+        / np.linalg.norm(near, axis=1, keepdims=True)
+        * (1 + generator.integers(-30, 31, (len(near), 1)) * info.eps)
+    )
+    drawn = [scales[:, None] * generator.normal(size=(len(scales), 3)), scales[:, None] * apart, near]
+    return tuple(np.ascontiguousarray(np.concatenate(drawn).astype(dtype).T))
+
+
 def weights(dtype, n_arrays, size=1.0, seed=0, *, squares):
     """Draw weights, half of them 0, gradients, and arrays of the state.
 
