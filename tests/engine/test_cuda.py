@@ -478,6 +478,18 @@ class TestStackSizes:
             assert type(fast.steps) is kind
 
 
+@needs_compiler
+def test_steps_of_a_window_have_no_more_bytes_than_it_may(monkeypatch):
+    network, optimizer, size = Network((3, 2)), momentum(), 2
+    data = ArrayBatches(choose_backend("cpu"), Batch(np.zeros((12, 3)), np.zeros((12, 2))), size, order=np.arange(12))
+    monkeypatch.setattr(cuda_epoch, "MAX_OPERATIONS_OF_ONE_BLOCK", 0)  # layer by layer
+    monkeypatch.setattr(cuda_epoch, "BYTES_PER_WINDOW", 3 * size * (3 + 2) * 8)  # three of the six steps
+    fast = cuda_epoch_runner(EmulatedDevice(), Objective(network), optimizer, "float64", None)
+    theta = np.zeros(network.n_parameters)
+    fast(ModelState(theta, optimizer.init(np, theta)), data)
+    assert fast.steps.plan.window == 3
+
+
 class TestEpochsTogether:
     """One call for several epochs, then one for fewer and one for more: the same bits."""
 

@@ -21,6 +21,7 @@ from gpubp.nn.network import Network
 from gpubp.nn.passes import output_layer
 from gpubp.testing import assert_agree
 from tests.cuda_machines import ACTIVATION_NAMES, PAIRS, needs_compiler, rounding
+from tests.emulated_cuda import EmulatedDevice
 
 pytestmark = pytest.mark.once
 
@@ -121,6 +122,14 @@ class TestAgreesWithPlain:
         expected = output_layer(machine.backend.xp, NETWORK, theta[::2], x[::-2]).y
         outputs = forward_pass_on(machine.device, NETWORK, theta[::2]).outputs([x[::-2]], len(x[::-2]))
         assert_agree(to_numpy(outputs), to_numpy(expected), "forward")
+
+
+@pytest.mark.parametrize(
+    ("network", "leading"),
+    [(Network((1, 1)), (2, 2)), (Network((1, 1)), (2**16,)), (Network((1, 2, 1), n_members=2), ())],
+)
+def test_what_it_cannot_compute_is_left_to_others(network, leading):
+    assert forward_pass_on(EmulatedDevice(), network, np.zeros((*leading, network.n_parameters))) is None
 
 
 class TestSums:

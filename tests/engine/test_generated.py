@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from gpubp.engine.cpu.generate import AT_TOTAL_INPUTS, COMMAND, generated
+from gpubp.engine.cpu.settings import with_factors
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.optim.first_order import OPTIMIZERS
+from gpubp.optim.wrappers import DECAY_FACTORS, RATE_FACTORS
 from tests.registries import assert_same_names
 
 pytestmark = pytest.mark.once
@@ -61,3 +63,21 @@ def test_softmax_takes_its_exponentials_in_one_loop(dtype):
         body = text[text.index(f" {name}(") :].partition("\n}\n")[0]
         (loop,) = re.findall(r"for \(integer i = 0; i < (\w+); \+\+i\) {\n[^}]*real_exp", body)
         assert loop == "columns"
+        assert "] / over_units" not in body  # one division for each sample
+
+
+@pytest.mark.parametrize("rates", [(), (RATE_FACTORS,)])
+@pytest.mark.parametrize("decay", [(), (DECAY_FACTORS,)])
+def test_functions_are_named_by_their_factors(rates, decay):
+    name = "rate-scaled " * len(rates) + "decay-scaled " * len(decay) + "adamw"
+    assert with_factors(OPTIMIZERS["adamw"](), (*rates, *decay)).name == name
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_parameters_that_are_not_used_are_marked(dtype):
+    """Compilers warn of others."""
+    functions = re.findall(r"^static \w+ \w+\(([^)]*)\) {\n(.*?)^}", committed(dtype), re.MULTILINE | re.DOTALL)
+    assert len(functions) > 50
+    for parameters, body in functions:
+        names, marked = re.findall(r"(\w+)(?:,|$)", parameters), re.findall(r"\(void\)(\w+);", body)
+        assert marked == [name for name in names if not re.search(rf"(?<!\(void\))\b{name}\b", body)]

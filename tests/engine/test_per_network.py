@@ -11,6 +11,7 @@ from gpubp import BatchedSearchCV, MLPClassifier
 from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.engine import cpu
 from gpubp.engine.cuda import epoch as cuda_epoch
+from gpubp.engine.cuda.batch_plan import stride
 from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps
 from gpubp.engine.cuda.step_arrays import Uploaded
@@ -186,6 +187,12 @@ def test_an_order_that_is_changed_in_place():
     order[:] = order[:, ::-1].copy()
     uploaded.set(order)
     np.testing.assert_array_equal(uploaded.arrays[0], [[5, 4, 3, 2, 1, 0]])
+
+
+@pytest.mark.once
+def test_strides_from_network_to_network():
+    assert [stride(np.zeros(shape), 2) for shape in ((4, 3), (1, 4, 3), (5, 4, 3))] == [0, 12, 12]
+    assert stride(None, 2) == 0
 
 
 @pytest.mark.once

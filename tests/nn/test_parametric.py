@@ -166,6 +166,7 @@ def test_names(given, name):
     assert activation_name(given) == name
     assert Network((1, 2, 1), activation=given) == Network((1, 2, 1), activation=name)
     assert not get_activation(name).above_zero
+    assert not get_activation(name).below_one
     assert base_name(name) == name.removeprefix("parametric(").removesuffix(")" * name.startswith("parametric"))
 
 
