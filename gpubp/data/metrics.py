@@ -4,8 +4,11 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
+from gpubp._typing import Array
+from gpubp.backends.backend import to_numpy
 from gpubp.data._running_statistics import RunningMoments
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target
 
@@ -46,19 +49,36 @@ def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray
     return running.scores() or {}
 
 
-def r_squared(true: np.ndarray, predicted: np.ndarray) -> float:
+def r_squared(true: Array, predicted: Array, sample_weight: Array | None = None) -> float:
     """Return the mean R squared of the columns of ``(n, j)`` arrays; of a constant one 1 if it is met, and otherwise 0.
 
-    This is scikit-learn's ``r2_score``, without its checks, which take far longer than the sums; there a constant may
-    seem to vary, by rounding.
+    It is computed where they are, and is that of scikit-learn's ``r2_score``, without its checks, which take far longer
+    than the sums; there a constant may seem to vary, by rounding.
+
+    Parameters
+    ----------
+    true, predicted : (n, j) arrays
+        Of one library, device and precision.
+    sample_weight : (n,) array, optional
 
     Examples
     --------
     >>> r_squared(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [2.0]]))
     0.5
     """
-    squares, spread = np.sum((predicted - true) ** 2, axis=0), np.sum((true - true.mean(axis=0)) ** 2, axis=0)
-    varies = (true != true[:1]).any(axis=0) & (spread > 0.0)  # the mean of equal numbers may be rounded to another
+    xp = array_api_compat.array_namespace(true, predicted)
+    weights = None if sample_weight is None else sample_weight[:, None] / xp.sum(sample_weight)
+
+    def mean(columns: Array) -> Array:
+        return xp.mean(columns, axis=0) if weights is None else xp.sum(weights * columns, axis=0)
+
+    largest = xp.max(xp.abs(true), axis=0)
+    scale = xp.where(largest > 0.0, largest, xp.ones_like(largest))  # with it no square overflows or vanishes
+    true, predicted = true / scale, predicted / scale
+    from_first = true - true[:1, :]  # of a constant 0, without rounding
+    figures = [mean(xp.square(predicted - true)), mean(xp.square(from_first - mean(from_first)))]
+    squares, spread = to_numpy(xp.stack(figures))
+    varies = spread != 0.0
     return float(np.mean(np.where(varies, 1.0 - squares / np.where(varies, spread, 1.0), squares == 0.0)))
 
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
+import array_api_compat
 import numpy as np
 import scipy
 import scipy.sparse
@@ -12,7 +13,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, like
+from gpubp.backends.backend import Backend, like, to_numpy
 from gpubp.backends.inputs import as_labels
 from gpubp.estimators._arrays import is_on_host
 from gpubp.nn.losses import smoothed_labels
@@ -20,6 +21,7 @@ from gpubp.nn.losses import smoothed_labels
 if TYPE_CHECKING:
     from gpubp.io.onnx.predictions import AddPredictions
 
+TEXT = "OSUT"  # the kinds of NumPy's types that other libraries lack
 MARKS = "multilabel-indicator"  # the value of scikit-learn's type_of_target for columns that mark labels
 OF_ALL_CLASSES = ("neg_log_loss", "d2_log_loss_score", "neg_brier_score", "d2_brier_score", "top_k_accuracy")
 """Scores, besides areas under ROC curves, for which scikit-learn requires all classes to be in the true values."""
@@ -176,12 +178,6 @@ def _dense(y: Any) -> np.ndarray:
     return dense
 
 
-def classes_like(classes: Any, X: Any) -> Any:
-    """Move predicted classes to the library and device of X, except text and sparse labels, which stay on the host."""
-    stays = is_on_host(X) or classes.dtype.kind in "OSUT" or scipy.sparse.issparse(classes)
-    return classes if stays else like(classes, X)
-
-
 @dataclass(frozen=True)
 class ClassTargets:
     """The targets of a fitted classifier; see :class:`gpubp.estimators._targets.TargetCoding`."""
@@ -226,17 +222,25 @@ class ClassTargets:
         smooth: np.ndarray = smoothed_labels(targets, self.label_smoothing, n_classes)
         return smooth
 
-    def predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the class of each sample, as scikit-learn's ``LabelBinarizer`` does, but without its checks."""
-        predicted: np.ndarray
-        kind, classes = self.labels.y_type_, self.labels.classes_
+    def predictions(self, outputs: Array, X: Any = None) -> Any:
+        """Return the class of each sample, as scikit-learn's ``LabelBinarizer`` does, but without its checks.
+
+        They are in the library and on the device of X, except text and sparse labels, which stay on the host.
+        """
+        kind, classes = self.labels.y_type_, cast(Any, self.labels.classes_)
         if kind == "multiclass":
-            predicted = classes[np.argmax(outputs, axis=1)]
+            places = array_api_compat.array_namespace(outputs).argmax(outputs, axis=1)
         elif kind == "binary" and len(classes) == 2:
-            predicted = classes[(outputs[:, 0] > 0.5).astype(np.intp)]
+            places = outputs[:, 0] > 0.5
         else:
+            outputs = to_numpy(outputs)
             predicted = self.labels.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
-        return predicted
+            stays = is_on_host(X) or predicted.dtype.kind in TEXT or scipy.sparse.issparse(predicted)
+            return predicted if stays else like(predicted, X)
+        if is_on_host(X) or classes.dtype.kind in TEXT:
+            return classes[to_numpy(places).astype(np.intp, copy=False)]
+        xp = array_api_compat.array_namespace(X)
+        return xp.take(like(classes, X), xp.astype(like(places, X), xp.int32), axis=0)
 
     def probabilities(self, backend: Backend, outputs: Array, X: Any, complement: Array | None = None) -> Any:
         """Return outputs in the library of X: one output is paired with its complement, several targets are a list."""

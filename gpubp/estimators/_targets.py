@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from gpubp._typing import Array
+
 if TYPE_CHECKING:
     from gpubp.io.onnx.predictions import AddPredictions
 
@@ -36,8 +38,8 @@ class TargetCoding(Protocol):
     def to_learn(self, targets: np.ndarray) -> np.ndarray:
         """Convert targets to the targets of the training loss."""
 
-    def predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Convert outputs to predictions."""
+    def predictions(self, outputs: Array, X: Any = None) -> Any:
+        """Convert outputs to predictions, in the library and on the device of X; text stays on the host."""
 
     def for_scoring(self, targets: np.ndarray) -> np.ndarray:
         """Convert targets to the true values for a scorer."""

@@ -10,7 +10,6 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
-from gpubp.backends.backend import to_numpy
 from gpubp.backends.inputs import accept_on_host, as_labels
 from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
@@ -18,17 +17,16 @@ from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._label_encoding import (
     ClassTargets,
     LabelColumns,
-    accuracy,
     check_same_classes,
-    classes_like,
     has_columns,
     learn_labels,
     marks_labels,
     weights_by_class,
 )
 from gpubp.estimators._parameters import keep_parameters
+from gpubp.estimators._scores import accuracy_of
 from gpubp.estimators._stackable import StackableModel
-from gpubp.estimators._validation import accept_targets, validate_weights
+from gpubp.estimators._validation import accept_targets
 from gpubp.estimators.parameter_checks import OneOf
 
 
@@ -186,8 +184,9 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             In the library and on the device of X; text classes are in a NumPy array, and labels in a CSR matrix if y
             was sparse in fit.
         """
-        _, outputs = self._outputs(X, "predict")
-        return classes_like(self._coding().predictions(to_numpy(outputs)), X)
+        backend, outputs = self._outputs(X, "predict")
+        with backend.active():
+            return self._coding().predictions(outputs, X)
 
     def predict_proba(self, X: Any) -> Any:
         """Predict the probability of each class.
@@ -234,9 +233,7 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
         -------
         float
         """
-        y = accept_targets(self, y)
-        predicted = on_host(self.predict(X))
-        return accuracy(y, predicted, validate_weights(sample_weight, predicted))
+        return accuracy_of(self, y, self.predict(X), sample_weight)
 
     def _probabilities(self, X: Any, method: str) -> Any:
         backend, outputs = self._outputs(X, method)

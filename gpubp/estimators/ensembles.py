@@ -14,15 +14,15 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, like, to_numpy
-from gpubp.estimators._arrays import on_host
+from gpubp.backends.backend import Backend
 from gpubp.estimators._base import MultilayerPerceptron, outputs_of_placed
-from gpubp.estimators._label_encoding import ClassTargets, accuracy, classes_like
+from gpubp.estimators._label_encoding import ClassTargets
 from gpubp.estimators._members import fit_members
-from gpubp.estimators._validation import accept_targets, validate_new_samples, validate_samples, validate_weights
+from gpubp.estimators._scores import accuracy_of, r2_of
+from gpubp.estimators._validation import validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.parameter_checks import ClearKeywords, problems_of, synonym
-from gpubp.estimators.regressor import MLPRegressor, relative_score
+from gpubp.estimators.regressor import MLPRegressor
 
 
 class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
@@ -255,8 +255,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         """
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
-            mean = to_numpy(backend.xp.mean(outputs, axis=0))
-        return classes_like(self._class_targets().predictions(mean), X)
+            return self._class_targets().predictions(backend.xp.mean(outputs, axis=0), X)
 
     @np.errstate(all="ignore")
     def predict_proba(self, X: Any) -> Any:
@@ -304,9 +303,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         -------
         float
         """
-        y = accept_targets(self, y)
-        predicted = on_host(self.predict(X))
-        return accuracy(y, predicted, validate_weights(sample_weight, predicted))
+        return accuracy_of(self, y, self.predict(X), sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -368,7 +365,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
             statistics = [backend.xp.mean(outputs, axis=0), *([backend.xp.std(outputs, axis=0)] if return_std else [])]
-            predicted = [like(self.estimators_[0]._coding().predictions(values), X) for values in statistics]
+            predicted = [self.estimators_[0]._coding().predictions(values, X) for values in statistics]
         return tuple(predicted) if return_std else predicted[0]
 
     @np.errstate(all="ignore")
@@ -398,6 +395,4 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         -------
         float
         """
-        y = accept_targets(self, y)
-        predicted = on_host(self.predict(X))
-        return relative_score("r2", y, predicted, validate_weights(sample_weight, predicted))
+        return r2_of(self, y, self.predict(X), sample_weight)

@@ -10,14 +10,14 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils.metaestimators import available_if
 
 from gpubp._core.names import unknown
+from gpubp._typing import Array
 from gpubp.backends.backend import like
 from gpubp.errors import DataError
-from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._parameters import keep_parameters
+from gpubp.estimators._scores import RELATIVE_SCORES, r2_of, relative_score
 from gpubp.estimators._stackable import StackableModel
-from gpubp.estimators._validation import accept_targets, validate_weights
 from gpubp.estimators.parameter_checks import NameOf
 from gpubp.nn.losses import get_loss, loss_of_errors
 
@@ -25,13 +25,6 @@ if TYPE_CHECKING:
     from gpubp.io.onnx.predictions import AddPredictions
 
 LOSS_OF = {"squared_error": "squared", "absolute_error": "absolute"}  # names that differ in gpubp.nn.losses
-RELATIVE_SCORES = {
-    "r2": "r2_score",
-    "explained_variance": "explained_variance_score",
-    "d2_absolute_error_score": "d2_absolute_error_score",
-}
-"""Scores that do not depend on the scale of the targets, and need two different ones; the function of each."""
-SAFE_EXPONENT = 300  # float64 holds the squares of numbers from 2^-300 to 2^300 in magnitude
 LOSSES = (*LOSS_OF, "huber", "log_cosh", "poisson", "quantile")
 
 
@@ -42,28 +35,6 @@ def _loss_name(loss: str) -> str:
     name = LOSS_OF.get(loss, loss)
     get_loss(name)
     return name
-
-
-def relative_score(name: str, y: Any, predicted: np.ndarray, sample_weight: Any) -> float:
-    """Compute a relative score; targets whose squares overflow or vanish are first scaled exactly, by powers of two."""
-    import sklearn.metrics  # which loads slowly
-
-    exponents = _exponents(y)
-    if np.any(exponents):
-        y = np.ldexp(np.asarray(y, np.float64), -exponents)
-        limit = np.finfo(np.float64).max
-        predicted = np.clip(np.ldexp(predicted.astype(np.float64), -exponents), -limit, limit)
-    return float(getattr(sklearn.metrics, RELATIVE_SCORES[name])(y, predicted, sample_weight=sample_weight))
-
-
-def _exponents(y: Any) -> np.ndarray:
-    """Return the power of two above the magnitudes of each column, or 0 if it is near 1 or they are no real numbers."""
-    y = np.asarray(y)
-    if y.dtype.kind != "f" or not y.size:
-        return np.zeros(y.shape[1:], int)
-    largest = np.max(np.abs(y), axis=0)
-    exponents: np.ndarray = np.frexp(largest)[1]
-    return np.where(np.isfinite(largest) & (np.abs(exponents) > SAFE_EXPONENT), exponents, 0)
 
 
 def _varies(y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
@@ -139,9 +110,9 @@ class NumberTargets:
         """Return the targets unchanged."""
         return targets
 
-    def predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Return one output as a vector, several as columns."""
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+    def predictions(self, outputs: Array, X: Any = None) -> Any:
+        """Return one output as a vector, several as columns, in the library and on the device of X."""
+        return like(outputs[:, 0] if outputs.shape[1] == 1 else outputs, X)
 
     def for_scoring(self, targets: np.ndarray) -> np.ndarray:
         """Return the targets unchanged."""
@@ -306,7 +277,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         """
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
-            return like(self._coding().predictions(outputs), X)
+            return self._coding().predictions(outputs, X)
 
     @np.errstate(all="ignore")
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -321,9 +292,7 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         -------
         float
         """
-        y = accept_targets(self, y)
-        predicted = on_host(self.predict(X))
-        return relative_score("r2", y, predicted, validate_weights(sample_weight, predicted))
+        return r2_of(self, y, self.predict(X), sample_weight)
 
     def _learn_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend, to_numpy
-from gpubp.data.metrics import Scores, score
+from gpubp.data.metrics import Scores, r_squared, score
 from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget, Preprocessing
 from gpubp.engine.prediction import predict
 from gpubp.io.onnx import to_onnx
@@ -33,6 +33,9 @@ def prediction_comparisons(generator: np.random.Generator) -> Iterator[Compariso
         wanted = np.eye(3)[np.argmax(y, axis=-1)] if network is CLASSES else y
         scored = partial(_scores, network=network, preprocessing=Preprocessing(inputs, target))
         yield Comparison("fit", f"scores of {network.loss}", scored, (theta, x, wanted))
+    numbers, weights = generator.normal(size=(2, N_SAMPLES, 2)), generator.uniform(size=N_SAMPLES)
+    yield Comparison("fit", "R squared", _r_squared, (*numbers,))
+    yield Comparison("fit", "R squared, weights", _r_squared, (*numbers, weights))
     if not importlib.util.find_spec("onnx"):
         return
     for network, n_networks in ((CLASSES, 1), (NUMBERS, 3)):
@@ -49,6 +52,10 @@ def _scores(
     outputs = predict(network, theta, x, device=backend.name)
     found: Scores = score(preprocessing, to_numpy(targets), to_numpy(outputs))
     return to_backend(backend, np.asarray(list(found.values())), dtype_name(x))
+
+
+def _r_squared(backend: Backend, *arrays: Array) -> Array:
+    return to_backend(backend, np.asarray(r_squared(*arrays)), dtype_name(arrays[0]))
 
 
 def _predictions(backend: Backend, theta: Array, x: Array, *, network: Network) -> Array:

@@ -140,6 +140,19 @@ def weights_of(network):
     return gpubp.initial_weights(network, dtype="float32")
 
 
+def scores(calls, model=gpubp.MLPClassifier, is_on_device=False):
+    x, y = (as_on_device(array) for array in (X, Y)) if is_on_device else (X, Y)
+    fitted = model(hidden_layer_sizes=(6,), max_iter=1, random_state=0, device="cuda").fit(x, y)
+    for _ in range(calls):
+        fitted.score(x, y)
+
+
+def as_on_device(array):
+    import cupy  # once CUDA on the CPU has taken CUDA's place
+
+    return cupy.asarray(array)
+
+
 def stream(epochs):
     train(epochs, samples=(gpubp.open_stream(X, TARGETS, memory=2600),))
 
@@ -176,6 +189,9 @@ IN_ONE_SHAPE: dict[str, Callable[[int], None]] = {
     "networks of a table": predictions_of_a_table,
     **{f"validation, {name}": partial(validations, network=network) for name, network in SPECIAL.items()},
     **{f"predict, {name}": partial(predictions_of_network, network=network) for name, network in SPECIAL.items()},
+    "score of a classifier": scores,
+    "score of a classifier, of arrays on the GPU": partial(scores, is_on_device=True),
+    "score of a regressor, of arrays on the GPU": partial(scores, model=gpubp.MLPRegressor, is_on_device=True),
 }
 ROWS = {f"{name}, {shape}": (work, shape) for name, work in WORKLOADS.items() for shape in SHAPES}
 ROWS |= {name: (work, "layered") for name, work in IN_ONE_SHAPE.items()}

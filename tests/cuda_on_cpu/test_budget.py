@@ -87,6 +87,22 @@ def test_networks_of_tables_take_two_launches_a_layer_and_one_more_for_connectio
     assert (counts.waits, counts.uploads) == ((1, 0) if form == "validation" else (counts.downloads, 2))
 
 
+@pytest.mark.parametrize(
+    ("row", "starts", "waits"),
+    [
+        ("score of a classifier", 5, 1),  # the classes
+        ("score of a classifier, of arrays on the GPU", 12, 2),  # whether X is finite, and how many are correct
+        ("score of a regressor, of arrays on the GPU", 25, 2),  # that, and two figures of each output
+    ],
+)
+def test_a_score_takes_no_more_than_a_figure_from_the_device(row, starts, waits):
+    counts = counts_of_page(row)  # an epoch is a call
+    assert counts.starts <= starts
+    assert counts.waits == counts.downloads == waits
+    assert counts.uploads <= 2  # the parameters, and X or the classes
+    assert counts.allocations == 0
+
+
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in IN_ONE_SHAPE and "fit" not in row])
 def test_an_epoch_uploads_and_downloads_once(row):
     """The numbers of its steps, and its results; a validation has a download of its own."""
