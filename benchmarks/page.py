@@ -105,6 +105,16 @@ def _fits(workloads):
     return markdown([*heads, "test accuracy of both"], rows)
 
 
+def _lbfgs(workloads):
+    rows, names = [], ("gpubp", "gpubp-numpy", "scikit-learn")
+    for workload in [w for w in workloads if w["name"].startswith("fit/lbfgs/")]:
+        found = workload["contenders"]
+        times = [show_seconds(timing(found[name]["seconds"]).seconds) for name in names]
+        what = workload["name"].removeprefix("fit/lbfgs/").replace("/", ", ")
+        rows.append([what, *times, f"{ratio(found['gpubp'], found['scikit-learn']):.2f}"])
+    return markdown(["20 iterations of L-BFGS", *(CONTENDERS[n].label for n in names), "gpubp / scikit-learn"], rows)
+
+
 def _times(kinds, names, heads):
     """Lay out the times of all contenders, a column each."""
 
@@ -124,7 +134,7 @@ def _times(kinds, names, heads):
 def _memory(workloads):
     rows = []
     names = ("gpubp", "gpubp-numpy", "scikit-learn")
-    for workload in [w for w in workloads if w["name"].startswith("fit/")]:
+    for workload in [w for w in workloads if w["name"].startswith(("fit/digits/", "fit/memory/"))]:
         found = workload["contenders"]
         peaks = [show_bytes(found[name]["peak_bytes"]) for name in names]
         rows.append([workload["name"].partition("/")[2].replace("/", ", "), *peaks])
@@ -136,6 +146,7 @@ TABLES = {
     "steps-avx2": _steps,
     "fits": _fits,
     "fits-avx2": _fits,
+    "lbfgs": _lbfgs,
     "predictions": _times(
         ("predict",), ("gpubp", "scikit-learn", "thinc", "torch", "jax", "floor"), "network, rows of a call"
     ),

@@ -90,6 +90,14 @@ def _fits():
             spec = {"data": "digits", "dtype": dtype, "parameters": parameters}
             quick = (name, dtype) == ("default", "float32")
             yield Workload(f"fit/digits/{name}/{dtype}", "fit", spec, ESTIMATORS, quick=quick)
+    for name, data, layers in (
+        ("digits/64-100-10", "digits", [100]),
+        ("10000-rows/784-256-10", [10_000, 784, 10], [256]),
+        ("2000-rows/20-64-64-1", [2_000, 20, 2], [64, 64]),
+    ):  # the same number of iterations for all, in which rounding is not yet amplified
+        parameters = {"solver": "lbfgs", "max_iter": 20, "hidden_layer_sizes": layers}
+        spec = {"data": data, "dtype": "float64", "parameters": parameters, "clock": "process_time"}
+        yield Workload(f"fit/lbfgs/{name}", "fit", spec, ESTIMATORS)
     for rows in (20_000, 100_000):
         spec = {"data": [rows, 784, 10], "dtype": "float32", "parameters": {"max_iter": 2}}
         yield Workload(f"fit/memory/{rows}x784", "fit", spec, ESTIMATORS, fresh=True)

@@ -1,8 +1,9 @@
-"""Choose how the steps of an epoch are run: on the plain path, or compiled.
+"""Choose how the steps of an epoch, or a loss and its gradient, are computed: on the plain path, or compiled.
 
 The training loop only calls what :func:`make_epoch_runner` returns.
 """
 
+from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -13,9 +14,11 @@ from gpubp.backends.backend import Backend
 from gpubp.backends.sparse_matmul import is_sparse_on_host
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine import cpu, cuda
-from gpubp.engine.plain.minibatches import ArrayBatches, Batches, epochs_of, total_weight
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, epochs_of, total_weight
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective, Step, make_step
 from gpubp.engine.windows import WindowRunner
+from gpubp.nn.network import Network
+from gpubp.nn.passes import loss_and_gradient
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 
@@ -63,6 +66,26 @@ def _runs_on_cpu(backend: Backend) -> bool:
     """Return whether the compiled engine for the CPU is to be used."""
     on_cpu = backend.is_numpy or is_sparse_on_host(backend)
     return on_cpu and backend.matmul_precision == "float32" and cpu.is_wanted()
+
+
+def make_loss_and_gradient(
+    backend: Backend, network: Network, dtype: str, samples: Batch
+) -> Callable[[Array], tuple[Any, Array]]:
+    """Bind a network to samples, on the fastest path for the backend.
+
+    Returns
+    -------
+    callable
+        Returns the summed loss and its gradient, (P,), at parameters (P,). The gradient may be in memory that the next
+        call uses again.
+    """
+    if _runs_on_cpu(backend):
+        from gpubp.engine.cpu.gradient import engine_gradient
+
+        compiled = engine_gradient(backend, network, dtype, samples)
+        if compiled is not None:
+            return compiled
+    return lambda theta: loss_and_gradient(backend.xp, network, theta, *samples[:4])
 
 
 def plain_epoch_runner(

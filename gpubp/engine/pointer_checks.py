@@ -43,17 +43,17 @@ def check_epoch(
     """
     theta, samples = model.theta, batches.samples
     stack = theta.shape[:-1]
-    _check("theta", theta, (*stack, network.n_parameters), dtype)
+    check_array("theta", theta, (*stack, network.n_parameters), dtype)
     state = model.state
     if isinstance(state, LossScaleState):
-        _check("the loss scale", state.loss_scale, stack, dtype)
-        _check("the count of the loss scale", state.clean, stack, dtype)
+        check_array("the loss scale", state.loss_scale, stack, dtype)
+        check_array("the count of the loss scale", state.clean, stack, dtype)
         state = state.inner
     for part in state or ():
         if hasattr(part, "shape") and part.shape != ():
-            _check("the optimizer's state", part, theta.shape, dtype)
+            check_array("the optimizer's state", part, theta.shape, dtype)
     for name, array in (factors or {}).items():
-        _check(name, array, (network.n_parameters,) if array.ndim == 1 else theta.shape, dtype)
+        check_array(name, array, (network.n_parameters,) if array.ndim == 1 else theta.shape, dtype)
     if samples is not checked:
         _check_samples(network, dtype, stack, batches)
     if batches.dropout is not None:
@@ -69,10 +69,10 @@ def check_epoch(
 
 def check_prediction(network: Network, theta: Array, x: Array) -> None:
     """Check parameters and samples before outputs are computed; raise ValueError if they do not fit the network."""
-    _check("theta", theta, (*theta.shape[:-1], network.n_parameters), theta.dtype)
+    check_array("theta", theta, (*theta.shape[:-1], network.n_parameters), theta.dtype)
     # samples that stay on the host are of another library than theta, which has dtypes of its own
     dtype = theta.dtype if type(x) is type(theta) else x.dtype
-    _check("x", x, (*x.shape[:-1], network.sizes[0]), dtype)
+    check_array("x", x, (*x.shape[:-1], network.sizes[0]), dtype)
 
 
 def _check_samples(
@@ -80,13 +80,13 @@ def _check_samples(
 ) -> None:
     x, targets, weights, *_ = batches.samples
     n = x.shape[-2]
-    _check("x", x, (*stack[: x.ndim - 2], n, network.sizes[0]), dtype)
+    check_array("x", x, (*stack[: x.ndim - 2], n, network.sizes[0]), dtype)
     if is_sparse(x):
         _check_sparse(x)
-    _check("targets", targets, (*stack[: targets.ndim - 2], n, network.sizes[-1]), dtype)
+    check_array("targets", targets, (*stack[: targets.ndim - 2], n, network.sizes[-1]), dtype)
     if weights is not None:  # networks with rows of their own may share weights
         leading = stack[: weights.ndim - 1] if isinstance(batches, ArrayBatches) else weights.shape[:-1]
-        _check("sample_weight", weights, (*leading, n), dtype)
+        check_array("sample_weight", weights, (*leading, n), dtype)
 
 
 def _check_sparse(x: Any) -> None:
@@ -116,8 +116,8 @@ def _check_dropout(network: Network, stack: tuple[int, ...], dropout: Dropout) -
 def _check_networks(stack: tuple[int, ...], batches: PerNetworkBatches) -> None:
     """Check where the rows of each network are."""
     order, starts, counts, weights_of = batches.order, batches.starts, batches.counts, batches.weights_of
-    _check("starts", starts, stack, starts.dtype)
-    _check("counts", counts, stack, counts.dtype)
+    check_array("starts", starts, stack, starts.dtype)
+    check_array("counts", counts, stack, counts.dtype)
     _check_indices("order", order, batches.samples.x.shape[-2])
     _check_indices("starts", starts, len(order))
     _check_indices("starts + counts", starts + counts, len(order) + 1)
@@ -125,11 +125,12 @@ def _check_networks(stack: tuple[int, ...], batches: PerNetworkBatches) -> None:
     if len(n_steps) != 1 or n_steps[0] < 1:
         raise ValueError(f"all networks must take as many steps, and at least one; got {n_steps.tolist()}")
     if weights_of is not None and batches.samples.sample_weight is not None:
-        _check("weights_of", weights_of, stack, weights_of.dtype)
+        check_array("weights_of", weights_of, stack, weights_of.dtype)
         _check_indices("weights_of", weights_of, len(batches.samples.sample_weight))
 
 
-def _check(name: str, array: Array, shape: tuple[int, ...], dtype: Any) -> None:
+def check_array(name: str, array: Array, shape: tuple[int, ...], dtype: Any) -> None:
+    """Check an array's shape and type; raise ValueError if they are others."""
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{name} must be {dtype} of shape {shape} here, got {array.dtype} of shape {array.shape}")
 

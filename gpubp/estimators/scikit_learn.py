@@ -16,6 +16,7 @@ from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOpti
 from gpubp.backends.backend import Backend, choose_backend, to_numpy
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.distributed.process_group import SINGLE_PROCESS
+from gpubp.engine import cpu
 from gpubp.engine.argument_checks import choose_precision
 from gpubp.errors import GpubpError
 from gpubp.estimators._arrays import outputs_in_parts
@@ -175,8 +176,8 @@ def _prepare(
     network, theta = _network_of(model)
     coding = _coding_of(model)
     backend, precision = _place(device, x, theta, in_float64=model.solver == "lbfgs")
-    if model.solver == "lbfgs" and backend.is_numpy:
-        raise NotSupported('its own "lbfgs" is faster on a CPU')
+    if model.solver == "lbfgs" and backend.is_numpy and not cpu.is_wanted():
+        raise NotSupported('its own "lbfgs" is faster than gpubp without the compiled engine')
     coding.check_learnable(targets, precision, is_first=False)
     before = getattr(model, "_optimizer", None) if incremental else None
     options, state = _options_of(model, before), FitState.of(model)

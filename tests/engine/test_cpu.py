@@ -18,7 +18,6 @@ import scipy.sparse
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
-from gpubp.engine.cpu import epoch as engine_epoch
 from gpubp.engine.cpu import library, structures, thread_choice, threads, workplace
 from gpubp.engine.cpu.compiler import INSTRUCTIONS
 from gpubp.engine.cpu.epoch import EngineEpochRunner, engine_epoch_runner
@@ -106,7 +105,7 @@ def run_both(
                 contextlib.nullcontext()
                 if processes.world_size > 1
                 else patch.multiple(
-                    engine_epoch,
+                    workplace,
                     threads_allowed=lambda: n_threads,
                     WORTH_A_THREAD=1.0,
                     UNITS_OF_A_SHARE=1,
@@ -355,7 +354,7 @@ class TestSteps:
         theta = initial_weights(network, 1 if stack is None else range(stack), dtype=dtype)
         together, singly = (ModelState(theta, optimizer.init(np, theta)) for _ in range(2))
         options = {"threads_allowed": lambda: 3, "WORTH_A_THREAD": 1.0, "UNITS_OF_A_SHARE": 1} | options
-        with patch.multiple(engine_epoch, **options):
+        with patch.multiple(workplace, **options):
             run_epoch = engine_epoch_runner(Objective(network), optimizer, dtype, None)
             thetas = run_epoch(together, batches).thetas
             for number in range(4):

@@ -13,10 +13,9 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu, prediction
-from gpubp.engine.cpu import epoch as engine_epoch
 from gpubp.engine.cpu import outputs as engine_outputs
 from gpubp.engine.cpu import thread_choice, threads, workplace
-from gpubp.engine.cpu.epoch import engine_epoch_runner
+from gpubp.engine.cpu.epoch import workplace_runner
 from gpubp.engine.cpu.structures import functions_of
 from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
@@ -41,17 +40,17 @@ def train(monkeypatch):
     make = threads.Crew
     rng = np.random.default_rng(0)
     data = Batch(rng.normal(size=(40, 3)), rng.normal(size=(40, 2)))
-    monkeypatch.setattr(engine_epoch, "WORTH_A_THREAD", 1.0)
-    monkeypatch.setattr(engine_epoch, "UNITS_OF_A_SHARE", 1)
+    monkeypatch.setattr(workplace, "WORTH_A_THREAD", 1.0)
+    monkeypatch.setattr(workplace, "UNITS_OF_A_SHARE", 1)
 
     class Training:
         def __init__(self, n_threads, before=lambda thread: None, n_networks=None):
             def crew(n, work, ask):
                 return make(n, lambda mailbox, thread: (before(thread), work(mailbox, thread)), ask)
 
-            monkeypatch.setattr(engine_epoch, "threads_allowed", lambda: n_threads)
+            monkeypatch.setattr(workplace, "threads_allowed", lambda: n_threads)
             monkeypatch.setattr(workplace, "Crew", crew)
-            self.run_epoch = engine_epoch_runner(Objective(NETWORK), OPTIMIZER, "float64", None)
+            self.run_epoch = workplace_runner(Objective(NETWORK), OPTIMIZER, "float64", None)
             theta = initial_weights(NETWORK, 0 if n_networks is None else range(n_networks), dtype="float64")
             self.model = ModelState(theta, OPTIMIZER.init(np, theta))
 
@@ -90,9 +89,9 @@ def test_many_short_steps(train, n_threads):
 def test_how_many_pay(monkeypatch, n_units, stack, pay, expected):
     """As many as are allowed, have enough operations each, and units or networks."""
     network, size = Network((5, *n_units, 2)), 10
-    monkeypatch.setattr(engine_epoch, "threads_allowed", lambda: 4)
-    monkeypatch.setattr(engine_epoch, "WORTH_A_THREAD", 6.0 * size * network.n_parameters / pay)
-    assert engine_epoch._n_threads(network, size, stack) == expected
+    monkeypatch.setattr(workplace, "threads_allowed", lambda: 4)
+    monkeypatch.setattr(workplace, "WORTH_A_THREAD", 6.0 * size * network.n_parameters / pay)
+    assert workplace.threads_that_pay(network, size, stack) == expected
 
 
 @pytest.mark.parametrize(("n_samples", "allowed", "expected"), [(256, 4, 1), (257, 4, 2), (2000, 4, 4), (2000, 1, 1)])

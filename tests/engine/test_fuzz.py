@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 
 from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu
-from gpubp.engine.cpu import epoch as engine_epoch
 from gpubp.engine.cpu import outputs as engine_outputs
-from gpubp.engine.cpu import structures
+from gpubp.engine.cpu import structures, workplace
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import Batch, PerNetworkBatches
@@ -61,7 +60,7 @@ def form(name, n_threads):
     with (
         patch.dict("os.environ", {cpu.ENVIRONMENT_VARIABLE: name}),
         patch.multiple(
-            engine_epoch,
+            workplace,
             new_memory=memory_of_nan,
             threads_allowed=lambda: n_threads,
             WORTH_A_THREAD=1.0,

@@ -10,7 +10,7 @@ import pytest
 from gpubp import Network, PiecewiseConstant, adam, clipped, lbfgs, levenberg_marquardt, momentum, predict, train
 from gpubp.backends.backend import to_numpy
 from gpubp.engine import cpu
-from gpubp.engine.cpu import epoch as engine_epoch
+from gpubp.engine.cpu import workplace
 from gpubp.nn.initialization import initial_weights
 
 pytestmark = pytest.mark.once
@@ -84,14 +84,14 @@ def test_a_network_in_stacks_of_different_sizes(dtype, sizes):
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_threads(n_threads, stack, monkeypatch):
     """The same number of threads gives the same bits, and in a stack any number does."""
-    monkeypatch.setattr(engine_epoch, "WORTH_A_THREAD", 1.0)
-    monkeypatch.setattr(engine_epoch, "UNITS_OF_A_SHARE", 1)
-    monkeypatch.setattr(engine_epoch, "threads_allowed", lambda: n_threads)
+    monkeypatch.setattr(workplace, "WORTH_A_THREAD", 1.0)
+    monkeypatch.setattr(workplace, "UNITS_OF_A_SHARE", 1)
+    monkeypatch.setattr(workplace, "threads_allowed", lambda: n_threads)
     options = {"device": "cpu", "seed": 0 if stack is None else range(stack)}
     one, other = fit(**options), fit(**options)
     assert_same_bits(one, other)
     if stack:
-        monkeypatch.setattr(engine_epoch, "threads_allowed", lambda: 1)
+        monkeypatch.setattr(workplace, "threads_allowed", lambda: 1)
         assert_same_bits(one, fit(**options))
 
 

@@ -1,7 +1,6 @@
 """Epochs in the compiled engine: the arrays, numbers and threads that ``c/steps.h`` is given."""
 
 import logging
-import math
 import sys
 from collections.abc import Callable
 from functools import cache, partial
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.sparse_matmul import is_sparse
-from gpubp.engine.cpu import library
+from gpubp.engine.cpu import library, workplace
 from gpubp.engine.cpu.given import Given, drops_sparse_inputs, sparse_bits, with_inputs_dropped
 from gpubp.engine.cpu.processes import SharedSteps
 from gpubp.engine.cpu.settings import EngineUpdate, engine_update
@@ -26,8 +25,7 @@ from gpubp.engine.cpu.structures import (
     set_arrays,
     set_loss,
 )
-from gpubp.engine.cpu.threads import threads_allowed
-from gpubp.engine.cpu.workplace import Results, Workplace
+from gpubp.engine.cpu.workplace import Results, Workplace, threads_that_pay
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
@@ -37,10 +35,7 @@ from gpubp.optim.first_order import Optimizer
 
 logger = logging.getLogger("gpubp")
 
-WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
-WORTH_MOVING = 512  # samples of an epoch, below which a share's columns of the first layer are not moved together
 SHORT_ROW = 1024  # bytes of a share's part of a row, above which it is far enough from those of others
-UNITS_OF_A_SHARE = 8  # in each hidden layer, at least
 BYTES_OF_A_WINDOW = 1 << 20  # of samples gathered for networks that share an order: about what a cache holds
 
 
@@ -254,7 +249,7 @@ class EngineEpochRunner:
         gathered = 0 if batches.order is None else max(1, window)
         weighted, sparse = batches.samples.sample_weight is not None, sparse_bits(batches.samples.x)
         drops = () if batches.dropout is None else tuple(map(bool, batches.dropout.rates))
-        kind = (size, stack, window, gathered, weighted, n_samples >= WORTH_MOVING, sparse, drops)
+        kind = (size, stack, window, gathered, weighted, n_samples >= workplace.WORTH_MOVING, sparse, drops)
         if self.place is None or self.place.kind != kind:
             n_threads = self.place.plan.n_threads if self.place else self._choose_n_threads(size, stack)
             self.place = Workplace(kind, self._plan(n_threads, *kind), self.functions)
@@ -263,7 +258,7 @@ class EngineEpochRunner:
     def _choose_n_threads(self, size: int, stack: tuple[int, ...]) -> int:
         """Choose the number of threads: the same in all processes, since the norm of a gradient is summed by shares."""
         network, part = self.objective.network, self._size_of_part(size)
-        return self.objective.processes.on_rank_0(lambda: _n_threads(network, part, stack))
+        return self.objective.processes.on_rank_0(lambda: threads_that_pay(network, part, stack))
 
     def _size_of_part(self, size: int) -> int:
         """Return how many samples of a batch are passed forward and backward together, at most."""
@@ -340,20 +335,6 @@ class EngineEpochRunner:
 def log_plain(reason: str) -> None:
     """Log, once, why steps are taken on the plain path."""
     logger.info("steps are taken in array calls, which is slower, since %s", reason)
-
-
-def _n_threads(network: Network, size: int, stack: tuple[int, ...]) -> int:
-    """Count the threads that pay.
-
-    Threads that share a network need some units each of every hidden layer; softmax needs them all.
-    """
-    n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters * math.prod(stack) / WORTH_A_THREAD))
-    if stack:
-        return max(1, min(n_threads, *stack))
-    sizes = network.sizes[1:-1]
-    if not sizes or any(name.startswith("softmax") for name in network.activation):
-        return 1
-    return max(1, min(n_threads, *(n_units // UNITS_OF_A_SHARE for n_units in sizes)))
 
 
 HELD_BY_A_LIST_ALONE = next(sys.getrefcount(own) for own in [np.empty(0)])

@@ -1,6 +1,7 @@
-"""Where the steps on batches of one kind are taken: threads, their memory, and that of the results."""
+"""Threads with memory for the steps on batches of one kind, and for their results."""
 
 import ctypes
+import math
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -10,8 +11,13 @@ import numpy as np
 
 from gpubp.engine.cpu.structures import Functions, Plan, Request, address, new_memory
 from gpubp.engine.cpu.thread_choice import ThreadChoice
-from gpubp.engine.cpu.threads import Crew
+from gpubp.engine.cpu.threads import Crew, threads_allowed
 from gpubp.engine.plain.minibatches import ArrayBatches, PerNetworkBatches, divide_epoch
+from gpubp.nn.network import Network
+
+WORTH_A_THREAD = 2e6  # operations of a step for each thread, below which one more costs more than it brings
+WORTH_MOVING = 512  # samples of an epoch, below which a share's columns of the first layer are not moved together
+UNITS_OF_A_SHARE = 8  # in each hidden layer, at least
 
 
 class Workplace:
@@ -83,3 +89,17 @@ class Results:
             "squares": address(self.squares),
             "finite": address(self.finite),
         }
+
+
+def threads_that_pay(network: Network, size: int, stack: tuple[int, ...]) -> int:
+    """Count the threads that pay for steps on ``size`` samples.
+
+    Threads that share a network need some units each of every hidden layer; softmax needs them all.
+    """
+    n_threads = min(threads_allowed(), int(6.0 * size * network.n_parameters * math.prod(stack) / WORTH_A_THREAD))
+    if stack:
+        return max(1, min(n_threads, *stack))
+    sizes = network.sizes[1:-1]
+    if not sizes or any(name.startswith("softmax") for name in network.activation):
+        return 1
+    return max(1, min(n_threads, *(n_units // UNITS_OF_A_SHARE for n_units in sizes)))

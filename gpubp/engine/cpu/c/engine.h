@@ -35,7 +35,7 @@ struct plan {
     void* loss;
     double loss_parameter;
     integer fused;                  /* whether the loss computes the outputs and their derivative from the total inputs */
-    void* update;                   /* of the optimizer */
+    void* update;                   /* of the optimizer; NULL if only the gradient is wanted, the sum over all steps */
     integer mean;                   /* whether the gradient is divided by the total weight of the batch */
     integer squares_wanted;         /* whether the squared weights are summed */
     integer clipped;                /* whether the norm of the gradient is limited */

@@ -78,7 +78,8 @@ static void lay_out(const struct plan* plan, struct layout* at) {
         if (k > 0 || last == 0) at->common_size += batch * n;
         at->width = largest(at->width, n);
     }
-    at->whole_gradient = plan->clipped || plan->n_places || plan->n_parts > 1 || plan->n_processes > 1;
+    at->whole_gradient =
+        !plan->update || plan->clipped || plan->n_places || plan->n_parts > 1 || plan->n_processes > 1;
     at->gradient_size = at->whole_gradient ? 0 : largest(longest_rows, at->width);
     const integer own_first = last == 0 ? 0 : shares_of(plan->sizes[1], n_shares);
     at->sparse_size = plan->sparse && !at->whole_gradient ? at->rows[0] * shares_of(plan->sizes[1], n_shares) : 0;
@@ -111,7 +112,7 @@ static void lay_out(const struct plan* plan, struct layout* at) {
 
     end = 0;
     at->signals = place(&end, at->common_size);
-    at->whole = place(&end, at->whole_gradient && plan->n_processes == 1 ? plan->n_parameters : 0);
+    at->whole = place(&end, at->whole_gradient && plan->update && plan->n_processes == 1 ? plan->n_parameters : 0);
     at->sums = place(&end, plan->n_weights);
     at->gatherers = end;
     end += (size_t)(plan->stack ? 1 : plan->n_threads) * at->of_gatherer;

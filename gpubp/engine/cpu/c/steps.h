@@ -710,7 +710,7 @@ static int take_step(struct team* team, const struct request* request) {
     integer begin = 0;
     do { /* once if there is no sample */
         choose_samples(team, request, at + mine.low + begin, mine.n - begin < part ? mine.n - begin : part);
-        team->adds = begin > 0;
+        team->adds = begin > 0 || (!plan->update && team->step > 0);
         if (!pass_samples(team, request, &loss, &weight)) return 0;
         begin += part;
     } while (begin < mine.n);
