@@ -139,7 +139,8 @@ def search_table(
     Examples
     --------
     >>> from gpubp.tabular import CANDIDATES, prepare_table
-    >>> result = search_table(prepare_table("iris"), candidates=CANDIDATES[:2], n_networks=5, epochs=20)
+    >>> prepared = prepare_table("iris")
+    >>> result = search_table(prepared, candidates=CANDIDATES[:2], n_networks=5, epochs=20, device="cpu")
     >>> [trial.candidate.numbers for trial in result.trials]
     ['linear', 'piecewise']
     """
