@@ -7,6 +7,7 @@ KINDS = {
     "truth-derivatives": ("derivative",),
     "truth-losses": ("loss", "loss derivative"),
     "truth-optimizers": ("optimizer",),
+    "truth-sums": ("clipping", "product"),
 }
 """Which kinds of functions are in each table."""
 
@@ -29,6 +30,8 @@ def tables(rows, title):
 
 
 def _cells(found):
+    if found is None:
+        return ["-"] * 4
     at = ", ".join(f"{number:.3g}" for number in found["at"])
     return [_number(found["largest"]), _number(found["mean"]), at, _number(found["of_bar"])]
 
@@ -49,10 +52,11 @@ def largest(rows):
         for dtype in ("float32", "float64"):
             cells = []
             for engine in ENGINES:
-                found = [row for row in rows if row["kind"] in kinds and row["dtype"] == dtype]
+                found = [row for row in rows if row["kind"] in kinds and row["dtype"] == dtype and row[engine]]
                 worst = max(found, key=lambda row: row[engine]["of_bar"])
                 cells.append(f"{_number(worst[engine]['of_bar'])}, {worst['name']}")
-            lines.append([" and ".join(f"{kind}s" if "loss" not in kind else kind for kind in kinds), dtype, *cells])
+            names = [kind if kind in ("loss", "loss derivative", "clipping") else f"{kind}s" for kind in kinds]
+            lines.append([" and ".join(names), dtype, *cells])
     return markdown(["functions", "", "NumPy", "compiled engine"], lines)
 
 
