@@ -78,8 +78,8 @@ def _relu(xp: Namespace, x: Array) -> Array:
 
 
 def _relu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
-    r""":math:`dy/dx` is 1 above 0, else 0."""
-    return xp.where(x > 0, dE_dy, 0.0)
+    r""":math:`dy/dx` is 1 above 0, else 0; outputs are above 0 where total inputs are."""
+    return xp.where(y > 0, dE_dy, 0.0)
 
 
 def _leaky_relu(xp: Namespace, x: Array, *, slope: float) -> Array:
@@ -88,7 +88,7 @@ def _leaky_relu(xp: Namespace, x: Array, *, slope: float) -> Array:
 
 
 def _leaky_relu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, slope: float) -> Array:
-    return xp.where(x > 0, dE_dy, slope * dE_dy)
+    return xp.where(y > 0, dE_dy, slope * dE_dy)
 
 
 def _elu(xp: Namespace, x: Array, *, alpha: float) -> Array:
@@ -98,7 +98,7 @@ def _elu(xp: Namespace, x: Array, *, alpha: float) -> Array:
 
 def _elu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, alpha: float) -> Array:
     r""":math:`dy/dx` is 1 above 0, else :math:`\alpha e^x = y + \alpha`, with an absolute error of about an epsilon."""
-    return xp.where(x > 0, dE_dy, dE_dy * (y + alpha))
+    return xp.where(y > 0, dE_dy, dE_dy * (y + alpha))
 
 
 _SELU_ALPHA = 1.6732632423543772

@@ -76,7 +76,6 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
         self.inputs = empty_operands(x.shape) if rounds_inputs and not gathers_operands else x
         self.theta_operands = empty_operands(self.thetas.shape) if self.rounds else self.thetas
         rows = self.n_networks * self.part_size(plan.size)
-        self.outputs = [empty((rows * n,)) for n in network.sizes[1:-1]]
         # of the inputs and the hidden layers, if they are not the outputs: what dropout leaves, or rounded numbers
         stored = [self.drops[0], *(drop or self.rounds for drop in self.drops[1:])]
         self.operands = [
@@ -110,6 +109,10 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
             narrow=narrow,
             loss_scaled=spec.loss_scaled,
         )
+        needed = self.layers.total_input_needed  # by the backward pass; outputs replace other total inputs
+        self.outputs = [
+            empty(totals.shape) if keep else totals for totals, keep in zip(self.totals, needed, strict=False)
+        ]
         source = step_source(
             self.layers,
             spec.update,

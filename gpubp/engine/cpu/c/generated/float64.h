@@ -105,14 +105,14 @@ static void value_relu(real parameter, integer b, integer j, integer stride, con
 static void derivative_relu(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real*
         dE, integer dE_stride) {
     (void)parameter;
-    (void)y;
+    (void)x;
     const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
     for (integer c = 0; c < rows; ++c) {
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
-            const real x_i = x[c * stride + i];
+            const real y_i = y[c * stride + i];
             const real dE_i = dE[c * dE_stride + i];
-            const real new_0 = ((0.0 < x_i) ? dE_i : 0.0);
+            const real new_0 = ((0.0 < y_i) ? dE_i : 0.0);
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -133,15 +133,15 @@ static void value_leaky_relu(real parameter, integer b, integer j, integer strid
 
 static void derivative_leaky_relu(real parameter, integer b, integer j, integer stride, const real* x, const real* y,
         real* dE, integer dE_stride) {
-    (void)y;
+    (void)x;
     const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
     for (integer c = 0; c < rows; ++c) {
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
-            const real x_i = x[c * stride + i];
+            const real y_i = y[c * stride + i];
             const real dE_i = dE[c * dE_stride + i];
             const real p = parameter;
-            const real new_0 = ((0.0 < x_i) ? dE_i : (p * dE_i));
+            const real new_0 = ((0.0 < y_i) ? dE_i : (p * dE_i));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -162,15 +162,15 @@ static void value_elu(real parameter, integer b, integer j, integer stride, cons
 
 static void derivative_elu(real parameter, integer b, integer j, integer stride, const real* x, const real* y, real* dE,
         integer dE_stride) {
+    (void)x;
     const integer flat = stride == j && dE_stride == j, rows = flat ? 1 : b, columns = flat ? b * j : j;
     for (integer c = 0; c < rows; ++c) {
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
-            const real x_i = x[c * stride + i];
-            const real dE_i = dE[c * dE_stride + i];
             const real y_i = y[c * stride + i];
+            const real dE_i = dE[c * dE_stride + i];
             const real p = parameter;
-            const real new_0 = ((0.0 < x_i) ? dE_i : (dE_i * (y_i + p)));
+            const real new_0 = ((0.0 < y_i) ? dE_i : (dE_i * (y_i + p)));
             dE[c * dE_stride + i] = new_0;
         }
     }
