@@ -6,6 +6,7 @@ It has the methods of gpubp.engine.cuda.device.CudaDevice, on NumPy arrays. It i
 - arrays are checked against a kernel's parameters;
 - during a capture nothing runs, and only launches are allowed;
 - threads of a block, or lanes of a warp, that wait at different places, or end while others wait, are an error;
+- products beside other work are computed when they are waited for;
 - copies on the second stream arrive when they are waited for; until then their source must not be written to, and they
   must not overwrite what may still be read.
 
@@ -181,8 +182,8 @@ class EmulatedDevice:
 
     def __init__(self, *, backwards=False, can_capture=True, shared_memory=227 << 10, products="float32"):
         self.backwards, self.can_capture, self.shared_memory = backwards, can_capture, shared_memory
-        self.products = products
-        self.recorded = None
+        self.products, self.multiprocessors, self.shared_memory_of_multiprocessor = products, 132, 228 << 10
+        self.recorded, self.branch = None, []
         self.n_launches, self.n_replays, self.n_replayed = 0, 0, 0  # those in graphs count when they are captured
         self.n_uploads, self.n_downloads, self.n_allocations = 0, 0, 0
         self.computed = None  # the compute type of the last cuBLAS product
@@ -307,7 +308,7 @@ class EmulatedDevice:
 
         self._do(work)
 
-    def multiply(self, a, b, to, *, a_transposed=False, b_transposed=False, added=False):
+    def multiply(self, a, b, to, *, a_transposed=False, b_transposed=False, added=False, beside=False):
         for part in (a, b, to):
             assert (part if part.ndim == 2 else part[0]).flags.c_contiguous
             assert part.ndim == 2 or part.ndim == to.ndim == 3
@@ -318,7 +319,15 @@ class EmulatedDevice:
             product = np.matmul(numbers_of(a, self.products), numbers_of(b, self.products))
             np.copyto(to, product + (to if added else 0))
 
-        self._do(work)
+        if beside:
+            self.branch.append(work)
+        else:
+            self._do(work)
+
+    def join(self):
+        """Compute the products that may be computed as late as now."""
+        while self.branch:
+            self._do(self.branch.pop(0))
 
     def all_reduce(self, processes, array):
         self._do(lambda: processes.all_reduce(array))
@@ -543,4 +552,10 @@ class CudaDeviceOfNumPy(contextlib.nullcontext):
     """The parts of cupy.cuda.Device that are used."""
 
     id = 0
-    attributes = MappingProxyType({"MaxSharedMemoryPerBlockOptin": 227 << 10})
+    attributes = MappingProxyType(
+        {
+            "MaxSharedMemoryPerBlockOptin": 227 << 10,
+            "MaxSharedMemoryPerMultiprocessor": 228 << 10,
+            "MultiProcessorCount": 132,
+        }
+    )

@@ -5,6 +5,7 @@ their own handle and workspace. With these, on one stream, repeated products giv
 """
 
 import contextlib
+import functools
 import re
 import threading
 import weakref
@@ -50,17 +51,32 @@ class CudaDevice:
         self.xp, self.device, self.products, self._cublas = cupy, device, products, cublas
         with device:
             self.stream, self._copy_stream = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
-            self._workspace = self.empty((WORKSPACE,), "uint8")
-            self._handle = cublas.create()
-        weakref.finalize(self, cublas.destroy, self._handle)
-        cublas.set_stream(self._handle, self.stream.ptr)
-        cublas.set_workspace(self._handle, self._workspace.data.ptr, self._workspace.nbytes)  # a new stream resets it
+            self._workspaces: list[Array] = []
+            self._handle = self._products_of(self.stream)
         compute = {"float32": PRODUCTS[products], "float64": "COMPUTE_64F"}
         self._compute = {dtype: int(getattr(cublas.ComputeType, name)) for dtype, name in compute.items()}
         self._algorithm = int(cublas.GemmAlgo.DEFAULT)
         self._factors = {dtype: (np.ones(1, dtype), np.zeros(1, dtype)) for dtype in compute}
         self._in_flight: list[np.ndarray] = []
-        self.shared_memory = int(device.attributes["MaxSharedMemoryPerBlockOptin"])
+        attributes = ("MaxSharedMemoryPerBlockOptin", "MaxSharedMemoryPerMultiprocessor", "MultiProcessorCount")
+        numbers = (int(device.attributes[name]) for name in attributes)
+        self.shared_memory, self.shared_memory_of_multiprocessor, self.multiprocessors = numbers
+
+    def _products_of(self, stream: Any) -> Any:
+        """Make the handle of cuBLAS for a stream, with a workspace."""
+        workspace, handle = self.empty((WORKSPACE,), "uint8"), self._cublas.create()
+        weakref.finalize(self, self._cublas.destroy, handle)
+        self._cublas.set_stream(handle, stream.ptr)
+        self._cublas.set_workspace(handle, workspace.data.ptr, workspace.nbytes)  # a new stream resets it
+        self._workspaces.append(workspace)
+        return handle
+
+    @functools.cached_property
+    def _branch(self) -> tuple[Any, Any]:
+        """A stream for products beside other work, and their handle."""
+        with self.device:
+            stream = self.xp.cuda.Stream(non_blocking=True)
+            return stream, self._products_of(stream)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
@@ -176,10 +192,12 @@ class CudaDevice:
         a_transposed: bool = False,
         b_transposed: bool = False,
         added: bool = False,
+        beside: bool = False,
     ) -> None:
         """Set ``result`` to a product of matrices with contiguous rows, or to one for each network of a stack.
 
-        With ``added`` it is added to what ``result`` holds.
+        With ``added`` it is added to what ``result`` holds. With ``beside`` it may be computed at the same time as what
+        is queued later, until :meth:`join`.
 
         For a stack ``result`` is ``(K, m, n)``; an operand that all networks share is a single matrix.
         cuBLAS stores matrices by columns and so sees the transposes; the operands are passed in reverse order.
@@ -196,9 +214,13 @@ class CudaDevice:
             name = self.products if matrix.dtype == "uint16" else str(matrix.dtype)
             return (matrix.data.ptr, CUDA_TYPES[name], matrix.shape[-1], *((stride,) if is_stack else ()))
 
+        handle = self._handle
+        if beside:
+            stream, handle = self._branch
+            stream.wait_event(self.stream.record())
         product = self._cublas.gemm_strided_batched_ex if is_stack else self._cublas.gemm_ex
         product(
-            self._handle,
+            handle,
             transposed if b_transposed else not_transposed,
             transposed if a_transposed else not_transposed,
             *(n, m, k),
@@ -211,6 +233,10 @@ class CudaDevice:
             self._compute[dtype],
             self._algorithm,
         )
+
+    def join(self) -> None:
+        """Let work queued from now on wait for the products that are computed beside it."""
+        self.stream.wait_event(self._branch[0].record())
 
     def all_reduce(self, processes: ProcessGroup, array: Array) -> None:
         """Sum an array over the processes, in place; NCCL's work is captured like a kernel."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.engine.cuda.batch_plan import BatchPlan, StepSpec, stride
-from gpubp.engine.cuda.kernels.products import threads_of_block
+from gpubp.engine.cuda.kernels.products import MAX_THREADS, threads_of_block
 from gpubp.engine.cuda.kernels.small_networks import numbers_in_shared_memory, small_network_source
 from gpubp.engine.cuda.step_arrays import StepArrays
 from gpubp.engine.plain.minibatches import Batch
@@ -18,12 +18,23 @@ from gpubp.nn.network import Network
 
 OPERATIONS_PER_LAUNCH = 5e9  # of a block: between two launches Python handles Ctrl-C
 CONCURRENT_BLOCKS = 100  # about
+RESERVED = 1 << 10  # bytes of a multiprocessor's shared memory that CUDA takes for each block
 
 
 def shared_memory(network: Network, size: int, spec: StepSpec, drops: tuple[bool, ...] = ()) -> int:
     """Count the bytes of shared memory that a network needs for steps of ``size`` samples."""
     n_numbers = numbers_in_shared_memory(network, size, clipped=spec.clipped, drops=drops)
     return int(n_numbers * np.dtype(spec.dtype).itemsize)
+
+
+def threads_of_each(device: Any, threads: int, n_bytes: int, n_networks: int) -> int:
+    """Return how many of the threads that a network can use it gets, if it needs ``n_bytes`` of shared memory.
+
+    If there are more networks than multiprocessors, and two have room in the shared memory of one, a network gets no
+    more threads than leave registers for the other: while one waits at a barrier or for memory, the other computes.
+    """
+    two_fit = 2 * (n_bytes + RESERVED) <= device.shared_memory_of_multiprocessor
+    return min(threads, MAX_THREADS // 2) if two_fit and n_networks > device.multiprocessors else threads
 
 
 class SmallNetworkSteps(StepArrays):
@@ -42,7 +53,8 @@ class SmallNetworkSteps(StepArrays):
             drops=plan.drops,
             size=plan.size,
         )
-        self.threads = threads_of_block(self.network, plan.size, spec.dtype)
+        threads = threads_of_block(self.network, plan.size, spec.dtype)
+        self.threads = threads_of_each(device, threads, self.shared_memory, self.n_networks)
         self.kernel = device.kernels(source)["take_steps"]
         self.results: Array | None = None
 

@@ -18,6 +18,7 @@ from gpubp.engine.cuda.host_samples import SampleTransfer
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.narrow_outputs import has_narrow_output
 from gpubp.engine.cuda.kernels.preamble import rounds
+from gpubp.engine.cuda.kernels.products import n_tiles
 from gpubp.engine.cuda.kernels.steps import step_source
 from gpubp.engine.cuda.launches import (
     COLUMNS,
@@ -34,6 +35,7 @@ from gpubp.engine.plain.minibatches import Batch
 from gpubp.nn.network import Network, views
 
 MAX_PARTIAL_SUMS = 256  # at most, if each block stores a number
+TILE = 128  # rows and columns of a product that a multiprocessor computes at a time, if it is large
 
 
 def window_shapes(
@@ -113,6 +115,7 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
         self.outputs = [
             empty(totals.shape) if keep else totals for totals, keep in zip(self.totals, needed, strict=False)
         ]
+        self.branches = has_branches(network, self.part_size(plan.size), self.n_networks, device, narrow=narrow)
         source = step_source(
             self.layers,
             spec.update,
@@ -254,7 +257,8 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
             is_narrow = layers.narrow and k == n_layers - 1
             if not is_narrow:
                 gradient = self._weights(gradients[k])
-                multiply(layer_inputs[k], signal_operands[k], gradient, a_transposed=True, added=first > 0)
+                how = {"a_transposed": True, "added": first > 0, "beside": self.branches}
+                multiply(layer_inputs[k], signal_operands[k], gradient, **how)
             if k > 0:
                 above = (signal_operands[k], first_network(weights[k], 2), n_parameters) if is_narrow else ()
                 if not is_narrow:
@@ -262,6 +266,8 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
                 backward = (totals[k - 1], outputs[k - 1], signals[k - 1], *stored_signals[k - 1], *masks[k])
                 self._over_layer(layers.derivatives[k - 1], b, sizes[k], *above, *backward)
         self._sums(b, int(first == 0), int(is_last), sample_weight, strides[1], below, signal_operands[-1])
+        if self.branches:
+            self.device.join()
 
     def _sums(
         self,
@@ -285,6 +291,18 @@ class LayerwiseSteps(StepArrays, LayerLaunches):
         results = (self.max_steps, self.counter, totals, self.results, self.scale)
         blocks = (-(-(n_columns + n_weights) // COLUMNS) + 1, 1, self.n_networks)
         self._launch("sums", blocks, THREADS, b, is_first, is_last, *biases, *samples, *results)
+
+
+def has_branches(network: Network, b: int, n_networks: int, device: Any, *, narrow: bool) -> bool:
+    """Return whether the products of the gradients are computed beside the backward pass, on a second stream.
+
+    They are if in no layer this product and the one that goes on to the layer below fill the GPU: if their results,
+    for ``b`` samples, have no more tiles than there are multiprocessors. Without such a layer, only the sums over
+    samples would be computed at the same time, which are shorter than a product. No GPU has measured what it gains.
+    """
+    layers = zip(network.sizes[1:], network.sizes[2:], strict=False)
+    tiles = [n_tiles(i, j, TILE) + n_tiles(b, i, TILE) for i, j in layers][: -1 if narrow else None]
+    return bool(tiles) and n_networks * max(tiles) <= device.multiprocessors
 
 
 def _bias_columns(network: Network, starts: list[int]) -> np.ndarray:
