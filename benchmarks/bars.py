@@ -99,7 +99,7 @@ def _verdict(bar, found, facts, dry_run):
         value = bar.value(found)
     except (KeyError, ValueError):  # a contender that is missing or has no times
         return {"value": None, "verdict": f"not measured: {_lacking(found)}"}
-    why = "stand-ins on a CPU took part" if dry_run else bar.condition(facts)
+    why = "of a dry run" if dry_run else bar.condition(facts)
     if why:
         return {"value": value, "verdict": f"not measured: {why}"}
     met = value >= bar.limit if bar.at_least else value <= bar.limit

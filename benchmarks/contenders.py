@@ -32,6 +32,7 @@ CONTENDERS = {
     "jax-scan": Contender("JAX, scan over steps", "jax", "jax", options=SCAN),
     "floor": Contender("matrix products alone", "products", "numpy"),
     "gpubp-cuda": Contender("gpubp, GPU", "gpubp", "cupy", options=CUDA),
+    "gpubp-other-cuda": Contender("gpubp, GPU, the other choice", "gpubp", "cupy", options=CUDA | {"other": True}),
     "torch-cuda": Contender("PyTorch, eager, GPU", "torch", "torch", options=CUDA),
     "torch-compile-cuda": Contender("PyTorch, torch.compile, GPU", "torch", "torch", options=CUDA | COMPILED),
     "torch-graph-cuda": Contender("PyTorch, CUDA graph, GPU", "torch", "torch", options=CUDA | {"graph": True}),
@@ -46,7 +47,8 @@ CONTENDERS = {
 REFERENCES = ("reference", "reference-corrected")
 ON_CPU = ("gpubp", "gpubp-numpy", "scikit-learn", "thinc", "torch", "torch-compile", "jax", "jax-scan", "floor")
 ON_GPU = tuple(name for name in CONTENDERS if name.endswith("-cuda"))
-OURS = ("gpubp", "gpubp-numpy", "gpubp-cuda")
+OTHER = "gpubp-other-cuda"  # gpubp with the choices that it makes by arithmetic made the other way
+OURS = ("gpubp", "gpubp-numpy", "gpubp-cuda", OTHER)
 # no library trains this way: a lower bound for a step
 FLOORS = ("floor", "floor-cuda", "cublaslt-cuda", "traffic-cuda")
 PEERS = tuple(name for name in CONTENDERS if name not in (*OURS, *FLOORS, *REFERENCES))

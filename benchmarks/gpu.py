@@ -36,7 +36,9 @@ def main(arguments=None):
     parser.add_argument("--minutes", type=float, default=15, help="start no part that could exceed this total")
     parser.add_argument("--parts", nargs="+", default=[], metavar="PATTERN", help="parts of names; by default, all")
     parser.add_argument("--again", action="store_true", help="measure all parts again, including finished ones")
-    parser.add_argument("--dry-run", action="store_true", help="try it out: small problems, stand-ins on the CPU")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="try it out: small problems, stand-ins for what is absent"
+    )
     parser.add_argument("--list", action="store_true", help="list the parts, their seconds at most and their status")
     parser.add_argument("--one", help=argparse.SUPPRESS)  # the argument of a part's process
     options = parser.parse_args(arguments)

@@ -20,11 +20,13 @@ from benchmarks.machine import ROOT, cores
 from benchmarks.processes import environment
 from benchmarks.rounds import run_workload
 from benchmarks.workloads import make_workloads
+from gpubp.backends.probe import probe_cuda
 
 WORKLOADS = {workload.name: workload for workload in make_workloads() if workload.name.startswith("gpu/")}
 SHARES = 8  # processes that run tests at the same time
 STAND_INS = {
     "gpubp-cuda": "gpubp",
+    "gpubp-other-cuda": "gpubp",
     "torch-cuda": "torch",
     "torch-compile-cuda": "torch",
     "torch-graph-cuda": "torch",
@@ -33,7 +35,7 @@ STAND_INS = {
     "floor-cuda": "floor",
     "traffic-cuda": "floor",
 }
-"""The CPU replacements of GPU contenders in a dry run."""
+"""The CPU replacements of GPU contenders in a dry run, if those are absent."""
 
 
 class Work(NamedTuple):
@@ -42,6 +44,11 @@ class Work(NamedTuple):
     save: Callable
     deadline: float
     dry_run: bool
+
+    @property
+    def device(self):
+        """The device that is measured; a dry run is content with a CPU."""
+        return "cpu" if self.dry_run and not probe_cuda().usable else "cuda"
 
 
 class Part(NamedTuple):
@@ -55,7 +62,7 @@ class Part(NamedTuple):
 def _look(work):
     found = {}
     for name, look in LOOKS.items():
-        if work.dry_run and name != "doctor":
+        if work.device == "cpu" and name != "doctor":
             found[name] = {"left out": "there is no GPU"}
             continue
         try:
@@ -68,9 +75,10 @@ def _look(work):
 
 
 def _tests(work):
-    """Run the tests that need a GPU in several processes at once; in a dry run, a few of those that do not."""
-    chosen = ["tests/testing/test_parity.py"] if work.dry_run else ["tests", "--require-cuda"]
-    n, device = (1, "cpu") if work.dry_run else (min(SHARES, cores()), "cuda")
+    """Run the tests that need a GPU in several processes at once; in a dry run, a few of them, or of others."""
+    chosen = ["tests/testing/test_parity.py" if work.dry_run else "tests"]
+    chosen += ["--require-cuda"] if work.device == "cuda" else []
+    n, device = 1 if work.dry_run else min(SHARES, cores()), work.device
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "benchmarks.cuda_tests", *chosen]
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder, f"{at}.txt") for at in range(n)]
@@ -109,7 +117,9 @@ def _rows(work, rows):
     for row in rows:
         workload = WORKLOADS[row]
         options = {"threads": cores(), "rounds": 1 if workload.kind == "fit" else 5, "seconds": 0.3, "limit": 60}
-        names = {name: STAND_INS.get(name, name) if work.dry_run else name for name in workload.contenders}
+        names = {
+            name: STAND_INS.get(name, name) if work.dry_run and absence(name) else name for name in workload.contenders
+        }
         if work.dry_run:
             workload = workload._replace(spec=smaller(workload.spec))
             options |= {"threads": 1, "rounds": 1, "seconds": 0.01}
@@ -140,10 +150,13 @@ def smaller(spec):
 def _networks(work, contender):
     """Measure one contender's stacks in this process."""
     with tempfile.TemporaryDirectory() as cache:
-        os.environ.update(environment(1 if work.dry_run else cores(), not work.dry_run, cache))
+        os.environ.update(environment(1 if work.dry_run else cores(), work.device == "cuda", cache))
         row, options = f"gpu/networks/{contender}", {"seconds": 0.01, "counts": (1, 3)} if work.dry_run else {}
-        device, deadline = "cpu" if work.dry_run else "cuda", work.deadline
-        return {row: networks.measure(contender, device, lambda found: work.save({row: found}), deadline, **options)}
+
+        def save(found):
+            work.save({row: found})
+
+        return {row: networks.measure(contender, work.device, save, work.deadline, **options)}
 
 
 def _search(work):
@@ -155,10 +168,10 @@ def _search(work):
     warnings.simplefilter("ignore", ConvergenceWarning)
     os.environ["PYTHONWARNINGS"] = "ignore"  # of scikit-learn's processes
     grid = {name: values[:1] for name, values in GRID.items()} if work.dry_run else GRID
-    device, epochs = ("cpu", 2) if work.dry_run else ("cuda", 20)
+    epochs = 2 if work.dry_run else 20
     found = {SEARCH: {}}
     for name, warm_up, search, rounds in (
-        ("gpubp-cuda", epochs, partial(with_gpubp, device=device, grid=grid), 3),
+        ("gpubp-cuda", epochs, partial(with_gpubp, device=work.device, grid=grid), 3),
         ("scikit-learn", 1, partial(with_sklearn, jobs=-1, grid=grid), 1),
     ):
         search(warm_up)()  # compiled code, and the processes of scikit-learn
@@ -176,15 +189,17 @@ def _part(seconds, answers, *rows):
     return Part(seconds, answers, partial(_rows, rows=rows))
 
 
-CROSSOVER = [name for name in WORKLOADS if name.startswith("gpu/crossover/")]
+CHOICES, CROSSOVER = (
+    [name for name in WORKLOADS if name.startswith(f"gpu/{part}/")] for part in ("choices", "crossover")
+)
 PARTS = {
     "look": Part(45, "Which GPU and software is it, do graphs capture, and are equal fits equal to the bit?", _look),
     "step": _part(110, "Is a step of 784-256-10 faster than a CUDA graph, torch.compile and a scan?", STEP),
     "epoch": _part(50, "How long is an epoch of the smallest network, 6-2-1?", EPOCH),
     "stack": _part(50, "How much faster are 1,024 networks at once than one after another in PyTorch?", STACK),
-    "tests": Part(140, "Do the tests that need a GPU pass?", _tests),
-    "wide/tf32": _part(75, "How close is a wide network to its matrix products, in TF32?", WIDE["tf32"]),
-    "wide/bfloat16": _part(75, "The same, in bfloat16.", WIDE["bfloat16"]),
+    "tests": Part(120, "Do the tests that need a GPU pass?", _tests),
+    "wide/tf32": _part(70, "How close is a wide network to its matrix products, in TF32?", WIDE["tf32"]),
+    "wide/bfloat16": _part(70, "The same, in bfloat16.", WIDE["bfloat16"]),
     **{
         f"networks/{name}": Part(
             seconds,
@@ -194,6 +209,7 @@ PARTS = {
         for name, seconds in {"gpubp": 50, "torch-graph": 35, "jax-vmap": 60, "torch-vmap": 25}.items()
     },
     "search": Part(45, "How much faster is a search over 320 networks than scikit-learn's on all cores?", _search),
-    "fit": _part(75, "How long is a fit of 1,000,000 rows, beside scikit-learn's?", "gpu/fit/1000000x100"),
-    "crossover": _part(60, "From which width on does a GPU pay off?", *CROSSOVER),
+    "choices": _part(50, "Are choices that were made by arithmetic right, or is the other choice faster?", *CHOICES),
+    "fit": _part(65, "How long is a fit of 1,000,000 rows, beside scikit-learn's?", "gpu/fit/1000000x100"),
+    "crossover": _part(50, "From which width on does a GPU pay off?", *CROSSOVER),
 }

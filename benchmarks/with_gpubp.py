@@ -10,8 +10,10 @@ import gpubp
 from benchmarks.problem import MOMENTUM
 
 
-def step(problem, device="cpu"):
+def step(problem, device="cpu", other=False):
     """Train by ``train``, including its validation of the arguments."""
+    if other:
+        _choose_otherwise()
     os.environ.setdefault("GPUBP_COMPILED", "always")  # as in training of more than half a second
     spec, theta, network = problem.spec, _flat(problem), _network(problem.spec)
     x, targets = (_on_device(array, device) for array in (problem.x, problem.targets))
@@ -38,6 +40,19 @@ def predict(problem, device="cpu"):
 def estimator(parameters, device="cpu"):
     """Make a classifier."""
     return gpubp.MLPClassifier(**parameters, random_state=0, device=device)
+
+
+def _choose_otherwise():
+    """Make the choices that gpubp makes by arithmetic the other way, for the whole process.
+
+    Gradients' products are computed beside the backward pass where they would not be, and not where they would; small
+    networks of a stack have all threads that they can use.
+    """
+    from gpubp.engine.cuda import small_networks, steps
+
+    has_branches = steps.has_branches
+    steps.has_branches = lambda *arguments, **options: not has_branches(*arguments, **options)
+    small_networks.threads_of_each = lambda device, threads, *_: threads
 
 
 def gpu_bytes():

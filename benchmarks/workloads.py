@@ -3,7 +3,7 @@
 import fnmatch
 from typing import NamedTuple
 
-from benchmarks.contenders import ON_CPU, ON_GPU
+from benchmarks.contenders import ON_CPU, ON_GPU, OTHER
 from benchmarks.machine import available_bytes
 
 STEPS = {  # sizes: output, batch, batches of an epoch, epochs whose loss is compared
@@ -16,6 +16,7 @@ STEPS = {  # sizes: output, batch, batches of an epoch, epochs whose loss is com
 ESTIMATORS = ("gpubp", "gpubp-numpy", "scikit-learn")
 GROWING = ("gpubp", "gpubp-numpy", "scikit-learn", "torch", "jax-scan", "floor")
 LIBRARIES = ("gpubp", "scikit-learn", "thinc", "torch", "jax")
+EVERYWHERE = tuple(name for name in ON_CPU + ON_GPU if name != OTHER)
 SHARE_OF_MEMORY = 0.5  # the fraction of free memory that the largest table takes
 
 
@@ -66,7 +67,7 @@ def _steps():
                     ((6, 2, 2), "logistic"),
                     ((784, 256, 10), "relu"),
                 ) and optimizer == "adam"
-                yield Workload(name, "step", spec, ON_CPU + ON_GPU, quick=quick)
+                yield Workload(name, "step", spec, EVERYWHERE, quick=quick)
 
 
 def step_spec(sizes, activation="relu", output="softmax", optimizer="adam", batch=200, batches=4, epochs=3):
@@ -108,7 +109,7 @@ def _predictions():
         name = f"predict/{'-'.join(map(str, sizes))}/{f'{rows}-rows' if rows > 1 else '1-row'}"
         spec = step_spec(sizes, output=STEPS[sizes][0], batch=rows, batches=1, epochs=1)
         no_step = ("jax-scan", "jax-scan-cuda", "torch-graph-cuda", "floor-cuda", "cublaslt-cuda", "traffic-cuda")
-        contenders = tuple(name for name in ON_CPU + ON_GPU if name not in no_step)
+        contenders = tuple(name for name in EVERYWHERE if name not in no_step)
         yield Workload(name, "predict", spec, contenders, quick=(sizes[0], rows) == (784, 1))
 
 
@@ -163,6 +164,12 @@ def _for_a_gpu():
     yield Workload("gpu/epoch/6-2-1", "step", spec, ("gpubp-cuda", "torch-graph-cuda", "jax-scan-cuda", "gpubp"))
     spec = step_spec((20, 64, 64, 2), "relu", "logistic", "adam", 64, 32) | {"stack": 1024}
     yield Workload("gpu/stack/1024x20-64-64-2", "step", spec, ("gpubp-cuda", "torch-cuda", "jax-scan-cuda"))
+    others = ("gpubp-cuda", OTHER)
+    yield Workload("gpu/choices/1024x20-64-64-2", "step", spec, others)
+    spec = step_spec((784, 512, 512, 10), batch=256, batches=32)
+    yield Workload("gpu/choices/784-512-512-10", "step", spec, others)
+    spec = step_spec((784, 256, 10), batch=128, batches=64)
+    yield Workload("gpu/choices/784-256-10", "step", spec, others)
     spec = {"data": [1_000_000, 100, 10], "dtype": "float32", "parameters": {"max_iter": 2}}
     yield Workload("gpu/fit/1000000x100", "fit", spec, ("gpubp-cuda", "scikit-learn", "gpubp"))
     for width in (256, 64, 1024, 16, 128, 32, 512):

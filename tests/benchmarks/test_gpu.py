@@ -1,6 +1,7 @@
 """The script for a GPU, tested without one: its targets, its results, and a dry run with replacements."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,8 @@ from benchmarks.problem import make_problem
 from benchmarks.with_float64 import reference_curve
 from benchmarks.with_gpubp import step
 from benchmarks.workloads import Workload, chosen, make_workloads, step_spec
+from gpubp.engine.cuda import small_networks, steps
+from gpubp.nn.network import Network
 
 pytestmark = pytest.mark.once
 
@@ -56,9 +59,7 @@ class TestBars:
         assert verdict["verdict"] == "not measured: scikit-learn must have 16 cores, but this machine has 2"
 
     def test_a_dry_run_measures_nothing(self):
-        assert {one["verdict"] for one in verdicts(ROWS, ENOUGH, dry_run=True)} == {
-            "not measured: stand-ins on a CPU took part"
-        }
+        assert {one["verdict"] for one in verdicts(ROWS, ENOUGH, dry_run=True)} == {"not measured: of a dry run"}
 
     @pytest.mark.parametrize("bar", BARS, ids=lambda bar: bar.name)
     def test_refer_to_existing_rows(self, bar):
@@ -114,6 +115,20 @@ class TestRows:
             {"curve": [1.1 * e for e in curve]}, right, "float32", matmul
         )
 
+    def test_other_choices_differ(self, monkeypatch):
+        for module, name in ((steps, "has_branches"), (small_networks, "threads_of_each")):
+            monkeypatch.setattr(module, name, getattr(module, name))  # what it is again at the end
+        device = SimpleNamespace(multiprocessors=132, shared_memory_of_multiprocessor=228 << 10)
+
+        def choices():
+            networks = [Network(gpu_parts.WORKLOADS[row].spec["sizes"]) for row in gpu_parts.CHOICES]
+            branches = [steps.has_branches(network, 128, 1, device, narrow=True) for network in networks]
+            return [*branches, small_networks.threads_of_each(device, 512, 112_392, 1024)]
+
+        usual = choices()
+        with_gpubp._choose_otherwise()
+        assert all(other != choice for other, choice in zip(choices(), usual, strict=True))
+
     def test_jax_has_no_bfloat16_of_float32(self):
         workload = Workload("gpu/wide/bfloat16", "step", SMALL | {"matmul": "bfloat16"}, ())
         assert unable("jax-scan-cuda", workload)
@@ -140,7 +155,7 @@ class TestScript:
         assert result["parts"]["look"]["found"]["versions"] == {"left out": "there is no GPU"}
         assert result["parts"]["epoch"]["found"][EPOCH]["gpubp-cuda"]["seconds"]
         assert len(result["bars"]) == len(BARS)
-        assert "stand-ins on a CPU took part" in out
+        assert "not measured: of a dry run" in out
 
     def test_resumes_where_it_stopped(self, call, monkeypatch):
         run = []
