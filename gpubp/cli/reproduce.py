@@ -74,7 +74,7 @@ def reproduce(
         else:
             _show(results["studies"][-1])
         if report is not None:
-            pictures |= pictures_of(results["studies"][-1], findings.pictures)
+            pictures |= pictures_of(results["studies"][-1], study.drawings)
             write_report(report, results, pictures)
         if findings.stop_reason == "interrupted":
             break

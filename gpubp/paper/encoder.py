@@ -1,16 +1,17 @@
 """The encoder: the codes that its hidden units learn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gpubp.nn.network import Network
 from gpubp.nn.passes import forward
 from gpubp.paper.chance import reaches
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
-from gpubp.paper.study import Fact, StudyPicture
+from gpubp.paper.study import Fact, StudyDrawing, StudyPicture
 from gpubp.paper.words import NO_FIGURE, share_of
 from gpubp.plotting import hidden_heat_map
 
@@ -78,16 +79,20 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
             "The outputs of the three hidden units for each of the patterns, of one network that is done, and the code "
             "that they make, rounded to 0 and 1"
         )
-        yield StudyPicture("codes", caption, partial(_draw_codes, experiment.network, theta))
+        yield StudyPicture("codes", caption, {"sizes": experiment.network.sizes, "theta": theta})
 
 
-def _draw_codes(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":
-    patterns = np.eye(network.sizes[0])
-    y = forward(np, network, theta.astype(float), patterns)[0].y
+def _draw_codes(ax: "Axes", sizes: Sequence[int], theta: ArrayLike) -> "Axes":
+    network, weights = Network(tuple(sizes), activation="logistic"), np.asarray(theta, float)
+    patterns = np.eye(sizes[0])
+    y = forward(np, network, weights, patterns)[0].y
     coded = [", ".join(str(k + 1) for k in np.flatnonzero(of_unit > 0.5)) or "none" for of_unit in y.T]
     names = [f"hidden unit {k}:\non for {patterns_on}" for k, patterns_on in enumerate(coded, 1)]
     codes_of_patterns = ["".join(str(int(output > 0.5)) for output in of_pattern) for of_pattern in y]
     sample_names = [f"pattern {k}: {code}" for k, code in enumerate(codes_of_patterns, 1)]
-    ax = hidden_heat_map((network, theta), patterns, ax, sample_names=sample_names, unit_names=names)
+    ax = hidden_heat_map((network, weights), patterns, ax, sample_names=sample_names, unit_names=names)
     ax.set_xlabel("")
     return ax
+
+
+DRAWINGS = {"codes": StudyDrawing(_draw_codes)}

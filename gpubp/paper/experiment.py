@@ -1,8 +1,8 @@
 """One experiment from many first weights: trained as one stack of networks, each until it is done."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +15,17 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.paper.cases import Cases
 from gpubp.paper.chance import ALLOWED
-from gpubp.paper.study import Fact, Findings, Reached, StudyPicture, StudyTable, Verdict, if_enough_networks, quartiles
+from gpubp.paper.study import (
+    Fact,
+    Findings,
+    Reached,
+    StudyDrawing,
+    StudyPicture,
+    StudyTable,
+    Verdict,
+    if_enough_networks,
+    quartiles,
+)
 from gpubp.paper.words import seeds_in_words
 from gpubp.training.fit import all_correct, train
 
@@ -99,6 +109,8 @@ class Experiment:
         ``find_facts(experiment, runs, train_more)`` yields Facts and Tables.
     pictures : callable
         ``pictures(experiment, runs)`` yields Pictures.
+    drawings : dict of str to StudyDrawing
+        How they are drawn, by their names.
     reported : int, optional
         The sweeps that the paper or the chapter reports.
     """
@@ -117,6 +129,7 @@ class Experiment:
     wiring: str = ""
     find_facts: "Callable[[Experiment, Runs, TrainMore], Iterable[Fact | StudyTable]]" = nothing_more
     pictures: "Callable[[Experiment, Runs], Iterable[StudyPicture]]" = nothing_more
+    drawings: Mapping[str, StudyDrawing] = field(default_factory=dict)
     reported: int | None = None
 
     def setting(self, n_networks: int, sweeps: int) -> str:

@@ -1,18 +1,18 @@
 """Pictures of the family trees' networks: the weights from the people, their codes, the held-out cases."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from gpubp.nn.network import Network, flatten, views
+from gpubp.nn.network import Network, views
 from gpubp.paper import family
 from gpubp.paper.family_codes import N_UNITS, codes_of_people, codes_of_relations, explained
 from gpubp.paper.family_recipe import N_HELD_OUT, Trained
-from gpubp.paper.study import StudyPicture
+from gpubp.paper.study import StudyDrawing, StudyPicture
 from gpubp.plotting import hinton_diagram
-from gpubp.plotting.figure import STYLES, axes_or_new
+from gpubp.plotting.figure import STYLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,8 @@ def pictures(network: Network, networks: Trained) -> list[StudyPicture]:
     """Make the pictures of a study: the held-out cases, and one network that has them all right, if there is one."""
     n_networks = len(networks.theta)
     caption = f"How many of {N_HELD_OUT} held-out cases each of {n_networks:,} networks has right"
-    held_out_picture = StudyPicture("held-out", caption, partial(draw_held_out, networks.generalized))
+    counts = np.bincount(networks.generalized, minlength=N_HELD_OUT + 1)
+    held_out_picture = StudyPicture("held-out", caption, {"counts": counts})
     solved = np.flatnonzero(networks.generalized == N_HELD_OUT)
     if not len(solved):
         return [held_out_picture]
@@ -34,11 +35,12 @@ def pictures(network: Network, networks: Trained) -> list[StudyPicture]:
     weights = f"The weights from the people to their six units, English above Italian, {chosen}"
     codes = f"The outputs of the six units for each person, {chosen}"
     relations = f"The outputs of the six units for each relation, {chosen}"
+    of_people, of_relations = codes_of_people(network, theta), codes_of_relations(network, theta)
     return [
         held_out_picture,
-        StudyPicture("weights", weights, partial(draw_weights, network, theta), (7.2, 5.4)),
-        StudyPicture("codes", codes, partial(draw_codes, network, theta), (6.4, 6.2)),
-        StudyPicture("relations", relations, partial(draw_relations, network, theta), (6.4, 4.2)),
+        StudyPicture("weights", weights, {"weights": weights_of_people(network, theta), "codes": of_people}),
+        StudyPicture("codes", codes, {"codes": of_people}),
+        StudyPicture("relations", relations, {"codes": of_relations}),
     ]
 
 
@@ -49,13 +51,10 @@ def clearest(network: Network, theta: np.ndarray) -> int:
     return int(np.argmax(np.min(best_units, axis=0)))
 
 
-def people_and_units(network: Network, theta: np.ndarray) -> tuple[Network, np.ndarray]:
-    """Cut the people and their six units out of a network."""
+def weights_of_people(network: Network, theta: np.ndarray) -> np.ndarray:
+    """Return the weights from the people to their six units, and their biases: (25, 6)."""
     block = views(np, network, theta)[0][:, :N_UNITS]
-    n_people = len(family.PEOPLE)
-    return Network((n_people, N_UNITS), output_activation="logistic"), flatten(
-        np, [np.vstack([block[:n_people], block[-1:]])]
-    )
+    return np.vstack([block[: len(family.PEOPLE)], block[-1:]])
 
 
 def unit_names(codes: np.ndarray, attributes: Mapping[str, np.ndarray]) -> list[str]:
@@ -68,32 +67,29 @@ def unit_names(codes: np.ndarray, attributes: Mapping[str, np.ndarray]) -> list[
     return names
 
 
-def draw_weights(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
+def draw_weights(ax: "Axes", weights: ArrayLike, codes: ArrayLike) -> "Axes":
     """Draw the weights from the people to each unit, as figure 4 of the paper does."""
     return hinton_diagram(
-        people_and_units(network, theta),
-        axes_or_new(ax, (7.2, 5.4)),
+        (Network((len(family.PEOPLE), N_UNITS)), np.ravel(weights)),
+        ax,
         input_shape=(2, len(family.ENGLISH)),
         across=2,
-        unit_names=unit_names(codes_of_people(network, theta), family.attributes()),
+        unit_names=unit_names(np.asarray(codes), family.attributes()),
         input_names=family.PEOPLE,
     )
 
 
-def draw_codes(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
+def draw_codes(ax: "Axes", codes: ArrayLike) -> "Axes":
     """Draw the outputs of the six units for each person as colours."""
-    return _draw_outputs(codes_of_people(network, theta), family.PEOPLE, family.attributes(), ax)
+    return _draw_outputs(ax, np.asarray(codes), family.PEOPLE, family.attributes())
 
 
-def draw_relations(network: Network, theta: np.ndarray, ax: "Axes | None" = None) -> "Axes":
+def draw_relations(ax: "Axes", codes: ArrayLike) -> "Axes":
     """Draw the outputs of the other six units for each relation as colours."""
-    return _draw_outputs(codes_of_relations(network, theta), family.RELATIONS, family.relation_attributes(), ax)
+    return _draw_outputs(ax, np.asarray(codes), family.RELATIONS, family.relation_attributes())
 
 
-def _draw_outputs(
-    codes: np.ndarray, names: Sequence[str], attributes: Mapping[str, np.ndarray], ax: "Axes | None"
-) -> "Axes":
-    ax = axes_or_new(ax, (6.4, 6.2))
+def _draw_outputs(ax: "Axes", codes: np.ndarray, names: Sequence[str], attributes: Mapping[str, np.ndarray]) -> "Axes":
     image = ax.imshow(codes, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0.0, vmax=1.0)
     ax.figure.colorbar(image, ax=ax, label="output")
     ax.set_yticks(range(len(names)), names)
@@ -103,12 +99,10 @@ def _draw_outputs(
     return ax
 
 
-def draw_held_out(generalized: np.ndarray, ax: "Axes | None" = None) -> "Axes":
+def draw_held_out(ax: "Axes", counts: Sequence[int]) -> "Axes":
     """Draw how many networks have how many of their held-out cases right."""
     from matplotlib.ticker import MaxNLocator
 
-    ax = axes_or_new(ax, (5.0, 3.2))
-    counts = np.bincount(generalized, minlength=N_HELD_OUT + 1)
     bars = ax.bar(range(N_HELD_OUT + 1), counts, color=STYLES[0].color)
     ax.bar_label(bars)
     ax.set_xlabel(f"held-out cases right, of {N_HELD_OUT}")
@@ -116,3 +110,11 @@ def draw_held_out(generalized: np.ndarray, ax: "Axes | None" = None) -> "Axes":
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+DRAWINGS = {
+    "held-out": StudyDrawing(draw_held_out),
+    "weights": StudyDrawing(draw_weights, (7.2, 5.4)),
+    "codes": StudyDrawing(draw_codes, (6.4, 6.2)),
+    "relations": StudyDrawing(draw_relations, (6.4, 4.2)),
+}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from gpubp.paper.family_facts import (
     table_by_relation,
     table_of_all_networks,
 )
-from gpubp.paper.family_pictures import pictures
+from gpubp.paper.family_pictures import DRAWINGS, pictures
 from gpubp.paper.family_recipe import DEAD_ZONE, FIRST_SWEEPS, N_HELD_OUT, PRINTED, Recipe, Trained, trained
-from gpubp.paper.study import Findings, Reached, Verdict, if_enough_networks
+from gpubp.paper.study import Findings, Reached, StudyDrawing, Verdict, if_enough_networks
 from gpubp.paper.words import counted, seeds_in_words
 
 WANTED = 0.5
@@ -37,6 +37,7 @@ class FamilyTrees:
     """
 
     recipe: Recipe = FOUND
+    drawings: ClassVar[dict[str, StudyDrawing]] = DRAWINGS
     name: str = "family-trees"
     title: str = "Who is Colin's aunt? Two families, twelve relations"
     says: str = "100 cases learned in 1,500 sweeps, all four others right, by one network (Nature 323, figures 2–4)"

@@ -1,62 +1,62 @@
 """Pictures of the comparison of solvers: a row for each experiment, a mark in it for each solver."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpubp.paper.study import StudyDrawing
 from gpubp.plotting.figure import STYLES, Style, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE = (6.4, 5.8)
-"""Of a picture, in inches."""
-
 
 class Result(NamedTuple):
     """What is drawn of one solver on one experiment.
 
-    ``quartiles`` are the sweeps until a quarter, half and three quarters of the ``n`` networks were done, infinity if
-    never; ``milliseconds`` are those of all networks, divided by the ``n_solved`` that were done.
+    ``quartiles`` are the sweeps until a quarter, half and three quarters of the ``n`` networks were done, None if
+    never; ``milliseconds`` are those of all networks, divided by the ``n_solved`` that were done, None if none was.
     """
 
     experiment: str
     solver: str
     n_solved: int
     n: int
-    quartiles: tuple[float, float, float]
-    milliseconds: float
+    quartiles: Sequence[float | None]
+    milliseconds: float | None
 
 
-def draw_sweeps(ax: "Axes", results: Sequence[Result]) -> None:
+def draw_sweeps(ax: "Axes", results: Iterable[Sequence[Any]]) -> None:
     """Draw a line for each solver, from the first to the third quartile of the sweeps, with a mark on the median.
 
     Where less than half of the networks are ever done, a hollow mark on the right says how many are.
     """
-    finite = [sweeps for result in results for sweeps in result.quartiles if math.isfinite(sweeps)]
-    right = 1.5 * max(finite, default=1.0)
-    for result, place, style in _draw_rows(ax, results, min(finite, default=1.0), right, "less than\nhalf done"):
+    rows = [Result(*row) for row in results]
+    reached = [sweeps for result in rows for sweeps in result.quartiles if sweeps is not None]
+    right = 1.5 * max(reached, default=1.0)
+    for result, place, style in _draw_rows(ax, rows, min(reached, default=1.0), right, "less than\nhalf done"):
         low, median, high = result.quartiles
-        if math.isfinite(low):
-            ax.plot([low, min(high, right)], [place, place], color=style.color, linewidth=1.5)
-        if math.isfinite(median):
+        if low is not None:
+            ax.plot([low, right if high is None else high], [place, place], color=style.color, linewidth=1.5)
+        if median is not None:
             ax.plot([median], [place], style.marker, color=style.color, markersize=5)
     ax.set_xlabel("sweeps")
 
 
-def draw_milliseconds(ax: "Axes", results: Sequence[Result]) -> None:
+def draw_milliseconds(ax: "Axes", results: Iterable[Sequence[Any]]) -> None:
     """Draw a mark for each solver: the milliseconds for each network that was done, or that none was."""
-    finite = [result.milliseconds for result in results if result.n_solved]
-    right = 1.5 * max(finite, default=1.0)
-    rows = _draw_rows(ax, results, min(finite, default=1.0), right, "none\ndone", lambda result: not result.n_solved)
-    for result, place, style in rows:
-        if result.n_solved:
+    rows = [Result(*row) for row in results]
+    taken = [result.milliseconds for result in rows if result.milliseconds is not None]
+    right = 1.5 * max(taken, default=1.0)
+    drawn = _draw_rows(ax, rows, min(taken, default=1.0), right, "none\ndone", lambda row: row.milliseconds is None)
+    for result, place, style in drawn:
+        if result.milliseconds is not None:
             ax.plot([result.milliseconds], [place], style.marker, color=style.color, markersize=5)
     ax.set_xlabel("milliseconds for each network that was done")
 
 
 def _is_missing(result: Result) -> bool:
-    return not math.isfinite(result.quartiles[1])
+    return result.quartiles[1] is None
 
 
 def _draw_rows(
@@ -104,3 +104,6 @@ def _draw_rows(
         ax, [Line2D([], [], color=s.color, marker=s.marker, ls="none", ms=5, label=solver) for solver, s in styles]
     )
     return placed
+
+
+DRAWINGS = {"quartiles": StudyDrawing(draw_sweeps, (6.4, 5.8)), "seconds": StudyDrawing(draw_milliseconds, (6.4, 5.8))}

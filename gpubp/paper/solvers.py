@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import Optimizer, adam, gradient_descent, momentum, nesterov
 from gpubp.optim.second_order import Problem, SecondOrder, lbfgs, levenberg_marquardt
 from gpubp.paper.experiment import Experiment, run_seeds
-from gpubp.paper.solver_pictures import SIZE, Result, draw_milliseconds, draw_sweeps
-from gpubp.paper.study import Fact, Findings, StudyPicture, StudyTable, Verdict, quartiles
+from gpubp.paper.solver_pictures import DRAWINGS, Result
+from gpubp.paper.study import Fact, Findings, StudyDrawing, StudyPicture, StudyTable, Verdict, quartiles
 from gpubp.paper.words import NONE, counted, from_to, in_words
 from gpubp.training.fit import all_correct, train
 
@@ -75,6 +75,7 @@ class Solvers:
     """
 
     experiments: tuple[Experiment, ...]
+    drawings: ClassVar[dict[str, StudyDrawing]] = DRAWINGS
     stacked: int = 100
     singly: int = 25
     sweeps: int = 5_000
@@ -362,15 +363,15 @@ def seconds_each(race: Race) -> float:
 
 
 def pictures(races: list[Race]) -> tuple[StudyPicture, ...]:
-    """Draw the sweeps and the milliseconds of each solver on each experiment."""
+    """Return the pictures of the sweeps and of the milliseconds of each solver on each experiment."""
     results = [
         Result(
             race.experiment,
             race.solver,
             int(np.sum(race.solved)),
             len(race.solved),
-            quartiles(race.solved, race.sweeps),
-            1000.0 * seconds_each(race),
+            tuple(part if np.isfinite(part) else None for part in quartiles(race.solved, race.sweeps)),
+            1000.0 * seconds_each(race) if np.any(race.solved) else None,
         )
         for race in races
     ]
@@ -380,14 +381,12 @@ def pictures(races: list[Race]) -> tuple[StudyPicture, ...]:
             "Sweeps until a quarter, half (the mark) and three quarters of all networks are done; a line that runs out "
             "on the right belongs to a quarter that never is, and a hollow mark to a solver by which less than half "
             "are, with how many are",
-            partial(draw_sweeps, results=results),
-            SIZE,
+            {"results": results},
         ),
         StudyPicture(
             "seconds",
             "Milliseconds for each network that is done, the time of all shared among them; a hollow mark belongs to a "
             "solver by which none is",
-            partial(draw_milliseconds, results=results),
-            SIZE,
+            {"results": results},
         ),
     )

@@ -46,6 +46,7 @@ STUDIES: dict[str, Study] = {
             reported=symmetry.SWEEPS,
             find_facts=symmetry.find_facts,
             pictures=symmetry.pictures,
+            drawings=symmetry.DRAWINGS,
         ),
         Experiment(
             name="xor",
@@ -100,6 +101,7 @@ STUDIES: dict[str, Study] = {
             settled=0.1,
             find_facts=encoder.find_facts,
             pictures=encoder.pictures,
+            drawings=encoder.DRAWINGS,
         ),
         Experiment(
             name="addition",
@@ -140,6 +142,7 @@ STUDIES: dict[str, Study] = {
             wiring="the hidden units see fields of 3 × 3 and share their weights, as do those to the output",
             find_facts=t_c.find_facts,
             pictures=t_c.pictures,
+            drawings=t_c.DRAWINGS,
         ),
         Experiment(
             name="shift-register",

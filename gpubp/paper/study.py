@@ -1,13 +1,10 @@
 """The common interface of all studies of the paper's claims, and of their findings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 class Fact(NamedTuple):
@@ -55,11 +52,17 @@ class StudyTable(NamedTuple):
 
 
 class StudyPicture(NamedTuple):
-    """A picture of the findings, drawn on request; the name is that of its file, the size is in inches."""
+    """A picture of the findings: its name, and what is drawn, as arrays, numbers and text."""
 
     name: str
     caption: str
-    draw: "Callable[[Axes], Any]"
+    data: Mapping[str, Any]
+
+
+class StudyDrawing(NamedTuple):
+    """How a picture is drawn: by ``draw(ax, **data)``, in a size in inches."""
+
+    draw: Callable[..., Any]
     size: tuple[float, float] = (6.4, 3.4)
 
 
@@ -143,6 +146,11 @@ class Study(Protocol):
     @property
     def sweeps(self) -> int:
         """The maximum number of sweeps of a network."""
+        ...
+
+    @property
+    def drawings(self) -> Mapping[str, StudyDrawing]:
+        """How its pictures are drawn, by their names."""
         ...
 
     def run(

@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gpubp.nn.network import Network, views
 from gpubp.optim.first_order import momentum
@@ -12,7 +13,7 @@ from gpubp.paper.chance import near, reaches
 from gpubp.paper.conditions import done, quartiles_near
 from gpubp.paper.connections import CAPTION, N_MORE, done_by, ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
-from gpubp.paper.study import Fact, StudyPicture, StudyTable
+from gpubp.paper.study import Fact, StudyDrawing, StudyPicture, StudyTable
 from gpubp.paper.words import NONE, share_of
 from gpubp.plotting import hinton_diagram
 
@@ -163,14 +164,17 @@ def _endings(runs: Runs) -> tuple[str, str, str]:
 def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
     """Yield the paper's picture for the first network that was done."""
     if np.any(runs.solved):
-        theta = runs.theta[np.flatnonzero(runs.solved)[0]]
+        weights, _ = views(np, experiment.network, runs.theta[np.flatnonzero(runs.solved)[0]])
         caption = (
             "The weights from the six inputs to the two hidden units of a network that tells symmetric vectors, and "
             "the units' biases apart from them: white is above 0, and areas are sizes, as in the key"
         )
-        yield StudyPicture("weights", caption, partial(_draw_weights, experiment.network, theta))
+        yield StudyPicture("weights", caption, {"weights": weights})
 
 
-def _draw_weights(network: Network, theta: np.ndarray, ax: "Axes") -> "Axes":
+def _draw_weights(ax: "Axes", weights: ArrayLike) -> "Axes":
     names, bits = ([f"{what} {k + 1}" for k in range(n)] for what, n in (("hidden unit", 2), ("input", 6)))
-    return hinton_diagram((network, theta), ax, across=1, unit_names=names, input_names=bits)
+    return hinton_diagram((Network((6, 2)), np.ravel(weights)), ax, across=1, unit_names=names, input_names=bits)
+
+
+DRAWINGS = {"weights": StudyDrawing(_draw_weights)}

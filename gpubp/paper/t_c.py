@@ -1,10 +1,10 @@
 """T or C, anywhere: units with small fields that share their weights, and the detectors that they learn."""
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gpubp.nn.activations import get_activation
 from gpubp.nn.architectures import transfer_weights, with_fields, with_sums
@@ -12,7 +12,7 @@ from gpubp.nn.network import Network, views
 from gpubp.nn.passes import output_layer
 from gpubp.paper.cases import t_c
 from gpubp.paper.experiment import Experiment, Runs, TrainMore
-from gpubp.paper.study import Fact, StudyPicture
+from gpubp.paper.study import Fact, StudyDrawing, StudyPicture
 from gpubp.paper.words import NO_FIGURE, share_of
 from gpubp.plotting import hinton_diagram
 from gpubp.training.fit import all_correct
@@ -141,9 +141,12 @@ def pictures(experiment: Experiment, runs: Runs) -> Iterator[StudyPicture]:
         listed = "; ".join(f"{name} {kinds[which]}" for name, which in zip(names, shown, strict=True))
         caption = f"A learned field of each kind, its bias beside it: areas are sizes, as in the key; {listed}"
         columns = np.vstack([fields_of_runs[shown].reshape(-1, FIELD * FIELD).T, biases[shown]])
-        yield StudyPicture("fields", caption, partial(_draw_fields, columns, names))
+        yield StudyPicture("fields", caption, {"columns": columns, "names": names})
 
 
-def _draw_fields(columns: np.ndarray, names: list[str], ax: "Axes") -> "Axes":
+def _draw_fields(ax: "Axes", columns: ArrayLike, names: Sequence[str]) -> "Axes":
     detectors = Network((FIELD * FIELD, len(names)))
-    return hinton_diagram((detectors, columns.ravel()), ax, input_shape=(FIELD, FIELD), unit_names=names)
+    return hinton_diagram((detectors, np.ravel(columns)), ax, input_shape=(FIELD, FIELD), unit_names=names)
+
+
+DRAWINGS = {"fields": StudyDrawing(_draw_fields)}

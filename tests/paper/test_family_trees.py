@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from gpubp.paper import family, family_recipe
 from gpubp.paper.family import ENGLISH, ITALIAN, PEOPLE, RELATIONS
 from gpubp.paper.family_codes import codes_of_people, codes_of_relations, explained, predicted
 from gpubp.paper.family_facts import fact_of_learning, facts_of_codes, facts_of_held_out, table_by_relation
-from gpubp.paper.family_pictures import clearest, draw_codes, draw_held_out, draw_relations, draw_weights, unit_names
+from gpubp.paper.family_pictures import DRAWINGS, clearest, pictures, unit_names
 from gpubp.paper.family_recipe import PRINTED, Recipe, Trained, first_weights, held_out_cases, trained
 from gpubp.paper.family_trees import FOUND, FamilyTrees, judged
 from gpubp.paper.studies import STUDIES
@@ -423,6 +424,14 @@ class TestStudy:
         assert [row[2].rpartition("; ")[2] for row in result.tables[0].rows[:2]] == ["4 sweeps", "1 sweep"]
 
 
+def drawn(name, theta, generalized=(4,)):
+    from gpubp.plotting.figure import new_figure
+
+    networks = SimpleNamespace(theta=np.tile(theta, (len(generalized), 1)), generalized=np.asarray(generalized))
+    data = {picture.name: picture.data for picture in pictures(PRINTED.network, networks)}
+    return DRAWINGS[name].draw(new_figure().add_subplot(), **data[name])
+
+
 class TestPictures:
     THETA = theta_that_codes(nationality=0, generation=1, branch=5)
 
@@ -435,7 +444,7 @@ class TestPictures:
         assert [names[unit] for unit in (0, 1, 5)] == ["1: nationality 100 %", "2: generation 100 %", "6: branch 100 %"]
 
     def test_weights(self):
-        ax = draw_weights(PRINTED.network, self.THETA)
+        ax = drawn("weights", self.THETA)
         squares = ax.collections[1].get_paths()
         assert len(squares) == 25 * 6
         sides = np.asarray([np.ptp(square.vertices[:, 0]) for square in squares]).reshape(25, 6)
@@ -444,16 +453,16 @@ class TestPictures:
         )
 
     def test_codes(self):
-        image = draw_codes(PRINTED.network, self.THETA).images[0].get_array()
+        image = drawn("codes", self.THETA).images[0].get_array()
         np.testing.assert_allclose(image, codes_of_people(PRINTED.network, self.THETA))
 
     def test_people_and_relations_are_named(self):
-        ax = draw_weights(PRINTED.network, self.THETA)
+        ax = drawn("weights", self.THETA)
         written = [text.get_text() for text in ax.texts]
         assert {"1: nationality 100 %", "bias", "Christopher, Roberto", "Charlotte, Sophia"} <= set(written)
-        ax = draw_relations(PRINTED.network, self.THETA)
+        ax = drawn("relations", self.THETA)
         assert [label.get_text() for label in ax.get_yticklabels()] == list(family.RELATIONS)
-        ax = draw_codes(PRINTED.network, self.THETA)
+        ax = drawn("codes", self.THETA)
         assert [label.get_text() for label in ax.get_yticklabels()] == list(family.PEOPLE)
         assert ax.get_xticklabels()[0].get_text() == "unit 1:\nnationality\n100 %"
 
@@ -464,7 +473,7 @@ class TestPictures:
         np.testing.assert_allclose(codes_of_relations(PRINTED.network, theta), 1.0 / (1.0 + np.exp(-total)))
 
     def test_held_out(self):
-        bars = draw_held_out(np.asarray([4, 4, 0, 3])).patches
+        bars = drawn("held-out", self.THETA, [4, 4, 0, 3]).patches
         assert [bar.get_height() for bar in bars] == [1, 0, 0, 1, 2]
 
     def test_clearest(self):

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gpubp.paper.report import FILES, html_page, markdown, new_results, pictures
 from gpubp.paper.report.pictures import draw_histogram
 from gpubp.paper.report.results import picture_file
 from gpubp.paper.studies import STUDIES
-from gpubp.paper.study import Fact, Findings, StudyPicture, StudyTable, Verdict
+from gpubp.paper.study import Fact, Findings, StudyDrawing, StudyPicture, StudyTable, Verdict
 from gpubp.plotting.figure import new_figure
 
 pytestmark = pytest.mark.once
@@ -42,6 +43,7 @@ class Study:
             "facts": [Fact("a", "b", "c")],
         }
         self.found = Findings(**found | findings)
+        self.drawings = defaultdict(lambda: StudyDrawing(lambda ax, y: ax.plot(y)))
 
     def run(self, n_networks=1000, *, sweeps=None, device="auto", callbacks=()):
         return self.found
@@ -52,12 +54,12 @@ def report_of(*studies, requested=None):
     results, pictures = new_results("a command", requested or [study.name for study in studies], "cpu"), {}
     for study in studies:
         results["studies"].append(study_results(study, study.found))
-        pictures |= pictures_of(results["studies"][-1], study.found.pictures)
+        pictures |= pictures_of(results["studies"][-1], study.drawings)
     return results, pictures
 
 
 def line(name="line", caption="A line"):
-    return StudyPicture(name, caption, lambda ax: ax.plot([0, 1], [0, 1]))
+    return StudyPicture(name, caption, {"y": np.asarray([0.0, 1.0])})
 
 
 class TestResults:

@@ -166,8 +166,9 @@ class TestVerdict:
         races = [race(EQUATION_9, [100, 200, 300, 400]), race("L-BFGS", [10, None, None, None]), race("Adam", [None])]
         shares = {"quartiles": ["1 of 4", "0 of 1"], "seconds": ["0 of 1"]}
         for picture in solvers.pictures(races):
-            ax = new_figure(picture.size).add_subplot()
-            picture.draw(ax)
+            draw, size = solvers.DRAWINGS[picture.name]
+            ax = new_figure(size).add_subplot()
+            draw(ax, **picture.data)
             ax.figure.canvas.draw()
             assert [text.get_text() for text in ax.get_legend().get_texts()] == [EQUATION_9, "L-BFGS", "Adam"]
             assert not ax.get_legend().get_window_extent().overlaps(ax.get_window_extent())

@@ -386,18 +386,18 @@ class TestTAndC:
         assert facts["the field is without symmetry"] == "33 % of 3"
         (picture,) = experiment.pictures(experiment, runs)
         assert picture.caption.endswith("A the same in all turns and mirrors; B without symmetry")
-        _, squares, *_ = drawn(picture).collections  # then those of the key
+        _, squares, *_ = drawn(picture, experiment.drawings).collections  # then those of the key
         areas = np.asarray([np.ptp(square.vertices[:, 0]) ** 2 for square in squares.get_paths()])
         expected = np.abs(np.column_stack([[*np.ravel(fields[0]), -3.0], [*np.ravel(fields[1]), -3.0]])).ravel()
         np.testing.assert_allclose(areas / areas.max(), expected / expected.max(), rtol=1e-6)
 
 
-def drawn(picture):
+def drawn(picture, drawings):
     pytest.importorskip("matplotlib", reason="the extra 'cli' is not installed")
     from gpubp.plotting.figure import new_figure
 
     ax = new_figure().add_subplot()
-    picture.draw(ax)
+    drawings[picture.name].draw(ax, **picture.data)
     ax.figure.canvas.draw()
     return ax
 
@@ -444,7 +444,7 @@ class TestPictures:
         theta = initial_weights(experiment.network, range(3), scheme="uniform", scale=1.0)
         runs = made(theta, solved=[False, True, True])
         (picture,) = experiment.pictures(experiment, runs)
-        ax = drawn(picture)
+        ax = drawn(picture, experiment.drawings)
         if name == "encoder":
             np.testing.assert_allclose(ax.images[0].get_array(), encoder.codes(experiment, runs)[0], rtol=1e-6)
         else:

@@ -1,13 +1,13 @@
 """The pictures of a report: those of a study, and a histogram of its networks' sweeps; PNG, in memory."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from gpubp.paper.report.results import SWEEPS_PICTURE, Histogram, StudyResults, picture_file
-from gpubp.paper.study import StudyPicture
+from gpubp.paper.report.results import SWEEPS_PICTURE, Histogram, StudyResults
+from gpubp.paper.study import StudyDrawing
 from gpubp.plotting.figure import STYLES, legend_above, new_figure
 
 if TYPE_CHECKING:
@@ -18,18 +18,24 @@ RESOLUTION, COLOURS = 220, 256
 NARROW = (6.4, 3.4)
 
 
-def pictures_of(study: StudyResults, pictures: tuple[StudyPicture, ...]) -> dict[str, bytes]:
-    """Draw all pictures of a study: PNG by the names of their files.
+def pictures_of(study: StudyResults, drawings: Mapping[str, StudyDrawing]) -> dict[str, bytes]:
+    """Draw all pictures of a study from its results: PNG by the names of their files.
+
+    ``drawings`` are those of the :class:`gpubp.paper.study.Study`. Pictures whose data were not kept are left out.
 
     Raises
     ------
     GpubpError
         If matplotlib is not installed.
     """
-    drawn = {picture_file(study["name"], picture.name): _png(picture.draw, picture.size) for picture in pictures}
-    if study["histogram"] is not None:
-        draw = partial(draw_histogram, histogram=study["histogram"], study=study)
-        drawn[picture_file(study["name"], SWEEPS_PICTURE)] = _png(draw, NARROW)
+    drawn = {}
+    for picture in study["pictures"]:
+        if picture["data"] is not None:
+            draw, size = drawings[picture["name"]]
+            drawn[picture["file"]] = _png(partial(draw, **picture["data"]), size)
+        elif picture["name"] == SWEEPS_PICTURE and study["histogram"] is not None:
+            draw = partial(draw_histogram, histogram=study["histogram"], study=study)
+            drawn[picture["file"]] = _png(draw, NARROW)
     return drawn
 
 

@@ -43,10 +43,15 @@ class TableResults(TypedDict):
 
 
 class PictureResults(TypedDict):
-    """The name of a picture's file, and its caption."""
+    """A picture: its name, that of its file, its caption, and what is drawn.
 
+    ``data`` is None for the histogram, and for a picture of a run that did not keep it.
+    """
+
+    name: str
     file: str
     caption: str
+    data: dict[str, Any] | None
 
 
 class StudyResults(TypedDict):
@@ -56,6 +61,7 @@ class StudyResults(TypedDict):
     """
 
     name: str
+    date: str
     title: str
     setting: str
     reported: str
@@ -90,7 +96,7 @@ def new_results(command: str, requested: Sequence[str], device: str = "auto") ->
     """Begin a run: its command, its environment, and the date."""
     return {
         "command": _printable(command),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": _today(),
         "machine": {
             "processor": _printable(_processor()),
             "cores": str(_cores()),
@@ -114,6 +120,7 @@ def study_results(study: Study, findings: Findings) -> StudyResults:
     n, sweeps = len(findings.solved), findings.sweeps
     entry: StudyResults = {
         "name": study.name,
+        "date": _today(),
         "title": study.title,
         "setting": findings.setting,
         "reported": study.says,
@@ -139,13 +146,18 @@ def study_results(study: Study, findings: Findings) -> StudyResults:
             for table in findings.tables
         ],
         "pictures": [
-            {"file": picture_file(study.name, picture.name), "caption": picture.caption}
+            {
+                "name": picture.name,
+                "file": picture_file(study.name, picture.name),
+                "caption": picture.caption,
+                "data": {name: _plain(value) for name, value in picture.data.items()},
+            }
             for picture in findings.pictures
         ],
     }
     if entry["histogram"] is not None:
-        of_sweeps = PictureResults(file=picture_file(study.name, SWEEPS_PICTURE), caption=_caption(entry))
-        entry["pictures"].insert(0, of_sweeps)
+        file = picture_file(study.name, SWEEPS_PICTURE)
+        entry["pictures"].insert(0, {"name": SWEEPS_PICTURE, "file": file, "caption": _caption(entry), "data": None})
     cleaned: StudyResults = _all_printable(entry)
     return cleaned
 
@@ -156,6 +168,19 @@ def _caption(entry: StudyResults) -> str:
     more = f"; not done {in_time}: {n_never:,}" if n_never else ""
     reported = f"; reported: {entry['reported_sweeps']:,}" if entry["reported_sweeps"] else ""
     return f"Sweeps until a network is done: {entry['solved']:,} of {counted(n, 'network')}{more}{reported}"
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays into lists, and round to five digits, which is more than a picture shows."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def _or_none(figure: float) -> float | None:

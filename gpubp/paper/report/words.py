@@ -69,9 +69,10 @@ def run(results: Results) -> list[tuple[str, str]]:
     """Describe the run in labelled lines: its command, its machine and its date."""
     machine = results["machine"]
     cores = counted(int(machine["cores"]), "core")
+    later = [f"; {study['name']} {study['date']}" for study in results["studies"] if study["date"] != results["date"]]
     return [
         ("command", results["command"]),
-        ("date", results["date"]),
+        ("date", "".join([results["date"], *later])),
         ("machine", f"{machine['processor']}, {cores}, {machine['system']}; trained on {machine['device']}"),
         ("versions", ", ".join(f"{name} {version}" for name, version in results["versions"].items())),
         ("time", f"{seconds(sum(study['seconds'] for study in results['studies']))} of training"),
