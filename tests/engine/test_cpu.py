@@ -72,6 +72,7 @@ def plain_runner(objective, optimizer, dtype):
     return partial(epoch_module._step_by_step, BACKEND.xp, step, processes=objective.processes)
 
 
+@np.errstate(all="ignore")  # as in train; on arm64 a product of NumPy may warn of numbers that are not in its result
 def run_both(
     network,
     optimizer=None,
