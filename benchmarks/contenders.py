@@ -39,7 +39,7 @@ CONTENDERS = {
     "jax-cuda": Contender("JAX, jit per step, GPU", "jax", "jax", options=CUDA),
     "jax-scan-cuda": Contender("JAX, scan over steps, GPU", "jax", "jax", options=CUDA | SCAN),
     "floor-cuda": Contender("matrix products alone, GPU", "products", "torch", options=CUDA),
-    "cublaslt-cuda": Contender("matrix products alone, cuBLASLt's best, GPU", "cublaslt", "nvmath", options=CUDA),
+    "cublaslt-cuda": Contender("matrix products alone, cuBLASLt's best, GPU", "cublaslt", "torch", options=CUDA),
     "traffic-cuda": Contender("memory traffic alone, GPU", "products", "torch", options=CUDA | {"traffic": True}),
     "reference": Contender("reference, float64", "float64", "sklearn"),
     "reference-corrected": Contender("reference, float64", "float64", "sklearn", options={"corrected": True}),
