@@ -5,6 +5,7 @@ Text from data and files is never parsed as markup, and its control characters a
 
 import json
 import math
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gpubp._core.text import escaped, excerpt, number
-from gpubp.data.score_names import METRICS, metric_name, split_metric
+from gpubp._core.text import escaped, excerpt
+from gpubp.data.score_names import METRICS, metric_name, score_text, split_metric
 from gpubp.data.streaming.split import SPLITS
 from gpubp.io.model_facts import TRIAL_HEADINGS, ordered_trials, trial_row
 
@@ -83,6 +84,11 @@ def print_warning(text: str) -> None:
     notes.print(Text.assemble(("warning: ", "bold yellow"), (escaped(text), "bold")), soft_wrap=not notes.is_terminal)
 
 
+def print_footnote(text: str) -> None:
+    """Print a line below a table on stdout, wrapped only on a terminal."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
 def print_reading(decisions: Iterable[str]) -> None:
     """Print on stderr what was decided when a table was read."""
     for decision in decisions:
@@ -90,7 +96,8 @@ def print_reading(decisions: Iterable[str]) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print an error message on stderr, in one line."""
+    """Print an error message on stderr, in one line, with the command line's own option for the device."""
+    text = re.sub(r"\bdevice='([\w:]+)'", r"--device \1", text)
     notes.print(Text.assemble(("error: ", "bold red"), escaped(text)), soft_wrap=not notes.is_terminal)
 
 
@@ -177,7 +184,7 @@ def print_scores(
     parts = sorted(scores, key=lambda part: order.get(part, 0))
     names = dict.fromkeys(name for part in parts for name in scores[part])
     cells = [
-        [metric_name(name), *(number(scores[part][name]) if name in scores[part] else "" for part in parts)]
+        [metric_name(name), *(score_text(name, scores[part][name]) if name in scores[part] else "" for part in parts)]
         for name in sorted(names, key=lambda name: order.get(split_metric(name)[0], 0))
     ]
     counts = ["rows", *(f"{rows[part]:,}" if part in rows else "" for part in parts)]
@@ -191,9 +198,9 @@ def print_trials(trials: Sequence[dict[str, Any]]) -> None:
     if len(ordered) > _MOST_TRIALS:
         console.print(f"... and {len(ordered) - _MOST_TRIALS:,} more")
     if any(trial.get("ended_early") is True for trial in ordered):
-        console.print("ended early: more than 2 % behind the best, and gaining too slowly; the loss is that so far")
+        print_footnote("ended early: more than 2 % behind the best, and gaining too slowly; the loss is that so far")
     if ordered and ordered[0].get("is_kept") is False:
-        console.print(
+        print_footnote(
             "not kept: what is better than an earlier kind by less than one hundredth, which may be chance; those "
             "without hidden layers count as the last"
         )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gpubp._core.text import counted, shortened
+from gpubp._core.text import counted, number, shortened
 from gpubp.cli import options
 from gpubp.cli.columns import OF_ALL_ROWS, OF_TRAINING_ROWS, print_columns
 from gpubp.cli.output import (
@@ -76,10 +76,12 @@ def show(
         print_columns(preprocessing, console)
     if about.get("scores") and are_scores(about["scores"]):
         console.print()
-        row_counts = about.get("rows")
+        row_counts, baseline = about.get("rows"), about.get("baseline")
         counts = row_counts.items() if isinstance(row_counts, dict) else ()
         print_scores(
-            about["scores"], {part: count for part, count in counts if isinstance(count, int) and abs(count) < 2**63}
+            about["scores"],
+            {part: count for part, count in counts if isinstance(count, int) and abs(count) < 2**63},
+            baseline if are_scores({"baseline": baseline}) else None,
         )
 
 
@@ -95,7 +97,9 @@ def _target(preprocessing: Preprocessing) -> str:
     target = preprocessing.target
     if isinstance(target, ClassTarget):
         return f"{target.name}, one of {shortened(target.classes, 12)}"
-    return f"{', '.join(target.names)}, numbers"
+    of_each = zip(target.names, target.means, target.lows, target.highs, strict=True)
+    ranges = [f"{name}, mean {number(mean)}, predicted from {number(a)} to {number(b)}" for name, mean, a, b in of_each]
+    return "; ".join(ranges)
 
 
 def _as_text(value: Any) -> str:

@@ -74,6 +74,8 @@ def find_learning_rate(
     DataError
         If the rates are not positive numbers, training diverges with each of them, or an option is invalid; ``theta``,
         ``history``, ``checkpoint`` and ``resume`` are none of its options.
+    KeyboardInterrupt
+        If Ctrl-C comes in the first epoch; later, the losses so far are returned.
 
     Examples
     --------
@@ -108,6 +110,8 @@ def find_learning_rate(
             seed=[seed] * len(tried),
             **options,
         )
+    if fit.stop_reason == "interrupted" and not fit.history.loss:
+        raise KeyboardInterrupt("interrupted before the first epoch ended, so no rate has a loss")
     losses = fit.history.validation_loss or fit.history.loss
     last = losses[-1] if losses else np.full(len(tried), np.nan)  # all may have diverged in the first epoch
     loss = np.where(fit.diverged | ~np.isfinite(last), np.nan, last)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import gpubp
 from gpubp import load_model, save_model
 from gpubp.cli.app import COMMANDS, make_app
+from gpubp.cli.output import print_error
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from tests.shop import FAST, shop, write
@@ -39,6 +40,12 @@ def test_alone_it_prints_a_short_start_of_commands_that_exist(run):
     assert {*named} <= {*COMMANDS}
     assert max(map(len, out.splitlines())) <= 80
     assert len(out.splitlines()) <= 12
+
+
+def test_errors_name_the_option_for_the_device(capsys):
+    print_error("there is no GPU; to fix it: compute with device='cpu', or on device='cuda:1'")
+    expected = "error: there is no GPU; to fix it: compute with --device cpu, or on --device cuda:1\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from gpubp.backends import backend, probe
 from gpubp.backends.cupy_wheels import cupy_wheels
 from gpubp.cli.doctor import diagnosis
 from gpubp.cli.doctor.command import doctor
-from gpubp.cli.doctor.diagnosis import Finding, diagnose
+from gpubp.cli.doctor.diagnosis import Finding, diagnose, verdict
 from gpubp.engine.cpu import library
 
 GIB = 2**30
@@ -122,6 +122,7 @@ def test_a_laptop_without_gpu_is_healthy(machine, monkeypatch, capfd):
     monkeypatch.setattr(library, "built_by", lambda: "GCC 99")
     monkeypatch.setattr(library, "_supported", lambda: {"baseline": 0})
     findings = diagnose()
+    assert verdict() == "This machine trains on the CPU, because it has no NVIDIA driver, and CuPy is not installed."
     assert {finding.status for finding in findings} == {"info"}
     assert [finding.name for finding in findings] == [
         *("Python", "gpubp", "NumPy", "compiled engine", "NVIDIA driver", "CuPy", "GPUBP_DEVICE", 'device="auto"')
@@ -130,6 +131,24 @@ def test_a_laptop_without_gpu_is_healthy(machine, monkeypatch, capfd):
     assert findings[5].fix == ""  # no GPU for CuPy
     assert "nvidia-driver" in findings[4].detail
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("requested", "expected"),
+    [
+        ("", "This machine trains on cuda:0, because its GPU passed the test."),
+        ("cpu", "This machine trains on cpu, because GPUBP_DEVICE says so."),
+        ("gpu", "Nothing trains here, because GPUBP_DEVICE is 'gpu', which cannot be used."),
+    ],
+)
+def test_the_verdict_stands_first(requested, expected, machine, monkeypatch):
+    machine.driver(13020)
+    machine.cupy()
+    monkeypatch.setenv("GPUBP_DEVICE", requested)
+    app = typer.Typer()
+    app.command()(doctor)
+    assert CliRunner().invoke(app).stdout.splitlines()[0] == expected
+    assert json.loads(CliRunner().invoke(app, "--json").stdout)["verdict"] == expected
 
 
 class TestEngine:

@@ -113,6 +113,7 @@ def test_a_flag_that_is_off_changes_nothing(run, tmp_path):
     (tmp_path / "off.toml").write_text('resume = false\njson = false\nno-picture = true\ndevice = "cpu"\n')
     code, _, err = run("train", write(), "--config", "off.toml", "--epochs", "1", "--save-config", "saved.toml")
     assert code == 0
+    assert "note: the options are saved in saved.toml; --config saved.toml takes them again\n" in err
     assert "--epochs" in err  # why it is not best
     assert "--resume" not in err
     assert "resume" not in (tmp_path / "saved.toml").read_text()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gpubp import MLPClassifier, load_model, train
+from gpubp.engine import cpu
 from gpubp.errors import DataError
 from gpubp.optim.first_order import adam, gradient_descent
 from gpubp.training.callbacks import CSVLogger, figures
@@ -248,6 +249,14 @@ class TestFindLearningRate:
     def test_by_default_rates_of_six_decades(self):
         found = find_learning_rate(NETWORK, X, TARGETS, epochs=1, device="cpu")
         assert (len(found.rates), found.rates[0], found.rates[-1]) == (25, pytest.approx(1e-5), pytest.approx(10.0))
+
+    def test_an_interrupt_in_the_first_epoch_is_no_divergence(self, monkeypatch):
+        def interrupted(*arguments, **options):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("gpubp.engine.epoch._step_by_step", interrupted)
+        with cpu.in_array_calls(), pytest.raises(KeyboardInterrupt, match="before the first epoch ended"):
+            find_learning_rate(NETWORK, X, TARGETS, epochs=1, device="cpu")
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from gpubp.cli.doctor.diagnosis import Finding, diagnose
+from gpubp.cli.doctor.diagnosis import Finding, diagnose, verdict
 from gpubp.cli.output import console, print_json
 
 _STYLES = {"ok": "green", "info": "", "warning": "yellow", "fault": "bold red"}
@@ -22,8 +22,11 @@ def doctor(
     findings = diagnose()
     faults = [finding for finding in findings if finding.status == "fault"]
     if as_json:
-        print_json({"findings": [finding._asdict() for finding in findings], "faults": len(faults)})
+        print_json(
+            {"verdict": verdict(), "findings": [finding._asdict() for finding in findings], "faults": len(faults)}
+        )
     else:
+        console.print(Text(f"{verdict()}\n", "bold"), soft_wrap=not console.is_terminal)
         console.print(_table(findings))
         _print_fixes(findings)
     if faults:

@@ -68,6 +68,20 @@ def diagnose() -> list[Finding]:
     return [*findings, _run_check(ENVIRONMENT_VARIABLE, _device_variable), _run_check('device="auto"', _auto_device)]
 
 
+def verdict() -> str:
+    """Return which device trains here, and why."""
+    requested = os.environ.get(ENVIRONMENT_VARIABLE, "").strip()
+    if requested in ("", "auto"):
+        result = probe.probe_cuda()
+        if result.usable:
+            return "This machine trains on cuda:0, because its GPU passed the test."
+        return f"This machine trains on the CPU, because {result.cause.replace('this machine', 'it')}."
+    try:
+        return f"This machine trains on {choose_backend(requested).name}, because {ENVIRONMENT_VARIABLE} says so."
+    except GpubpError:
+        return f"Nothing trains here, because {ENVIRONMENT_VARIABLE} is {requested!r}, which cannot be used."
+
+
 def _run_check(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
     """Run a check; an exception in it becomes a fault."""
     try:

@@ -167,6 +167,7 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
         prepared = with_class_weight(prepared, class_weight)
     if options.save_config is not None and processes.rank == 0:
         write_atomically(options.save_config, config_text(options.context).encode())
+        print_note(f"the options are saved in {options.save_config}; --config {options.save_config} takes them again")
     recipe = RECIPES[options.preset][prepared.task] if options.preset in RECIPES else None
     if recipe is None:
         network = network_for(
