@@ -15,7 +15,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.engine import cpu, prediction
 from gpubp.engine.cpu import outputs as engine_outputs
 from gpubp.engine.cpu import thread_choice, threads, workplace
-from gpubp.engine.cpu.epoch import workplace_runner
+from gpubp.engine.cpu.epoch import engine_epoch_runner
 from gpubp.engine.cpu.structures import functions_of
 from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
@@ -50,7 +50,7 @@ def train(monkeypatch):
 
             monkeypatch.setattr(workplace, "threads_allowed", lambda: n_threads)
             monkeypatch.setattr(workplace, "Crew", crew)
-            self.run_epoch = workplace_runner(Objective(NETWORK), OPTIMIZER, "float64", None)
+            self.run_epoch = engine_epoch_runner(Objective(NETWORK), OPTIMIZER, "float64", None)
             theta = initial_weights(NETWORK, 0 if n_networks is None else range(n_networks), dtype="float64")
             self.model = ModelState(theta, OPTIMIZER.init(np, theta))
 
