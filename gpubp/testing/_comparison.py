@@ -9,12 +9,17 @@ from gpubp._typing import Array
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 
+N_SAMPLES = 36
+"""Of most comparisons: JAX compiles each operation for each shape, so sizes are the same wherever they may be."""
+
 
 class Comparison(NamedTuple):
     """A computation on two devices: ``compute(backend, *arrays)`` returns an array or a tuple of arrays.
 
     ``dtypes`` are the precisions in which it can be computed. ``expected`` is another way to compute the same, of which
-    the results are expected; by default, ``compute`` on the other device.
+    the results are expected; by default, ``compute`` on the other device. With ``of_kernels`` only compiled code takes
+    another path than in the other comparisons, so that an array library without any need not compute it. With
+    ``is_pure`` JAX compiles the computation as a whole, instead of each operation for each shape.
 
     Examples
     --------
@@ -32,6 +37,8 @@ class Comparison(NamedTuple):
     arrays: tuple[np.ndarray, ...]
     dtypes: tuple[str, ...] = ("float64", "float32")
     expected: Callable[..., Any] | None = None
+    of_kernels: bool = False
+    is_pure: bool = False
 
 
 def dtype_name(array: Array) -> str:
@@ -44,7 +51,7 @@ def draw_weights(network: Network, generator: np.random.Generator) -> np.ndarray
     return initial_weights(network, generator, scheme="uniform", scale=0.5, dtype="float64")
 
 
-def draw_data(network: Network, generator: np.random.Generator, n_samples: int = 20) -> tuple[np.ndarray, ...]:
+def draw_data(network: Network, generator: np.random.Generator, n_samples: int = N_SAMPLES) -> tuple[np.ndarray, ...]:
     """Draw theta, inputs, targets and sample weights."""
     x = generator.normal(size=(n_samples, network.sizes[0]))
     targets = generator.dirichlet(np.ones(network.sizes[-1]), n_samples)

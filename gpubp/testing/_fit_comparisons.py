@@ -13,20 +13,20 @@ from gpubp.engine.prediction import predict
 from gpubp.nn.network import Network
 from gpubp.optim import first_order, wrappers
 from gpubp.optim.schedules import Cosine
-from gpubp.testing._comparison import Comparison, draw_data, dtype_name
+from gpubp.testing._comparison import N_SAMPLES, Comparison, draw_data, dtype_name
 from gpubp.training.fit import all_correct, train
 
 NETWORK = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
 # too large for one block of threads of a GPU, so they go layer by layer, the first with a narrow output layer
 LAYERED = [Network((4, 350, 250, n_outputs), activation="tanh", loss="cross_entropy") for n_outputs in (3, 17)]
-N_SAMPLES, N_VALIDATION, EPOCHS, SEEDS = 37, 13, 20, (0, 1)
+EPOCHS, SEEDS = 20, (0, 1)
 
 Fit = Callable[..., Any]
 
 
 def fit_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
     """Yield fits of one network, or of two as a stack, with the predictions and the history that follow."""
-    _, x, targets, sample_weight = draw_data(NETWORK, generator, n_samples=N_SAMPLES + N_VALIDATION)
+    _, x, targets, sample_weight = draw_data(NETWORK, generator, n_samples=2 * N_SAMPLES)
     data = (x[:N_SAMPLES], targets[:N_SAMPLES], x[N_SAMPLES:], targets[N_SAMPLES:])
     weighted = (*data, sample_weight[:N_SAMPLES])
     of_each = (np.stack([data[0], 0.5 * data[0]]), np.stack([data[1]] * 2), *data[2:])
@@ -34,7 +34,8 @@ def fit_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
     decaying = first_order.momentum(Cosine(0.1, epochs=EPOCHS), 0.9)
 
     def row(what: str, arrays: tuple[np.ndarray, ...] = data, fit: Fit = train, **options: Any) -> Comparison:
-        return Comparison("fit", what, partial(_fit_and_predict, fit=fit, **options), arrays)
+        of_kernels = "network" in options
+        return Comparison("fit", what, partial(_fit_and_predict, fit=fit, **options), arrays, of_kernels=of_kernels)
 
     yield row("adam", patience=EPOCHS)
     yield row("a stack of 2, a rate each", optimizer=rates, seed=SEEDS)

@@ -14,11 +14,10 @@ from gpubp.data.preprocessing import ClassTarget, NumberColumn, NumberTarget, Pr
 from gpubp.engine.prediction import predict
 from gpubp.io.onnx import to_onnx
 from gpubp.nn.network import Network
-from gpubp.testing._comparison import Comparison, draw_data, draw_weights, dtype_name
+from gpubp.testing._comparison import N_SAMPLES, Comparison, draw_data, draw_weights, dtype_name
 
 CLASSES = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
-NUMBERS = Network((4, 6, 2), activation="gelu")
-N_SAMPLES = 50
+NUMBERS = Network((4, 6, 3), activation="gelu")
 
 
 def prediction_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
@@ -26,10 +25,10 @@ def prediction_comparisons(generator: np.random.Generator) -> Iterator[Compariso
     inputs = tuple(NumberColumn(name, 0.0, 1.0, 0.0) for name in "abcd")
     targets: dict[Network, ClassTarget | NumberTarget] = {
         CLASSES: ClassTarget("class", ("u", "v", "w")),
-        NUMBERS: NumberTarget(("y", "z"), (0.0, 3.0), (1.0, 2.0), (-9.0, -9.0), (9.0, 9.0)),
+        NUMBERS: NumberTarget(("p", "q", "r"), (0.0, 3.0, 1.0), (1.0, 2.0, 0.5), (-9.0,) * 3, (9.0,) * 3),
     }
     for network, target in targets.items():
-        theta, x, y, _ = draw_data(network, generator, n_samples=N_SAMPLES)
+        theta, x, y, _ = draw_data(network, generator)
         wanted = np.eye(3)[np.argmax(y, axis=-1)] if network is CLASSES else y
         scored = partial(_scores, network=network, preprocessing=Preprocessing(inputs, target))
         yield Comparison("fit", f"scores of {network.loss}", scored, (theta, x, wanted))
@@ -38,7 +37,7 @@ def prediction_comparisons(generator: np.random.Generator) -> Iterator[Compariso
     yield Comparison("fit", "R squared, weights", _r_squared, (*numbers, weights))
     if not importlib.util.find_spec("onnx"):
         return
-    for network, n_networks in ((CLASSES, 1), (NUMBERS, 3)):
+    for network, n_networks in ((CLASSES, 1), (NUMBERS, 2)):
         stack = np.stack([draw_weights(network, generator) for _ in range(n_networks)])
         theta = stack if n_networks > 1 else stack[0]
         plain, exported = (partial(way, network=network) for way in (_predictions, _exported_predictions))

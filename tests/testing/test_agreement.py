@@ -157,6 +157,13 @@ class TestCheckAgreement:
         assert {(row.kind, row.dtype) for row in rows} == kinds - {("differences", "float64")}
         assert len(rows) == sum(len(comparison.dtypes) for comparison in _agreement.comparisons())
 
+    def test_compiled_code_is_compared_where_there_is_some(self, monkeypatch):
+        of_kernels = [comparison for comparison in comparisons() if comparison.of_kernels]
+        monkeypatch.setattr(_agreement, "comparisons", lambda: of_kernels)
+        rows = check_agreement("cpu", dtypes=["float32"])
+        assert [row.what for row in rows] == [comparison.what for comparison in of_kernels] != []
+        assert check_agreement("array_api_strict:device1", dtypes=["float32"]) == []
+
     def test_every_comparison_has_its_own_name(self):
         names = [(comparison.kind, comparison.what) for comparison in comparisons()]
         assert len(set(names)) == len(names)
