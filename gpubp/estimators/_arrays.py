@@ -9,7 +9,7 @@ import scipy.sparse
 from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.backend import Backend, like, to_backend, to_numpy
 from gpubp.backends.libraries import is_of_other_library
 from gpubp.backends.memory import SAMPLES_AT_ONCE, storage_backend
 from gpubp.backends.sparse_matmul import for_samples, samples_of
@@ -38,14 +38,16 @@ def on_host(array: Any) -> Any:
 
 
 def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -> Any:
-    """Return rows of x, all of them if ``rows`` is None, on the device; sparse x stays on the host."""
+    """Return rows of x, all of them if ``rows`` is None, on the device; sparse x stays on the host.
+
+    Of an array on the host only these rows are uploaded.
+    """
     if scipy.sparse.issparse(x):
         return x if rows is None else x[rows]
-    x = to_backend(backend, x, precision)
-    if rows is None:
-        return x
-    rows = to_backend(backend, rows)
-    return take_rows(backend.xp, x, rows) if x.ndim == 2 else backend.xp.take(x, rows, axis=0)
+    if rows is not None:
+        xp, rows = array_api_compat.array_namespace(x), like(rows, x)
+        x = take_rows(xp, x, rows) if x.ndim == 2 else xp.take(x, rows, axis=0)
+    return to_backend(backend, x, precision)
 
 
 def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: Array, x: Any) -> Array:

@@ -78,6 +78,13 @@ def test_a_prediction_takes_few_launches_and_one_wait(row, starts):
     assert counts.allocations == 0
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_early_stopping_uploads_the_samples_once(shape):
+    """The rows of each part are chosen on the host."""
+    counts, plain = (counts_of_page(f"{name}, {shape}") for name in ("early stopping", "validation data"))
+    assert counts.uploads_of_fit <= plain.uploads_of_fit + (shape == "layered")
+
+
 @pytest.mark.parametrize("form", ["validation", "predict"])
 @pytest.mark.parametrize("name", SPECIAL)
 def test_networks_of_tables_take_two_launches_a_layer_and_one_more_for_connections_that_skip(form, name):
