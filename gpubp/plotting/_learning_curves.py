@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from gpubp._core.text import number
 from gpubp.errors import DataError
 from gpubp.plotting.figure import STYLES, Style, axes_or_new, legend_above, new_figure, plain_label, save_figure
 from gpubp.training.state import History
@@ -93,10 +94,13 @@ def learning_curve(
         right.tick_params(axis="y", colors=SCORE["color"])
         right.spines[["top", "left", "bottom"]].set_visible(False)
         right.spines["right"].set_color(SCORE["color"])
-        if score_monitored:
+        if score_monitored and len(history.loss) > 1:
             _mark_best(right, history.validation_score, np.argmax, SCORE)
-    if history.validation_loss and np.ndim(history.validation_loss[0]) == 0 and not score_monitored:
+    is_single = len(history.loss) == 1  # a network that was solved, for example
+    if history.validation_loss and np.ndim(history.validation_loss[0]) == 0 and not (score_monitored or is_single):
         _mark_best(ax, history.validation_loss, np.argmin, VALIDATION)
+    if is_single:
+        _write_values(lines)
     n_rows = 0
     if len(lines) > 1:
         n_rows = legend_above(ax, lines)
@@ -201,8 +205,8 @@ def learning_curves(
     if not 0 <= low <= 0.5 <= high <= 1:
         raise DataError(f"quantiles must be a pair (low, high) with 0 <= low <= 0.5 <= high <= 1, got {quantiles!r}")
     ax = axes_or_new(ax)
-    for number, (name, history) in enumerate(histories.items()):
-        style = _line(STYLES[number % len(STYLES)])
+    for k, (name, history) in enumerate(histories.items()):
+        style = _line(STYLES[k % len(STYLES)])
         x_values = history.seconds if against == "seconds" else None
         _draw(ax, history.loss, name, style, x_values=x_values, quantiles=quantiles)
     ax.set_xlabel("epoch" if against == "epochs" else "seconds")
@@ -252,6 +256,24 @@ def _draw(
     marker = "o" if len(values) == 1 else None  # a line through one point is invisible
     [line] = ax.plot(epochs, values, label=label, linewidth=1.8, marker=marker, **style)
     return line
+
+
+def _write_values(lines: "Sequence[Line2D]") -> None:
+    """Write the values of a single epoch beside their points, each on its own side, above an axis from 0."""
+    for line, (side, direction) in zip(lines, (("right", -1), ("left", 1), ("left", 1)), strict=False):
+        value = float(np.asarray(line.get_ydata(), dtype=float)[0])
+        ax: Any = line.axes
+        ax.set_xticks([1])
+        if ax.get_yscale() == "linear" and value > 0.0:
+            ax.set_ylim(0.0, max(ax.get_ylim()[1], 1.2 * value))
+        if np.isfinite(value):
+            ax.annotate(
+                *(number(value), (1, value), (8 * direction, 0)),
+                textcoords="offset points",
+                horizontalalignment=side,
+                verticalalignment="center",
+                color=line.get_color(),
+            )
 
 
 def _mark_best(ax: "Axes", series: Sequence[Any], best_of: Callable[..., Any], style: Mapping[str, Any]) -> None:

@@ -62,7 +62,7 @@ def ticks_between(low: float, high: float, about: int = 6) -> tuple[float, ...]:
 
 
 def curves_chart(curves: Curves, *, of_scores: bool = False) -> str:
-    """Draw the losses, or the scores, of the epochs; no chart if they are too large for one."""
+    """Draw the losses, or the scores, of the epochs; no chart of one epoch, or if they are too large."""
     if of_scores:
         lines = [_series(f"validation {curves.score_name}", curves.epochs, curves.validation_score, 1)]
         what = curves.score_name
@@ -73,7 +73,7 @@ def curves_chart(curves: Curves, *, of_scores: bool = False) -> str:
         ]
         what = "loss"
     lines = [line for line in lines if line.y]
-    if not lines:
+    if not lines or len(curves.epochs) == 1:  # points; the table of scores says as much
         return ""
     values = [value for line in lines for value in line.y]
     low, high = min(values), max(values)

@@ -396,6 +396,16 @@ def test_curves_hold_their_histories():
     assert plotting.learning_curves(runs, log=False).get_yscale() == "linear"
 
 
+def test_the_losses_of_a_single_epoch_are_written_beside_its_points():
+    ax = plotting.learning_curve(History(loss=[0.25], validation_loss=[0.5]))
+    texts = {text.get_text(): text for text in ax.texts}
+    assert [(texts[value].get_ha(), texts[value].xy) for value in ("0.2500", "0.5000")] == [
+        ("right", (1, 0.25)),
+        ("left", (1, 0.5)),
+    ]
+    assert ax.get_xticks().tolist() == [1]
+
+
 def test_curves_against_time():
     runs = curves()
     ax = plotting.learning_curves(runs, against="seconds")

@@ -24,6 +24,7 @@ def test_errors_that_differ_in_the_last_digits_are_drawn(error, n_steps):
 
 
 def test_figures_too_large_for_an_axis_have_no_chart():
+    assert curves_chart(Curves([1], [0.5], [0.6])) == ""  # points, which the table of scores replaces
     assert curves_chart(Curves([1, 2, 3], [-LARGE, LARGE, 2.0])) == ""
     assert curves_chart(Curves([1, 2, 3], [1.0, LARGE, 2.0])) == ""
     far = Residuals("y", np.array([-LARGE, 0.0]), np.array([LARGE, 0.0]))
