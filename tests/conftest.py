@@ -200,7 +200,7 @@ def emulated_gpu(monkeypatch):
     from gpubp.backends import backend as backends
     from gpubp.backends import memory
     from gpubp.engine import cuda
-    from gpubp.engine.cuda import outputs
+    from gpubp.engine.cuda import forward_passes
     from gpubp.estimators import _base, _stackable
     from gpubp.training import setup
     from tests.cuda_machines import DeviceOfNumPy
@@ -219,7 +219,9 @@ def emulated_gpu(monkeypatch):
         monkeypatch.setattr(module, "choose_backend", lambda device, *_: host if device == "cpu" else backend)
     monkeypatch.setattr(cuda, "nvmath_works", lambda: True)
     monkeypatch.setattr(gpubp.engine.cuda.device, "cuda_device", make_device)
-    monkeypatch.setattr(outputs, "cuda_device", cache(lambda device, products: EmulatedDevice(products=products)))
+    monkeypatch.setattr(
+        forward_passes, "cuda_device", cache(lambda device, products: EmulatedDevice(products=products))
+    )
     monkeypatch.setattr(memory, "gpu_memory", lambda backend: None)
     monkeypatch.delenv("GPUBP_COMPILED", raising=False)
     return devices

@@ -53,14 +53,16 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
 
 def validate_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
     """Validate the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
-    theta = _validate("theta", backend, dtype, host_theta(theta))
+    given = host_theta(theta)
+    theta = _validate("theta", backend, dtype, given)
     if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters or theta.shape[0] == 0:
         raise DataError(
             f"theta must be ({network.n_parameters},), or (K, {network.n_parameters}) for a stack, "
             f"for {network.in_words}; got {tuple(theta.shape)}"
         )
     if network.tied is not None:
-        host = to_numpy(theta)
+        is_on_host = isinstance(given, np.ndarray) and given.dtype.kind == "f"
+        host = given.astype(dtype, copy=False) if is_on_host else to_numpy(theta)
         if untied := np.argwhere(host != network.tied.tie(host)).tolist():
             raise DataError(
                 f"theta differs from the network's ties at {untied[0]}: tied weights must be equal, and those of "

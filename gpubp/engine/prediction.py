@@ -240,10 +240,10 @@ def _evaluate_plainly(
 
 
 def _forward_on_gpu(backend: Backend, network: Network, theta: Array, **losses: bool) -> Any | None:
-    """Return the compiled forward pass for GPUs, as :func:`gpubp.engine.cuda.outputs.forward_pass` does."""
+    """Return the compiled forward pass for GPUs, as ``forward_passes`` of :mod:`gpubp.engine.cuda` do."""
     if not cuda.is_wanted(backend, cpu.requested_mode()):
         return None
-    from gpubp.engine.cuda.outputs import forward_pass
+    from gpubp.engine.cuda.forward_passes import forward_pass
 
     return forward_pass(backend, network, theta, **losses)
 

@@ -129,8 +129,12 @@ def mean_output(xp: Namespace, members: Members, theta: Array, x: Array) -> tupl
     y = xp.mean(layer.y, axis=-3)
     if name == "logistic":
         return log_of_mean(layer.y) - log_of_mean(equations.logistic(xp, -layer.x)), y
-    has_logarithm = name == "exp" or name.startswith("softmax")
-    return log_of_mean(layer.y) if has_logarithm else xp.mean(layer.x, axis=-3), y
+    return log_of_mean(layer.y) if has_logarithms(name) else xp.mean(layer.x, axis=-3), y
+
+
+def has_logarithms(activation: str) -> bool:
+    """Return whether the total inputs that give an output are its logarithm."""
+    return activation == "exp" or activation.startswith("softmax")
 
 
 def loss_and_gradient(

@@ -40,6 +40,7 @@ LEARNED = gpubp.Network((8 + 7 + 7 * 3, 6, 6, 6, 3), activation="parametric(selu
 SPECIAL = {
     "embedded categories": with_embedded_inputs(ABOVE, [range(3)]),
     "RealMLP": with_embedded_inputs(with_periodic_inputs(with_scaled_inputs(LEARNED), range(8, 15)), [range(3)]),
+    "TabM": gpubp.Network((10, 6, 6, 3), loss="cross_entropy", n_members=4),
 }
 SHAPES = ("tiny", "layered")
 """Whether one block of threads takes all steps, or all blocks each layer, as for networks that are larger."""

@@ -10,7 +10,8 @@ import gpubp
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.engine import prediction
 from gpubp.engine.cuda import outputs as cuda_outputs
-from gpubp.engine.cuda.outputs import ForwardPass, evaluate_together, forward_pass_on
+from gpubp.engine.cuda.forward_passes import forward_pass_on
+from gpubp.engine.cuda.outputs import ForwardPass, evaluate_together
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.prediction import in_parts, mean_outputs
 from gpubp.estimators import MLPClassifier, MLPEnsembleClassifier, _base
@@ -41,6 +42,14 @@ OF_A_TABLE = with_embedded_inputs(
 SPECIAL = {
     "skips": Network((5, 7, 2, 11, 3), skips=((0, 2), (0, 4), (1, 3), (1, 4)), loss="cross_entropy"),
     "a table": OF_A_TABLE,
+    "members": Network((5, 7, 11, 3), n_members=4, loss="cross_entropy"),
+}
+MEMBERS = {
+    "numbers": Network((5, 7, 1), n_members=3),
+    "two classes": Network((5, 7, 1), activation="tanh", n_members=3, loss="binary_cross_entropy"),
+    "counts": Network((5, 7, 2), n_members=3, loss="poisson"),
+    "no hidden layer": Network((5, 3), n_members=3, loss="cross_entropy"),
+    "a softmax below": Network((5, 7, 3), activation="softmax", n_members=1, output_activation="softmax"),
 }
 
 
@@ -108,6 +117,10 @@ class TestAgreesWithPlain:
         how = {"stack": (3,), "kind": "forward bfloat16", "forms": (None,)}
         compare(rounding(machine, "bfloat16"), network, "float32", **how)
 
+    @pytest.mark.parametrize("network", MEMBERS.values(), ids=MEMBERS)
+    def test_members(self, machine, network):
+        compare(machine, network, "float64", stack=(2,), own=("x",), forms=(None, True))
+
     def test_ties_and_absent_weights(self, machine, dtype):
         network = gpubp.Network((2, 3, 1), ties=(0, 1, 0, 1, -1, 2, 3, 3, 3, 4, 4, 4, 5))
         compare(machine, network, dtype)
@@ -126,7 +139,7 @@ class TestAgreesWithPlain:
 
 @pytest.mark.parametrize(
     ("network", "leading"),
-    [(Network((1, 1)), (2, 2)), (Network((1, 1)), (2**16,)), (Network((1, 2, 1), n_members=2), ())],
+    [(Network((1, 1)), (2, 2)), (Network((1, 1)), (2**16,)), (Network((1, 2, 1), n_members=2), (2**15,))],
 )
 def test_what_it_cannot_compute_is_left_to_others(network, leading):
     assert forward_pass_on(EmulatedDevice(), network, np.zeros((*leading, network.n_parameters))) is None
@@ -161,10 +174,10 @@ class TestSeam:
     @pytest.mark.parametrize(
         "network",
         [
-            Network((2, 3, 1), n_members=2),
             Network((2, 3), loss="cross_entropy(1,2)"),
+            Network((2, 3), loss="cross_entropy(1,2)", n_members=2),
         ],
-        ids=["members", "groups"],
+        ids=["groups", "groups of members"],
     )
     def test_what_it_lacks_is_computed_plainly(self, emulated_gpu, passes, network):
         theta = initial_weights(network, dtype="float64")

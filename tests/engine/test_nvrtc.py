@@ -25,6 +25,7 @@ import pytest
 from gpubp.backends.backend import choose_backend
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.epoch import CudaEpochRunner
+from gpubp.engine.cuda.kernels.members import member_source
 from gpubp.engine.cuda.kernels.outputs import output_source
 from gpubp.engine.cuda.kernels.preamble import ROUNDING
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
@@ -75,6 +76,11 @@ LIMITS = {
     "narrow_output": Limits(48, 64, set()),
     "predictions": Limits(64, 64, COSINE),
     "evaluation": Limits(48, 80, set()),
+    "scaled_inputs": Limits(64, 64, set()),
+    "member_activation": Limits(80, 80, COSINE),
+    "member_outputs": Limits(48, 64, set()),
+    "means_of_members": Limits(32, 40, set()),
+    "losses_of_means": Limits(32, 64, set()),
     "sums_of_losses": Limits(32, 32, SUMS),
     "sums": Limits(40, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),
@@ -194,6 +200,9 @@ def forward_passes(names, dtype):
     for (loss, output), bias, weighted, wanted in itertools.product(PAIRS, *[(True, False)] * 3):
         how = {"weighted": weighted, "outputs_wanted": wanted}
         yield output_source((output,), loss, dtype, "float32", bias=bias, **how)[1]
+    yield member_source((*names, "identity"), "squared", dtype, "float32")[1]
+    for (loss, output), weighted in itertools.product(PAIRS, (True, False)):
+        yield member_source((output,), loss, dtype, "float32", weighted=weighted, outputs_wanted=not weighted)[1]
 
 
 def small_networks(names, dtype):

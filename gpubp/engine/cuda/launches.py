@@ -81,13 +81,14 @@ class LayerLaunches:
         if n and operands is not numbers:
             self._launch("to_operands", min(blocks_of(n), MAX_BLOCKS), THREADS, n, numbers, operands)
 
-    def _over_layer(self, kernel: Kernel, b: int, n: int, *arrays: Any) -> None:
+    def _over_layer(self, kernel: Kernel, b: int, n: int, *arrays: Any, n_networks: int = 0) -> None:
+        n_networks = n_networks or self.n_networks
         if kernel.sample_by_sample:
-            blocks, threads = (min(b, MAX_BLOCKS), 1, self.n_networks), kernel.n_threads or threads_of_row(n)
+            blocks, threads = (min(b, MAX_BLOCKS), 1, n_networks), kernel.n_threads or threads_of_row(n)
             self._launch(kernel.name, blocks, threads, b, n, *arrays, n_shared=kernel.n_shared)
             return
         rows = THREADS // COLUMNS
-        blocks = (min(-(-n // COLUMNS), MAX_BLOCKS), min(-(-b // rows), MAX_BLOCKS), self.n_networks)
+        blocks = (min(-(-n // COLUMNS), MAX_BLOCKS), min(-(-b // rows), MAX_BLOCKS), n_networks)
         self._launch(kernel.name, blocks, (COLUMNS, rows), b, n, *arrays)
 
     def _over_parameters(self, name: str, blocks: int, *arrays: Any) -> None:

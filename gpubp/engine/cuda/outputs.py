@@ -11,43 +11,14 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend
 from gpubp.engine.cuda.batch_plan import stride
-from gpubp.engine.cuda.device import cuda_device
-from gpubp.engine.cuda.kernels.layers import LayerKernels
-from gpubp.engine.cuda.kernels.outputs import SAMPLES_OF_A_SUM, output_source
+from gpubp.engine.cuda.kernels.outputs import SAMPLES_OF_A_SUM
 from gpubp.engine.cuda.kernels.preamble import rounds
 from gpubp.engine.cuda.launches import THREADS, LayerLaunches, first_network
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.nn.network import Network
 
-MAX_NETWORKS = 2**16 - 1  # of a stack: the largest third dimension of a launch
 MAX_SAMPLES = 2**20  # that are passed forward together: more would not be faster
-
-
-def forward_pass(backend: Backend, network: Network, theta: Array, **losses: bool) -> "ForwardPass | None":
-    """Prepare to pass samples forward on the GPU of a backend; see :func:`forward_pass_on`."""
-    return forward_pass_on(cuda_device(backend.device, backend.matmul_precision), network, theta, **losses)
-
-
-def forward_pass_on(
-    device: Any, network: Network, theta: Array, *, weighted: bool | None = None, outputs_wanted: bool = True
-) -> "ForwardPass | None":
-    """Prepare to pass samples forward through networks, ``(P,)`` or ``(K, P)``; None if this form lacks something.
-
-    Parameters
-    ----------
-    device : object
-        A :class:`gpubp.engine.cuda.device.CudaDevice`, or an object with the same methods.
-    weighted, outputs_wanted
-        As in :func:`gpubp.engine.cuda.kernels.outputs.output_source`; without them the pass is for outputs alone.
-    """
-    dtype, stack = str(theta.dtype), theta.shape[:-1]
-    if network.n_members is not None or len(stack) > 1 or stack > (MAX_NETWORKS,):
-        return None
-    of_losses = {"weighted": weighted, "outputs_wanted": outputs_wanted}
-    made = output_source(network.activations, network.loss, dtype, device.products, bias=network.bias, **of_losses)
-    return None if made is None else ForwardPass(device, network, theta, *made, outputs_wanted=outputs_wanted)
 
 
 def evaluate_together(
@@ -84,7 +55,7 @@ class ForwardPass(LayerLaunches):
         device: Any,
         network: Network,
         theta: Array,
-        layers: LayerKernels,
+        layers: Any,
         source: str,
         *,
         outputs_wanted: bool = True,
