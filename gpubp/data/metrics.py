@@ -75,7 +75,9 @@ def r_squared(true: Array, predicted: Array, sample_weight: Array | None = None)
     largest = xp.max(xp.abs(true), axis=0)
     scale = xp.where(largest > 0.0, largest, xp.ones_like(largest))  # with it no square overflows or vanishes
     true, predicted = true / scale, predicted / scale
-    from_first = true - true[:1, :]  # of a constant 0, without rounding
+    # differences from a sample that counts are 0 for a constant, without rounding
+    first = true[:1, :] if sample_weight is None else xp.take(true, xp.argmax(sample_weight, keepdims=True), axis=0)
+    from_first = true - first
     figures = [mean(xp.square(predicted - true)), mean(xp.square(from_first - mean(from_first)))]
     squares, spread = to_numpy(xp.stack(figures))
     varies = spread != 0.0

@@ -237,10 +237,11 @@ class ClassTargets:
             predicted = self.labels.inverse_transform(outputs.ravel() if outputs.shape[1] == 1 else outputs)
             stays = is_on_host(X) or predicted.dtype.kind in TEXT or scipy.sparse.issparse(predicted)
             return predicted if stays else like(predicted, X)
-        if is_on_host(X) or classes.dtype.kind in TEXT:
-            return classes[to_numpy(places).astype(np.intp, copy=False)]
-        xp = array_api_compat.array_namespace(X)
-        return xp.take(like(classes, X), xp.astype(like(places, X), xp.int32), axis=0)
+        if not is_on_host(X) and classes.dtype.kind in "bif":  # torch takes nothing from unsigned integers
+            xp = array_api_compat.array_namespace(X)
+            return xp.take(like(classes, X), xp.astype(like(places, X), xp.int32), axis=0)
+        predicted = classes[to_numpy(places).astype(np.intp, copy=False)]
+        return predicted if is_on_host(X) or predicted.dtype.kind in TEXT else like(predicted, X)
 
     def probabilities(self, backend: Backend, outputs: Array, X: Any, complement: Array | None = None) -> Any:
         """Return outputs in the library of X: one output is paired with its complement, several targets are a list."""

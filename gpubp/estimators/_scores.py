@@ -30,7 +30,8 @@ def accuracy_of(model: Any, y: Any, predicted: Any, sample_weight: Any) -> float
     """Return the accuracy of predicted classes, the same to the last bit wherever it is computed."""
     y, weights = _accepted(y, predicted), validate_weights(sample_weight, predicted)
     backend = _backend_of_both(y, predicted)
-    if backend is None or y.dtype != predicted.dtype or not backend.xp.isdtype(y.dtype, ("bool", "integral")):
+    is_one_class_each = backend is not None and y.ndim == 1 and y.dtype == predicted.dtype
+    if backend is None or not is_one_class_each or not backend.xp.isdtype(y.dtype, ("bool", "integral")):
         return accuracy(accept_targets(model, y), on_host(predicted), weights)
     with backend.active():
         correct = y == predicted

@@ -22,14 +22,19 @@ from gpubp.training.state import map_arrays
 KEPT: dict[int, dict[str, Any]] = {}
 """By the id of an estimator, what its fits on a GPU leave to the next one."""
 
+MOST_ESTIMATORS_KEPT = 8
+"""Estimators for which arrays are kept, the last ones."""
+
 MOST_NUMBERS_KEPT = 1 << 24
-"""In the samples and the parameters of a fit whose arrays are kept: they hold memory until the estimator is gone."""
+"""In the arrays of a fit that are kept, about: they hold memory until the estimator is gone."""
 
 
 def kept_of(estimator: Any) -> dict[str, Any]:
     """Return what is kept for an estimator, hashable or not, until it is gone."""
     key = id(estimator)
     if key not in KEPT:
+        if len(KEPT) >= MOST_ESTIMATORS_KEPT:
+            KEPT.pop(next(iter(KEPT)), None)
         KEPT[key] = {}
         weakref.finalize(estimator, KEPT.pop, key, None).atexit = False
     return KEPT[key]
@@ -69,9 +74,12 @@ def fit_stochastic(
     def batches(epoch: int) -> Batches:
         return in_order(None if dropout is None else dropout.at(epoch=epoch))
 
-    n_numbers = n_samples * (network.sizes[0] + network.sizes[-1]) + network.n_parameters
+    of_layers = 3 * size * sum(network.sizes[1:])  # total inputs, outputs and signals
+    n_numbers = n_samples * (network.sizes[0] + network.sizes[-1]) + network.n_parameters + of_layers
     keeps = backend.is_cuda and (incremental or n_numbers <= MOST_NUMBERS_KEPT)
     kept = kept_of(monitor.task.estimator) if keeps else None
+    if not keeps:
+        KEPT.pop(id(monitor.task.estimator), None)
     objective = Objective(network, l2=float(options.alpha), processes=samples.processes)
     plan = Plan(
         backend=backend,
@@ -91,7 +99,8 @@ def fit_stochastic(
     try:
         outcome = run(plan, position)
     except BaseException:
-        KEPT.get(id(monitor.task.estimator), {}).clear()  # a GPU whose memory is full gets it back
+        for one in (*KEPT.values(), kept or {}):  # a GPU whose memory is full gets it back
+            one.clear()
         raise
     diverged = outcome.stop_reason == "diverged"
     if kept:  # the next call changes the arrays of a kept runner

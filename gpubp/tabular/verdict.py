@@ -78,7 +78,7 @@ def no_better_than_baseline(result: TableFit) -> str:
         else:  # each target has its own unit
             ratios = [scores[name] / baseline[name] for name in names if baseline[name] > 0.0]
             shown, found, expected = shown + " {:.4g} times its, on average", float(np.mean(ratios or [0.0])), 1.0
-    if not found > expected:
+    if not found >= expected:
         return ""
     rows, figures = counted(result.rows[part], f"{part} row"), shown.format(found, expected)
     more = (

@@ -138,7 +138,7 @@ def test_a_laptop_without_gpu_is_healthy(machine, monkeypatch, capfd):
     [
         ("", "This machine trains on cuda:0, because its GPU passed the test."),
         ("cpu", "This machine trains on cpu, because GPUBP_DEVICE says so."),
-        ("gpu", "Nothing trains here, because GPUBP_DEVICE is 'gpu', which cannot be used."),
+        ("gpu", "Nothing trains here without --device, because GPUBP_DEVICE is 'gpu', which cannot be used."),
     ],
 )
 def test_the_verdict_stands_first(requested, expected, machine, monkeypatch):

@@ -29,11 +29,12 @@ class TestExpressions:
         assert text.count("expf(") == 1
         assert text.count("1.0f / ") == 1
 
-    def test_only_needed_variables_are_read(self):
-        text = text_of(get_activation("relu").dE_dx, "dE_dy", "x", "y")
+    @pytest.mark.parametrize(("name", "read"), [("relu", "y"), ("softplus", "x")])
+    def test_only_needed_variables_are_read(self, name, read):
+        text = text_of(get_activation(name).dE_dx, "dE_dy", "x", "y")
         assert sorted(line for line in text if "[i]" in line) == [
             "const real dE_dy = dE_dy[i];",
-            "const real x = x[i];",
+            f"const real {read} = {read}[i];",
         ]
 
     def test_host_numbers_are_combined_on_the_host(self):

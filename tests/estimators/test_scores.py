@@ -69,6 +69,12 @@ class TestOnTheDevice:
         assert found == accuracy_score(y, to_numpy(predicted), sample_weight=weights)
         assert found == model.score(x, y, weights)  # with y on the host
 
+    def test_several_labels_are_right_together(self, backend_case, here, weights):
+        labels = (X > 0.3).astype("int64")
+        model = MLPClassifier(**OPTIONS).fit(X, labels)
+        expected = accuracy_score(labels, model.predict(X), sample_weight=weights)
+        assert copy.deepcopy(model).score(here(X), here(labels), weights) == expected
+
     @pytest.mark.parametrize("target", NUMBERS)
     def test_r2_agrees(self, backend_case, here, on_host, target, weights):
         model, y = fitted(MLPRegressor, target), NUMBERS[target]
@@ -127,3 +133,12 @@ class TestOnTheHost:
         model = fitted(MLPRegressor, "number")
         with pytest.warns(UndefinedMetricWarning):
             assert np.isnan(model.score(here(X[:1]), here(NUMBERS["number"][:1])))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "int8"])
+def test_classes_of_each_type_of_integer(backend_case, here, dtype):
+    y = CLASSES["of other numbers"].astype(dtype)
+    model = MLPClassifier(**OPTIONS).fit(X, y)
+    there = copy.deepcopy(model)  # which takes arrays of any library
+    assert to_numpy(there.predict(here(X))).dtype == dtype
+    assert there.score(here(X), here(y)) == model.score(X, y)

@@ -156,6 +156,12 @@ def copy_of_the_project(folder):
     return folder
 
 
+def hash_of_sources(folder):
+    """Return a hash of the library and its tests: records hold for them alone."""
+    paths = sorted(path for place in ("gpubp", "tests") for path in (folder / place).rglob("*.*") if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
 def main(arguments=None):
     """Run the mutations that have no result yet; return 1 if some that no test noticed have no explanation."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutations")
@@ -172,7 +178,7 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of_the_project(Path(folder) / "copy")
         sound = copy_of_the_project(Path(folder) / "sound")
-        tests = RecordedTests(sound, options.records or sound / ".records")
+        tests = RecordedTests(sound, (options.records or sound / ".records") / hash_of_sources(sound))
         # those first whose tests compile least
         for mutation in sorted(chosen()[part::of_parts], key=lambda mutation: mutation.path, reverse=True):
             row = {name: getattr(mutation, name) for name in ROW}

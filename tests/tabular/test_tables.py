@@ -291,6 +291,13 @@ def test_r_squared_is_scikit_learns(constant):
 
 
 @pytest.mark.parametrize(("predicted", "expected"), [(0.1, 1.0), (1.1, 0.0)])
+def test_samples_of_weight_0_leave_a_constant_constant(predicted, expected):
+    true, weights = np.full((9, 1), 0.1), np.linspace(0.1, 0.3, 9)
+    true[0], weights[0] = 3.7, 0.0
+    assert r_squared(true, np.full((9, 1), predicted), weights) == expected
+
+
+@pytest.mark.parametrize(("predicted", "expected"), [(0.1, 1.0), (1.1, 0.0)])
 def test_a_constant_whose_mean_is_rounded_is_constant(predicted, expected):
     true, outputs = np.full((3, 1), 0.1), np.full((3, 1), predicted)
     assert true.mean() != 0.1

@@ -79,7 +79,8 @@ def verdict() -> str:
     try:
         return f"This machine trains on {choose_backend(requested).name}, because {ENVIRONMENT_VARIABLE} says so."
     except GpubpError:
-        return f"Nothing trains here, because {ENVIRONMENT_VARIABLE} is {requested!r}, which cannot be used."
+        what = f"{ENVIRONMENT_VARIABLE} is {requested!r}, which cannot be used"
+        return f"Nothing trains here without --device, because {what}."
 
 
 def _run_check(name: str, check: Callable[..., Finding], *arguments: Any) -> Finding:
