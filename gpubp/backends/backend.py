@@ -126,8 +126,10 @@ def _best_backend() -> Backend:
     result = probe.probe_cuda()
     if result.usable:
         return _named_backend(CUPY.name)
-    level = logging.INFO if result.expected else logging.WARNING
-    logger.log(level, "device='auto' computes on the CPU: %s. To fix it: %s", result.cause, result.fix)
+    if result.expected:
+        logger.info("device='auto' computes on the CPU: %s", result.cause)
+    else:
+        logger.warning("device='auto' computes on the CPU: %s. To fix it: %s", result.cause, result.fix)
     return _named_backend(NUMPY.name)
 
 

@@ -16,6 +16,9 @@ MOST = 0.9
 MAGNITUDES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
 """Suffixes that stand for powers of ten, if a column has several of them, or numbers without one."""
 
+MOST_UNITS, LEAST_OF_UNIT = 3, 8
+"""Units of a column that are named if no number can be read, and the different values that each has at least."""
+
 _COMPATIBLE = re.compile("[\u00b5\u00ba\u02da\u2100-\u214f\u3371-\u33df\uff01-\uff0f\uff21-\uff5a\uffe0-\uffe6]")
 """Characters of units that others stand for as well: those of signs, of CJK squares, and wide ones."""
 
@@ -128,6 +131,28 @@ def find_number_format(counts: Mapping[str, int], decimal: str = ".", least: flo
         best = replace(best, symbol=named.most_common(1)[0][0] if named else "")
     n_read = sum(n for text, n in counts.items() if read_quantity(text, best) is not None)
     return best if n_read >= least * total else None
+
+
+def several_units(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a text in each of the units in which the numbers of a column are written, if these are two or three.
+
+    Examples
+    --------
+    >>> several_units({f"{n} min": 1 for n in range(30, 60)} | {f"{n / 60} h": 1 for n in range(60, 90)})
+    ('30 min', '1.0 h')
+    >>> several_units({"1st": 1, "2nd": 1, "3rd": 1})
+    ()
+    """
+    by_unit: dict[str, list[str]] = {}
+    for text in counts:
+        parts = _split(text) if text.strip()[:1].isdigit() else None
+        if parts is not None and parts[0]:
+            by_unit.setdefault(parts[0], []).append(text)
+        if len(by_unit) > MOST_UNITS:
+            return ()
+    texts = by_unit.values()
+    has_units = len(texts) > 1 and min(map(len, texts)) >= LEAST_OF_UNIT
+    return tuple(few[0] for few in texts) if has_units and sum(map(len, texts)) >= MOST * len(counts) else ()
 
 
 def _are_enough(counts: Mapping[str, int], holds: Callable[[str], bool], least: float) -> bool:

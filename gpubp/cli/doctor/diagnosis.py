@@ -134,7 +134,7 @@ def _driver_finding(driver: int | None, *, has_cupy: bool) -> Finding:
     if driver is not None:
         return Finding(name, "ok", f"supports CUDA up to {_version_text(driver)}")
     if not has_cupy or probe.probe_cuda().usable:  # CuPy for AMD's GPUs works without NVIDIA's driver
-        return Finding(name, "info", f"not installed; only an NVIDIA GPU needs it: {driver_command()}")
+        return Finding(name, "info", f"not installed; where there is an NVIDIA GPU: {driver_command()}")
     return Finding(name, "warning", "not found, so CuPy cannot run", driver_command())
 
 

@@ -8,8 +8,8 @@ from typing import get_args
 
 from gpubp._core.names import near_miss, unknown
 from gpubp._core.text import excerpt, shortened
-from gpubp.data._dates import ISO, TIMES_OF_DAY, find_date_format, read_date
-from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
+from gpubp.data._dates import FORMATS, ISO, TIMES_OF_DAY, find_date_format, read_date
+from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format, several_units
 from gpubp.data._text_values import (
     BOOL_WORDS,
     DESCRIPTIONS,
@@ -167,15 +167,27 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
     is_unique = _identifies(facts) or _hardly_repeats(facts, counts)
     if n_words < TEXT_WORDS and is_unique and not values:
         how_many = "hardly any" if facts.has_repeats else "none"
-        return Decision(name, "drop", f"an identifier: text such as {example}, {how_many} of it twice")
+        return Decision(
+            name, "drop", f"an identifier: text such as {example}, {how_many} of it twice{_mixed_quantities(counts)}"
+        )
     if n_words >= TEXT_WORDS and (is_unique or len(counts) > max(max_categories, sum(counts.values()) // 2)):
         return Decision(name, "words", f"free text, {n_words:.0f} words on average")
-    return Decision(name, "category", "text", values=values)
+    return Decision(name, "category", f"text{_mixed_quantities(counts)}", values=values)
+
+
+def _mixed_quantities(counts: Mapping[str, int]) -> str:
+    texts = several_units(counts)
+    return f"; to have numbers, write {' and '.join(map(_shown, texts))} in one unit" if texts else ""
 
 
 def _of_dates(name: str, counts: Mapping[str, int], date_format: str) -> Decision:
     what = "times of the day" if date_format in TIMES_OF_DAY else "dates"
     reason = f"{what} written as {_shown(next(iter(counts)))}"
+    swapped = date_format.replace("%d", "%D").replace("%m", "%d").replace("%D", "%m")
+    if date_format != swapped and swapped in FORMATS:
+        first = "month" if date_format.index("%m") < date_format.index("%d") else "day"
+        is_clear = any(read_date(text, date_format) is not None and read_date(text, swapped) is None for text in counts)
+        reason += f", {first} first" + ("" if is_clear else ", which no value shows")
     some = [text for text in islice(counts, _MOST_ZONES) if read_date(text, date_format) is not None]
     has_zone = {date_format == ISO and datetime_utc_form(text) is not None for text in some}
     if len(has_zone) > 1:
