@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from gpubp.errors import DataError, DivergenceWarning
-from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, gradient_descent, momentum
 from gpubp.optim.schedules import Cosine
 from gpubp.optim.second_order import lbfgs
@@ -25,17 +24,9 @@ from gpubp.training.callbacks import (
     get_callback,
 )
 from gpubp.training.checkpoints import Checkpoints
-from gpubp.training.fit import all_correct, train
+from gpubp.training.fit import all_correct
+from tests.callback_stand_ins import TARGETS, X, fit
 from tests.threads_as_processes import results_of, run_on_ranks
-
-NETWORK = Network((3, 4, 2), activation="tanh")
-RNG = np.random.default_rng(0)
-X, TARGETS = RNG.normal(size=(11, 3)), RNG.uniform(size=(11, 2))
-
-
-def fit(callbacks, **options):
-    arguments = {"batch_size": "full", "optimizer": momentum(0.05), "device": "cpu", "dtype": "float64", "seed": 1}
-    return train(NETWORK, X, TARGETS, callbacks=callbacks, **arguments | options)
 
 
 class Journal:
