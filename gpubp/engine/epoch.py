@@ -1,4 +1,4 @@
-"""Choose how the steps of an epoch, or a loss and its gradient, are computed: on the plain path, or compiled.
+"""Choose how the steps of an epoch, or an objective and its gradient, are computed: on the plain path, or compiled.
 
 The training loop only calls what :func:`make_epoch_runner` returns.
 """
@@ -10,15 +10,22 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array, Namespace
-from gpubp.backends.backend import Backend
+from gpubp.backends.backend import Backend, to_backend
 from gpubp.backends.sparse_matmul import is_sparse_on_host
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from gpubp.engine import cpu, cuda
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, epochs_of, total_weight
-from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective, Step, make_step
+from gpubp.engine.plain.step import (
+    EpochResult,
+    EpochRunner,
+    ModelState,
+    Objective,
+    Step,
+    make_step,
+    objective_and_gradient,
+    second_order_step,
+)
 from gpubp.engine.windows import WindowRunner
-from gpubp.nn.network import Network
-from gpubp.nn.passes import loss_and_gradient
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 
@@ -43,7 +50,7 @@ def make_epoch_runner(
     """
     plain = partial(plain_epoch_runner, backend, objective, optimizer, dtype)
     if isinstance(optimizer, SecondOrder):
-        return plain()
+        return FullBatchRunner(backend, objective, optimizer, dtype)
     if objective.processes.on_all(_runs_on_cpu(backend)):
         from gpubp.engine.cpu.epoch import engine_epoch_runner
 
@@ -68,24 +75,52 @@ def _runs_on_cpu(backend: Backend) -> bool:
     return on_cpu and backend.matmul_precision == "float32" and cpu.is_wanted()
 
 
-def make_loss_and_gradient(
-    backend: Backend, network: Network, dtype: str, samples: Batch
+def make_objective(
+    backend: Backend, objective: Objective, dtype: str, samples: Batch
 ) -> Callable[[Array], tuple[Any, Array]]:
-    """Bind a network to samples, on the fastest path for the backend.
+    """Bind an objective to samples, on the fastest path for the backend.
 
     Returns
     -------
     callable
-        Returns the summed loss and its gradient, (P,), at parameters (P,). The gradient may be in memory that the next
-        call uses again.
+        Returns the objective's value and its gradient, (P,), at parameters (P,).
     """
     if _runs_on_cpu(backend):
-        from gpubp.engine.cpu.gradient import engine_gradient
+        from gpubp.engine.cpu.gradient import engine_objective
 
-        compiled = engine_gradient(backend, network, dtype, samples)
+        compiled = engine_objective(backend, objective, dtype, samples)
         if compiled is not None:
             return compiled
-    return lambda theta: loss_and_gradient(backend.xp, network, theta, *samples[:4])
+    weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
+    return lambda theta: objective_and_gradient(backend.xp, objective, weight_mask, theta, samples)
+
+
+class FullBatchRunner:
+    """Runs epochs of a second-order optimizer, which takes one step on all samples.
+
+    What is prepared for the samples, and the last evaluation, with which the next step begins, are kept.
+    """
+
+    def __init__(self, backend: Backend, objective: Objective, optimizer: SecondOrder, dtype: str) -> None:
+        self.backend, self.objective, self.dtype = backend, objective, dtype
+        weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
+        self.step = partial(second_order_step, backend.xp, objective, weight_mask, optimizer, self._evaluate)
+        self.samples: Batch | None = None
+        self.last: tuple[Array, tuple[Any, Array]] | None = None
+
+    def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
+        """Take the step."""
+        assert isinstance(batches, ArrayBatches)
+        if self.samples is not batches.samples:
+            ((_, self.batch),) = batches
+            self.evaluate = make_objective(self.backend, self.objective, self.dtype, self.batch)
+            self.samples, self.last = batches.samples, None
+        return _step_by_step(self.backend.xp, self.step, model, [(0.0, self.batch)], self.objective.processes)
+
+    def _evaluate(self, theta: Array, batch: Batch) -> tuple[Any, Array]:
+        if self.last is None or self.last[0] is not theta:
+            self.last = theta, self.evaluate(theta)
+        return self.last[1]
 
 
 def plain_epoch_runner(

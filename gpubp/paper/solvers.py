@@ -43,7 +43,7 @@ ENOUGH_BOTH = 5
 class Race(NamedTuple):
     """The results of K networks that one solver trained on one experiment.
 
-    ``gradients`` (K,) is how often the error and its gradient were evaluated over all cases; ``sweeps`` (K,) are
+    ``gradients`` (K,) is how often the error and its gradient over all cases were asked for; ``sweeps`` (K,) are
     changes of the weights. ``rate`` is None if a method finds its steps itself.
     """
 
@@ -207,7 +207,7 @@ def race_singly(
     device: str = "auto",
     callbacks: Callbacks = (),
 ) -> Race:
-    """Train networks one after another by a second-order method, and count the gradients that it evaluates."""
+    """Train networks one after another by a second-order method, and count the gradients that it asks for."""
     network, (x, d) = experiment.network, experiment.cases()
     first = initial_weights(network, range(n_networks), scheme="uniform", scale=experiment.scale, dtype="float64")
     solved, done_after, gradients = np.zeros(n_networks, bool), np.zeros(n_networks, int), np.zeros(n_networks, int)
@@ -233,7 +233,7 @@ def race_singly(
 
 
 def _counted(method: SecondOrder, evaluated: list[None]) -> SecondOrder:
-    """Append one entry to a list for each evaluation of the error and its gradient."""
+    """Append one entry to a list whenever the error and its gradient are asked for."""
 
     def update(xp: Any, theta: Any, state: Any, problem: Problem) -> Any:
         def loss_and_gradient(at: Any) -> Any:

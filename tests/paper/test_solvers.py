@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-import gpubp.engine.plain.step
+from gpubp.engine.epoch import FullBatchRunner
 from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import gradient_descent, momentum
 from gpubp.optim.second_order import lbfgs, levenberg_marquardt
@@ -62,10 +62,8 @@ class TestRaces:
     @pytest.mark.parametrize("method", [lbfgs(), levenberg_marquardt()], ids=lambda method: method.name)
     def test_networks_run_singly_are_those_of_their_seeds_and_every_gradient_is_counted(self, method, monkeypatch):
         counted = []
-        evaluate = gpubp.engine.plain.step.objective_and_gradient
-        monkeypatch.setattr(
-            gpubp.engine.plain.step, "objective_and_gradient", lambda *given: (counted.append(1), evaluate(*given))[1]
-        )
+        evaluate = FullBatchRunner._evaluate
+        monkeypatch.setattr(FullBatchRunner, "_evaluate", lambda *given: (counted.append(1), evaluate(*given))[1])
         result = solvers.race_singly(XOR, "a method", method, 4, 60, "cpu")
         assert np.sum(result.gradients) == len(counted)
         assert np.all(result.gradients >= 2 * result.sweeps)

@@ -1,7 +1,6 @@
 """Epochs in the compiled engine: the arrays, numbers and threads that ``c/steps.h`` is given."""
 
 import logging
-import sys
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.engine.cpu import library, workplace
+from gpubp.engine.cpu.arrays_in_turn import ArraysInTurn
 from gpubp.engine.cpu.given import Given, drops_sparse_inputs, sparse_bits, with_inputs_dropped
 from gpubp.engine.cpu.processes import SharedSteps
 from gpubp.engine.cpu.settings import EngineUpdate, engine_update
@@ -78,7 +78,7 @@ class EngineEpochRunner:
         self.plain: EpochRunner | None = None  # made when it is needed: it holds as many numbers as the network
         self.place: Workplace | None = None
         self.own_state: Any = None
-        self.own_thetas: list[np.ndarray] = []
+        self.own_thetas: ArraysInTurn | None = None
         self.samples: Batch | None = None
 
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
@@ -235,12 +235,10 @@ class EngineEpochRunner:
 
     def _own_theta(self, model: ModelState) -> np.ndarray:
         """Return an array for the parameters that nothing else refers to, since others may hold the earlier ones."""
-        theta = next((own for own in self.own_thetas if sys.getrefcount(own) <= HELD_BY_A_LIST_ALONE), None)
-        if theta is None:
-            theta = np.empty(model.theta.shape, self.dtype)
-        # the present ones, those before and the best ones may be held in turn, and new memory is slow
-        self.own_thetas = [theta, *(own for own in self.own_thetas if own is not theta)][:3]
-        return theta
+        if self.own_thetas is None:
+            # the present ones, those before and the best ones may be held in turn
+            self.own_thetas = ArraysInTurn(model.theta.shape, self.dtype)
+        return self.own_thetas.next()
 
     def _workplace(self, batches: ArrayBatches | PerNetworkBatches, stack: tuple[int, ...]) -> Workplace:
         """Return the threads and the memory for such batches; both are kept for batches of the same kind."""
@@ -335,10 +333,6 @@ class EngineEpochRunner:
 def log_plain(reason: str) -> None:
     """Log, once, why steps are taken on the plain path."""
     logger.info("steps are taken in array calls, which is slower, since %s", reason)
-
-
-HELD_BY_A_LIST_ALONE = next(sys.getrefcount(own) for own in [np.empty(0)])
-"""References that Python counts to an array that only a list has, in a loop over the list."""
 
 
 def _ties(network: Network) -> Ties | None:

@@ -1,10 +1,14 @@
-"""The summed loss of all samples and its gradient in the compiled engine, part after part of the samples."""
+"""An objective on all samples, and its gradient, in the compiled engine: part after part of the samples."""
+
+from itertools import pairwise
 
 import numpy as np
 
 from gpubp.backends.backend import Backend
 from gpubp.backends.sparse_matmul import is_sparse
+from gpubp.distributed.process_group import sum_over_ranks
 from gpubp.engine.cpu import library
+from gpubp.engine.cpu.arrays_in_turn import ArraysInTurn
 from gpubp.engine.cpu.given import Given, sparse_bits
 from gpubp.engine.cpu.structures import (
     GRADIENT,
@@ -19,10 +23,9 @@ from gpubp.engine.cpu.structures import (
     set_loss,
 )
 from gpubp.engine.cpu.workplace import Workplace, threads_that_pay
-from gpubp.engine.plain.minibatches import ArrayBatches, Batch
-from gpubp.engine.plain.step import ModelState
+from gpubp.engine.plain.minibatches import ArrayBatches, Batch, total_weight
+from gpubp.engine.plain.step import ModelState, Objective, mean_factor
 from gpubp.engine.pointer_checks import check_array, check_epoch
-from gpubp.nn.network import Network
 
 BYTES_OF_A_PART = 1 << 20
 """What the layers of a part have, total inputs, outputs and signals: about what the cache of a core holds."""
@@ -31,30 +34,38 @@ LEAST_OF_A_PART = 384
 """Samples of a part, at least: fewer make narrow products."""
 
 
-def engine_gradient(backend: Backend, network: Network, dtype: str, samples: Batch) -> "EngineGradient | None":
-    """Bind a network to samples; None if the engine lacks something that it needs."""
-    functions = functions_of(dtype)
+ELEMENTS_IN_CACHE = 1 << 14
+"""Parameters whose gradient the penalty and the mean change together."""
+
+
+def engine_objective(backend: Backend, objective: Objective, dtype: str, samples: Batch) -> "EngineObjective | None":
+    """Bind an objective to samples; None if the engine lacks something that it needs."""
+    network, functions = objective.network, functions_of(dtype)
     plan = network_plan(network, functions, library.gemm(dtype))
     if not samples.x.shape[0] or plan is None or network.tied is not None or not set_loss(plan, network, functions):
         return None
     if is_sparse(samples.x) and any(below == 0 for below, _ in network.skips):
         return None
-    return EngineGradient(backend, network, dtype, samples, functions, plan)
+    return EngineObjective(backend, objective, dtype, samples, functions, plan)
 
 
-class EngineGradient:
-    """Computes the summed loss of samples, and its gradient ``(P,)``, at parameters ``(P,)``.
+class EngineObjective:
+    """Computes an objective on samples, and its gradient ``(P,)``, at parameters ``(P,)``.
 
-    The gradient is in memory that the next call uses again.
+    The same as :func:`gpubp.engine.plain.step.objective_and_gradient`, with the loss in double precision.
     """
 
     def __init__(
-        self, backend: Backend, network: Network, dtype: str, samples: Batch, functions: Functions, plan: Plan
+        self, backend: Backend, objective: Objective, dtype: str, samples: Batch, functions: Functions, plan: Plan
     ) -> None:
+        network = objective.network
         n_samples, bytes_of_sample = samples.x.shape[0], 3 * sum(network.sizes[1:]) * np.dtype(dtype).itemsize
         size = min(n_samples, LIMIT_OF_BLAS - 1, max(LEAST_OF_A_PART, BYTES_OF_A_PART // bytes_of_sample))
-        self.gradient = np.zeros(network.n_parameters, dtype)
-        check_epoch(network, self.gradient.dtype, ModelState(self.gradient, None), ArrayBatches(backend, samples, size))
+        self.objective, self.weight = objective, total_weight(np, samples)
+        self.gradients = ArraysInTurn((network.n_parameters,), dtype)
+        self.pieces = _pieces(network.weight_mask() if objective.penalised else np.zeros(network.n_parameters))
+        start = ModelState(self.gradients.next(), None)
+        check_epoch(network, np.dtype(dtype), start, ArrayBatches(backend, samples, size))
         plan.n_processes = plan.n_parts = plan.n_teams = 1
         plan.batch, plan.weighted, plan.sparse = size, samples.sample_weight is not None, sparse_bits(samples.x)
         plan.n_shares = plan.n_threads = threads_that_pay(network, size, ())
@@ -73,15 +84,34 @@ class EngineGradient:
             n_steps=self.results.n_steps,
             **self.results.addresses,
             phase=GRADIENT,
-            gradient=address(self.gradient),
         )
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        """Compute both; the losses are added in double precision."""
-        check_array("theta", theta, self.gradient.shape, self.gradient.dtype)
+        """Compute both."""
+        gradient = self.gradients.next()
+        check_array("theta", theta, gradient.shape, gradient.dtype)
         theta = in_rows(theta)
-        self.request.theta = address(theta)
+        self.request.theta, self.request.gradient = address(theta), address(gradient)
         for begin, end in self.place.calls(self.request.n_steps):
             self.request.begin, self.request.end = begin, end
             self.place.run(self.request)
-        return float(self.results.values.sum()), self.gradient
+        loss, processes = float(self.results.values.sum()), self.objective.processes
+        gradient, loss, weight = sum_over_ranks(np, processes, gradient, loss, self.weight)
+        l2, factor = self.objective.l2, mean_factor(np, self.objective, weight)
+        squares = 0.0
+        for piece, penalised in self.pieces:  # of a size that stays in the cache
+            part = gradient[piece]
+            if penalised:
+                weights = theta[piece]
+                part += l2 * weights
+                squares += np.einsum("i,i->", weights, weights, dtype=np.float64)
+            if factor != 1.0:
+                part *= factor
+        return (float(loss) + 0.5 * l2 * float(squares)) * float(factor), gradient
+
+
+def _pieces(is_penalised: np.ndarray) -> list[tuple[slice, bool]]:
+    """Divide the parameters into short pieces, each penalised or not."""
+    changes = np.flatnonzero(np.diff(is_penalised)) + 1
+    edges = np.union1d([*changes, is_penalised.size], np.arange(0, is_penalised.size, ELEMENTS_IN_CACHE)).tolist()
+    return [(slice(*ends), bool(is_penalised[ends[0]])) for ends in pairwise(map(int, edges))]

@@ -88,7 +88,7 @@ def _loss_and_gradient(
     loss, gradient, weight = _sums(xp, objective, theta, batch, loss_scale)
     if objective.penalised:
         gradient = gradient + objective.l2 * weight_mask * theta
-    factor = _mean_factor(xp, objective, weight)
+    factor = mean_factor(xp, objective, weight)
     return loss * factor, gradient * (factor if isinstance(factor, float) else factor[..., None]), factor
 
 
@@ -112,8 +112,8 @@ def penalty(xp: Namespace, objective: Objective, weight_mask: Array, theta: Arra
     return (0.5 * l2) * squares
 
 
-def _mean_factor(xp: Namespace, objective: Objective, weight: Array) -> Array:
-    """Return the factor of sums over a batch: 1, or for a mean 1 divided by the total weight."""
+def mean_factor(xp: Namespace, objective: Objective, weight: Array) -> Array:
+    """Return the factor of sums over a batch: 1, or for a mean 1 divided by its total weight."""
     if objective.reduction == "sum":
         return 1.0
     if type(weight) is float:
@@ -139,7 +139,7 @@ def gauss_newton(xp: Namespace, objective: Objective, weight_mask: Array, theta:
     H = H + xp.eye(n_parameters, dtype=theta.dtype, device=array_api_compat.device(theta)) * (
         objective.l2 * weight_mask
     )
-    return H * _mean_factor(xp, objective, weight)
+    return H * mean_factor(xp, objective, weight)
 
 
 Step = Callable[[Array, Any, Batch, Any], tuple[Array, Any, Array]]
@@ -200,7 +200,8 @@ def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | Sec
     """Bind an optimizer to an objective."""
     weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
     if isinstance(optimizer, SecondOrder):
-        return partial(_second_order_step, backend.xp, objective, weight_mask, optimizer)
+        evaluate = partial(objective_and_gradient, backend.xp, objective, weight_mask)
+        return partial(second_order_step, backend.xp, objective, weight_mask, optimizer, evaluate)
     to_device = partial(_to_device, backend, dtype)
     optimizer = replace(optimizer, settings={name: to_device(setting) for name, setting in optimizer.settings.items()})
     objective = replace(objective, l2=to_device(objective.l2))
@@ -232,18 +233,20 @@ def _first_order_step(
     return theta + change, state, value
 
 
-def _second_order_step(
+def second_order_step(
     xp: Namespace,
     objective: Objective,
     weight_mask: Array,
     optimizer: SecondOrder,
+    evaluate: Callable[[Array, Batch], tuple[Array, Array]],
     theta: Array,
     state: Any,
     batch: Batch,
     epoch: Any,
 ) -> tuple[Array, Any, Array]:
+    """Take a step of an optimizer; ``evaluate`` gives the objective and its gradient at parameters, for a batch."""
     problem = Problem(
-        lambda at: objective_and_gradient(xp, objective, weight_mask, at, batch),
+        lambda at: evaluate(at, batch),
         lambda at: gauss_newton(xp, objective, weight_mask, at, batch),
     )
     theta, state, value = optimizer.update(xp, theta, state, problem)
@@ -251,5 +254,5 @@ def _second_order_step(
     if objective.penalised and not objective.penalty_reported:
         zero = xp.sum(xp.zeros_like(theta))
         _, weight = sum_over_ranks(xp, objective.processes, zero, total_weight(xp, batch))
-        value = value - penalty(xp, objective, weight_mask, theta) * _mean_factor(xp, objective, weight)
+        value = value - penalty(xp, objective, weight_mask, theta) * mean_factor(xp, objective, weight)
     return theta, state, value
