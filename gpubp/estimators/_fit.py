@@ -23,22 +23,8 @@ class EstimatorFit:
     ----------
     options, state, coding
         The parameters of the estimator, its figures, and its encoding of targets.
-    network, dropout_rates
-        The network to train.
-    backend, precision
-        The device and the precision.
-    random_state : RandomState
-        For all further draws.
-    theta : (P,) array of NumPy
-        The initial parameters.
-    x : array
-        The validated X. Fits with the same object share one copy on the device.
-    rows : array of int
-        The rows of x that belong to this fit, including those that it may hold out.
-    targets : (n, j) array of NumPy
-        The targets of these rows.
-    weights, train_weights : (n,) arrays of NumPy, or None
-        The sample weights of the user, and those used in training.
+    network, ..., train_weights
+        See :class:`gpubp.training.stackable.StackableFit`.
     publish : callable
         Sets the given attributes on the estimator.
     fitted : callable

@@ -14,7 +14,7 @@ from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.prediction import evaluate, evaluate_each
 from gpubp.errors import DataError
 from gpubp.estimators._arrays import on_host, rows_of
-from gpubp.estimators._options import FitOptions
+from gpubp.estimators._fit import EstimatorFit
 from gpubp.estimators._targets import TargetCoding
 from gpubp.nn.network import Network
 
@@ -69,26 +69,22 @@ def evaluate_networks(pairs: "Sequence[tuple[HeldOut, Array]]") -> list[Evaluate
     ]
 
 
-def split(
-    options: FitOptions, coding: TargetCoding, targets: np.ndarray, random_state: np.random.RandomState
-) -> tuple[np.ndarray, np.ndarray]:
+def split(fit: EstimatorFit) -> tuple[np.ndarray, np.ndarray]:
     """Draw held-out samples as scikit-learn does; return the rows to train on, and those held out."""
     from sklearn.model_selection import train_test_split  # which loads slowly, and most fits do without it
 
     rows, held_out_rows = train_test_split(
-        np.arange(targets.shape[0]),
-        random_state=random_state,
-        test_size=options.validation_fraction,
-        stratify=coding.stratify(targets),
+        np.arange(fit.targets.shape[0]),
+        random_state=fit.random_state,
+        test_size=fit.options.validation_fraction,
+        stratify=fit.coding.stratify(fit.targets),
     )
     if held_out_rows.shape[0] < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
     return rows, held_out_rows
 
 
-def check_scorable(
-    options: FitOptions, coding: TargetCoding, targets: np.ndarray, sample_weight: np.ndarray | None
-) -> None:
+def check_scorable(fit: EstimatorFit, targets: np.ndarray, sample_weight: np.ndarray | None) -> None:
     """Check that held-out samples have the score that early stopping needs, whatever is predicted.
 
     Raises
@@ -100,10 +96,11 @@ def check_scorable(
         targets = targets[sample_weight != 0]
     if not len(targets):
         raise DataError("the weights of the held-out samples are all 0; give some of them a positive weight")
+    options = fit.options
     if not options.early_stopping or options.solver == "lbfgs":
         return
-    scoring = coding.default_scoring if options.scoring is None else options.scoring
-    if reason := coding.reason_undefined(scoring, targets):
+    scoring = fit.coding.default_scoring if options.scoring is None else options.scoring
+    if reason := fit.coding.reason_undefined(scoring, targets):
         raise DataError(
             f"early stopping compares the score {scoring!r} of held-out samples, which is not defined for them: "
             f"{reason}. Hold out other samples, or use scoring='loss'"
@@ -111,26 +108,20 @@ def check_scorable(
 
 
 def hold_out(
-    coding: TargetCoding,
-    backend: Backend,
-    precision: str,
-    network: Network,
-    x: Any,
-    targets: np.ndarray,
-    weights: np.ndarray | None,
-    rows: np.ndarray | None = None,
+    fit: EstimatorFit, x: Any, targets: np.ndarray, weights: np.ndarray | None, rows: np.ndarray | None = None
 ) -> HeldOut:
-    """Move samples, or some rows of them, to the device on which the network is evaluated."""
+    """Move samples, or some rows of them, to the device on which the network of a fit is evaluated."""
+    backend, precision = fit.backend, fit.precision
     if rows is not None:
         targets, weights = targets[rows], None if weights is None else weights[rows]
     return HeldOut(
         for_samples(backend, x),
         precision,
-        network,
+        fit.network,
         rows_of(backend, precision, x, rows),
         to_backend(backend, targets, precision),
         None if weights is None else to_backend(backend, weights, precision),
-        coding.for_scoring(targets),
+        fit.coding.for_scoring(targets),
         weights,
     )
 

@@ -116,12 +116,11 @@ def _divide_samples(
     held_out, rows = None, None
     if validation_data is not None:
         data = validate_validation_data(model, fit.coding.encode, validation_data)
-        check_scorable(fit.options, fit.coding, *data[1:])
-        held_out = hold_out(fit.coding, fit.backend, fit.precision, fit.network, *data)
+        check_scorable(fit, *data[1:])
+        held_out = hold_out(fit, *data)
     elif has_held_out:
         rows, held_out_rows = fit.split()
-        samples = (fit.x, fit.targets, fit.weights)
-        held_out = hold_out(fit.coding, fit.backend, fit.precision, fit.network, *samples, held_out_rows)
+        held_out = hold_out(fit, fit.x, fit.targets, fit.weights, held_out_rows)
     return held_out, _training_samples(fit, rows, processes)
 
 

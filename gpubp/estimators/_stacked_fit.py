@@ -73,9 +73,9 @@ class StackedFit(EstimatorFit):
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Draw the training samples and the held-out samples, as indices into ``rows``."""
-        rows, held_out_rows = split(self.options, self.coding, self.targets, self.random_state)
+        rows, held_out_rows = split(self)
         weights = None if self.weights is None else self.weights[held_out_rows]
-        check_scorable(self.options, self.coding, self.targets[held_out_rows], weights)
+        check_scorable(self, self.targets[held_out_rows], weights)
         return rows, held_out_rows
 
     def targets_to_learn(self) -> np.ndarray:
@@ -85,7 +85,7 @@ class StackedFit(EstimatorFit):
     def held_out(self, x: Array, indices: np.ndarray) -> HeldOut:
         """Create the held-out samples from their inputs x and their indices into ``rows``."""
         weights = None if self.weights is None else self.weights[indices]
-        return hold_out(self.coding, self.backend, self.precision, self.network, x, self.targets[indices], weights)
+        return hold_out(self, x, self.targets[indices], weights)
 
     def evaluate(self, pairs: Sequence[tuple[HeldOut, Array]]) -> list[Evaluated]:
         """Evaluate the networks of stacks ``(K, P)``, each stack on samples of its own; return all in order."""

@@ -26,7 +26,7 @@ MOST_ESTIMATORS_KEPT = 8
 """Estimators for which arrays are kept, the last ones."""
 
 MOST_NUMBERS_KEPT = 1 << 24
-"""In the arrays of a fit that are kept, about: they hold memory until the estimator is gone."""
+"""Numbers, about, in the arrays that a fit keeps for the next one: they hold memory until the estimator is gone."""
 
 
 def kept_of(estimator: Any) -> dict[str, Any]:

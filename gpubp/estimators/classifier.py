@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import array_api_compat
 import numpy as np
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
@@ -23,15 +23,15 @@ from gpubp.estimators._label_encoding import (
     marks_labels,
     weights_by_class,
 )
+from gpubp.estimators._mixins import AccuracyMixin
 from gpubp.estimators._parameters import keep_parameters
-from gpubp.estimators._scores import accuracy_of
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._validation import accept_targets
 from gpubp.estimators.parameter_checks import OneOf
 
 
 @fill_docstring("the accuracy")
-class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc]
+class MLPClassifier(AccuracyMixin, MultilayerPerceptron):
     """A multilayer perceptron for classification: scikit-learn's ``MLPClassifier`` on any device.
 
     Parameters, attributes, random numbers and updates are scikit-learn's, so that the same ``random_state`` gives the
@@ -220,21 +220,6 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
             return [array_api_compat.array_namespace(p).log(p) for p in probabilities]
         return array_api_compat.array_namespace(probabilities).log(probabilities)
 
-    @np.errstate(all="ignore")
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions; for several outputs, the fraction of samples with all correct.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            See :meth:`fit`.
-
-        Returns
-        -------
-        float
-        """
-        return accuracy_of(self, y, self.predict(X), sample_weight)
-
     def _probabilities(self, X: Any, method: str) -> Any:
         backend, outputs = self._outputs(X, method)
         with backend.active():
@@ -289,9 +274,3 @@ class MLPClassifier(ClassifierMixin, MultilayerPerceptron):  # type: ignore[misc
 
     def __stackable__(self) -> StackableModel | None:
         return StackableModel(self) if type(self) is MLPClassifier else None
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        tags.target_tags.multi_output = True
-        return tags

@@ -1,14 +1,13 @@
 """Ensembles of networks that are trained together: the mean of their predictions, and the standard deviation."""
 
 import copy
-from abc import abstractmethod
 from collections.abc import Iterable
 from inspect import signature
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
@@ -16,9 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend
 from gpubp.estimators._base import MultilayerPerceptron, outputs_of_placed
-from gpubp.estimators._label_encoding import ClassTargets
 from gpubp.estimators._members import fit_members
-from gpubp.estimators._scores import accuracy_of, r2_of
+from gpubp.estimators._mixins import AccuracyMixin, R2Mixin
 from gpubp.estimators._validation import validate_new_samples, validate_samples, validate_weights
 from gpubp.estimators.classifier import MLPClassifier
 from gpubp.estimators.parameter_checks import ClearKeywords, problems_of, synonym
@@ -28,6 +26,7 @@ from gpubp.estimators.regressor import MLPRegressor
 class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
     """Base class of the ensembles: members that are fitted together, each from its own seed."""
 
+    _member_class: type[MultilayerPerceptron]  # the class of the members
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
         "estimator": "no_validation",  # fit checks it
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
@@ -77,12 +76,6 @@ class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         given = f"{'the class ' if is_class else ''}{kind.__module__}.{kind.__qualname__}"
         return f"estimator must be one {self._member_class.__name__}() of gpubp, or None, got {given}"
 
-    @abstractmethod
-    def _default_estimator(self) -> MultilayerPerceptron:
-        """Return the default estimator."""
-
-    _member_class: type[MultilayerPerceptron]  # the class of the members
-
     @np.errstate(all="ignore")
     @_fit_context(prefer_skip_nested_validation=False)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
@@ -101,7 +94,7 @@ class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         """
         if problem := self._problem_of_estimator():  # scikit-learn's validation may be skipped
             raise InvalidParameterError(problem)
-        first = self._default_estimator() if self.estimator is None else clone(self.estimator)
+        first = self._member_class() if self.estimator is None else clone(self.estimator)
         x, y_on_host = validate_samples(self, X, y, reset=True)
         weights = validate_weights(sample_weight, y_on_host)
         first._hidden_layer_sizes()
@@ -149,6 +142,9 @@ class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         with backend.active():
             return backend, backend.xp.stack([outputs for _, outputs in per_member])
 
+    def _coding(self) -> Any:
+        return self.estimators_[0]._coding()
+
     @np.errstate(all="ignore")
     def to_onnx(self, path: Any = None, *, dtype: str | None = None) -> Any:
         """Export the fitted ensemble as one ONNX model, which averages its members.
@@ -185,7 +181,7 @@ def _product(weights: np.ndarray | None, counts: np.ndarray | None) -> np.ndarra
     return product
 
 
-class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
+class MLPEnsembleClassifier(AccuracyMixin, Ensemble):
     """An ensemble of multilayer perceptrons that classifies by the mean of their probabilities.
 
     The members differ in their seeds: initial weights, order of the samples, held-out samples, masks of dropout
@@ -228,13 +224,6 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
 
     _member_class = MLPClassifier
 
-    def _default_estimator(self) -> MLPClassifier:
-        return MLPClassifier()
-
-    def _class_targets(self) -> ClassTargets:
-        first: MLPClassifier = self.estimators_[0]
-        return first._coding()
-
     @property
     def classes_(self) -> Any:
         """The classes, sorted."""
@@ -255,7 +244,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         """
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
-            return self._class_targets().predictions(backend.xp.mean(outputs, axis=0), X)
+            return self._coding().predictions(backend.xp.mean(outputs, axis=0), X)
 
     @np.errstate(all="ignore")
     def predict_proba(self, X: Any) -> Any:
@@ -271,7 +260,7 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         """
         backend, outputs = self._outputs(X, "predict_proba")
         with backend.active():
-            return self._class_targets().probabilities(backend, backend.xp.mean(outputs, axis=0), X)
+            return self._coding().probabilities(backend, backend.xp.mean(outputs, axis=0), X)
 
     @np.errstate(all="ignore")
     def predict_std(self, X: Any) -> Any:
@@ -288,31 +277,10 @@ class MLPEnsembleClassifier(ClassifierMixin, Ensemble):  # type: ignore[misc]
         backend, outputs = self._outputs(X, "predict_std")
         with backend.active():
             deviation = backend.xp.std(outputs, axis=0)
-            return self._class_targets().probabilities(backend, deviation, X, complement=deviation)
-
-    @np.errstate(all="ignore")
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the accuracy of the predictions; for several outputs, the fraction of samples with all correct.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            See :meth:`fit`.
-
-        Returns
-        -------
-        float
-        """
-        return accuracy_of(self, y, self.predict(X), sample_weight)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        tags.target_tags.multi_output = True
-        return tags
+            return self._coding().probabilities(backend, deviation, X, complement=deviation)
 
 
-class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
+class MLPEnsembleRegressor(R2Mixin, Ensemble):
     """An ensemble of multilayer perceptrons for regression: the mean of their predictions, and the standard deviation.
 
     See :class:`MLPEnsembleClassifier` for how the members differ and are trained.
@@ -345,9 +313,6 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
 
     _member_class = MLPRegressor
 
-    def _default_estimator(self) -> MLPRegressor:
-        return MLPRegressor()
-
     @np.errstate(all="ignore")
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict numbers: the mean over the members.
@@ -365,7 +330,7 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
             statistics = [backend.xp.mean(outputs, axis=0), *([backend.xp.std(outputs, axis=0)] if return_std else [])]
-            predicted = [self.estimators_[0]._coding().predictions(values, X) for values in statistics]
+            predicted = [self._coding().predictions(values, X) for values in statistics]
         return tuple(predicted) if return_std else predicted[0]
 
     @np.errstate(all="ignore")
@@ -381,18 +346,3 @@ class MLPEnsembleRegressor(RegressorMixin, Ensemble):  # type: ignore[misc]
         array of shape (n_samples,) or (n_samples, n_outputs)
         """
         return self.predict(X, return_std=True)[1]
-
-    @np.errstate(all="ignore")
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination of the predictions, R^2.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            See :meth:`fit`.
-
-        Returns
-        -------
-        float
-        """
-        return r2_of(self, y, self.predict(X), sample_weight)

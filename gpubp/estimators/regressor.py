@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 
 from gpubp._core.names import unknown
@@ -15,8 +15,9 @@ from gpubp.backends.backend import like
 from gpubp.errors import DataError
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
+from gpubp.estimators._mixins import R2Mixin
 from gpubp.estimators._parameters import keep_parameters
-from gpubp.estimators._scores import RELATIVE_SCORES, r2_of, relative_score
+from gpubp.estimators._scores import RELATIVE_SCORES, relative_score
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators.parameter_checks import NameOf
 from gpubp.nn.losses import get_loss, loss_of_errors
@@ -148,7 +149,7 @@ class NumberTargets:
 
 
 @fill_docstring("R^2")
-class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
+class MLPRegressor(R2Mixin, MultilayerPerceptron):
     """A multilayer perceptron for regression: scikit-learn's ``MLPRegressor`` on any device.
 
     Parameters, attributes, random numbers and updates are scikit-learn's, so that the same ``random_state`` gives the
@@ -278,21 +279,6 @@ class MLPRegressor(RegressorMixin, MultilayerPerceptron):  # type: ignore[misc]
         backend, outputs = self._outputs(X, "predict")
         with backend.active():
             return self._coding().predictions(outputs, X)
-
-    @np.errstate(all="ignore")
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination of the predictions, R^2.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            See :meth:`fit`.
-
-        Returns
-        -------
-        float
-        """
-        return r2_of(self, y, self.predict(X), sample_weight)
 
     def _learn_targets(
         self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool

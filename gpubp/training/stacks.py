@@ -26,9 +26,9 @@ from gpubp.training.stack_settings import optimizer_of_stack, scalar_or_column
 from gpubp.training.stackable import Follower, StackableFit
 from gpubp.training.state import select_states
 
-MOST_KEPT = 1 << 24
-"""Numbers in the held-out samples of all streams, up to which they are kept from epoch to epoch; and in outputs
-that wait for one download, except those of one stream."""
+MOST_HELD_OUT = 1 << 24
+"""Numbers in the held-out samples that a stack keeps from epoch to epoch, and in outputs that wait for one download,
+except those of one stream."""
 
 
 def fit_together(fits: Sequence[StackableFit], callback: Callback | None = None) -> list[Exception | None]:
@@ -198,7 +198,7 @@ class StackOfFits:
         self.size = max(member.fit.batch_size(len(member.stream.rows)) for member in members)
         self.offsets: dict[int, int] = {}
         n_held_out = sum(len(stream.held_out) for stream in streams.values())
-        self.keeps_held_out = n_held_out * (self.network.sizes[0] + self.network.sizes[-1]) <= MOST_KEPT
+        self.keeps_held_out = n_held_out * (self.network.sizes[0] + self.network.sizes[-1]) <= MOST_HELD_OUT
         self.held_out: dict[int, Any] = {}  # the held-out samples by stream
         self.evaluated: dict[int, Any] = {}
         self.done = np.zeros(len(members), dtype=bool)
@@ -399,7 +399,7 @@ class StackOfFits:
             starts = range(first, end, at_once)
             pairs += [(held_out, theta[start : min(start + at_once, end), :]) for start in starts]
             n_outputs += (end - first) * len(stream.held_out) * self.network.sizes[-1]
-            if not self.keeps_held_out or n_outputs > MOST_KEPT or end == len(active):
+            if not self.keeps_held_out or n_outputs > MOST_HELD_OUT or end == len(active):
                 evaluated += self.first.evaluate(pairs)
                 pairs, n_outputs = [], 0
         self.evaluated = dict(zip(active.tolist(), evaluated, strict=True))

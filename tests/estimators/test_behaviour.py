@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
-import threadpoolctl
 from sklearn.datasets import load_diabetes, load_wine, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import PoissonRegressor
@@ -23,13 +22,6 @@ DIABETES = (scale(load_diabetes().data), scale(load_diabetes().target))
 MARKS = make_multilabel_classification(60, 20, n_classes=4, random_state=3)
 
 quietly = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Matrices as small as these are slower on two threads."""
-    with threadpoolctl.threadpool_limits(1):
-        yield
 
 
 def classifier(*args, **options):

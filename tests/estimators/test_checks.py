@@ -9,7 +9,6 @@ import warnings
 
 import pytest
 import sklearn
-import threadpoolctl
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.fixes import parse_version
 
@@ -67,13 +66,6 @@ OF_ONE_KIND = {
         ({"loss": "huber", "activation": ["silu"]}, []),
     ],
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Matrices as small as these are slower on two threads."""
-    with threadpoolctl.threadpool_limits(1):
-        yield
 
 
 def in_brief(options):

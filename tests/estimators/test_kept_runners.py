@@ -7,22 +7,13 @@ import numpy as np
 import pytest
 
 from gpubp import MLPClassifier
-from gpubp.engine.cuda import device as cuda_device
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.estimators import _stochastic
 from gpubp.testing import assert_agree
 from tests.cuda_machines import needs_compiler
-from tests.emulated_cuda import EmulatedDevice
 
 pytestmark = [needs_compiler, pytest.mark.once]
 N_STEPS, SIZE = 8, 5
-
-
-@pytest.fixture
-def gpu(emulated_gpu, monkeypatch):
-    gpu = EmulatedDevice()
-    monkeypatch.setattr(cuda_device, "cuda_device", lambda *_: gpu)
-    return gpu
 
 
 @pytest.fixture(params=["layer by layer", "small networks"], autouse=True)

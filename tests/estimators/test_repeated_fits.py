@@ -10,12 +10,23 @@ from sklearn.base import clone
 from gpubp import MLPClassifier
 from gpubp.estimators import _stochastic
 from gpubp.estimators._stochastic import KEPT
+from tests.cuda_machines import needs_compiler
 
-pytestmark = [pytest.mark.on("cuda"), pytest.mark.once, pytest.mark.filterwarnings("ignore:.*Maximum iterations")]
+pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore:.*Maximum iterations")]
 
 RNG = np.random.default_rng(0)
 X, OTHER = RNG.normal(size=(2, 30, 4)).astype("float32")
 Y = np.arange(30) % 3
+
+
+@pytest.fixture(
+    params=[pytest.param("emulated", marks=needs_compiler), pytest.param("real", marks=pytest.mark.on("cuda"))],
+    autouse=True,
+)
+def emulated_or_real(request):
+    """An emulated GPU, or a real one."""
+    if request.param == "emulated":
+        request.getfixturevalue("gpu")
 
 
 def classifier(**options):

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn.neural_network
-import threadpoolctl
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris, make_multilabel_classification, make_regression
@@ -33,13 +32,6 @@ IRIS = load_iris(return_X_y=True)
 NUMBERS = make_regression(80, 5, noise=1.0, random_state=0)
 NUMBERS = (NUMBERS[0], NUMBERS[1] / 50.0)
 KINDS = {"MLPClassifier": (MLPClassifier, IRIS), "MLPRegressor": (MLPRegressor, NUMBERS)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Matrices as small as these are slower on two threads."""
-    with threadpoolctl.threadpool_limits(1):
-        yield
 
 
 @pytest.fixture

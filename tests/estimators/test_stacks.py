@@ -402,7 +402,7 @@ def test_held_out_samples_are_kept_unless_they_are_many(monkeypatch):
     monkeypatch.setattr(_stacked_fit, "hold_out", lambda *given: made.append(given) or original(*given))
     options = {"early_stopping": True, "validation_fraction": 0.3, "device": "cpu", "n_iter_no_change": 10}
     for most, n_made in ((1 << 24, 2), (0, 2 * 3)):  # of two streams, in each of three epochs
-        monkeypatch.setattr(stacks, "MOST_KEPT", most)
+        monkeypatch.setattr(stacks, "MOST_HELD_OUT", most)
         models = [MLPClassifier((3,), max_iter=3, random_state=seed, **options) for seed in (0, 1, 0, 1)]
         fitted_in_stacks(models, monkeypatch)
         assert len(made) == n_made

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.neural_network
-import threadpoolctl
 from sklearn.datasets import make_classification, make_multilabel_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
 
@@ -99,13 +98,6 @@ SETTINGS += [
 def _name(setting):
     targets, options = setting
     return ",".join([targets, *(f"{key}={value}".replace(" ", "") for key, value in options.items())])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """Matrices as small as these are slower on two threads."""
-    with threadpoolctl.threadpool_limits(1):
-        yield
 
 
 def inputs(x, sparse):

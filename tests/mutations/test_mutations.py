@@ -1,9 +1,12 @@
 """Mutations are faults, and each that no test noticed has an explanation."""
 
 import ast
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
+import tests.mutations.__main__ as main
 from tests.mutations.__main__ import RESULTS, executed_by, planted, read
 from tests.mutations.sites import mutations
 
@@ -67,17 +70,33 @@ def test_which_tests_run_first(source, tests):
     assert executed_by(record, mutations("f.py", source.encode())[0]) == tests
 
 
-def test_a_fault_is_taken_back(tmp_path):
-    path = tmp_path / "f.py"
-    path.write_bytes(b"x = 1\n")
+@pytest.fixture
+def path(tmp_path):
+    """A source in a copy of the project."""
+    path = tmp_path / "gpubp/nn/f.py"
+    path.parent.mkdir(parents=True)
     (tmp_path / "gpubp/engine/cpu/c/generated").mkdir(parents=True)
+    path.write_bytes(b"x = 1\n")
+    return path
+
+
+def test_a_fault_is_taken_back(path, tmp_path):
     before = path.stat().st_mtime
-    (mutation,) = mutations("f.py", path.read_bytes())
+    (mutation,) = mutations("gpubp/nn/f.py", path.read_bytes())
     with planted(tmp_path, mutation):
         assert path.read_bytes() == b"x = (2)\n"
         assert path.stat().st_mtime != before
     assert path.read_bytes() == b"x = 1\n"
     assert path.stat().st_mtime == before
+
+
+def test_what_fails_without_the_fault_does_not_find_it(path, tmp_path, monkeypatch):
+    (mutation,) = mutations("gpubp/nn/f.py", path.read_bytes())
+    tests = SimpleNamespace(copy=tmp_path / "sound", record=lambda file: {"seconds": {}, "lines": {}})
+    for copies, found in (({tmp_path}, "test_a"), ({tmp_path, tests.copy}, None)):
+        monkeypatch.setattr(main, "run", lambda copy, *_, copies=copies: "test_a" if copy in copies else None)
+        with nullcontext() if found else pytest.raises(SystemExit, match="test_a fails without a fault"):
+            assert main.run_with(tmp_path, mutation, tests) == found
 
 
 def test_what_no_test_noticed_is_explained():
