@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp._core.optional_imports import import_optional
 from gpubp.data._text_values import MISSING_TEXTS, read_number
 from gpubp.errors import DataError
+
+TEXT_TYPES = ("string", "large_string", "string_view")
+"""Names of pyarrow's text types."""
 
 _FEW = 100  # texts that are tried first
 
 
 def import_pyarrow(module: str, path: str | Path) -> Any:
     """Import ``pyarrow.<module>`` to read `path`; raise a DataError if pyarrow is not installed."""
-    try:
-        return importlib.import_module(f"pyarrow.{module}")
-    except ImportError as error:
-        raise DataError(f"reading {path} needs pyarrow: pip install pyarrow") from error
+    return import_optional(f"pyarrow.{module}", f"reading {path}", "pyarrow", error=DataError)
 
 
 @functools.cache

@@ -3,6 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""The increment of SplitMix64: 2^64 divided by the golden ratio."""
+
 
 def drawn_by_row(first: int, n: int, seed: int, *, stream: int = 0) -> NDArray[np.float64]:
     """Return a number in [0, 1) for each of `n` rows from number `first` on.
@@ -22,13 +25,13 @@ def drawn_by_number(numbers: NDArray[np.integer], seed: int, *, stream: int = 0)
     """Return what :func:`drawn_by_row` does, for rows of any numbers ``(n,)``."""
     hashed = numbers.astype(np.uint64)
     with np.errstate(over="ignore"):
-        for number in (_mix(np.asarray([seed], np.uint64))[0], np.uint64(stream)):
-            hashed = _mix(hashed ^ number)
+        for number in (mixed(np.asarray([seed], np.uint64) + GOLDEN)[0], np.uint64(stream)):
+            hashed = mixed((hashed ^ number) + GOLDEN)
     return (hashed >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    numbers = numbers + np.uint64(0x9E3779B97F4A7C15)
-    numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return numbers ^ (numbers >> np.uint64(31))
+def mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return a hash of each number: the finalizer of SplitMix64."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
+    return bits ^ (bits >> np.uint64(31))

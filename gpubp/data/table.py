@@ -319,11 +319,14 @@ def build_table(
     kinds: dict[str, Kind] = dict.fromkeys(texts, "text")
     kinds |= {name: column.kind for name, column in normalized.items() if column.kind is not None}
     value_kinds = {name: column.value_kinds for name, column in normalized.items() if column.value_kinds is not None}
-    table = Table(Columns(arrays), source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds)
-    categorical = frozenset(name for name, values in columns if is_categorical(values))
-    durations = frozenset(name for name, column in normalized.items() if column.are_durations)
-    table = replace(table, categorical=categorical, durations=durations)
-    return replace(table, notes=notes, decimal=decimal, thousands=thousands)
+    return Table(
+        *(Columns(arrays), source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds),
+        notes=notes,
+        decimal=decimal,
+        thousands=thousands,
+        categorical=frozenset(name for name, values in columns if is_categorical(values)),
+        durations=frozenset(name for name, column in normalized.items() if column.are_durations),
+    )
 
 
 def _check_names(names: list[str], source: str) -> None:

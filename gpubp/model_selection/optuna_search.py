@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
+from gpubp._core.optional_imports import import_optional
 from gpubp._core.user_warnings import warn
-from gpubp.errors import DataError, GpubpError
+from gpubp.errors import DataError
 from gpubp.model_selection.batched import CandidateEvaluation, StackedSearch
 
 FAULTS_OF_CODE = (AttributeError, NameError, TypeError)
@@ -254,8 +255,4 @@ def _is_exhaustive(sampler: Any) -> bool:
 
 def _optuna() -> Any:
     """Import Optuna, which is an extra."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise GpubpError("BatchedOptunaSearchCV needs Optuna: pip install optuna") from error
-    return optuna
+    return import_optional("optuna", "BatchedOptunaSearchCV", "Optuna", "optuna")

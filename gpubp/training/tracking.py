@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from os import PathLike, fspath
 from typing import Any
 
+from gpubp._core.optional_imports import import_optional
 from gpubp.errors import DataError, GpubpError
 from gpubp.training.callbacks import AUTOMATIC, Progress, RunStart, checked_interval, figures
 from gpubp.training.state import Outcome
@@ -157,10 +158,7 @@ class MLflowLogger:
         """Return the module; it is not kept, since estimators copy their callbacks, and modules cannot be copied."""
         if self.mlflow is not None:
             return self.mlflow
-        try:
-            return importlib.import_module("mlflow")
-        except ImportError as error:
-            raise GpubpError("logging to MLflow needs MLflow; to fix it: pip install mlflow") from error
+        return import_optional("mlflow", "logging to MLflow", "MLflow", "mlflow")
 
 
 def mlflow_autolog(mlflow: Any = None, *, disable: bool = False, every: int = 1) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from gpubp.data._draws_by_row import GOLDEN, mixed
 from gpubp.data._text_values import read_number
 from gpubp.data.table import Column, Table
 
@@ -64,11 +65,9 @@ def _sum_of_hashes(values: Column) -> int:
 
 
 def _hashes(numbers: NDArray[np.float64]) -> NDArray[np.uint64]:
-    """Return a hash of each number (the finalizer of splitmix64); that of NaN is 0."""
-    bits = (numbers + 0.0).view(np.uint64) ^ np.uint64(0x9E3779B97F4A7C15)  # -0.0 is 0.0, whose hash is not 0
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
-    return np.where(np.isnan(numbers), np.uint64(0), bits ^ (bits >> np.uint64(31)))
+    """Return a hash of each number; that of NaN is 0."""
+    bits = (numbers + 0.0).view(np.uint64) ^ GOLDEN  # -0.0 is 0.0, whose hash is not 0
+    return np.where(np.isnan(numbers), np.uint64(0), mixed(bits))
 
 
 def _hash_of_text(text: str) -> int:

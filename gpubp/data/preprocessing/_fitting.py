@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from gpubp._core.names import near_miss
 from gpubp._core.text import counted, shortened
-from gpubp.data._running_statistics import RunningMoments, RunningSample
 from gpubp.data.preprocessing._decisions import (
     Decision,
     choose_targets,
@@ -48,10 +47,9 @@ from gpubp.data.preprocessing._target_statistics import (
 from gpubp.data.preprocessing._targets import (
     NO_TARGET,
     TargetDecision,
+    TargetFit,
     Task,
     decide_target,
-    fit_class_target,
-    fit_number_target,
 )
 from gpubp.data.table import Table
 from gpubp.errors import DataError
@@ -264,9 +262,7 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     if options.categories == "target" and target.names:
         fits = statistics_fits(fits, target, options.missing, options.max_categories)
     by_target = [(name, fit) for name, fit in fits.items() if isinstance(fit, TargetStatisticsFit)]
-    training_moments = [RunningMoments() for _ in target.names]
-    all_moments = [RunningMoments() for _ in target.names]
-    samples = [RunningSample() for _ in target.names]
+    of_target = TargetFit(target)
     first = n_without_target = 0
     fingerprint = RunningFingerprint([*fits, *target.names])
     for whole, of_whole in pieces:
@@ -283,14 +279,7 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
             for name, fit in by_target:
                 fit.add_targets(values[name][training], means_of, folds)
         first += whole.n_rows
-        if not target.is_classes:
-            for column, of_training, of_all, sample in zip(
-                columns, training_moments, all_moments, samples, strict=True
-            ):
-                is_present = ~np.isnan(column.values)
-                of_training.add(column.values[training & is_present])
-                sample.add(column.values[is_present])
-                of_all.add(column.values[is_present])
+        of_target.add(columns, training)
     fitted, summaries = [], []
     for decision in decisions.features:
         if decision.name in (options.types or {}) and decision.name in fits:
@@ -306,19 +295,18 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
         refusal = f"{decisions.source} has no column to learn from ({reasons})"
         if decisions.needs_target:
             raise DataError(refusal)
-    for name, sample in zip(target.names, samples, strict=True):
+    for name, sample in zip(target.names, of_target.samples, strict=True):
         n_distinct, mark = len(decisions.facts[name].counts), _mark_in_words(likely_mark(sample.values))
         reason = target.reason + _advice(mark)
         summaries.append(ColumnSummary(name, "target", reason, n_without_target, n_distinct, likely_missing=mark))
     if options.strict:
         _refuse_losses(decisions.source, fits.values(), n_without_target, target.names)
-    one_target = fit_class_target(target) if target.is_classes else fit_number_target(target, training_moments)
-    ranges = {name: (one.minimum, one.maximum) for name, one in zip(target.names, all_moments, strict=True)}
-    preprocessing = Preprocessing(tuple(fitted), one_target, tuple(options.missing), tuple(summaries), target.missing)
+    records = tuple(fitted), of_target.fit(), tuple(options.missing), tuple(summaries)
+    preprocessing = Preprocessing(*records, target.missing)
     digest = fingerprint.digest(preprocessing.schema)
     inputs = {name: fit.by_fold for name, fit in by_target if fit.by_fold is not None}
     out_of_fold = OutOfFold(options.seed, inputs, options.group)
-    return FittedTable(preprocessing, {} if target.is_classes else ranges, digest, refusal, out_of_fold)
+    return FittedTable(preprocessing, of_target.ranges, digest, refusal, out_of_fold)
 
 
 def _kept(decision: Decision, facts: ColumnFacts, requested: Mapping[str, ColumnType]) -> Decision:

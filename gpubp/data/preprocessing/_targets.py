@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gpubp.data._dates import find_date_format
 from gpubp.data._quantities import PLAIN, NumberFormat, find_number_format
-from gpubp.data._running_statistics import RunningMoments
+from gpubp.data._running_statistics import RunningMoments, RunningSample
 from gpubp.data._text_values import Kind, number_form, read_number
 from gpubp.data.preprocessing._decisions import (
     are_codes,
@@ -153,18 +153,42 @@ def _are_too_many_classes(facts: ColumnFacts) -> bool:
     return facts.is_truncated or len(facts.counts) == facts.n_rows > 100
 
 
-def fit_class_target(decision: TargetDecision) -> ClassTarget:
-    """Return the fitted target of classes."""
-    return ClassTarget(decision.names[0], decision.classes, decision.label_type)
+class TargetFit:
+    """The moments of targets of numbers, in the training rows and in all rows, and a sample of each."""
 
+    def __init__(self, decision: TargetDecision) -> None:
+        self.decision = decision
+        self.training = [RunningMoments() for _ in decision.names]
+        self.all_rows = [RunningMoments() for _ in decision.names]
+        self.samples = [RunningSample() for _ in decision.names]
 
-def fit_number_target(decision: TargetDecision, moments: list[RunningMoments]) -> NumberTarget:
-    """Return the fitted target of numbers, scaled by the moments of the training rows."""
-    scales = [one.mean_and_scale(name) for name, one in zip(decision.names, moments, strict=True)]
-    means, deviations = (tuple(scale[place] for scale in scales) for place in (0, 1))
-    limits = [_limits(one.minimum, one.maximum) for one in moments]
-    lows, highs = (tuple(pair[place] for pair in limits) for place in (0, 1))
-    return NumberTarget(decision.names, means, deviations, lows, highs, decision.number_formats)
+    def add(self, columns: list[ReadColumn], training: NDArray[np.bool_]) -> None:
+        """Add the targets of more rows, with the mask of the training rows."""
+        if self.decision.is_classes:
+            return
+        for place, (values, _) in enumerate(columns):
+            is_present = ~np.isnan(values)
+            self.training[place].add(values[training & is_present])
+            self.all_rows[place].add(values[is_present])
+            self.samples[place].add(values[is_present])
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The minimum and the maximum of each target of numbers in all rows."""
+        if self.decision.is_classes:
+            return {}
+        return {name: (one.minimum, one.maximum) for name, one in zip(self.decision.names, self.all_rows, strict=True)}
+
+    def fit(self) -> ClassTarget | NumberTarget:
+        """Return the fitted target; numbers are scaled by the moments of the training rows."""
+        decision = self.decision
+        if decision.is_classes:
+            return ClassTarget(decision.names[0], decision.classes, decision.label_type)
+        scales = [one.mean_and_scale(name) for name, one in zip(decision.names, self.training, strict=True)]
+        means, deviations = (tuple(scale[place] for scale in scales) for place in (0, 1))
+        limits = [_limits(one.minimum, one.maximum) for one in self.training]
+        lows, highs = (tuple(pair[place] for pair in limits) for place in (0, 1))
+        return NumberTarget(decision.names, means, deviations, lows, highs, decision.number_formats)
 
 
 def _limits(low: float, high: float) -> tuple[float, float]:

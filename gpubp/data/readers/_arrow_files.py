@@ -4,14 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpubp._core.text import excerpt, shortened
-from gpubp.data._arrow import arrow_columns, arrow_to_numpy, import_pyarrow
+from gpubp.data._arrow import TEXT_TYPES, arrow_columns, arrow_to_numpy, import_pyarrow
 from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
 _BATCH_ROWS = 2**16
 _FIX = "if it can be trusted, write it again as CSV, or in parts"
-_TEXT_TYPES = ("string", "large_string", "string_view")
 
 
 def read_parquet(source: InputFile) -> RawTable:
@@ -22,7 +21,7 @@ def read_parquet(source: InputFile) -> RawTable:
         columns, notes = _flat_columns(schema, source)
         source.check_size(8 * file.metadata.num_rows * len(schema), _FIX)
         # Text columns are read as dictionaries; otherwise a few bytes could expand to any amount of text.
-        texts = [field.name for field in schema if str(field.type) in _TEXT_TYPES]
+        texts = [field.name for field in schema if str(field.type) in TEXT_TYPES]
         with source.open() as again, parquet.ParquetFile(again, read_dictionary=texts) as with_dictionaries:
             batches = with_dictionaries.iter_batches(_BATCH_ROWS, columns=columns)
             raw = _table(batches, schema, columns, source, notes)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpubp._core.names import near_miss
+from gpubp._core.optional_imports import import_optional
 from gpubp._core.text import excerpt, shortened
 from gpubp.data._arrow import arrow_columns
 from gpubp.data._limits import MAX_LINE_BYTES
@@ -70,10 +71,7 @@ def _note_log(source: InputFile) -> tuple[str, ...]:
 
 
 def _read_duckdb(source: InputFile) -> RawTable:
-    try:
-        import duckdb
-    except ImportError as error:
-        raise DataError(f"reading {source.name} needs duckdb: pip install duckdb") from error
+    duckdb = import_optional("duckdb", f"reading {source.name}", "duckdb", error=DataError)
     # Views and macros of the file may not open other files or addresses.
     settings: dict[str, Any] = {"enable_external_access": "false", "autoload_known_extensions": "false"}
     connection = duckdb.connect(str(source.path.absolute()), read_only=True, config=settings)

@@ -12,6 +12,7 @@ from gpubp.data._text_values import MISSING_TEXTS
 
 ROW_NAME = "row_name"
 
+_MAX_TITLES = 30
 _MISSING = {*MISSING_TEXTS, "--"}
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?|\d{1,2}:\d\d(:\d\d)?.*")
 _ORANGE_TYPES = re.compile(r"|[cdsti]|continuous|discrete|string|time|([^ ]|\\ )+( ([^ ]|\\ )+)+")
@@ -48,6 +49,23 @@ def is_title(rows: Sequence[Sequence[str]], n_fields: int) -> bool:
         return len(rows) > 2 and has_header(rows[1], rows[2:]) and _votes(rows[1], rows[2:]) > 0
     following = next((len(row) for row in rows[1:] if any(row)), 0)
     return following == n_fields or len(present) < n_fields / 2
+
+
+def count_titles(rows: Sequence[Sequence[str]], n_fields: int) -> int:
+    """Return how many rows are titles above a table; see :func:`is_title`."""
+    n = 0
+    while n < min(_MAX_TITLES, len(rows) - 1) and is_title(rows[n:], n_fields):
+        n += 1
+    return n
+
+
+def note_titles(rows: Sequence[Sequence[str]], n: int, what: str) -> tuple[str, ...]:
+    """Describe the titles that are left out, which are lines or rows."""
+    if not n:
+        return ()
+    which = f"{n} {what}s before the table are" if n > 1 else f"the {what} before the table is"
+    shown = excerpt(repr(" ".join(filter(None, rows[0]))), 60)
+    return (f"{which} left out: {shown} (option skip_rows)",)
 
 
 def has_header(row: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

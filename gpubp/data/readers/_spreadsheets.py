@@ -7,24 +7,20 @@ from datetime import datetime, time, timedelta
 from typing import Any
 
 from gpubp._core.names import near_miss
+from gpubp._core.optional_imports import import_optional
 from gpubp._core.text import excerpt, shortened
-from gpubp.data.readers._header import choose_names, has_header, is_title
+from gpubp.data.readers._header import choose_names, count_titles, has_header, note_titles
 from gpubp.data.readers._input_file import InputFile
 from gpubp.data.readers._sheet_extent import refuse_far_cells
 from gpubp.data.readers._sheet_parts import parts_of_sheets
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
 
-_MAX_TITLES = 30
-
 
 def read_spreadsheet(source: InputFile, *, header: bool | None = None, skip_rows: int | None = None) -> RawTable:
     """Read a sheet: the one that is named, else the first one that is not empty."""
     source = source.unpacked()
-    try:
-        import python_calamine
-    except ImportError as error:
-        raise DataError(f"reading {source.name} needs python-calamine: pip install python-calamine") from error
+    calamine = import_optional("python_calamine", f"reading {source.name}", "python-calamine", error=DataError)
     with source.open() as file, ExitStack() as stack:
         archive, parts = None, dict[str, str]()
         if file.read(2) == b"PK":
@@ -34,7 +30,7 @@ def read_spreadsheet(source: InputFile, *, header: bool | None = None, skip_rows
             if not parts:
                 refuse_far_cells(archive, source.name)
         file.seek(0)
-        workbook = python_calamine.CalamineWorkbook.from_filelike(file)
+        workbook = calamine.CalamineWorkbook.from_filelike(file)
         names = workbook.sheet_names
         if source.part is not None and source.part not in names:
             raise DataError(
@@ -62,13 +58,8 @@ def _raw_table(
     rows = rows[skip_rows or 0 :]
     n_columns = max(map(len, rows), default=0)
     texts = [[_text(cell) for cell in row] for row in rows[:1000]]
-    n_titles = 0
-    while skip_rows is None and n_titles < min(_MAX_TITLES, len(texts) - 1) and is_title(texts[n_titles:], n_columns):
-        n_titles += 1
-    if n_titles:
-        shown = excerpt(repr(" ".join(filter(None, texts[0]))), 60)
-        what = f"{n_titles} rows before the table are" if n_titles > 1 else "the row before the table is"
-        notes.append(f"{what} left out: {shown} (option skip_rows)")
+    n_titles = count_titles(texts, n_columns) if skip_rows is None else 0
+    notes += note_titles(texts, n_titles, "row")
     rows, texts = rows[n_titles:], texts[n_titles:]
     with_header = header if header is not None else not texts or has_header(texts[0], texts[1:])
     names = choose_names(texts[0] if with_header and texts else None, texts[1:], n_columns)

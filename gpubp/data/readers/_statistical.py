@@ -4,6 +4,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from gpubp._core.optional_imports import import_optional
 from gpubp.data.readers._input_file import InputFile
 from gpubp.data.table import RawTable
 from gpubp.errors import DataError
@@ -72,7 +73,4 @@ def _raw_table(plain: Any, labelled: Any, source: InputFile) -> RawTable:
 
 
 def _import(module: str, source: InputFile) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise DataError(f"reading {source.name} needs {module}: pip install {module}") from error
+    return import_optional(module, f"reading {source.name}", module, error=DataError)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from gpubp._core.text import excerpt, shortened
 from gpubp.data._text_values import MISSING_TEXTS
 from gpubp.data.readers._encoding import decode_start, find_encoding, refuse_zero_bytes
-from gpubp.data.readers._header import choose_names, has_header, is_of_orange, is_title
+from gpubp.data.readers._header import choose_names, count_titles, has_header, is_of_orange, note_titles
 from gpubp.data.readers._number_marks import find_number_marks
 from gpubp.data.readers._records import is_no_row, split_fields, split_lines, split_records, unquoted
 from gpubp.data.readers._separator import (
@@ -24,7 +24,7 @@ from gpubp.data.readers.dialect import BLANKS, Dialect, TextOptions
 SAMPLE_BYTES = 1 << 20
 """Bytes at the beginning of a file that are looked at."""
 
-_MAX_LINES, _MAX_BYTES, _MAX_TITLES = 1000, 1 << 18, 30
+_MAX_LINES, _MAX_BYTES = 1000, 1 << 18
 _SEPARATOR_LINE = re.compile(rb'\s*"?sep=([^"\'\r\n])"?\s*', re.IGNORECASE)
 
 
@@ -157,16 +157,10 @@ def _find_header(
     records = list(split_records(lines, dialect, first))
     n_fields = usual_count(records[1:] or records, len(records[0].fields) if records else 0)
     texts = [[unquoted(field, dialect).decode().strip() for field in record.fields] for record in records]
-    n_titles = 0
-    if options.skip_rows is None:
-        while n_titles < min(_MAX_TITLES, len(records) - 1) and is_title(texts[n_titles:], n_fields):
-            n_titles += 1
+    n_titles = count_titles(texts, n_fields) if options.skip_rows is None else 0
     if options.header is not False:
         notes += note_split_numbers(records, dialect, n_titles, source)
-    if n_titles:
-        shown = excerpt(repr(" ".join(filter(None, texts[0]))), 60)
-        what = f"{n_titles} lines" if n_titles > 1 else "the line"
-        notes.append(f"{what} before the table {'are' if n_titles > 1 else 'is'} left out: {shown} (option skip_rows)")
+    notes += note_titles(texts, n_titles, "line")
     records, texts = records[n_titles:], texts[n_titles:]
     begin = records[0].first if records else len(lines)
     header: Sequence[str] | None = texts[0] if texts else []

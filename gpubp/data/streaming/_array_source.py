@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp._core.optional_imports import import_optional
 from gpubp.backends.inputs import accept_on_host
 from gpubp.backends.libraries import is_of_other_library
 from gpubp.data.streaming._source import Rows, block_counts, choose_block_rows, float_type
@@ -96,10 +97,7 @@ def is_sliceable(array: Any) -> bool:
 
 def open_zarr(path: Path) -> Any:
     """Open a zarr array in a folder, for reading."""
-    try:
-        import zarr
-    except ImportError as error:
-        raise DataError(f"reading {path} needs zarr: pip install zarr") from error
+    zarr = import_optional("zarr", f"reading {path}", "zarr", error=DataError)
     try:
         return zarr.open_array(path, mode="r")
     except Exception as error:  # zarr raises many kinds of exceptions

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.text import excerpt
-from gpubp.data._arrow import import_pyarrow
+from gpubp.data._arrow import TEXT_TYPES, import_pyarrow
 from gpubp.data._written_texts import WrittenTexts
 from gpubp.data.readers import path_columns
 from gpubp.data.streaming._source import FileState
@@ -23,9 +23,6 @@ CHUNK_METADATA_BYTES = 900
 
 MAX_METADATA_BYTES = 16 << 20
 """Maximum bytes of metadata kept in memory; the metadata of further files is read each time."""
-
-TEXT_TYPES = ("string", "large_string", "string_view")
-"""Names of pyarrow's text types."""
 
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 

@@ -183,8 +183,7 @@ class PreparedStream:
             assigned = self.splits(first, n)
             return np.where(assigned == NONE, NONE, TRAIN).astype(np.int8)
 
-        blocks = zip(np.cumsum(self.tables.counts) - self.tables.counts, self.tables.counts, strict=True)
-        counts = np.asarray([int((splits(int(first), int(n)) == TRAIN).sum()) for first, n in blocks])
+        counts = _counts_of_splits(self.tables, splits)[:, TRAIN]
         rows = {"train": int(counts.sum()), "validation": 0, "test": 0}
         return replace(self, rows=rows, validation_pieces=[], splits=splits, counts=counts)
 
@@ -318,27 +317,25 @@ def prepare_stream(
         assigned[left_out[start:stop] - first] = NONE
         return assigned
 
-    blocks = zip(np.cumsum(tables.counts) - tables.counts, tables.counts, strict=True)
-    counts = np.asarray([np.bincount(splits(int(first), int(n)), minlength=4) for first, n in blocks])
+    counts = _counts_of_splits(tables, splits)
     rows = dict(zip(SPLITS, counts.sum(axis=0).tolist(), strict=False))
     if rows["train"] < 2:
         raise DataError(
             f"{tables.name} has {counted(n_rows, 'row')}, of which test_fraction={test_fraction} and "
             f"validation_fraction={validation_fraction} leave {rows['train']} for training; at least 2 are needed"
         )
-    training_counts = counts[:, TRAIN].astype(np.int64)
     return PreparedStream(
-        tables,
-        fitted.preprocessing,
-        rows,
-        fitted.ranges,
-        held_out,
-        splits,
-        training_counts,
-        memory,
-        fitted.fingerprint,
+        *(tables, fitted.preprocessing, rows, fitted.ranges, held_out, splits, counts[:, TRAIN], memory),
+        fingerprint=fitted.fingerprint,
         out_of_fold=fitted.out_of_fold,
     )
+
+
+def _counts_of_splits(tables: TableSource, splits: Callable[[int, int], NDArray[np.int8]]) -> NDArray[np.int64]:
+    """Return how many rows of each block belong to each split, and at last to none, ``(blocks, 4)``."""
+    blocks = zip(np.cumsum(tables.counts) - tables.counts, tables.counts, strict=True)
+    counts = [np.bincount(splits(int(first), int(n)), minlength=4) for first, n in blocks]
+    return np.asarray(counts).astype(np.int64)
 
 
 def encode_piece(preprocessing: Preprocessing, piece: Piece, rows: NDArray[np.bool_]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpubp._core.optional_imports import import_optional
 from gpubp._version import __version__
-from gpubp.errors import DataError, GpubpError
+from gpubp.errors import DataError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -41,11 +42,7 @@ def import_onnx() -> Any:
     GpubpError
         If it is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise GpubpError("an export needs onnx: pip install onnx onnxruntime") from error
-    return onnx
+    return import_optional("onnx", "an export", "onnx", "onnx onnxruntime")
 
 
 def producer_of(path: str | PathLike[str]) -> str | None:

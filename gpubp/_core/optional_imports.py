@@ -1,0 +1,36 @@
+"""Import libraries that gpubp does not require, when they are first needed."""
+
+import importlib
+from typing import Any
+
+from gpubp.errors import GpubpError
+
+
+def import_optional(
+    module: str, purpose: str, library: str, packages: str = "", error: type[GpubpError] = GpubpError
+) -> Any:
+    """Import a module; say what needs it, and how to install it, if it is missing.
+
+    Parameters
+    ----------
+    module : str
+    purpose : str
+        What needs it, for the message.
+    library : str
+        The name of the library.
+    packages : str
+        The names of its packages, if they are not that of the library.
+    error : type
+        The exception to raise.
+
+    Examples
+    --------
+    >>> import_optional("no_such_module", "flying", "wings")
+    Traceback (most recent call last):
+        ...
+    gpubp.errors.GpubpError: flying needs wings: pip install wings
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as missing:
+        raise error(f"{purpose} needs {library}: pip install {packages or library}") from missing
