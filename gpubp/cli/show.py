@@ -18,7 +18,7 @@ from gpubp.cli.output import (
     print_trials,
 )
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
-from gpubp.io.model_facts import are_scores, linear_part_text
+from gpubp.io.model_facts import are_scores, linear_part_text, restarts_text, without_restarts
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
 
@@ -55,6 +55,9 @@ def show(
     if isinstance(part, dict):
         facts += [("linear part", linear_part_text(part))]
         training = {name: value for name, value in training.items() if name != "linear_part"}
+    if isinstance(training, dict) and (restarts := restarts_text(training)):
+        facts += [("restarts", restarts)]
+        training = without_restarts(training)
     for label, value in (("data", about.get("source")), ("optimizer", about.get("optimizer")), ("training", training)):
         if value:
             facts += [(label, _as_text(value))]

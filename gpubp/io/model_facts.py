@@ -57,6 +57,26 @@ def linear_part_text(part: dict[str, Any]) -> str:
     return f"a ridge regression from {inputs}, with the penalty {penalty}; of the hidden layers' outputs {share} counts"
 
 
+def restarts_text(training: dict[str, Any]) -> str:
+    """Describe which of several restarts is kept, from its model's ``about``, which may be forged; "" without them."""
+    n, best, losses = training.get("n_restarts"), training.get("best_restart"), training.get("restart_losses")
+    if type(n) is not int or n < 2 or type(best) is not int or not isinstance(losses, list):
+        return ""
+    finite = [(place, loss) for place, loss in enumerate(finite_numbers(losses)) if math.isfinite(loss)]
+    kept, others = dict(finite).get(best), [loss for place, loss in finite if place != best]
+    text = f"number {best + 1} of {n:,} is kept"
+    if kept is None or not others:
+        return text
+    spread = " to ".join(dict.fromkeys(map(number, (min(others), max(others)))))
+    return f"{text}, with the loss {number(kept)}; the others have {spread}"
+
+
+def without_restarts(training: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model file says of a training without what :func:`restarts_text` describes."""
+    described = ("n_restarts", "best_restart", "restart_losses") if restarts_text(training) else ()
+    return {name: value for name, value in training.items() if name not in described}
+
+
 def _any_text(value: Any, formatted: Callable[[float], str]) -> str:
     """Format a value that should be a finite number; others as they are."""
     if math.isfinite(_finite_or_inf(value)):

@@ -11,13 +11,14 @@ from gpubp.engine.prediction import mean_outputs
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
 from gpubp.tabular.candidates import Candidate, l2_of, recipe_of
-from gpubp.tabular.fit import auto_batch_size, scaled_for, without_diverged
+from gpubp.tabular.fit import auto_batch_size, scaled_for
 from gpubp.tabular.folds import folds_of, has_folds, rows_of_folds
 from gpubp.tabular.linear_part import LinearPart, linear_part, takes_linear_part
 from gpubp.tabular.linear_solution import PENALTIES, is_solved, solved_fit, weighted
 from gpubp.tabular.networks import first_weights, network_for
 from gpubp.tabular.prepared_table import EncodedRows, PreparedTable
 from gpubp.tabular.recipes import TableRecipe, recipe_dropout, recipe_network, recipe_optimizer, recipe_weights
+from gpubp.tabular.several_networks import without_diverged
 from gpubp.training.callbacks import Callback, Progress
 from gpubp.training.fit import train
 from gpubp.training.result import Fit

@@ -157,6 +157,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
                 dropout=self.dropout,
                 callbacks=() if self.callbacks is None else self.callbacks,
                 n_networks=self.n_networks,
+                n_restarts=self.n_restarts,
                 recipe=recipe,
                 **options,
             )

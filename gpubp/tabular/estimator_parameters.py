@@ -27,15 +27,18 @@ from gpubp.optim.second_order import METHODS, SecondOrder
 from gpubp.tabular.networks import hidden_layers_of
 from gpubp.tabular.recipes import RECIPES
 from gpubp.tabular.saved_optimizer import optimizer_in
+from gpubp.tabular.several_networks import check_restarts
 
-TRAINING_FACTS = ("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "label_smoothing", "dropout")
+TRAINING_FACTS = (
+    *("batch_size", "l2", "dtype", "matmul_precision", "n_networks", "n_restarts", "label_smoothing", "dropout"),
+)
 """The parameters that stand under their names in what a model file says of the training."""
 
 _OF_EACH_PRESET = ("numbers", "hidden_layer_sizes", "optimizer", "learning_rate", "batch_size", "l2", "dropout")
 _OF_RECIPES = (*_OF_EACH_PRESET, "activation", "epochs", "patience", "tolerance", "label_smoothing")
 CHOSEN_BY: dict[str, tuple[str, ...]] = {
     "fast": (),
-    "best": (*_OF_EACH_PRESET, "categories", "n_networks", "callbacks"),
+    "best": (*_OF_EACH_PRESET, "categories", "n_networks", "n_restarts", "callbacks"),
     "realmlp": (*_OF_RECIPES, "categories", "validation_fraction", "refit"),
     "realmlp-s": (*_OF_RECIPES, "validation_fraction", "refit"),
     "tabm": _OF_RECIPES,
@@ -67,6 +70,7 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "numbers": [OneOf([*get_args(NumberEncoding)])],
     "categories": [OneOf(get_args(CategoryEncoding), NAMES_OF_CATEGORIES)],
     "n_networks": [Interval(Integral, 1, None, closed="left")],
+    "n_restarts": [Interval(Integral, 1, None, closed="left")],
     "group": [str, None],
     "time": [str, None],
     "random_state": ["random_state"],
@@ -81,13 +85,13 @@ _PARAMETERS = """
         "fast" trains one network, or `n_networks`, by the parameters below. "best" tries encodings of numbers, sizes,
         learning rates and penalties on folds of the rows, and keeps several networks of the best:
         :func:`gpubp.tabular.search_table`. `numbers`, `categories`, `hidden_layer_sizes`, `optimizer`, `learning_rate`,
-        `batch_size`, `l2`, `dropout`, `n_networks` and `callbacks` must then be left out. "realmlp" trains a large
-        network by the recipe :data:`gpubp.tabular.REALMLP`, slowly and often better, "realmlp-s" by a simpler one,
-        :data:`gpubp.tabular.REALMLP_S`, in less time, and "tabm" 32 members that share weights, by
-        :data:`gpubp.tabular.TABM`, the slowest; all of these but `categories`, `n_networks` and `callbacks`, and
-        `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out. "realmlp" and
-        "realmlp-s" hold out a fifth of the rows and do not train again on all: leave out `validation_fraction` and
-        `refit` too, and with "realmlp", which embeds categories, `categories`.
+        `batch_size`, `l2`, `dropout`, `n_networks`, `n_restarts` and `callbacks` must then be left out. "realmlp"
+        trains a large network by the recipe :data:`gpubp.tabular.REALMLP`, slowly and often better, "realmlp-s" by a
+        simpler one, :data:`gpubp.tabular.REALMLP_S`, in less time, and "tabm" 32 members that share weights, by
+        :data:`gpubp.tabular.TABM`, the slowest; all of these but `categories`, `n_networks`, `n_restarts` and
+        `callbacks`, and `activation`, `epochs`, `patience`, `tolerance` and `label_smoothing`, must then be left out.
+        "realmlp" and "realmlp-s" hold out a fifth of the rows and do not train again on all: leave out
+        `validation_fraction` and `refit` too, and with "realmlp", which embeds categories, `categories`.
     time_budget : float, default=60.0
         About how many seconds "best" may take; for the others it must be left out.
     hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -133,6 +137,9 @@ _PARAMETERS = """
         target statistics. See :func:`gpubp.prepare_table`.
     n_networks : int, default=1
         The number of networks that are trained at once; their outputs are averaged.
+    n_restarts : int, default=1
+        Instead of several `n_networks`: the number of networks from different initial weights, trained at once, of
+        which the one with the least loss of the validation rows is kept; see :func:`gpubp.fit_table`.
     group, time : str, optional
         Hold out whole groups of rows, or the latest rows, by this column; see :func:`gpubp.prepare_table`.
     random_state : int, RandomState or None, default=0
@@ -179,10 +186,11 @@ def parameter_problems(estimator: Any) -> list[str]:
         except DataError as error:
             problems.append(str(error))
     if not problems:
-        try:
-            estimator._optimizer()
-        except (ValueError, TypeError) as error:
-            problems.append(str(error))
+        for check in (estimator._optimizer, lambda: check_restarts(estimator.n_restarts, estimator.n_networks)):
+            try:
+                check()
+            except (ValueError, TypeError) as error:
+                problems.append(str(error))
     preset, changed = estimator.preset, _changed_parameters(estimator)
     chosen = CHOSEN_BY.get(preset, ()) if isinstance(preset, str) else ()
     if given := [name for name in chosen if name in changed]:

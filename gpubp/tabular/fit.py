@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
 from gpubp.data.metrics import r_squared
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, to_json
@@ -19,6 +18,7 @@ from gpubp.engine.argument_checks import check_is_called, check_optimizer
 from gpubp.engine.plain.minibatches import DEFAULT_BATCH_SIZE
 from gpubp.errors import CheckpointError, DataError
 from gpubp.io.model_file import Model
+from gpubp.nn.initialization import initial_weights
 from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
@@ -35,11 +35,10 @@ from gpubp.tabular.recipes import (
     recipe_weights,
 )
 from gpubp.tabular.result import TableFit, scored_fit
+from gpubp.tabular.several_networks import best_restart, best_score, check_restarts, seeds_of, without_diverged
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import train
-from gpubp.training.result import Fit
-from gpubp.training.state import median_loss
 
 Prepared = TypeVar("Prepared", bound=PreparedTable | PreparedStream)
 
@@ -73,6 +72,7 @@ def fit_table(
     refit: bool = True,
     refit_callbacks: Iterable[Callback] = (),
     n_networks: int = 1,
+    n_restarts: int = 1,
     recipe: TableRecipe | None = None,
     has_linear_part: bool = True,
 ) -> TableFit:
@@ -111,7 +111,7 @@ def fit_table(
         epochs.
     callbacks : iterable of callables
         See :func:`gpubp.train`; ``validation_score`` is the accuracy or R squared of the validation rows. With several
-        networks the losses are arrays.
+        networks the losses are arrays; the score is that of their mean outputs, or with `n_restarts` the best of all.
     checkpoint, resume
         See :func:`gpubp.train`; the training rows must be those of the checkpoint.
     l2, tolerance, device, dtype, matmul_precision, parallel
@@ -123,10 +123,16 @@ def fit_table(
         Callbacks of this second training.
     n_networks : int
         The number of networks. Those that diverge are left out.
+    n_restarts : int
+        Instead of several `n_networks`: the number of networks from different initial weights, trained at once, of
+        which the best is kept. It has the least loss of the validation rows in any epoch, or, without such rows, the
+        least loss of the training rows in the last; `patience` and the epoch that is kept go by the least loss of all.
+        The training on all rows that follows begins with its initial weights.
     recipe : TableRecipe, optional
         The network and its training as one, such as ``gpubp.tabular.REALMLP["classification"]``. The table must be
         prepared with its encoding of numbers. Of the options above only `loss`, `seed`, `device`, `dtype`,
-        `matmul_precision`, `parallel`, `n_networks`, `refit`, the callbacks and the checkpoints then count.
+        `matmul_precision`, `parallel`, `n_networks`, `n_restarts`, `refit`, the callbacks and the checkpoints then
+        count.
     has_linear_part : bool
         With the squared loss and hidden layers, solve a ridge regression first, and train the network on its residuals
         of rows that it was not fitted to. The model is the sum of both, a network with connections from
@@ -167,7 +173,8 @@ def fit_table(
     prepared = with_label_smoothing(scaled_for(network.loss, prepared), label_smoothing)
     X, targets, sample_weight = prepared.training()
     of_network = _optimizer_for(optimizer, network)
-    seeds = seeds_of(seed, n_networks, of_network)
+    check_restarts(n_restarts, n_networks)
+    seeds = seeds_of(seed, n_restarts if n_restarts > 1 else n_networks, of_network)
     if batch_size == "auto" and isinstance(of_network, Optimizer):
         batch_size = auto_batch_size(prepared.rows["train"])
     options: dict[str, Any] = {
@@ -185,6 +192,7 @@ def fit_table(
     validation_data: Any = prepared.validation()
     held_out, part = validation_data, None
     scoring: Scoring = partial(_validation_score, prepared.preprocessing)
+    scoring = best_score(scoring) if n_restarts > 1 else scoring
     if recipe is None and has_linear_part and isinstance(prepared, PreparedTable) and takes_linear_part(network):
         part = linear_part_for(prepared, dtype)
         targets = part.targets
@@ -201,7 +209,7 @@ def fit_table(
             epochs=epochs,
             validation_data=held_out,
             scoring=scoring if held_out else None,
-            monitor="loss",
+            monitor="loss" if n_restarts == 1 else "least_loss",
             patience=patience,
             tolerance=tolerance,
             callbacks=callbacks,
@@ -213,6 +221,10 @@ def fit_table(
         if error.fit is None:
             raise
         fit, checkpoint_error = error.fit, error
+    restarts, weights_seed = dict[str, Any](), seeds
+    if isinstance(seeds, list) and n_restarts > 1:
+        fit, restarts = best_restart(fit, 1.0 if part is None else part.scale**2)
+        options["seed"], weights_seed = seed, seeds[restarts["best_restart"]]
     fit = without_diverged(fit)
     if part is not None:
         part = part if held_out is None else part._replace(share=share_of(fit, held_out))
@@ -230,8 +242,9 @@ def fit_table(
         "seed": seed,
         "n_networks": n_networks,
         "dtype": dtype,
+        "matmul_precision": matmul_precision,
+        **restarts,
     }
-    settings["matmul_precision"] = matmul_precision
     if recipe is not None:
         settings["preset"] = recipe.name
     elif dropout:
@@ -246,7 +259,7 @@ def fit_table(
     refit = refit and (recipe is None or recipe.validation_fraction is None)
     if refit and is_complete and prepared.holds_out_rows:
         options |= {"epochs": fit.best_epoch, "callbacks": refit_callbacks, "optimizer": optimizer}
-        result = _refitted(prepared, result, options, recipe, part)
+        result = _refitted(prepared, result, options, recipe, part, weights_seed)
     return result
 
 
@@ -289,39 +302,13 @@ def auto_batch_size(n_rows: int) -> int:
     return min(DEFAULT_BATCH_SIZE, max(SMALL_BATCH, n_rows // BATCHES_IN_EPOCH))
 
 
-def seeds_of(seed: int, n_networks: int, optimizer: Optimizer | SecondOrder) -> int | list[int]:
-    """Return a seed for each network; the first is that of a single one."""
-    if not is_count(n_networks):
-        raise DataError(f"n_networks must be a whole number of at least 1, got {n_networks!r}")
-    if n_networks == 1:
-        return seed
-    if isinstance(optimizer, SecondOrder):
-        raise DataError(f"{optimizer.name} trains one network; choose adam for {n_networks} networks, or train one")
-    if not is_count(seed, least=0):
-        raise DataError(f"the seed of several networks must be a whole number of at least 0, got {seed!r}")
-    return [seed, *np.random.SeedSequence(seed).generate_state(n_networks - 1).tolist()]
-
-
-def without_diverged(fit: Fit) -> Fit:
-    """Return a fit of several networks without those that diverged, and with the median of their losses.
-
-    If all diverged, it ended for that reason.
-    """
-    if fit.theta.ndim == 1:
-        return fit
-    losses = {name: list(map(median_loss, getattr(fit.history, name))) for name in ("loss", "validation_loss")}
-    fit = replace(fit, history=replace(fit.history, **losses))
-    if fit.diverged.all():
-        return replace(fit, stop_reason="diverged", diverged=True)
-    return replace(fit, theta=fit.theta[np.flatnonzero(~fit.diverged)], diverged=False)
-
-
 def _refitted(
     prepared: PreparedTable | PreparedStream,
     result: TableFit,
     options: dict[str, Any],
     recipe: TableRecipe | None,
     part: LinearPart | None,
+    weights_seed: int | list[int],
 ) -> TableFit:
     """Train on all rows; if that is interrupted or diverges, the first model stays."""
     everything = prepared.on_all_rows()
@@ -331,7 +318,9 @@ def _refitted(
         network = network_for(everything, hidden_layer_sizes=sizes, activation=activation, loss=first.loss)
     else:
         network = recipe_network(recipe, everything, first.loss)
-    options["theta"] = _weights_of(recipe, network, everything, options["seed"], options["dtype"])
+    options["theta"] = _weights_of(recipe, network, everything, weights_seed, options["dtype"])
+    if options["theta"] is None and weights_seed != options["seed"]:
+        options["theta"] = initial_weights(network, weights_seed, dtype=options["dtype"])
     everything = scaled_for(network.loss, everything)
     X, targets, sample_weight = everything.training()
     options = {**options, "optimizer": _optimizer_for(options["optimizer"], network)}

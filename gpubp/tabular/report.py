@@ -33,6 +33,7 @@ from gpubp.io.model_facts import (
     linear_part_text,
     mapping,
     ordered_trials,
+    restarts_text,
     trial_row,
 )
 from gpubp.io.model_file import Model
@@ -294,6 +295,8 @@ def _facts(model: Model) -> list[tuple[str, str]]:
     ]
     if isinstance(part := training.pop("linear_part", None), dict):
         facts.append(("linear part", linear_part_text(part)))
+    if restarts := restarts_text(training):
+        facts.append(("restarts", restarts))
     optimizer = mapping(about.get("optimizer"))
     settings = ", ".join(f"{name} {_plain(value)}" for name, value in optimizer.items() if name != "name")
     facts.append(("optimizer", " ".join(filter(None, (str(optimizer.get("name", "")), settings)))))

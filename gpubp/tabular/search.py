@@ -31,13 +31,14 @@ from gpubp.tabular.candidates import (
     recipe_of,
     trial_as_json,
 )
-from gpubp.tabular.fit import check_precision, scaled_for, seeds_of, with_label_smoothing
+from gpubp.tabular.fit import check_precision, scaled_for, with_label_smoothing
 from gpubp.tabular.folds import N_FOLDS, drawn_rows, has_folds, learned_rows
 from gpubp.tabular.linear_solution import LinearSolver, is_solved
 from gpubp.tabular.networks import network_for
 from gpubp.tabular.prepared_table import PreparedTable
 from gpubp.tabular.recipes import recipe_optimizer, recipe_size
 from gpubp.tabular.result import TableFit, scored_fit
+from gpubp.tabular.several_networks import seeds_of
 from gpubp.training.callbacks import Callback, Progress
 
 N_NETWORKS = 20

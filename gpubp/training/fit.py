@@ -54,7 +54,7 @@ def train(
     scoring: Scoring | None = None,
     patience: int | None = None,
     tolerance: float = 1e-4,
-    monitor: Literal["score", "loss"] = "score",
+    monitor: Literal["score", "loss", "least_loss"] = "score",
     stop_when: StopWhen | None = None,
     callbacks: Callback | Iterable[Callback] = (),
     device: str = "auto",
@@ -110,10 +110,12 @@ def train(
     patience : int, optional
         Stop when the score (without ``scoring``, the validation loss; without validation data, the loss) has not
         improved by more than ``tolerance`` for this many epochs. With validation data, the best epoch's weights are
-        returned. A value that is infinite or NaN is no improvement. A stack stops as one, by the median of its losses.
+        returned. A value that is infinite or NaN is no improvement. A stack stops as one, by the median of its losses
+        or the least.
     tolerance : float
-    monitor : {"score", "loss"}
-        The value that ``patience`` monitors if there is a score.
+    monitor : {"score", "loss", "least_loss"}
+        The value that ``patience`` monitors if there is a score. "least_loss" is for a stack of which the best network
+        is wanted: the least loss of those that have not diverged.
     stop_when : callable, optional
         ``stop_when(targets, outputs) -> bool``, called after each epoch with all samples, in the namespace that trains;
         True ends the training. For a stack, with outputs ``(K, b, j)``, it returns ``(K,)``, and a network that is done

@@ -121,7 +121,7 @@ def _record_together(
             if plan.keeps_history:
                 state.history.add(loss, None, None, ended - start_time)
             if plan.patience is not None:
-                state.best = state.best.after(state.model, _monitored(loss, Validation()), plan.tolerance)
+                state.best = state.best.after(state.model, _monitored(plan, state, loss, Validation()), plan.tolerance)
             if plan.callbacks:
                 learning_rate = None if plan.learning_rate is None else plan.learning_rate(epoch - 1)
                 speed = together.samples_per_second
@@ -179,8 +179,7 @@ def _finish_epoch(
     if plan.keeps_history:
         state.history.add(loss, *validation, time.perf_counter() - start_time)
     if plan.patience is not None:
-        monitored = validation if plan.monitors_score else validation._replace(score=None)
-        state.best = state.best.after(model, _monitored(loss, monitored), plan.tolerance)
+        state.best = state.best.after(model, _monitored(plan, state, loss, validation), plan.tolerance)
     if plan.callbacks:
         learning_rate = _learning_rate(plan, state, model.epoch)
         progress = Progress(model.epoch, plan.epochs, loss, *validation, rate, model.theta, learning_rate)
@@ -195,14 +194,18 @@ def _learning_rate(plan: Plan, state: TrainingState, epoch: int) -> Any:
     return rate if state.stack is None or rate is None or not np.ndim(rate) else state.stack.for_all(rate)
 
 
-def _monitored(loss: Any, validation: Validation) -> float:
+def _monitored(plan: Plan, state: TrainingState, loss: Any, validation: Validation) -> float:
     """Return the value that patience monitors: the score, else the negated validation loss, else the negated loss.
 
-    Of the losses of a stack the median counts, so that networks that diverge do not.
+    Of the losses of a stack the median counts, so that networks that diverge do not, or the least of the others.
     """
-    if validation.score is not None:
+    if validation.score is not None and plan.monitors_score:
         return validation.score
-    return -median_loss(loss if validation.loss is None else validation.loss)
+    monitored = loss if validation.loss is None else validation.loss
+    if plan.monitors_least:
+        losses = np.where(state.diverged, np.inf, monitored)
+        return -float(np.fmin.reduce(losses, axis=None))
+    return -median_loss(monitored)
 
 
 def _outcome(plan: Plan, state: TrainingState, stop_reason: StopReason) -> Outcome:

@@ -59,6 +59,8 @@ class Plan:
         See :func:`gpubp.train`.
     monitors_score : bool
         Whether patience monitors the validation score, if there is one, rather than the loss.
+    monitors_least : bool
+        Whether of the losses of a stack the least is monitored, rather than the median.
     callbacks : tuple of callables
         See :mod:`gpubp.training.callbacks`.
     observers : tuple of callables
@@ -95,6 +97,7 @@ class Plan:
     patience: int | None = None
     tolerance: float = 0.0
     monitors_score: bool = True
+    monitors_least: bool = False
     callbacks: tuple[Callback, ...] = ()
     observers: tuple[Callback, ...] = ()
     can_go_ahead: bool = False

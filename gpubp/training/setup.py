@@ -72,7 +72,7 @@ class Options:
     scoring: Scoring | None
     patience: int | None
     tolerance: float
-    monitor: Literal["score", "loss"]
+    monitor: Literal["score", "loss", "least_loss"]
     stop_when: StopWhen | None
     callbacks: tuple[Callback, ...]
     device: str
@@ -200,8 +200,8 @@ def _check(network: Network, inputs: Inputs, options: Options) -> None:
         raise DataError(f"drop_last must be True or False, got {options.drop_last!r}")
     if options.drop_last and isinstance(inputs.X, Stream):
         raise DataError("drop_last needs the number of samples, which a stream may not have; omit it")
-    if options.monitor not in ("score", "loss"):
-        raise DataError(f"monitor must be 'score' or 'loss', got {options.monitor!r}")
+    if options.monitor not in ("score", "loss", "least_loss"):
+        raise DataError(f"monitor must be 'score', 'loss' or 'least_loss', got {options.monitor!r}")
 
 
 def _on_host(network: Network, inputs: Inputs, options: Options, processes: ProcessGroup) -> Inputs:

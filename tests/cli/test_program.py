@@ -20,6 +20,7 @@ pytestmark = pytest.mark.once
 PAGE = Path(__file__).parents[2] / "docs" / "gpubp.1"
 OTHER_NAMES = {
     "networks": "n_networks",
+    "restarts": "n_restarts",
     "seed": "random_state",
     "type": "types",
     "no_refit": "refit",

@@ -462,9 +462,26 @@ def test_a_time_budget_is_shown_and_kept(run):
     assert re.search(r"^preset +fast, not best, because of --epochs, --l2$", err, re.M)
 
 
+def test_restarts_are_announced_and_the_kept_one_is_named(run):
+    options = ("--restarts", "3", "--epochs", "3", "--save-config", "run.toml")
+    code, out, err = run("train", write(), *options, "--device", "cpu", "--no-picture", "--report", "page.html")
+    assert code == 0
+    assert re.search(r"^network +the best of 3 restarts, each [\d-]+ \(relu", err, re.M)
+    (words,) = re.findall(r"^restarts +(number [123] of 3 is kept, with the loss .*; the others have .*)$", out, re.M)
+    assert words in Path("page.html").read_text()
+    shown = run("show", "shop.safetensors")[1]
+    assert words in shown
+    assert "restart_losses" not in shown
+    assert "restarts = 3\n" in Path("run.toml").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (
+            ("--restarts", "3", "--networks", "2"),
+            "keeps the best of 3 networks, and n_networks (--networks) averages 2",
+        ),
         (
             ("--preset", "best", "--networks", "5", "--l2", "1"),
             "best cannot be combined with --networks, --l2 (best chooses --networks, --l2 itself)",
@@ -498,7 +515,7 @@ def test_a_time_budget_is_shown_and_kept(run):
             "unknown --preset 'quick'",
         ),
     ],
-    ids=["best", "budget", "fast", "budget and realmlp", "realmlp", "its rows", "zero", "unknown"],
+    ids=["restarts", "best", "budget", "fast", "budget and realmlp", "realmlp", "its rows", "zero", "unknown"],
 )
 def test_presets_and_options_that_contradict_each_other(fails, options, words):
     assert words in fails("train", write(), *options)

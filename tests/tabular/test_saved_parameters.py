@@ -60,6 +60,7 @@ OTHERS_THAN_DEFAULTS = [
         "time": "year",
         "optimizer": "momentum",
         "learning_rate": 0.01,
+        "n_restarts": 2,
         "class_weight": "balanced",
         "matmul_precision": "tf32",
         "patience": None,

@@ -165,6 +165,14 @@ TRAININGS = {
         "patience": 2,
         "monitor": "loss",
     },
+    "least loss": {
+        "validation_data": samples(9, 1),
+        "seed": (1, 2, 3),
+        "patience": 2,
+        "monitor": "least_loss",
+        "optimizer": momentum(0.15),
+        "epochs": 40,
+    },
     "no history": {"history": False},
     "float16": {"matmul_precision": "float16", "dtype": "float32"},
     "lbfgs": {"batch_size": "full", "optimizer": lbfgs(memory=3)},
@@ -479,7 +487,7 @@ class TestValidation:
             Checkpoints(folder, **options)
 
     def test_invalid_monitor(self):
-        with pytest.raises(DataError, match="monitor must be 'score' or 'loss'"):
+        with pytest.raises(DataError, match="monitor must be 'score', 'loss' or 'least_loss'"):
             fit(monitor="error")
 
     def test_fewer_epochs_than_done(self, folder):

@@ -372,6 +372,30 @@ def test_patience_monitors_the_validation_loss_without_a_score():
     assert result.best_epoch == int(np.argmin(errors)) + 1 < len(errors)
 
 
+@pytest.mark.parametrize("monitor", ["loss", "least_loss"])
+def test_patience_monitors_the_median_or_the_least_loss_of_a_stack(monitor):
+    options = {"validation_data": (X, -D), "patience": 5, "epochs": 200, "seed": (0, 1, 2, 3, 4), "monitor": monitor}
+    result = fit(optimizer=gradient_descent(0.05), batch_size="full", **options)
+    monitored = {"loss": np.median, "least_loss": np.min}
+    best = {
+        name: int(np.argmin(figure(result.history.validation_loss, axis=1))) + 1 for name, figure in monitored.items()
+    }
+    assert result.stop_reason == "patience"
+    assert result.best_epoch == best[monitor] != best[({*best} - {monitor}).pop()]
+
+
+def test_the_least_loss_is_not_that_of_a_network_that_diverged():
+    network, rates = Network((3, 2)), np.asarray([[0.01], [1e60]])
+    solution = np.linalg.lstsq(np.column_stack([X, np.ones(20)]), D, rcond=None)[0]
+    theta = np.stack([initial_weights(network, seed=0, dtype="float64"), solution.ravel()])
+    options = {"validation_data": (X, D), "optimizer": momentum(rates), "patience": 3, "epochs": 9, "batch_size": 2}
+    with pytest.warns(DivergenceWarning):
+        result = fit(network, theta=theta, monitor="least_loss", **options)
+    assert result.diverged.tolist() == [False, True]
+    assert result.history.validation_loss[0].argmin() == 1  # it was reset to the solution
+    assert result.best_epoch == 1 + int(np.argmin([one[0] for one in result.history.validation_loss])) > 4
+
+
 def test_patience_monitors_the_loss_without_validation():
     journal = Journal()
     result = fit(optimizer=gradient_descent(0.0), patience=3, epochs=50, callbacks=[journal])

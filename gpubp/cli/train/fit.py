@@ -68,6 +68,7 @@ def fit(job: TrainingJob) -> FitOutcome:
                 resume=options.resume,
                 refit=not options.no_refit,
                 n_networks=options.networks,
+                n_restarts=options.restarts,
                 refit_callbacks=[show_progress],
                 recipe=job.recipe,
             )

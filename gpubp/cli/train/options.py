@@ -22,7 +22,7 @@ PRESETS = ("auto", "best", "fast", "realmlp", "realmlp-s", "tabm")
 TIME_BUDGET = 60.0
 CHOSEN_BY_BEST = (
     *("numbers", "categories", "hidden_layer_sizes", "networks", "optimizer", "learning_rate", "batch_size"),
-    *("l2", "dropout", "schedule", "warm_up"),
+    *("l2", "dropout", "schedule", "warm_up", "restarts"),
 )
 NOT_WITH_BEST = (*CHOSEN_BY_BEST, "callback", "checkpoint", "resume")
 OF_ONE_TRAINING = ("epochs", "patience")
@@ -108,6 +108,15 @@ class TrainOptions(TableOptions):
     networks: Annotated[
         int,
         _network(metavar="N", min=1, help="Number of networks that are trained at once; their outputs are averaged."),
+    ] = 1
+    restarts: Annotated[
+        int,
+        _network(
+            metavar="N",
+            min=1,
+            help="Number of networks from different initial weights that are trained at once; the one with the least "
+            "validation loss is kept.",
+        ),
     ] = 1
     activation: Annotated[
         str,

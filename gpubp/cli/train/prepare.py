@@ -49,6 +49,7 @@ from gpubp.tabular import PreparedTable, TableRecipe, network_for, prepare_table
 from gpubp.tabular.class_weight import with_class_weight
 from gpubp.tabular.fit import check_dropout, with_label_smoothing
 from gpubp.tabular.recipes import RECIPES, categories_of, recipe_network, validation_fraction_of
+from gpubp.tabular.several_networks import check_restarts
 from gpubp.training.callbacks import Callback, get_callback
 
 
@@ -150,6 +151,7 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     if options.save_config is not None:
         check_output(options.save_config, (".toml",), inputs=[options.data])
     check_dropout(options.dropout)
+    check_restarts(options.restarts, options.networks)
     optimizer = scheduled_optimizer(options)
     hidden_layer_sizes = parse_hidden_layer_sizes(options.hidden_layer_sizes)
     batch_size = parse_batch_size(options.batch_size)

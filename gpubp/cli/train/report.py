@@ -29,7 +29,7 @@ from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import ClassTarget
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import CheckpointError
-from gpubp.io.model_facts import linear_part_text
+from gpubp.io.model_facts import linear_part_text, restarts_text
 from gpubp.nn.network import Network
 from gpubp.tabular import PreparedTable, TableFit
 from gpubp.tabular.candidates import candidates_for
@@ -108,8 +108,10 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
         for name, path in (("model", saved.model), ("picture", saved.picture), ("report", saved.report))
         if path
     ]
-    part = outcome.result.model.about["training"].get("linear_part")
-    parts = [] if part is None else [("linear part", linear_part_text(part))]
+    about_training = outcome.result.model.about["training"]
+    part, restarts = about_training.get("linear_part"), restarts_text(about_training)
+    parts = [("restarts", restarts)] if restarts else []
+    parts += [] if part is None else [("linear part", linear_part_text(part))]
     network = _kept_network(job, outcome)
     print_facts(
         [("training", _course_text(outcome.result, _patience(job), job.options.tolerance)), *parts, *network, *files],
@@ -220,7 +222,9 @@ def _networks_text(job: TrainingJob) -> str:
     if not job.searches:
         has_part = job.recipe is None and isinstance(job.prepared, PreparedTable) and takes_linear_part(job.network)
         network = with_linear_part(job.network) if has_part else job.network
-        return _network_text(network, job.options.networks) + (", with a linear part" if has_part else "")
+        best_of = f"the best of {job.options.restarts:,} restarts, each " if job.options.restarts > 1 else ""
+        text = _network_text(network, job.options.networks)
+        return best_of + text + (", with a linear part" if has_part else "")
     budget = f"{job.options.time_budget or TIME_BUDGET:g}"
     return (
         f"the best of up to {len(candidates_for(job.prepared.preprocessing))} kinds that are tried in about {budget} s "
