@@ -128,6 +128,8 @@ class Kernel(NamedTuple):
     run: object
     parameters: tuple[Parameter, ...]
     waits: bool
+    dtype: str
+    operand_dtype: str
 
 
 @cache
@@ -265,10 +267,17 @@ class EmulatedDevice:
             for array, copied, _ in self.on_their_way.pop(0)[0]:
                 np.testing.assert_array_equal(array, copied, "written to before it was sent")
 
+    def temporaries(self):
+        return "a pool"
+
+    def compute(self, work, pool):
+        assert pool == "a pool"
+        self._do(work)  # as one launch: operations of NumPy are not seen one by one
+
     def kernels(self, source):
         self._must_not_be_captured()
-        self.dtype = "float32" if "typedef float real" in source else "float64"
-        self.operand_dtype = "uint16" if "typedef unsigned short operand" in source else self.dtype
+        dtype = "float32" if "typedef float real" in source else "float64"
+        types = dtype, "uint16" if "typedef unsigned short operand" in source else dtype
         wrappers, kernels_found = [], {}
         for name, text, parameters, body in parsed(source):
             names = ", ".join(re.search(r"(\w+)\s*$", part)[1] for part in text.split(","))
@@ -284,14 +293,14 @@ class EmulatedDevice:
         for name in kernels_found:
             getattr(library, f"run_{name}").restype = ctypes.c_char_p
         return {
-            name: Kernel(name, getattr(library, f"run_{name}"), tuple(parameters), waits)
+            name: Kernel(name, getattr(library, f"run_{name}"), tuple(parameters), waits, *types)
             for name, (parameters, waits) in kernels_found.items()
         }
 
     def launch(self, kernel, blocks, threads, shared_bytes, *arguments):
         blocks = (*blocks, 1, 1)[:3] if isinstance(blocks, tuple) else (blocks, 1, 1)
         threads = threads if isinstance(threads, tuple) else (threads, 1)
-        n_threads, n_shared = threads[0] * threads[1], shared_bytes // np.dtype(self.dtype).itemsize
+        n_threads, n_shared = threads[0] * threads[1], shared_bytes // np.dtype(kernel.dtype).itemsize
         assert 0 < n_threads <= 1024
         assert 0 < blocks[0] < 2**31
         assert 0 < blocks[1] < 2**16
@@ -312,7 +321,8 @@ class EmulatedDevice:
         for part in (a, b, to):
             assert (part if part.ndim == 2 else part[0]).flags.c_contiguous
             assert part.ndim == 2 or part.ndim == to.ndim == 3
-        assert a.dtype == b.dtype == (self.operand_dtype if to.dtype == self.dtype else to.dtype)
+        rounds = self.products in ("bfloat16", "float16") and to.dtype == "float32"
+        assert a.dtype == b.dtype == ("uint16" if rounds else to.dtype)
         a, b = (a.mT if a_transposed else a), (b.mT if b_transposed else b)
 
         def work():
@@ -363,12 +373,12 @@ class EmulatedDevice:
 
     def _argument(self, kernel, parameter, value):
         if not parameter.is_pointer:
-            assert type(value) in (int, np.dtype(self.dtype).type), (kernel.name, value)
+            assert type(value) in (int, np.dtype(kernel.dtype).type), (kernel.name, value)
             assert isinstance(value, int) == (parameter.kind == "integer"), (kernel.name, value)
-            return C_TYPES[parameter.kind if parameter.kind == "integer" else f"real {self.dtype}"](value)
+            return C_TYPES[parameter.kind if parameter.kind == "integer" else f"real {kernel.dtype}"](value)
         if value is None:
             return ctypes.c_void_p(None)
-        expected = {"real": self.dtype, "operand": self.operand_dtype}.get(parameter.kind) or DTYPES[parameter.kind]
+        expected = {"real": kernel.dtype, "operand": kernel.operand_dtype}.get(parameter.kind) or DTYPES[parameter.kind]
         assert value.dtype == expected, (kernel.name, parameter, value.dtype)
         assert value.flags.c_contiguous, (kernel.name, parameter)
         return ctypes.c_void_p(value.ctypes.data)

@@ -103,9 +103,10 @@ def _check_sparse(x: Any) -> None:
 
 def _check_dropout(network: Network, stack: tuple[int, ...], dropout: Dropout) -> None:
     """Check the keys, and that there is a rate for each layer but the last."""
-    shape = np.shape(dropout.key)
-    if shape not in ((), stack):
-        raise ValueError(f"the dropout of networks {stack} must have one key, or one for each, got {shape}")
+    shape, members = np.shape(dropout.key), () if network.n_members is None else (network.n_members,)
+    networks = (*stack, *members)
+    if shape not in ((), members, networks, (*(1 for _ in stack), *members)):
+        raise ValueError(f"the dropout of networks {networks} must have one key, or one for each, got {shape}")
     if dropout.n_units != network.sizes[:-1] or len(dropout.rates) != len(dropout.n_units):
         raise ValueError(
             f"dropout must be of layers of {network.sizes[:-1]} units here, got {len(dropout.rates)} rates for "

@@ -185,6 +185,10 @@ IN_ONE_SHAPE: dict[str, Callable[[int], None]] = {
     "a stream": stream,
     "sparse samples": sparse,
     "L-BFGS": partial(train, optimizer=gpubp.lbfgs(), batch_size="full"),
+    **{
+        f"train, {name}": partial(train, network=network, samples=(TABLE, TARGETS)) for name, network in SPECIAL.items()
+    },
+    "train, TabM, with dropout": partial(train, network=SPECIAL["TabM"], samples=(TABLE, TARGETS), dropout=0.2),
     "predict_proba": predictions,
     "predict_proba of an ensemble": predictions_of_an_ensemble,
     "networks of a table": predictions_of_a_table,

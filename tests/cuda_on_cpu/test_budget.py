@@ -95,6 +95,14 @@ def test_networks_of_tables_take_two_launches_a_layer_and_one_more_for_connectio
     assert counts.uploads == (0 if form == "validation" else 2)
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if row.startswith("train, ")])
+def test_training_of_networks_of_tables_is_in_graphs(row):
+    counts = counts_of_page(row)  # an epoch is one graph of 8 steps
+    assert counts.starts <= 3
+    assert counts.waits == counts.uploads == counts.downloads == 1
+    assert counts.allocations == 0
+
+
 @pytest.mark.parametrize(
     ("row", "starts", "waits"),
     [

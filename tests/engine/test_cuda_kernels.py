@@ -57,7 +57,7 @@ def compiled(request):
     dtype, device = request.param, EmulatedDevice()
     layers = layer_kernels(DEEP, dtype, weighted=False)
     update = update_code(momentum(), dtype, state_in_global_memory)
-    kernels_of_activations = device.kernels(step_source(layers, update, dtype, mean=True))
+    kernels_of_activations = device.kernels(step_source(layers.each, update, dtype, mean=True))
     outputs = [layer_kernels(network, dtype, weighted=True).output for network in SHALLOW]
     text = head(dtype) + "".join(renamed(output, f"output_{k}") for k, output in enumerate(outputs))
     return dtype, device, layers, kernels_of_activations, outputs, device.kernels(text)
@@ -108,7 +108,7 @@ class TestKernels:
         )
         update = update_code(optimizer, dtype, state_in_global_memory)
         layers = layer_kernels(Network((1, 1)), dtype, weighted=False)
-        kernel = device.kernels(step_source(layers, update, dtype, mean=True))["update"]
+        kernel = device.kernels(step_source(layers.each, update, dtype, mean=True))["update"]
         theta, gradient = numbers((1, 600), dtype)[0], numbers((1, 600), dtype, 1)[0]
         state = optimizer.init(np, theta)
         settings = settings_of_steps(update, optimizer.settings, state, np.zeros(3), {"l2": 0.0})[:, 0].astype(dtype)
@@ -128,7 +128,7 @@ class TestKernels:
     def test_nan_is_propagated(self):
         device, update = EmulatedDevice(), update_code(adam(), "float64", state_in_global_memory)
         layers = layer_kernels(Network((1, 1, 1, 1), ("relu", "softmax"), bias=False), "float64", weighted=False)
-        kernels = device.kernels(step_source(layers, update, "float64", mean=True))
+        kernels = device.kernels(step_source(layers.each, update, "float64", mean=True))
         x = np.asarray([[1.0, np.nan, -1.0]])
         for kernel, expected in zip(layers.activations, ([[1.0, np.nan, 0.0]], [[np.nan] * 3]), strict=True):
             y = np.empty_like(x)
@@ -210,7 +210,7 @@ def test_sources_compile_for_gpus(form, dtype, tmp_path):
         text = small_network_source(Objective(network, l2=0.1), update, dtype, weighted=True)
     else:
         layers = layer_kernels(DEEP, dtype, weighted=False)
-        text = step_source(layers, update_code(optimizer, dtype, state_in_global_memory), dtype, mean=True)
+        text = step_source(layers.each, update_code(optimizer, dtype, state_in_global_memory), dtype, mean=True)
         outputs = [layer_kernels(network, dtype, weighted=True).output for network in SHALLOW]
         text += "".join(renamed(output, f"output_{k}") for k, output in enumerate(outputs))
     path = tmp_path / "all.cu"

@@ -86,6 +86,7 @@ LIMITS = {
     "squares_of_weights": Limits(32, 32, SUMS),
     "count_not_finite": Limits(32, 32, SUMS),
     "to_operands": Limits(24, 0, set()),
+    "mask": Limits(32, 32, set()),
     "find_overflow": Limits(40, 32, set()),
     "partial_norms": Limits(48, 64, set()),
     "update": Limits(64, 64, SUMS),
@@ -169,6 +170,7 @@ def layer_by_layer(names, dtype):
     for bias, drops in itertools.product((True, False), repeat=2):
         yield from sources_of(Network((2, *[2] * len(names), 2), names, bias=bias), dtype, drops=drops)
     yield from sources_of(Network((2, 2)), dtype, parts=2, l2=0.1)
+    yield from sources_of(Network((2, 2, 2), n_members=2), dtype, drops=True)  # its gradients need no kernels
     for loss, output in itertools.product(LOSS_NAMES, names):
         try:
             network = Network((2, 2), output_activation=output, loss=loss)

@@ -133,7 +133,7 @@ class EngineEpochRunner:
         keeps_thetas = isinstance(batches, ArrayBatches) and batches.keeps_thetas
         thetas = np.empty((n_epochs, *theta.shape), self.dtype) if keeps_thetas else None
         dropout = batches.dropout
-        keys = None if dropout is None else dropout.halves_of_keys(*stack)
+        keys = None if dropout is None else dropout.halves_of_keys(stack or (1,))
         rates = None if dropout is None else dropout.of_epochs(n_epochs)
         model.state = state
         request = Request(

@@ -170,6 +170,20 @@ class CudaDevice:
         """Wait for an event."""
         event.synchronize()
 
+    # --- operations of ``xp`` ---
+
+    def temporaries(self) -> Any:
+        """Make a memory pool for :meth:`compute`."""
+        return self.xp.cuda.MemoryPool(self._allocate)
+
+    def compute(self, work: Callable[[], None], pool: Any) -> None:
+        """Run operations that take the memory of new arrays from a pool.
+
+        Graphs that captured them use this memory whenever they run, so the pool must live as long as they.
+        """
+        with self.xp.cuda.using_allocator(pool.malloc):
+            work()
+
     # --- launches ---
 
     def kernels(self, source: str) -> dict[str, Any]:

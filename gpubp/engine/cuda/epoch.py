@@ -9,13 +9,15 @@ import numpy as np
 from gpubp.backends.backend import to_numpy
 from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.engine.cuda.batch_plan import BatchPlan, StepSpec, rows_of_networks
+from gpubp.engine.cuda.captured_steps import window_shapes
+from gpubp.engine.cuda.equation_steps import EquationSteps
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.small_networks import small_network_source, state_of_one_network
 from gpubp.engine.cuda.kernels.steps import state_in_global_memory
 from gpubp.engine.cuda.processes import Share, share_of_process
 from gpubp.engine.cuda.small_networks import SmallNetworkSteps, shared_memory
 from gpubp.engine.cuda.step_arrays import numbers_of_dropout
-from gpubp.engine.cuda.steps import LayerwiseSteps, window_shapes
+from gpubp.engine.cuda.steps import LayerwiseSteps
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, PerNetworkBatches, divide_epoch
 from gpubp.engine.plain.step import EpochResult, EpochRunner, ModelState, Objective
 from gpubp.engine.pointer_checks import check_epoch
@@ -27,9 +29,10 @@ from gpubp.optim.wrappers import FACTORS, without_clipping
 
 logger = logging.getLogger("gpubp")
 
-Steps = LayerwiseSteps | SmallNetworkSteps
+Steps = LayerwiseSteps | EquationSteps | SmallNetworkSteps
 
 STEPS_PER_GRAPH = 64  # at most
+STEPS_OF_EQUATIONS = 8  # in a graph: they have many launches, and a graph pays once it has been captured
 BYTES_PER_WINDOW = 64 << 20  # of gathered samples, at most
 MAX_NETWORKS = 2**16 - 1  # of a stack: the largest third dimension of a launch
 MAX_OPERATIONS_OF_ONE_BLOCK = 1e6
@@ -87,12 +90,6 @@ class CudaEpochRunner:
         *,
         copies_samples: bool = False,
     ) -> None:
-        if objective.network.skips or objective.network.ties:
-            raise Inexpressible("the network has connections that skip layers, or weights that are tied or absent")
-        if objective.network.n_members is not None:
-            raise Inexpressible("the network has members that share weights")
-        if any(objective.network.activation_weights):
-            raise Inexpressible("the network has parametric activations")
         self.given_optimizer, self.copies_samples = optimizer, copies_samples
         loss_scaled, max_norm = without_loss_scaling(optimizer) is not None, optimizer.settings.get("max_norm")
         optimizer = _of_each_parameter(optimizer)
@@ -110,14 +107,23 @@ class CudaEpochRunner:
             )
             for place in (state_in_global_memory, state_of_one_network)
         )
-        layer_kernels(objective.network, dtype, weighted=False)  # raises Inexpressible now, not later
-        small_network_source(objective, self.small_spec.update, dtype, weighted=False)
+        self.has_kernels = self._has_kernels()
         self.cache: dict[int, Steps] = {}  # by samples: an epoch's last part may have more
         self.steps: Steps | None = None
         self.samples: Batch | None = None
         self.layout: Any = None
         self.own_state: Any = None
         self.shares: dict[tuple[int, int, bool], Share | None] = {}  # by the samples of the epoch, and those of a batch
+
+    def _has_kernels(self) -> bool:
+        """Return whether there are kernels for all layers; otherwise gradients come from the plain equations."""
+        try:
+            layer_kernels(self.objective.network, self.dtype, weighted=False)
+            small_network_source(self.objective, self.small_spec.update, self.dtype, weighted=False)
+        except Inexpressible as error:
+            logger.info("gradients are computed by the plain equations, in graphs: %s", error)
+            return False
+        return True
 
     def continues_with(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str) -> bool:
         """Take new settings of the optimizer for another fit; return False if it needs another runner."""
@@ -145,7 +151,8 @@ class CudaEpochRunner:
         in_one_block = not batches.on_host and self._fits_one_block(
             stack, min(batches.size, n_samples), _drops(batches)
         )
-        if len(stack) > 1 or (stack > (MAX_NETWORKS,) and not in_one_block):
+        n_networks = math.prod(stack) * (self.objective.network.n_members or 1)
+        if len(stack) > 1 or (n_networks > MAX_NETWORKS and not in_one_block):
             return self.plain(model, batches)
         share, own = None, batches
         if self.objective.processes.world_size > 1:
@@ -193,6 +200,8 @@ class CudaEpochRunner:
 
     def _fits_one_block(self, stack: tuple[int, ...], size: int, drops: tuple[bool, ...]) -> bool:
         """Return whether one block of threads can take the steps of a network and is not slower than all blocks."""
+        if not self.has_kernels:
+            return False
         if self.device.products != "float32" or self.spec.loss_scaled:  # it computes its products in full precision
             return False
         if self.objective.processes.world_size > 1:  # it takes many steps, and the sums come between
@@ -236,7 +245,8 @@ class CudaEpochRunner:
             else:
                 window = self._window(plan, stack, samples) if gathered else 1
                 plan = plan._replace(window=window)
-                self.cache[n_samples] = LayerwiseSteps(self.device, self.spec, stack, samples, plan)
+                kind = LayerwiseSteps if self.has_kernels else EquationSteps
+                self.cache[n_samples] = kind(self.device, self.spec, stack, samples, plan)
         if self.steps is not self.cache[n_samples]:
             self.steps, self.own_state = self.cache[n_samples], None
         if self.steps.transfer is not None:
@@ -252,7 +262,8 @@ class CudaEpochRunner:
         """Choose the number of steps of a graph so that few are left over."""
         n_full, shapes = plan.n_samples // plan.size, window_shapes(self.objective.network, stack, samples, plan)
         bytes_per_step = sum(math.prod(shape) for shape in shapes if shape) * int(np.dtype(self.dtype).itemsize)
-        max_window = max(1, min(STEPS_PER_GRAPH, BYTES_PER_WINDOW // bytes_per_step))
+        most = min(STEPS_PER_GRAPH, STEPS_PER_GRAPH if self.has_kernels else STEPS_OF_EQUATIONS)
+        max_window = max(1, min(most, BYTES_PER_WINDOW // bytes_per_step))
         return int(n_full // -(-n_full // max_window))
 
     def _begin(
@@ -279,7 +290,8 @@ class CudaEpochRunner:
         numbers = []
         if dropout is not None:
             starts = plan.size * np.arange(plan.n_steps) if share is None else share.starts
-            numbers = numbers_of_dropout(dropout, len(row_ranges), batches.epochs, starts)
+            of_each = () if spec.objective.network.n_members is None else (spec.objective.network.n_members,)
+            numbers = numbers_of_dropout(dropout, (len(row_ranges), *of_each), batches.epochs, starts)
         order = np.arange(plan.n_samples) if batches.order is None else batches.order
         if steps.transfer is not None:
             steps.transfer.begin(None if batches.order is None else np.ravel(batches.order))

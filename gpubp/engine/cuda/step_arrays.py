@@ -18,14 +18,21 @@ from gpubp.engine.plain.minibatches import Batch
 ALIGNMENT = 16  # bytes, of arrays that are side by side
 
 
-def numbers_of_dropout(dropout: Dropout, n_networks: int, n_epochs: int, starts: np.ndarray) -> list[np.ndarray]:
+def numbers_of_dropout(
+    dropout: Dropout, networks: tuple[int, ...], n_epochs: int, starts: np.ndarray
+) -> list[np.ndarray]:
     """Return what masks are computed from, for the steps of some epochs, whose first samples are ``starts``.
+
+    Parameters
+    ----------
+    networks : tuple of int
+        The number of networks, and of the members of each if they have members.
 
     Returns
     -------
     list of three arrays
-        The keys of the networks, ``(K, 2)``; for each step its epoch, its first sample, and the threshold of each
-        layer, ``(n_steps, 2 + n_layers)``; what each layer multiplies the units that it keeps by,
+        The keys of the networks, or of all members, ``(K, 2)``; for each step its epoch, its first sample, and the
+        threshold of each layer, ``(n_steps, 2 + n_layers)``; what each layer multiplies the units that it keeps by,
         ``(n_steps, n_layers)``.
     """
     rates = np.repeat(dropout.of_epochs(n_epochs), len(starts), axis=0)
@@ -33,7 +40,7 @@ def numbers_of_dropout(dropout: Dropout, n_networks: int, n_epochs: int, starts:
     words[:, 0] = dropout.epoch + np.repeat(np.arange(n_epochs), len(starts))
     words[:, 1] = dropout.first_sample + np.tile(starts, n_epochs)
     words[:, 2:] = np.reshape([threshold_of(rate) for rate in rates.ravel().tolist()], rates.shape)
-    return [dropout.halves_of_keys(n_networks), words & 0xFFFFFFFF, 1.0 / (1.0 - rates)]
+    return [dropout.halves_of_keys(networks), words & 0xFFFFFFFF, 1.0 / (1.0 - rates)]
 
 
 class Uploaded:

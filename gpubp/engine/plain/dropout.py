@@ -147,9 +147,12 @@ class Dropout:
         is_shared = not np.ndim(self.key) or len(self.key) < len(chosen)
         return self if is_shared else replace(self, key=self.key[chosen])
 
-    def halves_of_keys(self, n_networks: int = 1) -> np.ndarray:
-        """Return the low and the high half of the key of each network: ``(K, 2)`` of uint32."""
-        keys = np.broadcast_to(np.asarray(self.key, np.uint64), (n_networks,))
+    def halves_of_keys(self, networks: tuple[int, ...] = (1,)) -> np.ndarray:
+        """Return the low and the high half of the key of each network, or of each of its members: ``(K, 2)``, uint32.
+
+        ``networks`` is the number of networks, and of members if they have members.
+        """
+        keys = np.broadcast_to(np.asarray(self.key, np.uint64), networks).reshape(-1)
         return np.stack([keys & np.uint64(2**32 - 1), keys >> np.uint64(32)], axis=-1).astype(np.uint32)
 
     def rate(self, layer: int) -> float:

@@ -13,7 +13,7 @@ from gpubp.engine.cuda.kernels.narrow_outputs import TOTALS, threads_of_narrow_o
 from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, DROPOUT_PARAMETERS, dropout_mask, indented
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
-from gpubp.engine.tracing.symbols import Symbol
+from gpubp.engine.tracing.symbols import Inexpressible, Symbol
 from gpubp.nn.activations import get_activation, parametric
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
@@ -83,6 +83,12 @@ class LayerKernels(NamedTuple):
     drop_inputs: Kernel | None = None
     narrow: bool = False
 
+    @property
+    def each(self) -> tuple[Kernel, ...]:
+        """All kernels, with those that layers share as often as they do."""
+        of_inputs = () if self.drop_inputs is None else (self.drop_inputs,)
+        return (*self.activations, *self.derivatives, self.output, *of_inputs)
+
 
 def layer_kernels(
     network: Network,
@@ -108,7 +114,18 @@ def layer_kernels(
         Whether the output layer's products are computed within kernels.
     loss_scaled : bool
         Whether the signals of the output layer, and so all others, are multiplied by a scale.
+
+    Raises
+    ------
+    Inexpressible
+        If C cannot express an equation, or the network is of a kind that these kernels do not train.
     """
+    if network.skips or network.ties:
+        raise Inexpressible("the network has connections that skip layers, or weights that are tied or absent")
+    if network.n_members is not None:
+        raise Inexpressible("the network has members that share weights")
+    if any(network.activation_weights):
+        raise Inexpressible("the network has parametric activations")
     kinds = list(zip(network.activation, drops[1:] or (False,) * len(network.activation), strict=True))
     activations, derivatives, needed = [], [], []
     for name, drop in kinds:

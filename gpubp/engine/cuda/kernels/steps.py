@@ -1,7 +1,9 @@
 """CUDA C of a training step that goes layer by layer: samples gathered, sums over samples, the optimizer's update."""
 
+from collections.abc import Iterable
+
 from gpubp.engine.cuda.kernels import loss_scaling
-from gpubp.engine.cuda.kernels.layers import LayerKernels, offsets
+from gpubp.engine.cuda.kernels.layers import Kernel, offsets
 from gpubp.engine.cuda.kernels.preamble import (
     SCALE_OF_MEAN,
     clipping,
@@ -191,7 +193,7 @@ LOOP_OVER_NORMS = "for (integer k = threadIdx.x; k < n_norms; k += blockDim.x)"
 
 
 def step_source(
-    layers: LayerKernels,
+    of_layers: Iterable[Kernel],
     update: UpdateCode,
     dtype: str,
     *,
@@ -202,9 +204,7 @@ def step_source(
     products: str = "float32",
 ) -> str:
     """Put all kernels of a training step into one source; ``n_layers`` and ``products`` are as in the head."""
-    kernels = {kernel.name: kernel.text for kernel in (*layers.activations, *layers.derivatives, layers.output)}
-    if layers.drop_inputs:
-        kernels["drop_inputs"] = layers.drop_inputs.text
+    kernels = {kernel.name: kernel.text for kernel in of_layers}
     is_rounded = rounds(products, dtype)
     if is_rounded:
         kernels["to_operands"] = ROUND.format(loop=LOOP)
@@ -226,7 +226,7 @@ def step_source(
     parameters += "".join(f", real* part_{k}" for k in range(n_parts))
     parameters += "".join(f", const real* {name}, integer {name}_stride" for name in update.factors)
     strides |= {name: f"{name}_stride" for name in update.factors} | ({"operands": "n"} if is_rounded else {})
-    of_x = ("operand", "to_operand") if is_rounded and not layers.drop_inputs else ("real", "")
+    of_x = ("operand", "to_operand") if is_rounded and "drop_inputs" not in kernels else ("real", "")
     return "".join(
         [
             head(dtype, n_layers, products),
