@@ -22,6 +22,7 @@ from hypothesis import settings
 from gpubp.backends.backend import Backend, choose_backend
 from gpubp.backends.probe import probe_cuda
 from tests import browser
+from tests.compiled_engine import FORMS
 
 settings.register_profile("gpubp", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("many", deadline=None, max_examples=1000, print_blob=True)  # nox -s tests_sanitized
@@ -149,6 +150,12 @@ def precision(device):
     return "float32" if "float64" in LACKING.get(device, ()) else "float64"
 
 
+@pytest.fixture(params=FORMS)
+def form(request, monkeypatch):
+    """Plain and compiled steps."""
+    monkeypatch.setenv("GPUBP_COMPILED", request.param)
+
+
 @pytest.fixture
 def double():
     """Float64, for tests that need it; they are skipped on devices without float64."""
@@ -173,6 +180,18 @@ def pytest_terminal_summary(terminalreporter):
             if deviation > 0:
                 terminalreporter.line(f"{row:40s} {deviation:8.2g}  {what}")
         terminalreporter.line(f"none at all in {sum(deviation == 0 for deviation, _ in largest.values())} other rows")
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command in this process; return the exit code, stdout and stderr."""
+    from gpubp.__main__ import main
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

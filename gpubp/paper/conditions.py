@@ -5,9 +5,10 @@ from functools import partial
 
 import numpy as np
 
+from gpubp._core.text import counted
 from gpubp.paper.chance import between, near, reaches
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs
-from gpubp.paper.words import counted, in_words
+from gpubp.paper.words import in_words
 
 USUAL = (0.05, 0.95)
 """A figure is typical if it lies between these quantiles of the sweeps that all networks took."""

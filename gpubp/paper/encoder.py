@@ -52,19 +52,7 @@ BINARY = Condition(
 
 
 def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
-    """Report how close the codes are to binary numbers.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        ``encoder``.
-    runs : Runs
-    train_more : TrainMore
-
-    Yields
-    ------
-    Fact
-    """
+    """Report how close the codes are to binary numbers."""
     of_hidden = codes(experiment, runs)
     yield Fact("codes rounded to 0 and 1 all differ", NO_FIGURE, share_of(all_differ(of_hidden)))
     between = np.abs(of_hidden - 0.5) < 0.25

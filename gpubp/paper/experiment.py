@@ -16,6 +16,7 @@ from gpubp.optim.first_order import Optimizer
 from gpubp.paper.cases import Cases
 from gpubp.paper.chance import ALLOWED
 from gpubp.paper.study import (
+    Callbacks,
     Fact,
     Findings,
     Reached,
@@ -28,8 +29,6 @@ from gpubp.paper.study import (
 )
 from gpubp.paper.words import seeds_in_words
 from gpubp.training.fit import all_correct, train
-
-Callbacks = tuple[Callable[[Any], Any], ...]
 
 
 class Runs(NamedTuple):

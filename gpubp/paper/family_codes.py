@@ -11,17 +11,15 @@ N_UNITS = 6
 
 def codes_of_people(network: Network, theta: np.ndarray) -> np.ndarray:
     """Find the outputs of the six units for each person: (..., 24, 6)."""
-    n_people, n_relations = len(PEOPLE), len(RELATIONS)
-    x = np.hstack([np.eye(n_people), np.zeros((n_people, n_relations))])
-    codes: np.ndarray = forward(np, network, theta, x)[0].y[..., :N_UNITS]
+    inputs = np.eye(len(PEOPLE), len(PEOPLE) + len(RELATIONS))
+    codes: np.ndarray = forward(np, network, theta, inputs)[0].y[..., :N_UNITS]
     return codes
 
 
 def codes_of_relations(network: Network, theta: np.ndarray) -> np.ndarray:
     """Find the outputs of the six units above the relations for each relation: (..., 12, 6)."""
-    n_people, n_relations = len(PEOPLE), len(RELATIONS)
-    x = np.hstack([np.zeros((n_relations, n_people)), np.eye(n_relations)])
-    codes: np.ndarray = forward(np, network, theta, x)[0].y[..., N_UNITS : 2 * N_UNITS]
+    inputs = np.eye(len(RELATIONS), len(PEOPLE) + len(RELATIONS), k=len(PEOPLE))
+    codes: np.ndarray = forward(np, network, theta, inputs)[0].y[..., N_UNITS : 2 * N_UNITS]
     return codes
 
 

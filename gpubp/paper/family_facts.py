@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from gpubp._core.text import counted
 from gpubp.paper import family
 from gpubp.paper.family_codes import N_UNITS, codes_of_people, explained, predicted
 from gpubp.paper.family_recipe import DEAD_ZONE, N_HELD_OUT, PRINTED, Recipe, Trained, first_weights
 from gpubp.paper.study import Fact, StudyTable
-from gpubp.paper.words import NO_FIGURE, NONE, counted, share_of
+from gpubp.paper.words import NO_FIGURE, NONE, share_of
 
 CODED, IGNORED = 0.5, 0.1
 """A unit codes what explains more of its variance than the first, and ignores what explains less than the second."""

@@ -1,9 +1,9 @@
 """Networks that learn the two families, each by a recipe and with its own four held-out cases."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from gpubp.optim.first_order import Optimizer, momentum
 from gpubp.optim.schedules import PiecewiseConstant
 from gpubp.optim.wrappers import decayed
 from gpubp.paper import family
+from gpubp.paper.study import Callbacks
 from gpubp.training.fit import train
 
 N_HELD_OUT = 4
@@ -150,7 +151,7 @@ def trained(
     *,
     sweeps: int | None = None,
     device: str = "auto",
-    callbacks: tuple[Callable[[Any], Any], ...] = (),
+    callbacks: Callbacks = (),
 ) -> Trained:
     """Train a network for each seed, as one stack.
 

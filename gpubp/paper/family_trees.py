@@ -1,11 +1,11 @@
 """The study of the family trees: the networks' answers to held-out cases, and what their six units code."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from gpubp._core.text import counted
 from gpubp.paper.chance import ALLOWED, reaches
 from gpubp.paper.family_facts import (
     fact_of_learning,
@@ -16,8 +16,8 @@ from gpubp.paper.family_facts import (
 )
 from gpubp.paper.family_pictures import DRAWINGS, pictures
 from gpubp.paper.family_recipe import DEAD_ZONE, FIRST_SWEEPS, N_HELD_OUT, PRINTED, Recipe, Trained, trained
-from gpubp.paper.study import Findings, Reached, StudyDrawing, Verdict, if_enough_networks
-from gpubp.paper.words import counted, seeds_in_words
+from gpubp.paper.study import Callbacks, Findings, Reached, StudyDrawing, Verdict, if_enough_networks
+from gpubp.paper.words import seeds_in_words
 
 WANTED = 0.5
 """The part of the networks that must have all held-out cases right."""
@@ -57,15 +57,12 @@ class FamilyTrees:
         *,
         sweeps: int | None = None,
         device: str = "auto",
-        callbacks: tuple[Callable[[Any], Any], ...] = (),
+        callbacks: Callbacks = (),
     ) -> Findings:
         """Train the given number of networks and judge them: see :class:`gpubp.paper.study.Study`."""
         networks = trained(self.recipe, range(n_networks), sweeps=sweeps, device=device, callbacks=callbacks)
-        seconds, stop_reason, learning = (
-            networks.seconds,
-            networks.stop_reason,
-            [fact_of_learning("cases learned", networks)],
-        )
+        seconds, stop_reason = networks.seconds, networks.stop_reason
+        learning = [fact_of_learning("cases learned", networks)]
         if stop_reason != "interrupted":
             n_printed, at_most = -(-n_networks // 10), min(sweeps or PRINTED.sweeps, PRINTED.sweeps)
             printed = trained(PRINTED, range(n_printed), sweeps=at_most, device=device, callbacks=callbacks)

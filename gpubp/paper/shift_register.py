@@ -62,19 +62,7 @@ RUNS_ON = Condition(
 
 
 def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
-    """Report what the nets do in one step and in many, and compare them with free weights and with fewer units.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        ``shift-register``.
-    runs : Runs
-    train_more : TrainMore
-
-    Yields
-    ------
-    Fact or StudyTable
-    """
+    """Report what the nets do in one step and in many, and compare them with free weights and with fewer units."""
     d, y = after(experiment, runs, 1)
     moved, negated = np.asarray(all_correct(d, y)), np.asarray(all_correct(1.0 - d, y))
     yield Fact("one step moves everything one place", NO_FIGURE, share_of(moved))

@@ -8,16 +8,15 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from gpubp._core.text import counted
 from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import Optimizer, adam, gradient_descent, momentum, nesterov
 from gpubp.optim.second_order import Problem, SecondOrder, lbfgs, levenberg_marquardt
 from gpubp.paper.experiment import Experiment, run_seeds
 from gpubp.paper.solver_pictures import DRAWINGS, Result
-from gpubp.paper.study import Fact, Findings, StudyDrawing, StudyPicture, StudyTable, Verdict, quartiles
-from gpubp.paper.words import NONE, counted, from_to, in_words
+from gpubp.paper.study import Callbacks, Fact, Findings, StudyDrawing, StudyPicture, StudyTable, Verdict, quartiles
+from gpubp.paper.words import NONE, from_to, in_words
 from gpubp.training.fit import all_correct, train
-
-Callbacks = tuple[Callable[[Any], Any], ...]
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """The step sizes that are tried for each rule on each experiment."""
@@ -118,7 +117,7 @@ class Solvers:
         """Compare them, with at most the given number of networks: see :class:`gpubp.paper.study.Study`."""
         began, races, stop_reason, sweeps = time.perf_counter(), [], "epochs", sweeps or self.sweeps
         try:
-            for race in self.races(n_networks, sweeps, device, callbacks):
+            for race in self.races(n_networks, sweeps, device=device, callbacks=callbacks):
                 races.append(race)
         except Interrupted:
             stop_reason = "interrupted"
@@ -135,20 +134,15 @@ class Solvers:
             tables=(table(races),) if races else (),
         )
 
-    def races(self, n_networks: int, sweeps: int, device: str, callbacks: Callbacks) -> Iterator[Race]:
-        """Run every race, one after another.
-
-        Raises
-        ------
-        Interrupted
-        """
+    def races(self, n_networks: int, sweeps: int, **options: Any) -> Iterator[Race]:
+        """Run every race, one after another, with the device and the callbacks; raise Interrupted on Ctrl-C."""
         stacked, singly, single_sweeps = self.limits(n_networks, sweeps)
         for experiment in self.experiments:
             for name, optimizer in OPTIMIZERS.items():
-                rate = search_rate(experiment, optimizer, sweeps, device, callbacks)
-                yield race_stacked(experiment, name, optimizer, rate, stacked, sweeps, device, callbacks)
+                rate = search_rate(experiment, optimizer, sweeps, **options)
+                yield race_stacked(experiment, name, optimizer, rate, stacked, sweeps, **options)
             for name, method in METHODS.items():
-                yield race_singly(experiment, name, method(), singly, single_sweeps, device, callbacks)
+                yield race_singly(experiment, name, method(), singly, single_sweeps, **options)
 
 
 # --- the races ---
@@ -158,21 +152,12 @@ def search_rate(
     experiment: Experiment,
     optimizer: Callable[[Any], Optimizer],
     sweeps: int,
-    device: str = "auto",
-    callbacks: Callbacks = (),
+    **options: Any,
 ) -> float:
     """Choose the step size with the fewest sweeps on average, then the smallest error; all are tried in one stack."""
     rates = np.repeat(RATES, NETWORKS_PER_RATE)
     tried = replace(experiment, optimizer=optimizer(rates[:, None]))
-    runs = run_seeds(
-        tried,
-        len(rates),
-        sweeps=sweeps,
-        first_seed=FIRST_SEED_OF_RATES,
-        device=device,
-        dtype="float64",
-        callbacks=callbacks,
-    )
+    runs = run_seeds(tried, len(rates), sweeps=sweeps, first_seed=FIRST_SEED_OF_RATES, dtype="float64", **options)
     if runs.stop_reason == "interrupted":
         raise Interrupted
     needed = np.where(runs.solved, runs.sweeps, sweeps)
@@ -187,12 +172,11 @@ def race_stacked(
     rate: float,
     n_networks: int,
     sweeps: int,
-    device: str = "auto",
-    callbacks: Callbacks = (),
+    **options: Any,
 ) -> Race:
     """Train a stack of networks by a first-order rule, which evaluates one gradient a sweep."""
     racing = replace(experiment, optimizer=optimizer(rate))
-    runs = run_seeds(racing, n_networks, sweeps=sweeps, device=device, dtype="float64", callbacks=callbacks)
+    runs = run_seeds(racing, n_networks, sweeps=sweeps, dtype="float64", **options)
     if runs.stop_reason == "interrupted":
         raise Interrupted
     return Race(experiment.name, name, rate, runs.solved, runs.sweeps, runs.sweeps, runs.seconds)
@@ -204,8 +188,7 @@ def race_singly(
     method: SecondOrder,
     n_networks: int,
     sweeps: int,
-    device: str = "auto",
-    callbacks: Callbacks = (),
+    **options: Any,
 ) -> Race:
     """Train networks one after another by a second-order method, and count the gradients that it asks for."""
     network, (x, d) = experiment.network, experiment.cases()
@@ -223,8 +206,7 @@ def race_singly(
             epochs=sweeps,
             reduction="sum",
             stop_when=partial(all_correct, within=experiment.within),
-            callbacks=callbacks,
-            device=device,
+            **options,
         )
         if fit.stop_reason == "interrupted":
             raise Interrupted

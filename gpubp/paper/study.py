@@ -6,6 +6,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+Callbacks = tuple[Callable[[Any], Any], ...]
+"""Callbacks of training."""
+
 
 class Fact(NamedTuple):
     """A statement of the paper, and the finding."""
@@ -159,7 +162,7 @@ class Study(Protocol):
         *,
         sweeps: int | None = None,
         device: str = "auto",
-        callbacks: tuple[Callable[[Any], Any], ...] = (),
+        callbacks: Callbacks = (),
     ) -> Findings:
         """Train the given number of networks, each from its own first weights, and judge the results."""
         ...

@@ -102,19 +102,7 @@ CONDITIONS = (
 
 
 def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact | StudyTable]:
-    """Compare the networks that are done with the paper's, and report where the others end.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        ``symmetry``.
-    runs : Runs
-    train_more : TrainMore
-
-    Yields
-    ------
-    Fact or StudyTable
-    """
+    """Compare the networks that are done with the paper's, and report where the others end."""
     w, hidden_biases, output = _weights(experiment, runs)
     if len(w):
         second, third = _median_ratios(w)
@@ -131,20 +119,7 @@ def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Ite
 
 
 def minima(experiment: Experiment, runs: Runs, train_more: TrainMore) -> StudyTable:
-    """Try more hidden units, and smaller steps: the paper says that a few more connections help past poor minima.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        ``symmetry``.
-    runs : Runs
-        Its runs, the first row.
-    train_more : TrainMore
-
-    Returns
-    -------
-    StudyTable
-    """
+    """Try more hidden units, and smaller steps: the paper says that a few more connections help past poor minima."""
     rows = [("2", "0.1", *_endings(runs))]
     for n_hidden, rate in OTHER_SETTINGS:
         changed = with_hidden_units(experiment, n_hidden, momentum(rate, 0.9))

@@ -88,19 +88,7 @@ def _other_way(turns: set[tuple[bool, int]]) -> set[tuple[bool, int]]:
 
 
 def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
-    """Test the weights on a larger plane, and count the fields by their symmetries.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        ``t-c``.
-    runs : Runs
-    train_more : TrainMore
-
-    Yields
-    ------
-    Fact
-    """
+    """Test the weights on a larger plane, and count the fields by their symmetries."""
     theta = runs.theta[runs.solved].astype(float)
     larger = network(LARGER)
     x, d = t_c((LARGER, LARGER), MARGIN)

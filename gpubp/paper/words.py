@@ -31,17 +31,6 @@ def share_of(holds: np.ndarray) -> str:
     return f"{100 * np.mean(holds):.0f} % of {len(holds):,}" if len(holds) else "none, for want of any"
 
 
-def counted(n: int, what: str) -> str:
-    """Format a count with its noun.
-
-    Examples
-    --------
-    >>> counted(1, "sweep"), counted(1425, "sweep")
-    ('1 sweep', '1,425 sweeps')
-    """
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
 def from_to(figures: np.ndarray) -> str:
     """Format the range of some figures, or the one value that they all have.
 

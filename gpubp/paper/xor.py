@@ -46,19 +46,7 @@ AT_MINIMA = Condition(
 
 
 def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[StudyTable]:
-    """Report where unsolved networks end, and how long networks with more hidden units take.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        ``xor``.
-    runs : Runs
-    train_more : TrainMore
-
-    Yields
-    ------
-    StudyTable
-    """
+    """Report where unsolved networks end, and how long networks with more hidden units take."""
     quarter, third = ending_at(1 / 4, runs), ending_at(1 / 3, runs)
     if len(quarter):
         ends = (("1/4", "1/2 for two cases", quarter), ("1/3", "the same for three cases", third))
@@ -71,20 +59,7 @@ def find_facts(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Ite
 
 
 def more_units(experiment: Experiment, n_networks: int, train_more: TrainMore) -> Iterator[StudyTable]:
-    """Try the numbers of hidden units of the chapter's formula, at its rate.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        ``xor``.
-    n_networks : int
-        Of each kind.
-    train_more : TrainMore
-
-    Yields
-    ------
-    StudyTable
-    """
+    """Try the numbers of hidden units of the chapter's formula, at its rate."""
     medians, rows = {}, []
     for n_hidden in UNITS:
         changed = with_hidden_units(experiment, n_hidden, momentum(0.25, 0.9))
@@ -117,19 +92,7 @@ def _signed(number: float) -> str:
 
 
 def find_facts_of_skips(experiment: Experiment, runs: Runs, train_more: TrainMore) -> Iterator[Fact]:
-    """Report what the one hidden unit detects if the inputs also reach the output directly.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        ``xor-skips``.
-    runs : Runs
-    train_more : TrainMore
-
-    Yields
-    ------
-    Fact
-    """
+    """Report what the one hidden unit detects if the inputs also reach the output directly."""
     nearer = train_more(replace(experiment, within=0.1), len(runs.solved))
     first, median, third = map(in_words, nearer.quartiles())
     yield Fact(

@@ -2,7 +2,6 @@
 
 import pytest
 
-from gpubp.__main__ import main
 from tests.shop import FAST, write
 
 
@@ -10,17 +9,6 @@ from tests.shop import FAST, write
 def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("GPUBP_DEVICE", raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    """Run a command in this process; return the exit code, stdout and stderr."""
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -20,16 +20,6 @@ from gpubp.data.readers import _input_file
 from gpubp.errors import DataError
 
 
-@pytest.fixture
-def write(tmp_path):
-    def write(name, content):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
-
-
 def assert_columns(table, expected):
     assert list(table.columns) == list(expected)
     for name, values in expected.items():

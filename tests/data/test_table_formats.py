@@ -103,6 +103,13 @@ WRITERS = {
     "sqlite": write_sqlite,
     "duckdb": write_duckdb,
 }
+ALL_WRITERS = WRITERS | {  # those above keep the types of the columns
+    "csv": partial(FRAME.to_csv, index=False),
+    "tsv": partial(FRAME.to_csv, index=False, sep="\t"),
+    "csv.gz": partial(FRAME.to_csv, index=False),
+    "npy": lambda path: np.save(path, np.ones((2, 3))),
+    "npz": lambda path: np.savez_compressed(path, x=np.ones((2, 2)), y=[0, 1]),
+}
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -466,13 +473,13 @@ def test_frames_with_the_arrow_interface():
     "suffix",
     [
         pytest.param(suffix, marks=pytest.mark.once) if suffix in ("orc", "xls", "xlsb") else suffix
-        for suffix in WRITERS
+        for suffix in ALL_WRITERS
         if suffix not in ("duckdb", "sav")
     ],
 )
 def test_damage_gives_a_table_or_an_error(tmp_path, suffix):
     path, draw, messages = tmp_path / f"a.{suffix}", random.Random(suffix), []
-    WRITERS[suffix](path)
+    ALL_WRITERS[suffix](path)
     intact = path.read_bytes()
     for k in range(40):
         broken = bytearray(intact[: draw.randrange(len(intact))] if k % 3 == 0 else intact)
@@ -484,6 +491,7 @@ def test_damage_gives_a_table_or_an_error(tmp_path, suffix):
         except DataError as error:
             messages.append(str(error))
     assert all(str(path) in message and message.isprintable() for message in messages)
+    assert messages
 
 
 def test_nested_columns_are_left_out(tmp_path):

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from gpubp import DataError, load_model
-from gpubp.__main__ import main
 from gpubp.data import _limits, _running_statistics, fit_preprocessing, table_from_mapping
 from gpubp.data._running_statistics import RunningMoments
 from gpubp.data.metrics import RunningScores, score
@@ -463,15 +462,6 @@ class TestFits:
         prepared = prepare_stream(write(frame, name, 3), target="buys")
         assert prepared.preprocessing.summaries[1].n_missing == 1
         assert ", is taken as missing" in prepared.preprocessing.summaries[1].reason
-
-
-@pytest.fixture
-def run(capsys):
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 FAST = ("--epochs", "3", "--device", "cpu", "--no-picture", "--hidden-layer-sizes", "5")

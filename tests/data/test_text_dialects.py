@@ -31,13 +31,8 @@ from gpubp.errors import DataError
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write(content, name="a.csv"):
-        path = tmp_path / name
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    return write
+def write(write):
+    return lambda content, name="a.csv": write(name, content)
 
 
 def columns_of(table):

@@ -18,6 +18,7 @@ import gpubp
 from gpubp.engine import cpu
 from gpubp.engine.cpu import compiler, library
 from gpubp.errors import DataError, DeviceError
+from tests.compiled_engine import needs_engine
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "gpubp/engine/cpu"
@@ -34,7 +35,6 @@ HEADER = '#define EXPORT __attribute__((visibility("default")))\n'
 HAS_COMPILER = compiler.system_compiler() is not None or importlib.util.find_spec("ziglang") is not None
 needs_compiler = pytest.mark.skipif(not HAS_COMPILER, reason="there is no C compiler")
 needs_hatchling = pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="hatchling is not installed")
-needs_engine = pytest.mark.skipif(bool(cpu.why_not()), reason=f"needs the compiled engine: {cpu.why_not()}")
 
 
 def make_project(root):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp.backends.backend import choose_backend
-from gpubp.engine import cpu, windows
+from gpubp.engine import windows
 from gpubp.engine.epoch import make_epoch_runner
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, Orders, divide_epoch, remaining_parts
 from gpubp.engine.plain.step import EpochResult, ModelState, Objective
@@ -23,16 +23,6 @@ from gpubp.training.plan import Plan
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 5, 2), activation="tanh")
 N_SAMPLES, SIZE = 23, 4
-FORMS = [
-    "never",
-    pytest.param("always", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")),
-]
-
-
-@pytest.fixture(params=FORMS)
-def form(request, monkeypatch):
-    """Plain and compiled steps."""
-    monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
 def samples(n_samples=N_SAMPLES, *, weighed=False):

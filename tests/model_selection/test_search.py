@@ -337,7 +337,9 @@ def test_halving_results_equal_scikit_learns(grid, options):
         assert getattr(gpubp_search, name) == getattr(sklearn_search, name)
 
 
-def test_halving_continues_the_training(monkeypatch):
+@pytest.fixture
+def epochs(monkeypatch):
+    """Record the epochs of all networks."""
     epochs, original = [], trials.StackOfFits._follow
 
     def counted(self, k, place, progress):
@@ -345,6 +347,10 @@ def test_halving_continues_the_training(monkeypatch):
         return original(self, k, place, progress)
 
     monkeypatch.setattr(trials.StackOfFits, "_follow", counted)
+    return epochs
+
+
+def test_halving_continues_the_training(epochs):
     model = clone(MODEL).set_params(tol=0.0, n_iter_no_change=100)
     grid = {"learning_rate_init": [1e-4, 1e-3, 0.01, 0.1]}
     search = BatchedHalvingSearchCV(model, grid, factor=2, max_resources=8, cv=3, refit=False).fit(X, Y)
@@ -353,14 +359,7 @@ def test_halving_continues_the_training(monkeypatch):
     assert max(epochs) == 8
 
 
-def test_stopped_networks_are_not_continued(monkeypatch):
-    epochs, original = [], trials.StackOfFits._follow
-
-    def counted(self, k, place, progress):
-        epochs.append(progress.epoch)
-        return original(self, k, place, progress)
-
-    monkeypatch.setattr(trials.StackOfFits, "_follow", counted)
+def test_stopped_networks_are_not_continued(epochs):
     model = clone(MODEL).set_params(tol=100.0, n_iter_no_change=1)  # which ends after three epochs
     BatchedHalvingSearchCV(model, GRID, factor=2, max_resources=16, cv=3, refit=False).fit(X, Y)
     assert epochs == [1] * 12 + [2] * 12 + [3] * 12

@@ -29,7 +29,7 @@ def race(solver, sweeps, experiment="e", gradients=None):
 class TestRaces:
     def test_the_best_step_size_is_chosen(self, monkeypatch):
         monkeypatch.setattr(solvers, "RATES", (1e-6, 1.0, 1e-3))
-        assert search_rate(XOR, momentum, 300, "cpu") == 1.0
+        assert search_rate(XOR, momentum, 300, device="cpu") == 1.0
 
     def test_among_equals_the_smallest_error_is_chosen(self, monkeypatch):
         monkeypatch.setattr(solvers, "RATES", (1e-9, 10.0, 0.1))
@@ -39,7 +39,7 @@ class TestRaces:
             runs = run_seeds(tried, 30, sweeps=2, first_seed=solvers.FIRST_SEED_OF_RATES, device="cpu", dtype="float64")
             assert not np.any(runs.solved)
             errors[rate] = np.mean(runs.error)
-        assert search_rate(XOR, gradient_descent, 2, "cpu") == min(errors, key=errors.get) != 1e-9
+        assert search_rate(XOR, gradient_descent, 2, device="cpu") == min(errors, key=errors.get) != 1e-9
 
     def test_few_sweeps_count_before_a_small_error_and_never_counts_as_all(self, monkeypatch):
         outcomes = {  # done after so many sweeps, or never, and with what error
@@ -57,14 +57,14 @@ class TestRaces:
 
         monkeypatch.setattr(solvers, "RATES", tuple(outcomes))
         monkeypatch.setattr(solvers, "run_seeds", run)
-        assert search_rate(XOR, momentum, 400, "cpu") == 0.2
+        assert search_rate(XOR, momentum, 400, device="cpu") == 0.2
 
     @pytest.mark.parametrize("method", [lbfgs(), levenberg_marquardt()], ids=lambda method: method.name)
     def test_networks_run_singly_are_those_of_their_seeds_and_every_gradient_is_counted(self, method, monkeypatch):
         counted = []
         evaluate = FullBatchRunner._evaluate
         monkeypatch.setattr(FullBatchRunner, "_evaluate", lambda *given: (counted.append(1), evaluate(*given))[1])
-        result = solvers.race_singly(XOR, "a method", method, 4, 60, "cpu")
+        result = solvers.race_singly(XOR, "a method", method, 4, 60, device="cpu")
         assert np.sum(result.gradients) == len(counted)
         assert np.all(result.gradients >= 2 * result.sweeps)
         x, d = XOR.cases()
@@ -75,7 +75,7 @@ class TestRaces:
             assert (result.solved[seed], result.sweeps[seed]) == (fit.solved, fit.best_epoch)
 
     def test_all_are_run_from_the_same_first_weights(self):
-        stacked = solvers.race_stacked(XOR, "a rule", momentum, 0.5, 6, 400, "cpu")
+        stacked = solvers.race_stacked(XOR, "a rule", momentum, 0.5, 6, 400, device="cpu")
         runs = run_seeds(replace(XOR, optimizer=momentum(0.5)), 6, sweeps=400, device="cpu", dtype="float64")
         np.testing.assert_array_equal(stacked.sweeps, runs.sweeps)
 

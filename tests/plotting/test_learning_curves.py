@@ -141,19 +141,6 @@ def test_the_axes_of_the_caller_are_used():
     assert second.get_title(loc="left") == "mine"
 
 
-def pyplot_figures():
-    """Return the numbers of the figures that pyplot holds; tests of others that run before may have made some."""
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    return [] if pyplot is None else pyplot.get_fignums()
-
-
-def test_no_global_state_is_changed():
-    before, figures = dict(matplotlib.rcParams), pyplot_figures()
-    learning_curve(History(ERROR, VALIDATION_ERROR, VALIDATION_SCORE))
-    assert dict(matplotlib.rcParams) == before
-    assert pyplot_figures() == figures
-
-
 @pytest.mark.parametrize(("suffix", "start"), [(".png", PNG), (".svg", b"<?xml"), (".pdf", b"%PDF")])
 def test_a_picture_is_written(tmp_path, suffix, start):
     path = tmp_path / f"curve{suffix}"

@@ -24,18 +24,10 @@ from gpubp.engine.pointer_checks import check_epoch, check_prediction
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam
 
+pytestmark = pytest.mark.usefixtures("form")
 rng = np.random.default_rng(0)
 X = rng.normal(size=(90, 4))
 y = (X[:, 0] > 0).astype(int)
-FORMS = [
-    "never",
-    pytest.param("always", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")),
-]
-
-
-@pytest.fixture(params=FORMS, autouse=True)
-def form(request, monkeypatch):
-    monkeypatch.setenv("GPUBP_COMPILED", request.param)
 
 
 def fitted(**options):

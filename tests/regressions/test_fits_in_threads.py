@@ -7,10 +7,10 @@ import pytest
 import threadpoolctl
 
 import gpubp
-from gpubp.engine import cpu
+from tests.compiled_engine import needs_engine
 
 pytestmark = [
-    pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine"),
+    needs_engine,
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),
 ]

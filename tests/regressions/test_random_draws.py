@@ -11,7 +11,6 @@ import sklearn.neural_network
 from sklearn.exceptions import ConvergenceWarning
 
 import gpubp
-from gpubp.engine import cpu
 from gpubp.training import batched_epochs
 
 OPTIONS = [
@@ -23,10 +22,6 @@ OPTIONS = [
     {"early_stopping": True},
     {"tol": 1e-2, "n_iter_no_change": 12},
     {"activation": "identity", "max_iter": 30},
-]
-FORMS = [
-    "never",
-    pytest.param("always", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")),
 ]
 
 
@@ -56,11 +51,9 @@ def state_after(fit, **parameters):
     return random_state.randint(2**31, size=4).tolist()
 
 
-@pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.usefixtures("clock", "form")
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_as_many_as_scikit_learn_draws(monkeypatch, form, options):
-    monkeypatch.setenv("GPUBP_COMPILED", form)
+def test_as_many_as_scikit_learn_draws(options):
     X, y = data()
     options = {"hidden_layer_sizes": (5,), "max_iter": 90, **options}
     sklearn_state = state_after(lambda **p: sklearn.neural_network.MLPClassifier(**p).fit(X, y), **options)
@@ -68,10 +61,8 @@ def test_as_many_as_scikit_learn_draws(monkeypatch, form, options):
     assert gpubp_state == sklearn_state
 
 
-@pytest.mark.usefixtures("clock")
-@pytest.mark.parametrize("form", FORMS)
-def test_a_fit_that_diverges_draws_for_the_epochs_it_has_trained(monkeypatch, form):
-    monkeypatch.setenv("GPUBP_COMPILED", form)
+@pytest.mark.usefixtures("clock", "form")
+def test_a_fit_that_diverges_draws_for_the_epochs_it_has_trained():
     X, y = data()
 
     def diverge(**parameters):
@@ -93,7 +84,7 @@ def test_a_fit_that_diverges_draws_for_the_epochs_it_has_trained(monkeypatch, fo
         assert after == random_state.randint(2**31, size=4).tolist()
 
 
-@pytest.mark.usefixtures("clock")
+@pytest.mark.usefixtures("clock", "form")
 def test_the_next_fit_agrees_too():
     X, y = data()
     curves = []

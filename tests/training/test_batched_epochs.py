@@ -24,17 +24,10 @@ from gpubp.training import batched_epochs, loop
 from gpubp.training import epochs as epoch_module
 from gpubp.training.fit import train
 from gpubp.training.plan import Plan
+from tests.compiled_engine import needs_engine
 
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 4, 2), activation="tanh")
-COMPILED = pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")
-FORMS = ["never", pytest.param("always", marks=COMPILED)]
-
-
-@pytest.fixture(params=FORMS)
-def form(request, monkeypatch):
-    """Plain and compiled steps."""
-    monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
 def samples(n_samples=11, seed=0):
@@ -43,15 +36,8 @@ def samples(n_samples=11, seed=0):
 
 
 @pytest.fixture
-def epochs_per_call(monkeypatch):
+def epochs_per_call(epochs_per_call, monkeypatch):
     """Record the number of epochs of each call; an epoch takes a microsecond on the fake clock."""
-    epochs_per_call, run_epoch = [], epoch_module.train_on_batches
-
-    def counted(plan, position, batches):
-        epochs_per_call.append(epoch_module.epochs_of(batches))
-        return run_epoch(plan, position, batches)
-
-    monkeypatch.setattr(epoch_module, "train_on_batches", counted)
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, _: setattr(self, "seconds", 1e-6))
     monkeypatch.setattr(batched_epochs, "SECONDS_AT_RISK", 0.0)
     no_time = property(lambda self: 0.0, lambda self, seconds: None)
@@ -162,7 +148,7 @@ class TestTogether:
         np.testing.assert_array_equal(fit.theta, train(NETWORK, *samples(), epochs=done, **arguments).theta)
 
 
-@COMPILED
+@needs_engine
 class TestWatched:
     """Callbacks see each epoch after several are trained in one call, as if they had been trained one by one."""
 
@@ -245,7 +231,7 @@ class TestWatched:
             train(NETWORK, *samples(), epochs=100, batch_size="full", device="cpu", callbacks=[change])
 
 
-@COMPILED
+@needs_engine
 class TestSeparateOrders:
     @pytest.fixture(autouse=True)
     def compiled(self, monkeypatch):

@@ -13,7 +13,6 @@ from gpubp.optim.first_order import adam, gradient_descent, momentum
 from gpubp.optim.schedules import Cosine
 from gpubp.optim.second_order import lbfgs
 from gpubp.training import batched_epochs
-from gpubp.training import epochs as epoch_module
 from gpubp.training.callbacks import (
     CALLBACKS,
     CSVLogger,
@@ -70,15 +69,8 @@ def test_an_exception_of_one_callback_is_reported_to_all(where, monkeypatch):
 
 
 @pytest.fixture
-def sizes(monkeypatch):
+def sizes(epochs_per_call, monkeypatch):
     """Record the number of epochs of each call; an epoch takes a microsecond on the fake clock."""
-    epochs_per_call, train_on_batches = [], epoch_module.train_on_batches
-
-    def counted(plan, model, batches):
-        epochs_per_call.append(epoch_module.epochs_of(batches))
-        return train_on_batches(plan, model, batches)
-
-    monkeypatch.setattr(epoch_module, "train_on_batches", counted)
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, _: setattr(self, "seconds", 1e-6))
     no_time = property(lambda self: 0.0, lambda self, seconds: None)
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "seconds_to_record", no_time, raising=False)

@@ -16,7 +16,6 @@ import safetensors
 import safetensors.numpy
 
 from gpubp import Checkpoints, Network, train
-from gpubp.engine import cpu
 from gpubp.errors import CheckpointError, CheckpointWarning, DataError, DivergenceWarning
 from gpubp.io.json_header import canonical_json, checksum
 from gpubp.nn.initialization import initial_weights
@@ -28,23 +27,14 @@ from gpubp.training import batched_epochs, checkpointed, checkpoints, run_settin
 from gpubp.training import epochs as epoch_module
 from gpubp.training.checkpoints import checkpoints_in
 from gpubp.training.run_settings import fingerprint, name_of
+from tests.compiled_engine import FORMS
 
 NETWORK = Network((3, 6, 2), activation="tanh")
 EPOCHS = 12
-FORMS = [
-    "never",
-    pytest.param("always", marks=pytest.mark.skipif(bool(cpu.why_not()), reason="needs the compiled engine")),
-]
 
 
 class Killed(BaseException):
     """An exception that is never caught."""
-
-
-@pytest.fixture(params=FORMS)
-def form(request, monkeypatch):
-    """Plain and compiled steps."""
-    monkeypatch.setenv(cpu.ENVIRONMENT_VARIABLE, request.param)
 
 
 DEFAULT_SECONDS_AT_ONCE = batched_epochs.SECONDS_PER_CALL
@@ -274,15 +264,8 @@ def test_another_device_resumes_from_the_same_file(monkeypatch, folder):
 
 
 @pytest.fixture
-def epochs_per_call(monkeypatch):
+def epochs_per_call(epochs_per_call, monkeypatch):
     """Record the number of epochs of each call; an epoch takes ten microseconds on the fake clock."""
-    epochs_per_call, run_epoch = [], epoch_module.train_on_batches
-
-    def counted(plan, position, batches):
-        epochs_per_call.append(epoch_module.epochs_of(batches))
-        return run_epoch(plan, position, batches)
-
-    monkeypatch.setattr(epoch_module, "train_on_batches", counted)
     monkeypatch.setattr(batched_epochs, "SECONDS_PER_CALL", DEFAULT_SECONDS_AT_ONCE)
     monkeypatch.setattr(batched_epochs.BatchedEpochs, "record_duration", lambda self, _: setattr(self, "seconds", 1e-5))
     return epochs_per_call

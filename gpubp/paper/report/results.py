@@ -3,7 +3,6 @@
 import datetime
 import importlib.metadata
 import math
-import os
 import platform
 import re
 from collections.abc import Sequence
@@ -12,10 +11,11 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from gpubp._core.text import counted
 from gpubp._version import __version__
 from gpubp.backends.backend import choose_backend
+from gpubp.engine.cpu.threads import cores
 from gpubp.paper.study import Findings, Study, quartiles
-from gpubp.paper.words import counted
 
 BINS = 24
 SWEEPS_PICTURE = "sweeps"
@@ -99,7 +99,7 @@ def new_results(command: str, requested: Sequence[str], device: str = "auto") ->
         "date": _today(),
         "machine": {
             "processor": _printable(_processor()),
-            "cores": str(_cores()),
+            "cores": str(cores()),
             "system": f"{platform.system()} {platform.machine()}",
             "device": choose_backend(device).name,
         },
@@ -110,13 +110,7 @@ def new_results(command: str, requested: Sequence[str], device: str = "auto") ->
 
 
 def study_results(study: Study, findings: Findings) -> StudyResults:
-    """Put a study and its findings into plain data, without the figures of each network.
-
-    Parameters
-    ----------
-    study : Study
-    findings : Findings
-    """
+    """Put a study and its findings into plain data, without the figures of each network."""
     n, sweeps = len(findings.solved), findings.sweeps
     entry: StudyResults = {
         "name": study.name,
@@ -129,7 +123,9 @@ def study_results(study: Study, findings: Findings) -> StudyResults:
         "done": findings.done,
         "networks": n,
         "solved": int(np.sum(findings.solved)),
-        "quartiles": [] if sweeps is None else [_or_none(part) for part in quartiles(findings.solved, sweeps)],
+        "quartiles": []
+        if sweeps is None
+        else [part if math.isfinite(part) else None for part in quartiles(findings.solved, sweeps)],
         "histogram": None if sweeps is None or not np.any(findings.solved) else _histogram(sweeps[findings.solved]),
         "reported_sweeps": findings.reported,
         "seconds": round(float(findings.seconds), 2),
@@ -183,10 +179,6 @@ def _plain(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def _or_none(figure: float) -> float | None:
-    return figure if math.isfinite(figure) else None
-
-
 def picture_file(study: str, picture: str) -> str:
     """Name the file of a picture after its study and itself; names cannot leave the folder.
 
@@ -229,11 +221,6 @@ def _versions(*packages: str) -> dict[str, str]:
         if name in packages or ("cupy" in packages and name.startswith("cupy-cuda")):
             versions[name] = distribution.version
     return dict(sorted(versions.items(), reverse=True))
-
-
-def _cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

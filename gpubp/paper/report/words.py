@@ -1,7 +1,8 @@
 """Text about results, the same on the screen, in Markdown and on the page."""
 
+from gpubp._core.text import counted
 from gpubp.paper.report.results import Results, StudyResults, TableResults
-from gpubp.paper.words import NONE, counted
+from gpubp.paper.words import NONE
 
 TITLE = "The experiments of 1986, run again"
 
