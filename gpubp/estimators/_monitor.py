@@ -18,15 +18,7 @@ from gpubp.estimators._held_out import Evaluated, score_of
 from gpubp.estimators._optimizer import LearningRate
 from gpubp.estimators._sklearn_callbacks import FitTask
 from gpubp.optim.schedules import is_fixed
-from gpubp.training.callbacks import (
-    Progress,
-    RunStart,
-    begin_callbacks,
-    call_due,
-    check_callbacks,
-    end_callbacks,
-    fail_callbacks,
-)
+from gpubp.training.callbacks import CallbacksOfRank0, Progress, RunStart, check_callbacks
 from gpubp.training.state import Outcome
 
 
@@ -66,6 +58,7 @@ class FitMonitor:
         self.rate, self.processes = rate, processes
         self.prints = bool(fit.options.verbose) and processes.rank == 0
         self.callbacks = check_callbacks(() if fit.options.callbacks is None else fit.options.callbacks)
+        self.of_rank_0 = CallbacksOfRank0(self.callbacks, processes)
         self.epoch = 0
         self.has_score: bool | None = None  # whether a validation score was a number; None before the first score
         self.start = time.perf_counter()
@@ -74,9 +67,7 @@ class FitMonitor:
     def on_begin(self, run: RunStart) -> None:
         """Begin the callbacks."""
         self.epoch = run.epoch
-        with self.processes.raise_on_all():
-            if self.processes.rank == 0:
-                begin_callbacks(self.callbacks, run)
+        self.of_rank_0.on_begin(run)
 
     def __call__(self, progress: Progress) -> bool:
         """Follow one epoch of a stochastic solver; return whether training should stop."""
@@ -84,12 +75,11 @@ class FitMonitor:
 
     def on_end(self, outcome: Outcome) -> None:
         """End the callbacks."""
-        self.processes.on_rank_0(lambda: end_callbacks(self.callbacks, outcome))
+        self.of_rank_0.on_end(outcome)
 
     def on_error(self, error: BaseException) -> None:
         """Let the callbacks close what they opened."""
-        if self.processes.rank == 0:  # without the others, which may not have failed
-            fail_callbacks(self.callbacks, error)
+        self.of_rank_0.on_error(error)
 
     # --- after an epoch of a stochastic solver ---
 
@@ -218,7 +208,7 @@ class FitMonitor:
         self.epoch = progress.epoch
         if self.callbacks or self.task.context is not None:
             self.fit.publish_figures()
-        requested = self.processes.on_rank_0(lambda: call_due(self.callbacks, progress))
+        requested = self.of_rank_0(progress)
         requested |= self.task.end_epoch(lambda: weights_of(self.fit.network, to_numpy(progress.theta)))
         self.stop_reason = self.processes.on_rank_0(lambda: self._reason_to_stop(requested, stuck))
         return bool(self.stop_reason)

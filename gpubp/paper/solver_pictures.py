@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpubp.paper.study import StudyDrawing
-from gpubp.plotting.figure import STYLES, Style, legend_above
+from gpubp.plotting.figure import STYLES, Style, legend_above, with_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,9 +96,7 @@ def _draw_rows(
     ax.set_yticks(range(len(experiments)), experiments)
     ax.set_ylim(len(experiments) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.grid(axis="x", color="0.88")
-    ax.set_axisbelow(True)
+    with_grid(ax, "x", without=("top", "right", "left"))
     styles = zip(solvers, STYLES, strict=False)
     legend_above(
         ax, [Line2D([], [], color=s.color, marker=s.marker, ls="none", ms=5, label=solver) for solver, s in styles]

@@ -7,7 +7,7 @@ import numpy as np
 from gpubp._core.counts import is_count
 from gpubp.errors import DataError
 from gpubp.inspection import PermutationImportance
-from gpubp.plotting.figure import STYLES, axes_or_new, plain_label
+from gpubp.plotting.figure import STYLES, axes_or_new, plain_label, with_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,8 +63,6 @@ def importance_bars(importance: PermutationImportance, ax: "Axes | None" = None,
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.axvline(0.0, color="0.3", linewidth=0.8)
     ax.set_xlabel(f"decrease of {plain_label(importance.scoring)} ({importance.score:.4g})")
-    ax.grid(axis="x", color="0.9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
+    with_grid(ax, "x", without=("top", "right", "left"))
     ax.tick_params(axis="y", length=0)
     return ax

@@ -9,7 +9,16 @@ import numpy as np
 
 from gpubp._core.text import number
 from gpubp.errors import DataError
-from gpubp.plotting.figure import STYLES, Style, axes_or_new, legend_above, new_figure, plain_label, save_figure
+from gpubp.plotting.figure import (
+    STYLES,
+    Style,
+    axes_or_new,
+    legend_above,
+    new_figure,
+    plain_label,
+    save_figure,
+    with_grid,
+)
 from gpubp.training.state import History
 
 if TYPE_CHECKING:
@@ -80,9 +89,7 @@ def learning_curve(
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
     ax.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
-    ax.grid(axis="y", color="0.9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    with_grid(ax, "y")
     if _spans_decades(lines):
         ax.set_yscale("log")
 
@@ -211,9 +218,7 @@ def learning_curves(
         _draw(ax, history.loss, name, style, x_values=x_values, quantiles=quantiles)
     ax.set_xlabel("epoch" if against == "epochs" else "seconds")
     ax.set_ylabel("loss")
-    ax.grid(axis="y", color="0.9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    with_grid(ax, "y")
     if log if log is not None else _spans_decades(ax.lines):
         ax.set_yscale("log")
     legend_above(ax)

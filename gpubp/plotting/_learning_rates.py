@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpubp.errors import DataError
-from gpubp.plotting.figure import STYLES, axes_or_new, legend_above
+from gpubp.plotting.figure import STYLES, axes_or_new, legend_above, with_grid
 from gpubp.training.learning_rates import LearningRates
 
 if TYPE_CHECKING:
@@ -64,8 +64,6 @@ def learning_rate_curve(found: LearningRates, ax: "Axes | None" = None) -> "Axes
         ax.plot(diverged, top, "x", color="black", transform=ax.get_xaxis_transform(), label="diverged")
     ax.set_xlabel("learning rate")
     ax.set_ylabel(f"loss after {found.epochs} epoch{'' if found.epochs == 1 else 's'}")
-    ax.grid(color="0.9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    with_grid(ax)
     legend_above(ax)
     return ax

@@ -7,7 +7,7 @@ import numpy as np
 
 from gpubp.errors import DataError
 from gpubp.inspection import CalibrationCurve
-from gpubp.plotting.figure import STYLES, axes_or_new, legend_above, plain_label
+from gpubp.plotting.figure import STYLES, axes_or_new, legend_above, plain_label, with_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,5 @@ def reliability_diagram(
     ax.set_xlabel("predicted share of targets in intervals" if of_intervals else "predicted probability")
     ax.set_ylabel("observed share")
     legend_above(ax)
-    ax.grid(color="0.9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    with_grid(ax)
     return ax

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from gpubp._core.text import excerpt
 from gpubp.errors import DataError, GpubpError
@@ -78,6 +78,13 @@ def axes_or_new(ax: Any, size: tuple[float, float] = (7.0, 4.2)) -> "Axes":
     if not isinstance(ax, Axes):
         raise DataError(f"ax must be an Axes of Matplotlib, such as figure.subplots() returns, got {type(ax).__name__}")
     return ax
+
+
+def with_grid(ax: "Axes", axis: Literal["both", "x", "y"] = "both", without: Sequence[str] = ("top", "right")) -> None:
+    """Draw a light grid behind the data, and no frame on some sides."""
+    ax.grid(axis=axis, color="0.9")
+    ax.set_axisbelow(True)
+    ax.spines[list(without)].set_visible(False)
 
 
 def legend_above(ax: "Axes", handles: Sequence["Artist"] | None = None) -> int:

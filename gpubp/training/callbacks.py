@@ -428,27 +428,31 @@ def call_on_rank_0(callbacks: Sequence[Callback], processes: Any) -> tuple[Callb
     if processes.world_size == 1:
         return tuple(callbacks)
     every = processes.on_rank_0(lambda: math.gcd(*map(interval, callbacks)))
-    return (_OnRank0(tuple(callbacks), every, processes),) if every else ()
+    return (CallbacksOfRank0(tuple(callbacks), processes, every),) if every else ()
 
 
-class _OnRank0:
+class CallbacksOfRank0:
     """The callbacks of rank 0 as one callback of each process."""
 
-    def __init__(self, callbacks: tuple[Callback, ...], every: int, processes: Any) -> None:
-        self.callbacks, self.every, self.processes = callbacks, every, processes
+    def __init__(self, callbacks: tuple[Callback, ...], processes: Any, every: int = 1) -> None:
+        self.callbacks, self.processes, self.every = callbacks, processes, every
 
     def on_begin(self, run: RunStart) -> None:
+        """Begin the callbacks."""
         with self.processes.raise_on_all():
             if self.processes.rank == 0:
                 begin_callbacks(self.callbacks, run)
 
     def __call__(self, progress: Progress) -> bool:
+        """Call those that are due; return whether training should end."""
         result: bool = self.processes.on_rank_0(lambda: call_due(self.callbacks, progress))
         return result
 
     def on_end(self, outcome: Outcome) -> None:
+        """End the callbacks."""
         self.processes.on_rank_0(lambda: end_callbacks(self.callbacks, outcome))
 
     def on_error(self, error: BaseException) -> None:
+        """Let the callbacks close what they opened."""
         if self.processes.rank == 0:  # without the others, which may not have failed
             fail_callbacks(self.callbacks, error)

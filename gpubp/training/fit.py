@@ -26,7 +26,7 @@ from gpubp.training.checkpoint_file import Checkpoint
 from gpubp.training.checkpointed import open_checkpoints, train_with_checkpoints
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.loop import run
-from gpubp.training.placement import Placed, place
+from gpubp.training.placement import place
 from gpubp.training.planning import make_plan
 from gpubp.training.result import Fit, first_state, make_fit
 from gpubp.training.setup import Inputs, Options, Setup, StopWhen, synchronize, validate
@@ -228,13 +228,8 @@ def _train_on_device(setup: Setup, checkpoints: Checkpoints | None, checkpoint: 
     with setup.processes.raise_on_all():
         placed = place(setup)
     if checkpoints is None:
-        return _train(setup, placed)
+        return make_fit(setup, run(make_plan(setup, placed, steps_per_part=None), first_state(setup, placed)))
     return train_with_checkpoints(setup, placed, checkpoints, checkpoint)
-
-
-def _train(setup: Setup, placed: Placed) -> Fit:
-    plan = make_plan(setup, placed, steps_per_part=None)
-    return make_fit(setup, run(plan, first_state(setup, placed)))
 
 
 @contextlib.contextmanager

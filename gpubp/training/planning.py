@@ -54,18 +54,14 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         can_go_ahead=_can_go_ahead(options, placed.dropout),
         learning_rate=partial(learning_rate_after, placed.optimizer),
         stop_when=options.stop_when and partial(_find_done, setup, placed.samples),
-        plan_for_subset=partial(_plan_for_subset, setup, steps_per_part, callbacks, placed),
+        plan_for_subset=lambda chosen: _plan(
+            setup, steps_per_part, callbacks, select_networks(setup.backend, placed, chosen)
+        ),
         keeps_history=options.history,
         is_distributed=setup.processes.world_size > 1,
         draws=setup.orders,
         network=setup.network,
     )
-
-
-def _plan_for_subset(
-    setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], placed: Placed, chosen: np.ndarray
-) -> Plan:
-    return _plan(setup, steps_per_part, callbacks, select_networks(setup.backend, placed, chosen))
 
 
 def _can_go_ahead(options: Options, dropout: Dropout | None) -> bool:
