@@ -1,6 +1,6 @@
 """The solver "lbfgs": SciPy's L-BFGS-B on the objective of all samples at once, called as scikit-learn calls it."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy
@@ -11,6 +11,7 @@ from sklearn.utils.fixes import parse_version
 from gpubp._core.user_warnings import warn
 from gpubp._typing import Array
 from gpubp.backends.backend import to_backend, to_numpy
+from gpubp.engine.cpu.arrays_in_turn import ArraysInTurn
 from gpubp.engine.epoch import make_objective
 from gpubp.engine.plain.step import Objective
 from gpubp.estimators._monitor import FitMonitor
@@ -25,17 +26,23 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
     objective = Objective(network, "mean", options.alpha, processes=samples.processes)
     evaluate = make_objective(backend, objective, precision, samples.batch(slice(shard.start, shard.stop)))
 
-    def value_and_gradient(theta: np.ndarray) -> tuple[float, np.ndarray]:
+    latest: dict[str, Any] = {"theta": to_numpy(theta), "loss": np.nan}
+    thetas = ArraysInTurn(theta.shape, precision)
+
+    def value(theta: np.ndarray) -> float:
         monitor.task.begin_epoch()
         value, gradient = evaluate(to_backend(backend, theta, precision))
-        return float(value), to_numpy(gradient).astype(np.float64, copy=False)
+        latest["gradient"] = to_numpy(gradient).astype(np.float64, copy=False)
+        return float(value)
 
-    latest: dict[str, Any] = {"theta": to_numpy(theta), "loss": np.nan}
+    def gradient(_: np.ndarray) -> np.ndarray:
+        # SciPy asks for it after the value; with both from one function it would compare all parameters first
+        return cast(np.ndarray, latest["gradient"])
 
     def after_iteration(intermediate_result: Any) -> None:
-        theta, loss = intermediate_result.x, float(intermediate_result.fun)
-        latest.update(theta=theta.astype(precision), loss=loss)
-        if monitor.follow_iteration(to_backend(backend, latest["theta"]), loss):
+        latest["theta"], latest["loss"] = thetas.next(), float(intermediate_result.fun)
+        latest["theta"][...] = intermediate_result.x
+        if monitor.follow_iteration(to_backend(backend, latest["theta"]), latest["loss"]):
             raise StopIteration
 
     settings: dict[str, Any] = {"maxfun": options.max_fun, "maxiter": options.max_iter, "gtol": options.tol}
@@ -44,10 +51,10 @@ def fit_lbfgs(samples: TrainingSamples, theta: Array, monitor: FitMonitor) -> tu
     state.n_iter = 0
     try:
         result = scipy.optimize.minimize(
-            value_and_gradient,
+            value,
             latest["theta"],
             method="L-BFGS-B",
-            jac=True,
+            jac=gradient,
             options=settings,
             callback=after_iteration,
         )

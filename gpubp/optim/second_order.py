@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import array_api_compat
+import numpy as np
 
 from gpubp._core.counts import is_count
 from gpubp._core.names import Range
@@ -111,31 +112,37 @@ def _lbfgs(
     start_point = Point(theta, *problem.loss_and_gradient(theta))
     if float(xp.max(xp.abs(start_point.gradient))) <= tolerance:
         return theta, state._replace(converged=True), start_point.loss
-    direction = -_inverse_hessian_times(xp, start_point.gradient, state)
+    direction = _direction(xp, start_point.gradient, state)
     first_step = 1.0 if state.theta_changes else min(1.0, 1.0 / float(xp.sum(xp.abs(start_point.gradient))))
     point = wolfe_search(xp, start_point, direction, problem.loss_and_gradient, first_step)
     if point is None:
         # start again without the past changes; without any, training has converged
         return theta, Curvature(converged=not state.theta_changes), start_point.loss
     step, gradient_change = point.theta - start_point.theta, point.gradient - start_point.gradient
-    if float(xp.sum(step * gradient_change)) > 0.0:
+    if float(_dot(xp, step, gradient_change)) > 0.0:
         state = Curvature((*state.theta_changes, step)[-memory:], (*state.gradient_changes, gradient_change)[-memory:])
     return point.theta, state, point.loss
 
 
-def _inverse_hessian_times(xp: Namespace, gradient: Array, state: Curvature) -> Array:
-    """Multiply a gradient by the estimated inverse Hessian, with the two-loop recursion (Nocedal & Wright 2006)."""
-    q, parts = gradient, []
-    for step, gradient_change in zip(reversed(state.theta_changes), reversed(state.gradient_changes), strict=True):
-        part = xp.sum(step * q) / xp.sum(step * gradient_change)
-        q = q - part * gradient_change
-        parts.append(part)
-    if state.theta_changes:
-        step, gradient_change = state.theta_changes[-1], state.gradient_changes[-1]
-        q = q * (xp.sum(step * gradient_change) / xp.sum(gradient_change * gradient_change))
-    for step, gradient_change, part in zip(state.theta_changes, state.gradient_changes, reversed(parts), strict=True):
-        q = q + step * (part - xp.sum(gradient_change * q) / xp.sum(step * gradient_change))
+def _direction(xp: Namespace, gradient: Array, state: Curvature) -> Array:
+    """Multiply a gradient by minus the estimated inverse Hessian: the two-loop recursion (Nocedal & Wright 2006)."""
+    q, parts = -gradient, []  # q is changed in place
+    pairs = list(zip(state.theta_changes, state.gradient_changes, strict=True))
+    curvatures = [_dot(xp, step, gradient_change) for step, gradient_change in pairs]
+    for (step, gradient_change), curvature in zip(reversed(pairs), reversed(curvatures), strict=True):
+        parts.append(_dot(xp, step, q) / curvature)
+        q -= parts[-1] * gradient_change
+    if pairs:
+        _, gradient_change = pairs[-1]
+        q *= curvatures[-1] / _dot(xp, gradient_change, gradient_change)
+    for (step, gradient_change), curvature, part in zip(pairs, curvatures, reversed(parts), strict=True):
+        q += (part - _dot(xp, gradient_change, q) / curvature) * step
     return q
+
+
+def _dot(xp: Namespace, a: Array, b: Array) -> Array:
+    """Multiply two vectors."""
+    return a.dot(b) if isinstance(a, np.ndarray) else xp.sum(a * b)  # only NumPy's needs no memory for the products
 
 
 def wolfe_search(
@@ -171,14 +178,14 @@ def wolfe_search(
     Point or None
         The best point that lowers the loss enough; None if no point does.
     """
-    start_loss, slope = float(start_point.loss), float(xp.sum(start_point.gradient * direction))
+    start_loss, slope = float(start_point.loss), float(_dot(xp, start_point.gradient, direction))
     if not slope < 0.0:
         return None
     lower, upper, step, best = 0.0, math.inf, first_step, None
     for _ in range(evaluations):
         theta = start_point.theta + step * direction
         point = Point(theta, *loss_and_gradient(theta))
-        loss, new_slope = float(point.loss), float(xp.sum(point.gradient * direction))
+        loss, new_slope = float(point.loss), float(_dot(xp, point.gradient, direction))
         if not loss <= start_loss + decrease * step * slope:  # also if the loss is NaN
             upper = step
         else:

@@ -1,7 +1,5 @@
 """An objective on all samples, and its gradient, in the compiled engine: part after part of the samples."""
 
-from itertools import pairwise
-
 import numpy as np
 
 from gpubp.backends.backend import Backend
@@ -63,7 +61,7 @@ class EngineObjective:
         size = min(n_samples, LIMIT_OF_BLAS - 1, max(LEAST_OF_A_PART, BYTES_OF_A_PART // bytes_of_sample))
         self.objective, self.weight = objective, total_weight(np, samples)
         self.gradients = ArraysInTurn((network.n_parameters,), dtype)
-        self.pieces = _pieces(network.weight_mask() if objective.penalised else np.zeros(network.n_parameters))
+        self.pieces = _pieces(objective)
         start = ModelState(self.gradients.next(), None)
         check_epoch(network, np.dtype(dtype), start, ArrayBatches(backend, samples, size))
         plan.n_processes = plan.n_parts = plan.n_teams = 1
@@ -99,19 +97,28 @@ class EngineObjective:
         gradient, loss, weight = sum_over_ranks(np, processes, gradient, loss, self.weight)
         l2, factor = self.objective.l2, mean_factor(np, self.objective, weight)
         squares = 0.0
-        for piece, penalised in self.pieces:  # of a size that stays in the cache
+        for piece, penalised in self.pieces:
             part = gradient[piece]
             if penalised:
                 weights = theta[piece]
                 part += l2 * weights
-                squares += np.einsum("i,i->", weights, weights, dtype=np.float64)
+                in_double = weights.astype(np.float64, copy=False)
+                squares += float(in_double.dot(in_double))
             if factor != 1.0:
                 part *= factor
-        return (float(loss) + 0.5 * l2 * float(squares)) * float(factor), gradient
+        return (float(loss) + 0.5 * l2 * squares) * float(factor), gradient
 
 
-def _pieces(is_penalised: np.ndarray) -> list[tuple[slice, bool]]:
-    """Divide the parameters into short pieces, each penalised or not."""
-    changes = np.flatnonzero(np.diff(is_penalised)) + 1
-    edges = np.union1d([*changes, is_penalised.size], np.arange(0, is_penalised.size, ELEMENTS_IN_CACHE)).tolist()
-    return [(slice(*ends), bool(is_penalised[ends[0]])) for ends in pairwise(map(int, edges))]
+def _pieces(objective: Objective) -> list[tuple[slice, bool]]:
+    """Divide the parameters into pieces that stay in the cache; with each, whether it is of weights with a penalty."""
+    network, runs, start = objective.network, [], 0
+    for rows, columns in network.shapes:
+        biases, stop = start + (rows - network.bias) * columns, start + rows * columns
+        runs += [(start, biases, objective.penalised), (biases, stop, False)]
+        start = stop
+    runs.append((start, network.n_parameters, False))  # the weights of activations
+    return [
+        (slice(begin, min(begin + ELEMENTS_IN_CACHE, stop)), penalised)
+        for start, stop, penalised in runs
+        for begin in range(start, stop, ELEMENTS_IN_CACHE)
+    ]
