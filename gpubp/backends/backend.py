@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -199,6 +200,20 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
     if not host.flags.writeable:
         host = host.copy()  # torch warns that it could write to read-only memory
     return backend.library.from_numpy(xp, host, backend.device)
+
+
+def to_backend_together(backend: Backend, arrays: Sequence[np.ndarray]) -> list[Array]:
+    """Move arrays of the host to a backend: those of one type in one copy, of which they are parts."""
+    moved, places = list[Array](arrays), dict[np.dtype, list[int]]()
+    for place, array in enumerate(arrays):
+        places.setdefault(array.dtype, []).append(place)
+    for of_type in places.values():
+        joined = to_backend(backend, np.concatenate([np.ravel(arrays[place]) for place in of_type]))
+        end = 0
+        for place in of_type:
+            begin, end = end, end + arrays[place].size
+            moved[place] = backend.xp.reshape(joined[begin:end], arrays[place].shape)
+    return moved
 
 
 def _is_on(backend: Backend, array: Array) -> bool:

@@ -42,7 +42,7 @@ FORMATS = (ISO, *(day + time for day in _DAYS for time in _TIMES), *_OTHERS, *TI
 _SAMPLE, _FEW = 1000, 20  # texts that a format is tried on, and those of which it must read one to be tried on all
 _DIGIT = re.compile(r"\d")
 _LONGEST = 64  # characters of a date
-_SECONDS_OF_DAY = 86400.0
+SECONDS_OF_DAY = 86400.0
 
 
 def read_date(text: str, date_format: str) -> float | None:
@@ -122,14 +122,14 @@ def date_parts(seconds: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     >>> {name: float(values[0].round(3)) for name, values in parts.items()}
     {'days': 31.5, 'month': 0.524, 'weekday': 5.386, 'hour': 3.142}
     """
-    days = np.floor(seconds / _SECONDS_OF_DAY)
+    days = np.floor(seconds / SECONDS_OF_DAY)
     dates = np.where(np.isnan(days), 0.0, days).astype("datetime64[D]")
     months = dates.astype("datetime64[M]").astype(np.int64) % 12
     circle = 2.0 * np.pi
     parts = {
-        "days": seconds / _SECONDS_OF_DAY,
+        "days": seconds / SECONDS_OF_DAY,
         "month": circle * months / 12.0,
         "weekday": circle * ((days + 3.0) % 7.0) / 7.0,  # January 1, 1970 was a Thursday
-        "hour": circle * (seconds / _SECONDS_OF_DAY - days),
+        "hour": circle * (seconds / SECONDS_OF_DAY - days),
     }
     return {name: np.where(np.isnan(seconds), np.nan, values) for name, values in parts.items()}

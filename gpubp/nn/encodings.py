@@ -12,6 +12,29 @@ _LARGEST = 1e9
 """A number of limits whose square is finite in float32, and at which a smooth clip has reached its limit in float64."""
 
 
+def standardized(xp: Namespace, x: Array, mean: Array, scale: Array, bound: Array) -> Array:
+    r"""Move and scale numbers, and keep them between two bounds: :math:`\min(\max((x - m) / s, -b), b)`.
+
+    Parameters
+    ----------
+    xp : namespace
+    x : array of shape (..., n)
+    mean, scale, bound : arrays of shape (n,)
+
+    Returns
+    -------
+    array of shape (..., n)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mean, scale, bound = np.array([2.0, 0.0]), np.array([4.0, 1.0]), np.array([9.0, 9.0])
+    >>> standardized(np, np.array([[4.0, 1e300]]), mean, scale, bound).tolist()
+    [[0.5, 9.0]]
+    """
+    return xp.minimum(xp.maximum((x - mean) / scale, -bound), bound)
+
+
 def smooth_clip(xp: Namespace, x: Array) -> Array:
     r"""Keep numbers between -3 and 3, smoothly, and nearly as they are close to 0 (Holzmueller et al. 2024).
 
@@ -32,11 +55,11 @@ def smooth_clip(xp: Namespace, x: Array) -> Array:
     >>> smooth_clip(np, np.array([-1e300, 0.0, 0.75, 4.0])).tolist()
     [-3.0, 0.0, 0.7276068751089989, 2.4]
     """
-    part = xp.clip(x / SMOOTH_LIMIT, -_LARGEST, _LARGEST)
+    part = xp.minimum(xp.maximum(x / SMOOTH_LIMIT, -_LARGEST), _LARGEST)
     return SMOOTH_LIMIT * part / xp.sqrt(1.0 + part * part)
 
 
-def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Array:
+def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array, roots: Array | None = None) -> Array:
     r"""Encode a number by bins: how much of each bin lies below it, from 0 to 1 (Gorishniy et al. 2022).
 
     A network that is linear in these inputs is piecewise linear in the number, with a slope of its own in each bin, and
@@ -48,9 +71,11 @@ def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Arra
     Parameters
     ----------
     xp : namespace
-    x : array of shape (..., 1)
+    x : array of shape (..., 1), or (..., n) for bins of several numbers
     lows, highs : arrays of shape (n,)
         The ends of each bin, ``lows < highs``.
+    roots : array of shape (n,), optional
+        For bins of several numbers, the square root of how many there are of the same number.
 
     Returns
     -------
@@ -63,5 +88,5 @@ def piecewise_linear(xp: Namespace, x: Array, lows: Array, highs: Array) -> Arra
     >>> piecewise_linear(np, np.array([[-5.0], [0.5], [6.0]]), edges[:-1], edges[1:]).tolist()
     [[-0.25, -0.25, -0.25, -0.25], [0.0, -0.25, -0.25, -0.25], [0.25, 0.25, 0.25, 0.0]]
     """
-    below = (xp.clip(x, lows, highs) - lows) / (highs - lows)
-    return (below - 0.5) / lows.shape[0] ** 0.5
+    below = (xp.minimum(xp.maximum(x, lows), highs) - lows) / (highs - lows)
+    return (below - 0.5) / (lows.shape[0] ** 0.5 if roots is None else roots)

@@ -118,9 +118,10 @@ class InspectedTable:
     @cached_property
     def X(self) -> NDArray[Any]:
         """The inputs, ``(n, i)``, in the precision of the model."""
-        encoded = encode(self.preprocessing, self.table, self.model.theta.dtype)
-        warn_of_columns(self.table, encoded.issues)
-        return encoded.X
+        X: NDArray[Any]
+        X, issues = encode(self.preprocessing, self.table, self.model.theta.dtype)
+        warn_of_columns(self.table, issues)
+        return X
 
     @cached_property
     def placed(self) -> tuple[Backend, Array]:

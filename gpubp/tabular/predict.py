@@ -9,6 +9,8 @@ import numpy as np
 from gpubp._core.names import distinct_names
 from gpubp._core.text import counted, excerpt, shortened
 from gpubp._core.user_warnings import warn
+from gpubp.backends.backend import choose_backend, to_numpy
+from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.data.preprocessing import (
     ClassTarget,
     Issue,
@@ -20,6 +22,7 @@ from gpubp.data.preprocessing import (
     preprocessing_of,
 )
 from gpubp.data.table import Column, Table
+from gpubp.engine.argument_checks import choose_precision
 from gpubp.engine.prediction import mean_outputs
 from gpubp.errors import DataError, TableWarning
 from gpubp.io.model_file import Model
@@ -178,9 +181,12 @@ def table_outputs(
     """Compute the network's outputs for each row of a table, and count the values that do not fit."""
     if not isinstance(model, Model):
         raise DataError(f"model must be a Model, from fit_table(...).model or load_model, got {type(model).__name__}")
-    encoded = encode(preprocessing_of(model), as_table(table))
-    outputs = mean_outputs(model.network, model.theta, encoded.X, device=device, matmul_precision=matmul_precision)
-    return TableOutputs(outputs, encoded.issues)
+    preprocessing, table, backend = preprocessing_of(model), as_table(table), choose_backend(device)
+    precision = choose_precision(backend, None, model.theta)
+    with translate_gpu_errors(backend, Workload(model.network, precision, 1, table.n_rows)):
+        X, issues = encode(preprocessing, table, precision, backend)
+    outputs = mean_outputs(model.network, model.theta, X, device=backend.name, matmul_precision=matmul_precision)
+    return TableOutputs(to_numpy(outputs), issues)
 
 
 def intervals(model: Model, predictions: dict[str, Column], share: float) -> dict[str, Column]:

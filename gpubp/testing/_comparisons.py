@@ -24,6 +24,7 @@ from gpubp.optim import first_order, loss_scaling, second_order, wrappers
 from gpubp.testing._comparison import Comparison, draw_data, draw_weights, dtype_name
 from gpubp.testing._fit_comparisons import fit_comparisons
 from gpubp.testing._prediction_comparisons import prediction_comparisons
+from gpubp.testing._table_comparisons import table_comparisons
 
 
 def comparisons() -> list[Comparison]:
@@ -36,7 +37,9 @@ def comparisons() -> list[Comparison]:
     """
     generator = np.random.default_rng(1986)
     parts = (_equations, _activations, _losses, _encodings, _networks, _optimizers, fit_comparisons, _rounded_products)
-    return [comparison for part in (*parts, prediction_comparisons) for comparison in part(generator)]
+    return [
+        comparison for part in (*parts, prediction_comparisons, table_comparisons) for comparison in part(generator)
+    ]
 
 
 def _equations(generator: np.random.Generator) -> Iterator[Comparison]:

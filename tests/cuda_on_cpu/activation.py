@@ -11,7 +11,7 @@ from tests.cuda_on_cpu import build
 LAPACK = ("getrf", "getrs")
 COUNTERS = (
     *("launches", "synchronizations", "uploads", "downloads", "allocations", "graph_launches", "graph_nodes"),
-    "collectives",
+    *("collectives", "uploaded_bytes"),
 )
 
 

@@ -10,7 +10,7 @@ HOST = np.zeros(4, "float32")
 COSTS = {
     "a sum of arrays": (lambda x, stream: x + x, {"launches": 1}),
     "a product": (lambda x, stream: cupy.matmul(x[:, None], x[None, :]), {"launches": 1}),
-    "an upload": (lambda x, stream: x.set(HOST), {"uploads": 1}),
+    "an upload": (lambda x, stream: x.set(HOST), {"uploads": 1, "uploaded_bytes": 16}),
     "a download": (lambda x, stream: x.get(), {"downloads": 1, "synchronizations": 1}),
     "a wait": (lambda x, stream: stream.synchronize(), {"synchronizations": 1}),
     "memory outside the pool": (lambda x, stream: cupy.cuda.Memory(16), {"allocations": 1}),

@@ -40,6 +40,14 @@ def test_a_smooth_clip_on_every_backend(backend_case, dtype):
     np.testing.assert_allclose(clipped, [-3.0, -(4.5**0.5), 0.0, 0.7276068751089989, 2.4, 3.0], rtol=1e-6)
 
 
+def test_bins_of_several_numbers_are_those_of_each():
+    x, edges = np.asarray([[0.5, 3.0], [-1.0, 6.0]]), [np.asarray([0.0, 1.0]), np.asarray([2.0, 4.0, 5.0])]
+    each = [piecewise_linear(np, x[:, [place]], of_one[:-1], of_one[1:]) for place, of_one in enumerate(edges)]
+    lows, highs = (np.concatenate(ends) for ends in zip(*((one[:-1], one[1:]) for one in edges), strict=True))
+    together = piecewise_linear(np, x[:, [0, 1, 1]], lows, highs, np.sqrt([1.0, 2.0, 2.0]))
+    np.testing.assert_array_equal(together, np.concatenate(each, axis=1))
+
+
 def test_on_every_backend(backend_case, dtype):
     backend, x = backend_case.backend, np.asarray([[-2.0], [0.25], [7.0]])
     on_backend = partial(to_backend, backend, dtype=dtype)

@@ -117,6 +117,7 @@ CALLS = {
         lambda xp, dE_dy, x: activations.parametric_dE_da(xp, _TANH, dE_dy, x),
         *(MATRIX, OTHER),
     ),
+    "encodings.standardized": (encodings.standardized, MATRIX, W[0, 0, :4], SHARES[0, 0], SHARES[1, 0]),
     "encodings.smooth_clip": (encodings.smooth_clip, MATRIX),
     "encodings.piecewise_linear": (
         encodings.piecewise_linear,

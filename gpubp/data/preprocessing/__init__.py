@@ -14,8 +14,10 @@ from gpubp.data._text_values import (
     read_number,
     write_number,
 )
+from gpubp.data.preprocessing._columns import ColumnArrays
 from gpubp.data.preprocessing._decisions import choose_targets, require_column
 from gpubp.data.preprocessing._embedding import FEW_INPUTS, MOST_INPUTS_TO_EMBED
+from gpubp.data.preprocessing._expansion import expand, expansion_of
 from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._features import lowered
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
@@ -64,6 +66,7 @@ from gpubp.data.preprocessing._transform import (
     encode_target,
     has_target,
     known_classes,
+    read_columns,
 )
 from gpubp.data.preprocessing._values import (
     ReadColumn,
@@ -90,6 +93,7 @@ __all__ = [
     "CategoryColumn",
     "CategoryEncoding",
     "ClassTarget",
+    "ColumnArrays",
     "ColumnOptions",
     "ColumnSummary",
     "ColumnType",
@@ -124,6 +128,8 @@ __all__ = [
     "decode_target",
     "encode",
     "encode_target",
+    "expand",
+    "expansion_of",
     "fit_columns",
     "fit_preprocessing",
     "from_json",
@@ -134,6 +140,7 @@ __all__ = [
     "number_form",
     "preprocessing_of",
     "read_categories",
+    "read_columns",
     "read_dates",
     "read_number",
     "read_numbers",

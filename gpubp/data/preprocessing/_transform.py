@@ -2,23 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gpubp._core.names import near_miss
-from gpubp.data._dates import date_parts
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend
+from gpubp.data.preprocessing._columns import ColumnArrays, columns_of
 from gpubp.data.preprocessing._decisions import quoted_list, require_column
-from gpubp.data.preprocessing._features import words_of
+from gpubp.data.preprocessing._expansion import inputs_of
 from gpubp.data.preprocessing._records import (
-    CategoryColumn,
     ClassTarget,
     DateColumn,
     NumberColumn,
     Preprocessing,
-    TargetStatisticsColumn,
     WordsColumn,
 )
 from gpubp.data.preprocessing._suspicious_numbers import unit_factor
@@ -32,16 +31,12 @@ from gpubp.data.preprocessing._values import (
 )
 from gpubp.data.table import Column, Table
 from gpubp.errors import DataError
-from gpubp.nn.encodings import piecewise_linear, smooth_clip
-
-ROWS_AT_ONCE = 1024
-"""Rows that are encoded together: what is in between stays in the cache."""
 
 
 class Encoded(NamedTuple):
     """Inputs of shape ``(n, i)``, and what did not fit: how many values of each column, and the first of them."""
 
-    X: NDArray[np.floating]
+    X: Array
     issues: "tuple[Issue, ...]"
 
 
@@ -106,6 +101,7 @@ def apply(
     """
     if absent := _absent(preprocessing, table):
         raise _absent_error(preprocessing, table, absent)
+    X: NDArray[np.floating]
     X, issues = encode(preprocessing, table, dtype)
     issues = tuple(issue for issue in issues if issue.problem not in ("outside", "other", "unit"))
     if strict and issues:
@@ -118,37 +114,53 @@ def apply(
     return X
 
 
-def encode(preprocessing: Preprocessing, table: Table, dtype: DTypeLike = np.float64) -> Encoded:
+@np.errstate(over="ignore")
+def encode(
+    preprocessing: Preprocessing, table: Table, dtype: DTypeLike = np.float64, backend: Backend | None = None
+) -> Encoded:
     """Convert the feature columns of a table to a matrix, and count what did not fit; see :func:`apply`.
 
     A column that is absent is filled as if all of its values were missing; a table with none of the columns is an
-    error.
+    error. On `backend`, if it is a GPU, the matrix of many rows stays there.
     """
+    columns, issues = read_columns(preprocessing, table)
+    return Encoded(inputs_of(preprocessing, columns, dtype, backend), issues)
+
+
+class TableColumns(NamedTuple):
+    """The numbers and codes of a table, and what did not fit."""
+
+    columns: ColumnArrays
+    issues: tuple[Issue, ...]
+
+
+def read_columns(preprocessing: Preprocessing, table: Table) -> TableColumns:
+    """Read what the inputs of a table follow from, and count what did not fit; see :func:`encode`."""
     absent = _absent(preprocessing, table)
     if len(absent) == len(preprocessing.columns):
         raise _absent_error(preprocessing, table, absent)
     issues = [Issue(name, "absent", table.n_rows, near_miss(name, table.columns)) for name in absent]
-    parts: list[tuple[Callable[[Column], NDArray[np.float64]], Column]] = []
     if absent:
         empty = np.full(table.n_rows, None, dtype=object)
         table = replace(table, columns={**table.columns, **dict.fromkeys(absent, empty)})
+    values = []
     for column in preprocessing.columns:
         if isinstance(column, NumberColumn):
             read = read_numbers(table, column.name, column.number_format, preprocessing.missing)
-            encode_part, expects_missing = partial(_encode_numbers, column), column.indicator
+            expects_missing = column.indicator
         elif isinstance(column, DateColumn):
             read = read_dates(table, column.name, column.date_format, preprocessing.missing)
-            encode_part, expects_missing = partial(_encode_dates, column), column.indicator
+            expects_missing = column.indicator
         elif isinstance(column, WordsColumn):
             read = read_categories(table, column.name, "text", (), preprocessing.missing)
-            encode_part, expects_missing = partial(_encode_words, column), True
+            expects_missing = True
         else:
             known = column.known
             read = read_categories(table, column.name, column.kind, known, preprocessing.missing)
             unseen = np.array([text is not None and text not in known for text in read.values], dtype=bool)
-            encode_part, expects_missing = partial(_encode_categories, column), column.missing
+            expects_missing = column.missing
             issues += _issues(table, column.name, "other" if column.other else "unseen", unseen)
-        parts.append((encode_part, read.values))
+        values.append(read.values)
         if isinstance(column, NumberColumn | DateColumn):
             outside = (read.values < column.low) | (read.values > column.high)
             issues += _issues(table, column.name, "outside", outside)
@@ -159,11 +171,7 @@ def encode(preprocessing: Preprocessing, table: Table, dtype: DTypeLike = np.flo
         issues += _issues(table, column.name, "unreadable", read.unreadable)
         if not expects_missing and column.name not in absent:
             issues += _issues(table, column.name, "missing", missing_values(read.values) & ~read.unreadable)
-    X: NDArray[np.floating] = np.empty((table.n_rows, len(preprocessing.feature_names)), dtype)
-    for begin in range(0, table.n_rows, ROWS_AT_ONCE):
-        rows = slice(begin, begin + ROWS_AT_ONCE)
-        np.concatenate([encode_part(values[rows]) for encode_part, values in parts], axis=1, out=X[rows])
-    return Encoded(X, tuple(issues))
+    return TableColumns(columns_of(preprocessing.columns, values, table.n_rows), tuple(issues))
 
 
 def has_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.bool_]:
@@ -403,56 +411,6 @@ def _issues(table: Table, name: str, problem: Problem, mask: NDArray[np.bool_]) 
     row = int(mask.argmax())
     value = "" if problem == "missing" else f": {shown_value(table, name, row)}"
     return [Issue(name, problem, int(mask.sum()), f"{table.describe_row(row)}{value}")]
-
-
-def _encode_numbers(column: NumberColumn, values: Column) -> NDArray[np.float64]:
-    """Fill and scale numbers, beside an indicator of missing values if there is one, and the inputs of bins."""
-    missing = np.isnan(values)
-    filled, edges = np.where(missing, column.fill, values)[:, None], np.asarray(column.edges)
-    with np.errstate(over="ignore"):
-        scaled = np.clip((filled - column.mean) / column.scale, -column.bound, column.bound)
-    inputs = [smooth_clip(np, scaled) if column.is_smooth else scaled]
-    if column.indicator:
-        inputs.append(missing[:, None])
-    if len(edges):
-        inputs.append(piecewise_linear(np, filled, edges[:-1], edges[1:]))
-    return np.concatenate(inputs, axis=1)
-
-
-def _encode_dates(column: DateColumn, seconds: Column) -> NDArray[np.float64]:
-    missing = np.isnan(seconds)
-    parts = date_parts(np.where(missing, column.fill, seconds))
-    inputs = []
-    for part in column.parts:
-        if part == "days":
-            inputs.append(np.clip((parts[part] - column.mean) / column.scale, -column.bound, column.bound))
-        else:
-            inputs += [np.sin(parts[part]), np.cos(parts[part])]
-    if column.indicator:
-        inputs.append(missing.astype(np.float64))
-    return np.stack(inputs, axis=1)
-
-
-def _encode_words(column: WordsColumn, texts: Column) -> NDArray[np.float64]:
-    places = {word: place for place, word in enumerate(column.words)}
-    encoded = np.zeros((len(texts), len(places)))
-    found: list[int] = []  # one assignment to all is several times faster than one for each row
-    for row, text in enumerate(texts):
-        if text is not None:
-            begin = row * len(places)
-            found += [begin + places[word] for word in words_of(text) if word in places]
-    encoded.ravel()[found] = 1.0
-    return encoded
-
-
-def _encode_categories(column: CategoryColumn, texts: Column) -> NDArray[np.float64]:
-    places = column.places_of(texts)
-    if isinstance(column, TargetStatisticsColumn):
-        return column.table[places]
-    encoded = np.zeros((len(texts), len(column.inputs)))
-    rows = np.flatnonzero(places >= 0)
-    encoded[rows, places[rows]] = 1.0
-    return encoded
 
 
 def _checked_outputs(preprocessing: Preprocessing, outputs: ArrayLike) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ extern std::recursive_mutex mutex;
 // --- counters.cpp ---
 
 struct Counters {
-    long launches, synchronizations, uploads, downloads, allocations, graph_launches, graph_nodes, collectives;
+    long launches, synchronizations, uploads, downloads, allocations, graph_launches, graph_nodes, collectives, uploaded_bytes;
 };
 extern Counters counters;
 long long setting(const char* name, long long otherwise);  // a number in the environment

@@ -63,6 +63,7 @@ cudaError_t copy(void* to, const void* from, size_t bytes, cudaStream_t stream_h
         return cudaSuccess;
     }
     if (to_device != from_device) ++(to_device ? gpu::counters.uploads : gpu::counters.downloads);
+    if (to_device && !from_device) gpu::counters.uploaded_bytes += bytes;
     bool pageable = !target || !source;
     // CUDA may record copies of pageable memory, which then has to stay as it is for as long as the graph
     if (pageable && stream.capture) return gpu::refuse(stream);
