@@ -132,6 +132,24 @@ def test_not_finite(device, value, few, monkeypatch):
         predict(NETWORK, THETA, to_device(spoiled(X, (0, 0), value)), **options)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("few", [argument_checks.FEW_NUMBERS, 0], ids=["checked on the host", "checked on the device"])
+def test_everything_that_is_wrong_is_named_at_once(device, few, monkeypatch):
+    monkeypatch.setattr(argument_checks, "FEW_NUMBERS", few)
+    arrays = {
+        "theta": spoiled(THETA, 12, np.nan),
+        "X": spoiled(X, (2, 1), np.inf),
+        "sample_weight": np.zeros(4),
+        "validation_data": (X, spoiled(D, (0, 0), 3.0), spoiled(np.ones(4), 1, -1.0)),
+    }
+    with pytest.raises(DataError) as error:
+        fit(Network((2, 3, 1), loss="binary_cross_entropy"), device=device, **arrays)
+    begin = ["theta holds nan at [12]", "X holds inf at [2, 1]", "sample_weight must not be negative, and not all 0"]
+    begin += ["the loss 'binary_cross_entropy' needs validation targets from 0 to 1", "validation sample_weight must not"]
+    lines = str(error.value).splitlines()
+    assert [line.startswith(text) for line, text in zip(lines, begin, strict=True)] == [True] * 5
+
+
 def test_finite_only_in_the_other_precision():
     with pytest.raises(DataError, match=r"X holds inf at \[0, 0\]; every value must be finite in float32"):
         fit(X=X * 1e300, dtype="float32")

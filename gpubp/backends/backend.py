@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -23,6 +23,12 @@ from gpubp.errors import DataError, DeviceError
 logger = logging.getLogger("gpubp")
 
 ENVIRONMENT_VARIABLE = "GPUBP_DEVICE"
+
+FEW_NUMBERS = 1 << 16
+"""Numbers of an array of the host up to which a call of a device takes longer than what is to be done with them."""
+
+ALIGNMENT = 64
+"""Numbers from one array to the next in a common upload: 256 bytes or more, as CUDA aligns memory."""
 
 
 class Backend(NamedTuple):
@@ -203,17 +209,47 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
 
 
 def to_backend_together(backend: Backend, arrays: Sequence[np.ndarray]) -> list[Array]:
-    """Move arrays of the host to a backend: those of one type in one copy, of which they are parts."""
+    """Move arrays of the host to a backend: those of one type in one copy, of which they are aligned parts."""
     moved, places = list[Array](arrays), dict[np.dtype, list[int]]()
     for place, array in enumerate(arrays):
         places.setdefault(array.dtype, []).append(place)
-    for of_type in places.values():
-        joined = to_backend(backend, np.concatenate([np.ravel(arrays[place]) for place in of_type]))
-        end = 0
-        for place in of_type:
-            begin, end = end, end + arrays[place].size
-            moved[place] = backend.xp.reshape(joined[begin:end], arrays[place].shape)
+    for dtype, of_type in places.items():
+        ends = np.cumsum([-(-arrays[place].size // ALIGNMENT) * ALIGNMENT for place in of_type]).tolist()
+        parts = [slice(begin, begin + arrays[place].size) for begin, place in zip([0, *ends], of_type, strict=False)]
+        joined = np.zeros(ends[-1], dtype)
+        for part, place in zip(parts, of_type, strict=True):
+            joined[part] = np.ravel(arrays[place])
+        on_backend = to_backend(backend, joined)
+        for part, place in zip(parts, of_type, strict=True):
+            moved[place] = backend.xp.reshape(on_backend[part], arrays[place].shape)
     return moved
+
+
+def move_together(dtype: str, *moves: tuple[Backend, Array | None]) -> list[Any]:
+    """Move each array to its backend as :func:`to_backend` does; a GPU gets small ones of the host in one copy.
+
+    None stays None. There is one GPU among the backends at most.
+
+    Examples
+    --------
+    >>> cpu = choose_backend("cpu")
+    >>> move_together("float32", (cpu, np.array([1, 2])), (cpu, None))
+    [array([1., 2.], dtype=float32), None]
+    """
+    arrays = [array for _, array in moves]
+    small = {
+        k: array.astype(dtype, copy=False)
+        for k, (backend, array) in enumerate(moves)
+        if backend.is_cuda and type(array) is np.ndarray and array.size <= FEW_NUMBERS
+    }
+    if len(small) > 1:
+        gpu = moves[min(small)][0]
+        for k, array in zip(small, to_backend_together(gpu, [*small.values()]), strict=True):
+            arrays[k] = array
+    return [
+        None if array is None else to_backend(backend, array, dtype)
+        for (backend, _), array in zip(moves, arrays, strict=True)
+    ]
 
 
 def _is_on(backend: Backend, array: Array) -> bool:

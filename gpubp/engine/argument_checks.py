@@ -1,6 +1,11 @@
-"""Validation at the entry points: options are checked, arrays are checked and moved to the backend."""
+"""Validation at the entry points: options are checked, arrays are converted and checked.
+
+Arrays of few numbers are checked on the host and stay there; the others are moved to the device first. The values are
+checked at once or, with ``later``, together with those of other arrays.
+"""
 
 import sys
+from collections.abc import Callable
 from inspect import signature
 from types import FunctionType
 from typing import Any
@@ -12,18 +17,16 @@ from gpubp._core.counts import is_count
 from gpubp._core.names import Range
 from gpubp._core.text import counted, excerpt
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, choose_backend, to_backend, to_numpy
+from gpubp.backends.backend import FEW_NUMBERS, Backend, choose_backend, to_backend, to_numpy
 from gpubp.backends.inputs import accept_array, as_numbers
 from gpubp.backends.libraries import is_of_other_library
+from gpubp.backends.value_checks import Facts, ValueChecks
 from gpubp.errors import DataError
 from gpubp.nn.initialization import check_seeds, is_sequence
 from gpubp.nn.losses import get_loss, loss_of_errors
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
-
-FEW_NUMBERS = 1 << 16
-"""Numbers of an array of the host that are checked there: to wait for a device takes longer."""
 
 
 def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str:
@@ -51,24 +54,34 @@ def choose_precision(backend: Backend, dtype: str | None, *arrays: Array) -> str
     return "float32"
 
 
-def validate_theta(network: Network, backend: Backend, dtype: str, theta: Array) -> Array:
+def validate_theta(
+    network: Network, backend: Backend, dtype: str, theta: Array, *, later: ValueChecks | None = None
+) -> Array:
     """Validate the parameters of one network or of a stack, ``(P,)`` or ``(K, P)``."""
-    given = host_theta(theta)
-    theta = _validate("theta", backend, dtype, given)
+    theta = _converted("theta", backend, dtype, host_theta(theta))
     if theta.ndim not in (1, 2) or theta.shape[-1] != network.n_parameters or theta.shape[0] == 0:
         raise DataError(
             f"theta must be ({network.n_parameters},), or (K, {network.n_parameters}) for a stack, "
             f"for {network.in_words}; got {tuple(theta.shape)}"
         )
-    if network.tied is not None:
-        is_on_host = isinstance(given, np.ndarray) and given.dtype.kind == "f"
-        host = given.astype(dtype, copy=False) if is_on_host else to_numpy(theta)
-        if untied := np.argwhere(host != network.tied.tie(host)).tolist():
-            raise DataError(
-                f"theta differs from the network's ties at {untied[0]}: tied weights must be equal, and those of "
-                "absent connections 0; network.tied.tie(theta) makes them so"
-            )
+
+    def problem_of(facts: Facts) -> str | None:
+        return _not_finite("theta", theta, dtype, facts) or _untied(network, theta)
+
+    _check(later, problem_of, theta)
     return theta
+
+
+def _untied(network: Network, theta: Array) -> str | None:
+    if network.tied is None:
+        return None
+    host = to_numpy(theta)
+    if untied := np.argwhere(host != network.tied.tie(host)).tolist():
+        return (
+            f"theta differs from the network's ties at {untied[0]}: tied weights must be equal, and those of "
+            "absent connections 0; network.tied.tie(theta) makes them so"
+        )
+    return None
 
 
 def validate_x(
@@ -80,6 +93,7 @@ def validate_x(
     *,
     name: str = "X",
     rows: slice = slice(None),
+    later: ValueChecks | None = None,
 ) -> Array:
     """Validate samples, ``(b, i)``, or ``(K, b, i)`` with its own samples for each network of a stack.
 
@@ -90,7 +104,7 @@ def validate_x(
     DataError
         If they are not finite numbers, are empty, or do not fit the network or the stack.
     """
-    x = _validate(name, backend, dtype, x, rows)
+    x = _converted(name, backend, dtype, x)
     n_inputs = network.sizes[0]
     if x.ndim == 1:
         raise DataError(
@@ -105,6 +119,8 @@ def validate_x(
     if x.ndim == 3 and (theta.ndim == 1 or theta.shape[0] != x.shape[0]):
         stack = "one network" if theta.ndim == 1 else f"a stack of {theta.shape[0]} networks"
         raise DataError(f"{name} holds {x.shape[0]} sets of samples, but theta is {stack}")
+    checked = x[..., rows, :]
+    _check(later, lambda facts: _not_finite(name, checked, dtype, facts, rows), checked)
     return x
 
 
@@ -118,6 +134,7 @@ def validate_targets(
     *,
     name: str = "targets",
     rows: slice = slice(None),
+    later: ValueChecks | None = None,
 ) -> Array:
     """Validate targets, one row for each sample of ``x``; for a stack they may be ``(K, b, j)``.
 
@@ -128,7 +145,7 @@ def validate_targets(
     DataError
         If their shape does not fit the network and ``x``, or the loss is not defined for their values or overflows.
     """
-    targets = _validate(name, backend, dtype, targets, rows)
+    targets = _converted(name, backend, dtype, targets)
     expected = (x.shape[-2], network.sizes[-1])
     if tuple(targets.shape) not in _allowed_shapes(expected, theta):
         fix = ""
@@ -139,49 +156,56 @@ def validate_targets(
             f"{name} must be {expected}, a row for each sample of X and a column for each output; "
             f"got {_shape(targets)}{fix}"
         )
-    low, high = get_loss(network.loss).target_range
-    selected = targets[..., rows, :]
-    if selected.shape[-2] == 0:
-        return targets
-    smallest, largest = float(backend.xp.min(selected)), float(backend.xp.max(selected))
-    if smallest < low or largest > high:
-        raise DataError(
-            f"the loss {network.loss!r} needs {name} from {low:g} to {high:g}, got {smallest:g} to {largest:g}"
-        )
-    check_overflow(name, network.loss, max(-smallest, largest), targets.shape[-2] * targets.shape[-1], dtype)
+    checked = targets[..., rows, :]
+
+    def problem_of(facts: Facts) -> str | None:
+        if problem := _not_finite(name, checked, dtype, facts, rows):
+            return problem
+        (smallest, largest), (low, high) = facts, get_loss(network.loss).target_range
+        if smallest < low or largest > high:
+            return f"the loss {network.loss!r} needs {name} from {low:g} to {high:g}, got {smallest:g} to {largest:g}"
+        return overflow(name, network.loss, max(-smallest, largest), targets.shape[-2] * targets.shape[-1], dtype)
+
+    _check(later, problem_of, checked)
     return targets
 
 
 @np.errstate(over="ignore", under="ignore")
-def check_overflow(name: str, loss: str, largest: float, n: int, dtype: str) -> None:
-    """Check that the sum of the loss of n targets up to this magnitude is finite in a precision.
-
-    Raises
-    ------
-    DataError
-        If it is not.
-    """
+def overflow(name: str, loss: str, largest: float, n: int, dtype: str) -> str | None:
+    """Say so if the sum of the loss of n targets up to this magnitude overflows in a precision."""
     of_largest = float(loss_of_errors(np, loss, np.asarray(largest, "float64")))
     if of_largest <= float(np.finfo(dtype).max) / n:
-        return
+        return None
     wider = ", or use dtype='float64'" if of_largest <= float(np.finfo("float64").max) / n else ""
-    raise DataError(
+    return (
         f"{name} reach {largest:.3g}, and the sum of the loss {loss!r} overflows in {dtype}; scale them, such as "
         f"{name} / {largest:.0e}{wider}"
     )
 
 
 def validate_sample_weight(
-    backend: Backend, dtype: str, theta: Array, x: Array, sample_weight: Array, *, name: str = "sample_weight"
+    backend: Backend,
+    dtype: str,
+    theta: Array,
+    x: Array,
+    sample_weight: Array,
+    *,
+    name: str = "sample_weight",
+    later: ValueChecks | None = None,
 ) -> Array:
     """Validate sample weights, not negative and not all 0, one per sample; for a stack they may be ``(K, b)``."""
-    weights = _validate(name, backend, dtype, sample_weight)
+    weights = _converted(name, backend, dtype, sample_weight)
     expected = (x.shape[-2],)
     if tuple(weights.shape) not in _allowed_shapes(expected, theta):
         raise DataError(f"{name} must be {expected}, one for each sample, got {_shape(weights)}")
-    xp = backend.xp
-    if float(xp.min(weights)) < 0.0 or float(xp.min(xp.sum(weights, axis=-1))) <= 0.0:
-        raise DataError(f"{name} must not be negative, and not all 0")
+
+    def problem_of(facts: Facts, facts_of_largest: Facts) -> str | None:
+        if problem := _not_finite(name, weights, dtype, facts):
+            return problem
+        is_wrong = facts[0] < 0.0 or facts_of_largest[0] <= 0.0
+        return f"{name} must not be negative, and not all 0" if is_wrong else None
+
+    _check(later, problem_of, weights, array_api_compat.array_namespace(weights).max(weights, axis=-1))
     return weights
 
 
@@ -318,7 +342,8 @@ def host_theta(theta: Array) -> Array:
     return host_array("theta", theta)
 
 
-def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice = slice(None)) -> Array:
+def _converted(name: str, backend: Backend, dtype: str, array: Array) -> Array:
+    """Convert an array to a precision; it is moved to a backend unless it has few numbers and is on the host."""
     array = host_array(name, array)
     if array_api_compat.is_numpy_array(array):
         if array.dtype.kind in "OUS":
@@ -331,19 +356,26 @@ def _validate(name: str, backend: Backend, dtype: str, array: Array, rows: slice
     elif array_api_compat.array_namespace(array).isdtype(array.dtype, "complex floating"):
         raise DataError(f"{name} must hold real numbers, got {array.dtype}")
     if array_api_compat.is_numpy_array(array) and array.size <= FEW_NUMBERS:
-        host = choose_backend("cpu")
-        return to_backend(backend, _checked_finite(name, host, dtype, to_backend(host, array, dtype), rows))
-    return _checked_finite(name, backend, dtype, to_backend(backend, array, dtype), rows)
+        backend = choose_backend("cpu")
+    return to_backend(backend, array, dtype)
 
 
-def _checked_finite(name: str, backend: Backend, dtype: str, array: Array, rows: slice) -> Array:
-    """Return an array that is on a backend, if its values are finite."""
-    selected = array[..., rows, :] if array.ndim > 1 else array
-    if not bool(backend.xp.all(backend.xp.isfinite(selected))):
-        host = to_numpy(selected)
-        index = [int(i) for i in np.argwhere(~np.isfinite(host))[0]]
-        value = host[tuple(index)]
-        if array.ndim > 1:
-            index[-2] += rows.start or 0
-        raise DataError(f"{name} holds {value} at {index}; every value must be finite in {dtype}")
-    return array
+def _check(later: ValueChecks | None, problem_of: Callable[..., str | None], *arrays: Array) -> None:
+    """Check values of arrays later or, without that, at once."""
+    checks = ValueChecks() if later is None else later
+    if all(0 not in array.shape for array in arrays):  # of the shares of several processes some may be empty
+        checks.add(problem_of, *arrays)
+    if later is None:
+        checks.finish()
+
+
+def _not_finite(name: str, array: Array, dtype: str, facts: Facts, rows: slice = slice(None)) -> str | None:
+    """Say where an array, of which these are rows, is not finite, if it is not."""
+    if np.all(np.isfinite(facts)):
+        return None
+    host = to_numpy(array)
+    index = [int(i) for i in np.argwhere(~np.isfinite(host))[0]]
+    value = host[tuple(index)]
+    if array.ndim > 1:
+        index[-2] += rows.start or 0
+    return f"{name} holds {value} at {index}; every value must be finite in {dtype}"

@@ -7,10 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, choose_backend, like, to_backend, to_numpy, with_matmul
+from gpubp.backends.backend import (
+    Backend,
+    choose_backend,
+    like,
+    move_together,
+    to_backend,
+    to_numpy,
+    with_matmul,
+)
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, samples_at_once, storage_backend
 from gpubp.backends.sparse_matmul import is_sparse, samples_of
+from gpubp.backends.value_checks import ValueChecks
 from gpubp.engine import cpu, cuda
 from gpubp.engine.argument_checks import choose_precision, host_array, host_theta, validate_theta, validate_x
 from gpubp.engine.plain.minibatches import Batch
@@ -111,8 +120,11 @@ def _predict(
     backend = with_matmul(backend, matmul_precision, precision)
 
     def on_device() -> Array:
-        parameters = validate_theta(network, backend, precision, theta)
-        samples = validate_x(network, storage_backend(backend, precision, X), precision, parameters, X)
+        values, storage = ValueChecks(), storage_backend(backend, precision, X)
+        parameters = validate_theta(network, backend, precision, theta, later=values)
+        samples = validate_x(network, storage, precision, parameters, X, later=values)
+        values.finish()
+        parameters, samples = move_together(precision, (backend, parameters), (storage, samples))
         return like(outputs(backend, network, parameters, samples, mean=mean), X)
 
     workload = Workload(network, precision, 1, X.shape[-2] if X.ndim > 1 else 1)

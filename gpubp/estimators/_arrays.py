@@ -9,7 +9,7 @@ import scipy.sparse
 from sklearn.utils import gen_batches
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, like, to_backend, to_numpy
+from gpubp.backends.backend import Backend, like, move_together, to_backend, to_numpy
 from gpubp.backends.libraries import is_of_other_library
 from gpubp.backends.memory import SAMPLES_AT_ONCE, storage_backend
 from gpubp.backends.sparse_matmul import for_samples, samples_of
@@ -37,24 +37,21 @@ def on_host(array: Any) -> Any:
     return array if is_on_host(array) else to_numpy(array)
 
 
-def rows_of(backend: Backend, precision: str, x: Any, rows: np.ndarray | None) -> Any:
-    """Return rows of x, all of them if ``rows`` is None, on the device; sparse x stays on the host.
-
-    Of an array on the host only these rows are uploaded.
-    """
+def rows_of(x: Any, rows: np.ndarray | None) -> Any:
+    """Return rows of samples, dense or sparse, where they are; all of them if ``rows`` is None."""
+    if rows is None:
+        return x
     if scipy.sparse.issparse(x):
-        return x if rows is None else x[rows]
-    if rows is not None:
-        xp, rows = array_api_compat.array_namespace(x), like(rows, x)
-        x = take_rows(xp, x, rows) if x.ndim == 2 else xp.take(x, rows, axis=0)
-    return to_backend(backend, x, precision)
+        return x[rows]
+    return take_rows(array_api_compat.array_namespace(x), x, like(rows, x))
 
 
 def outputs_in_parts(backend: Backend, precision: str, network: Network, theta: Array, x: Any) -> Array:
     """Compute the outputs for x, dense or sparse, in parts that bound the memory."""
-    theta = to_backend(backend, theta, precision)
     if not scipy.sparse.issparse(x):
-        return outputs(backend, network, theta, to_backend(storage_backend(backend, precision, x), x, precision))
+        theta, x = move_together(precision, (backend, theta), (storage_backend(backend, precision, x), x))
+        return outputs(backend, network, theta, x)
+    theta = to_backend(backend, theta, precision)
     on_samples = for_samples(backend, x)
     parts = [
         last_layer(on_samples, network, theta, samples_of(x, rows, precision)).y

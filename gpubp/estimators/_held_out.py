@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, to_backend
-from gpubp.backends.sparse_matmul import for_samples
+from gpubp.backends.backend import Backend, move_together
+from gpubp.backends.sparse_matmul import for_samples, is_sparse
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.prediction import evaluate, evaluate_each
 from gpubp.errors import DataError
@@ -114,13 +114,17 @@ def hold_out(
     backend, precision = fit.backend, fit.precision
     if rows is not None:
         targets, weights = targets[rows], None if weights is None else weights[rows]
+    x = rows_of(x, rows)
+    dense_x, targets_there, weights_there = move_together(
+        precision, (backend, None if is_sparse(x) else x), (backend, targets), (backend, weights)
+    )
     return HeldOut(
         for_samples(backend, x),
         precision,
         fit.network,
-        rows_of(backend, precision, x, rows),
-        to_backend(backend, targets, precision),
-        None if weights is None else to_backend(backend, weights, precision),
+        x if is_sparse(x) else dense_x,
+        targets_there,
+        weights_there,
         fit.coding.for_scoring(targets),
         weights,
     )

@@ -3,13 +3,12 @@
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-import scipy
-import scipy.sparse
 
-from gpubp.backends.backend import Backend, to_backend, with_matmul
+from gpubp._typing import Array
+from gpubp.backends.backend import Backend, move_together, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import storage_backend
-from gpubp.backends.sparse_matmul import for_samples
+from gpubp.backends.sparse_matmul import for_samples, is_sparse
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.estimators._arrays import is_on_host, rows_of
 from gpubp.estimators._held_out import HeldOut, check_scorable, hold_out
@@ -68,9 +67,10 @@ def _train(
     start: OptimizerState | None,
 ) -> None:
     options, state = fit.options, fit.state
+    theta = processes.on_rank_0(lambda: fit.theta)
     with processes.raise_on_all():
-        held_out, samples = _divide_samples(model, fit, arguments.validation_data, has_held_out, processes)
-    theta = to_backend(fit.backend, processes.on_rank_0(lambda: fit.theta), fit.precision)
+        held_out, rows = _hold_out(model, fit, arguments.validation_data, has_held_out)
+        samples, theta = _on_device(fit, rows, theta, processes)
     if start is None and options.solver != "lbfgs":
         start = optimizer_state_of(options, state.optimizer, fit.theta, state.t, incremental)
     task = FitTask(model, arguments.X, arguments.y, arguments.sample_weight, 1 if incremental else options.max_iter)
@@ -109,39 +109,48 @@ def _join_processes(fit: StackedFit, device: str, processes: ProcessGroup, has_h
     return with_matmul(backend, options.matmul_precision, fit.precision)
 
 
-def _divide_samples(
-    model: Any, fit: StackedFit, validation_data: Any, has_held_out: bool, processes: ProcessGroup
-) -> tuple[HeldOut | None, TrainingSamples]:
-    """Move the held-out samples, if any, and the training samples to the device."""
-    held_out, rows = None, None
+def _hold_out(
+    model: Any, fit: StackedFit, validation_data: Any, has_held_out: bool
+) -> tuple[HeldOut | None, np.ndarray | None]:
+    """Move the held-out samples, if any, to the device; return also the rows to train on, None for all."""
     if validation_data is not None:
         data = validate_validation_data(model, fit.coding.encode, validation_data)
         check_scorable(fit, *data[1:])
-        held_out = hold_out(fit, *data)
-    elif has_held_out:
-        rows, held_out_rows = fit.split()
-        held_out = hold_out(fit, fit.x, fit.targets, fit.weights, held_out_rows)
-    return held_out, _training_samples(fit, rows, processes)
+        return hold_out(fit, *data), None
+    if not has_held_out:
+        return None, None
+    rows, held_out_rows = fit.split()
+    return hold_out(fit, fit.x, fit.targets, fit.weights, held_out_rows), rows
 
 
-def _training_samples(fit: StackedFit, rows: np.ndarray | None, processes: ProcessGroup) -> TrainingSamples:
-    """Move the training samples to the device, or leave them on the host if they do not fit.
+def _on_device(
+    fit: StackedFit, rows: np.ndarray | None, theta: np.ndarray, processes: ProcessGroup
+) -> tuple[TrainingSamples, Array]:
+    """Move the training samples to the device, or leave them on the host if they do not fit; and the parameters.
 
     On the host only the rows of each batch are copied, unless a batch has all of them.
     """
-    is_sparse = scipy.sparse.issparse(fit.x)
-    in_steps = fit.options.solver != "lbfgs" and not is_sparse
+    in_steps = fit.options.solver != "lbfgs" and not is_sparse(fit.x)
     storage = storage_backend(fit.backend, fit.precision, fit.x, fit.targets) if in_steps else fit.backend
     used, targets = None, fit.targets_to_learn()
     if rows is not None and storage.is_numpy and fit.batch_size(len(rows)) < len(rows):
         used, rows = rows, None
-    return TrainingSamples(
+    x = rows_of(fit.x, rows)
+    theta, dense_x, targets, weights = move_together(
+        fit.precision,
+        (fit.backend, theta),
+        (storage, None if is_sparse(x) else x),
+        (storage, targets if rows is None else targets[rows]),
+        (storage, fit.train_weights if rows is None or fit.train_weights is None else fit.train_weights[rows]),
+    )
+    samples = TrainingSamples(
         for_samples(fit.backend, fit.x),
         fit.precision,
-        rows_of(storage, fit.precision, fit.x, rows),
-        to_backend(storage, targets if rows is None else targets[rows], fit.precision),
-        None if fit.train_weights is None else rows_of(storage, fit.precision, fit.train_weights, rows),
+        x if is_sparse(x) else dense_x,
+        targets,
+        weights,
         on_host=storage is not fit.backend,
         processes=processes,
         rows=used,
     )
+    return samples, theta

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, to_backend, to_numpy
+from gpubp.backends.backend import Backend, move_together, to_backend, to_numpy
 from gpubp.backends.memory import storage_backend
+from gpubp.backends.value_checks import ValueChecks
 from gpubp.data.streaming.stream import Stream
 from gpubp.engine.argument_checks import (
     check_stack_options,
@@ -64,21 +65,32 @@ def place(setup: Setup) -> Placed:
         If shapes do not fit together, or values are not finite.
     """
     network, inputs, backend, precision = setup.network, setup.inputs, setup.backend, setup.precision
-    theta = validate_theta(network, backend, precision, inputs.theta)
+    values = ValueChecks()
+    theta = validate_theta(network, backend, precision, inputs.theta, later=values)
     storage = storage_backend(backend, precision, inputs.X, inputs.targets)
-    samples, held_out = Batch(None, None), None
+    samples = held_out = Batch(None, None)
     if not isinstance(inputs.X, Stream):
         rows = setup.processes.shard(setup.n_samples).rows  # the rows whose values this process checks
-        samples = _batch(network, storage, precision, theta, inputs.X, inputs.targets, inputs.sample_weight, rows=rows)
+        given = (inputs.X, inputs.targets, inputs.sample_weight)
+        samples = _batch(network, storage, precision, theta, *given, values, rows=rows)
     if inputs.validation_data:
         x, targets, *weights = inputs.validation_data
         weight = weights[0] if weights else None
-        held_out = _batch(network, backend, precision, theta, x, targets, weight, prefix="validation ")
+        held_out = _batch(network, backend, precision, theta, x, targets, weight, values, prefix="validation ")
+    values.finish()
+    theta, *moved = move_together(
+        precision,
+        (backend, theta),
+        *((storage, array) for array in samples[:3]),
+        *((backend, array) for array in held_out[:3]),
+    )
+    samples, held_out = Batch(*moved[:3]), Batch(*moved[3:])
     options = setup.options
     check_stack_options(theta, options.optimizer, options.seed, options.stop_when, options.scoring, options.patience)
     optimizer = _settings_on_host(network, options.optimizer, theta)
     l2 = _host_setting("l2", options.l2, theta)
-    return Placed(theta, samples, held_out, optimizer, l2, storage, setup.n_networks, setup.dropout)
+    validated = held_out if inputs.validation_data else None
+    return Placed(theta, samples, validated, optimizer, l2, storage, setup.n_networks, setup.dropout)
 
 
 def select_networks(backend: Backend, placed: Placed, chosen: np.ndarray) -> Placed:
@@ -101,15 +113,17 @@ def _batch(
     theta: Array,
     x: Array,
     targets: Array,
-    sample_weight: Array | None = None,
+    sample_weight: Array | None,
+    values: ValueChecks,
     prefix: str = "",
     rows: slice = slice(None),
 ) -> Batch:
-    x = validate_x(network, backend, precision, theta, x, name=f"{prefix}X", rows=rows)
-    targets = validate_targets(network, backend, precision, theta, x, targets, name=f"{prefix}targets", rows=rows)
+    given = (network, backend, precision, theta)
+    x = validate_x(*given, x, name=f"{prefix}X", rows=rows, later=values)
+    targets = validate_targets(*given, x, targets, name=f"{prefix}targets", rows=rows, later=values)
     if sample_weight is not None:
         name = f"{prefix}sample_weight"
-        sample_weight = validate_sample_weight(backend, precision, theta, x, sample_weight, name=name)
+        sample_weight = validate_sample_weight(*given[1:], x, sample_weight, name=name, later=values)
     return Batch(x, targets, sample_weight)
 
 

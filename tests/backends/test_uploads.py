@@ -1,10 +1,10 @@
-"""Large NumPy arrays copied to a GPU in pieces."""
+"""Large NumPy arrays copied to a GPU in pieces, small ones together."""
 
 import numpy as np
 import pytest
 
 from gpubp.backends import uploads
-from gpubp.backends.backend import choose_backend, to_backend
+from gpubp.backends.backend import choose_backend, move_together, to_backend, to_numpy
 
 ARRAYS = {
     "float32": np.random.default_rng(0).normal(size=(300, 70)).astype("float32"),
@@ -52,3 +52,17 @@ def test_pinned_memory_is_that_of_a_buffer():
 def test_a_large_array():
     array = np.arange(uploads.LARGEST_AT_ONCE // 4 + 1000, dtype="float32")
     np.testing.assert_array_equal(to_backend(choose_backend("cuda"), array).get(), array)
+
+
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=pytest.mark.on("cuda")), "cpu"])
+def test_arrays_that_move_together(device):
+    backend = choose_backend(device)
+    arrays = [*ARRAYS.values(), np.ones(()), np.zeros((2, 0)), to_backend(backend, np.arange(3))]
+    *moved, none, on_host = move_together(
+        "float32", *((backend, array) for array in arrays), (backend, None), (choose_backend("cpu"), np.arange(4))
+    )
+    for before, after in zip(arrays, moved, strict=True):
+        np.testing.assert_array_equal(to_numpy(after), to_numpy(before).astype("float32"), strict=True)
+        assert type(after) is type(arrays[-1])
+    assert none is None
+    np.testing.assert_array_equal(on_host, np.arange(4, dtype="float32"), strict=True)

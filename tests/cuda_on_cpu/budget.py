@@ -141,6 +141,11 @@ def weights_of(network):
     return gpubp.initial_weights(network, dtype="float32")
 
 
+def of_arrays_on_device(epochs):
+    samples = [as_on_device(array) for array in (X, TARGETS)]
+    train(epochs, samples=samples, sample_weight=as_on_device(np.ones(len(X), "float32")), validation_data=samples)
+
+
 def scores(calls, model=gpubp.MLPClassifier, is_on_device=False):
     x, y = (as_on_device(array) for array in (X, Y)) if is_on_device else (X, Y)
     fitted = model(hidden_layer_sizes=(6,), max_iter=1, random_state=0, device="cuda").fit(x, y)
@@ -180,6 +185,7 @@ WORKLOADS: dict[str, Callable[[int], None]] = {
     "fits of one estimator": repeated_fits,
 }
 IN_ONE_SHAPE: dict[str, Callable[[int], None]] = {
+    "validation data, arrays on the GPU": of_arrays_on_device,
     "products in float16": partial(train, matmul_precision="float16"),
     "products in bfloat16": partial(train, matmul_precision="bfloat16"),
     "a stream": stream,

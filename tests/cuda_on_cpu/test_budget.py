@@ -42,8 +42,21 @@ def test_products_of_16_bits_take_few_launches_more(name):
 def test_partial_fit_keeps_its_arrays_and_graphs(shape):
     counts = counts_of_page(f"partial_fit, {shape}")  # an epoch is a call, of 8 steps
     assert counts.starts <= 12
-    assert counts.uploads <= 4  # samples, targets, parameters, and the numbers of the steps
+    assert counts.uploads <= 2  # samples, targets and parameters together, and the numbers of the steps
     assert counts.allocations == 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["one network", "validation data", "a schedule", "a stack"])
+def test_a_fit_uploads_its_arrays_together_and_waits_only_for_the_parameters(name, shape):
+    counts = counts_of_page(f"{name}, {shape}")
+    assert counts.waits_of_fit == counts.downloads_of_fit == 1
+    assert counts.uploads_of_fit <= 1 + (shape == "layered")  # which step of the graph is the next
+
+
+def test_the_values_of_arrays_on_the_device_take_one_download_to_check():
+    counts = counts_of_page("validation data, arrays on the GPU")
+    assert counts.waits_of_fit == counts.downloads_of_fit == 1  # the parameters stay there
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -79,10 +92,10 @@ def test_a_prediction_takes_few_launches_and_one_wait(row, starts):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_early_stopping_uploads_the_samples_once(shape):
+def test_early_stopping_uploads_each_part_of_the_samples_once(shape):
     """The rows of each part are chosen on the host."""
     counts, plain = (counts_of_page(f"{name}, {shape}") for name in ("early stopping", "validation data"))
-    assert counts.uploads_of_fit <= plain.uploads_of_fit + (shape == "layered")
+    assert counts.uploads_of_fit <= plain.uploads_of_fit + 1 + (shape == "layered")
 
 
 @pytest.mark.parametrize("form", ["validation", "predict"])
@@ -92,7 +105,7 @@ def test_networks_of_tables_take_two_launches_a_layer_and_one_more_for_connectio
     assert counts.starts <= 2 * len(network.shapes) + len(network.skips) + (4 if network.n_members else 2)
     assert counts.allocations == 0
     assert counts.waits == counts.downloads == 1
-    assert counts.uploads == (0 if form == "validation" else 2)
+    assert counts.uploads == (0 if form == "validation" else 1)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.startswith("train, ")])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp.data.streaming._source import Rows, Source
-from gpubp.engine.argument_checks import check_overflow
+from gpubp.engine.argument_checks import overflow
 from gpubp.errors import DataError
 from gpubp.nn.losses import get_loss
 
@@ -135,7 +135,8 @@ def _check_targets(rows: Rows, targets: np.ndarray, loss: str) -> None:
         raise DataError(f"{_place(rows, row)}: the loss {loss!r} needs targets from {low:g} to {high:g}, got {value:g}")
     row, column = np.unravel_index(np.argmax(np.abs(targets)), targets.shape)
     largest = abs(float(targets[row, column]))
-    check_overflow(f"{_place(rows, int(row))}: targets", loss, largest, targets.size, str(targets.dtype))
+    if problem := overflow(f"{_place(rows, int(row))}: targets", loss, largest, targets.size, str(targets.dtype)):
+        raise DataError(problem)
 
 
 def _one_hot(rows: Rows, n: int, classes: int) -> np.ndarray:
