@@ -145,7 +145,10 @@ def test_everything_that_is_wrong_is_named_at_once(device, few, monkeypatch):
     with pytest.raises(DataError) as error:
         fit(Network((2, 3, 1), loss="binary_cross_entropy"), device=device, **arrays)
     begin = ["theta holds nan at [12]", "X holds inf at [2, 1]", "sample_weight must not be negative, and not all 0"]
-    begin += ["the loss 'binary_cross_entropy' needs validation targets from 0 to 1", "validation sample_weight must not"]
+    begin += [
+        "the loss 'binary_cross_entropy' needs validation targets from 0 to 1",
+        "validation sample_weight must not",
+    ]
     lines = str(error.value).splitlines()
     assert [line.startswith(text) for line, text in zip(lines, begin, strict=True)] == [True] * 5
 
