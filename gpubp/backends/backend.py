@@ -181,8 +181,12 @@ def with_matmul(backend: Backend, matmul_precision: str, dtype: str) -> Backend:
             f"matmul_precision={matmul_precision!r} rounds float32 numbers, but the computation is in float64; pass "
             "dtype='float32' too, or leave matmul_precision out"
         )
-    xp = RoundedMatmul(backend.xp, matmul_precision)
-    return backend._replace(xp=xp, matmul_precision=matmul_precision)
+    return backend._replace(xp=_rounding(backend.xp, matmul_precision), matmul_precision=matmul_precision)
+
+
+@functools.lru_cache
+def _rounding(xp: Namespace, matmul_precision: str) -> RoundedMatmul:
+    return RoundedMatmul(xp, matmul_precision)
 
 
 def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Array:

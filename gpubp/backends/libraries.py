@@ -65,6 +65,9 @@ class Library:
         usual way; else it is empty.
     current : callable
         ``current(device)`` returns a context manager that makes the device the current one.
+    compile : callable, optional
+        ``compile(function)`` compiles a pure function of arrays and numbers, and of tuples and dictionaries of these.
+        Without it, operations are computed one by one.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Library:
     detach: Callable[[Array], Array] = _unchanged
     refusal: Callable[[Array], str] = _no_refusal
     current: Callable[[Device], AbstractContextManager[object]] = _no_context
+    compile: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
 
     def name_of(self, device: Device) -> str:
         """Return the name of a device as ``device=`` takes it."""
@@ -135,6 +139,24 @@ def _torch_refusal(tensor: Array) -> str:
     return ""
 
 
+def _upload_to_jax(xp: Namespace, host: np.ndarray, device: Device) -> Array:
+    """Copy a NumPy array; ``asarray`` would compile a copy for each shape."""
+    return importlib.import_module("jax").device_put(host, device, may_alias=False)
+
+
+def _compile_with_jax(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function for each shape; numbers of Python stay in double precision, also without arrays of float64."""
+    jax = importlib.import_module("jax")
+    home = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
+    compiled, enable_x64 = jax.jit(function), home.enable_x64
+
+    def call(*arguments: Any) -> Any:
+        with enable_x64(True):
+            return compiled(*arguments)
+
+    return call
+
+
 NUMPY = Library("cpu", owns=array_api_compat.is_numpy_array, open=_open_numpy)
 CUPY = Library(
     "cuda",
@@ -158,6 +180,8 @@ JAX = Library(
     owns=array_api_compat.is_jax_array,
     open=partial(_open, "jax.numpy"),
     device_text=lambda device: "",
+    from_numpy=_upload_to_jax,
+    compile=_compile_with_jax,
 )
 STRICT = Library(
     "array_api_strict",

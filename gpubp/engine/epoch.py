@@ -12,8 +12,9 @@ import numpy as np
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.backends.sparse_matmul import is_sparse_on_host
-from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
+from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine import cpu, cuda
+from gpubp.engine.plain.compilation import compiled
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, Batches, epochs_of, total_weight
 from gpubp.engine.plain.step import (
     EpochResult,
@@ -21,6 +22,7 @@ from gpubp.engine.plain.step import (
     ModelState,
     Objective,
     Step,
+    bind,
     make_step,
     objective_and_gradient,
     second_order_step,
@@ -88,11 +90,12 @@ def make_objective(
     if _runs_on_cpu(backend):
         from gpubp.engine.cpu.gradient import engine_objective
 
-        compiled = engine_objective(backend, objective, dtype, samples)
-        if compiled is not None:
-            return compiled
+        in_engine = engine_objective(backend, objective, dtype, samples)
+        if in_engine is not None:
+            return in_engine
     weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
-    return lambda theta: objective_and_gradient(backend.xp, objective, weight_mask, theta, samples)
+    evaluate, arrays = bind(backend, objective, objective_and_gradient), samples.arrays
+    return lambda theta: evaluate(weight_mask, theta, arrays)
 
 
 class FullBatchRunner:
@@ -104,7 +107,7 @@ class FullBatchRunner:
     def __init__(self, backend: Backend, objective: Objective, optimizer: SecondOrder, dtype: str) -> None:
         self.backend, self.objective, self.dtype = backend, objective, dtype
         weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
-        self.step = partial(second_order_step, backend.xp, objective, weight_mask, optimizer, self._evaluate)
+        self.step = partial(second_order_step, backend, objective, weight_mask, optimizer, self._evaluate)
         self.samples: Batch | None = None
         self.last: tuple[Array, tuple[Any, Array]] | None = None
 
@@ -115,7 +118,7 @@ class FullBatchRunner:
             ((_, self.batch),) = batches
             self.evaluate = make_objective(self.backend, self.objective, self.dtype, self.batch)
             self.samples, self.last = batches.samples, None
-        return _step_by_step(self.backend.xp, self.step, model, [(0.0, self.batch)], self.objective.processes)
+        return _step_by_step(self.backend, self.step, self.objective.processes, model, [(0.0, self.batch)])
 
     def _evaluate(self, theta: Array, batch: Batch) -> tuple[Any, Array]:
         if self.last is None or self.last[0] is not theta:
@@ -128,12 +131,13 @@ def plain_epoch_runner(
 ) -> EpochRunner:
     """Run the steps on the plain path, one after the other."""
     step = make_step(backend, objective, optimizer, dtype)
-    return partial(_step_by_step, backend.xp, step, processes=objective.processes)
+    return partial(_step_by_step, backend, step, objective.processes)
 
 
 def _step_by_step(
-    xp: Namespace, step: Step, model: ModelState, batches: Batches, processes: ProcessGroup = SINGLE_PROCESS
+    backend: Backend, step: Step, processes: ProcessGroup, model: ModelState, batches: Batches
 ) -> EpochResult:
+    xp = backend.xp
     values: list[Array] = []
     weights: list[Any] = []
     sizes: Any = []
@@ -149,5 +153,9 @@ def _step_by_step(
     all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
     if processes.world_size > 1:  # so far these are the sums of shards
         all_weights, sizes = processes.all_reduce(all_weights), processes.all_reduce(np.asarray(sizes))
-    finite = xp.all(xp.isfinite(model.theta), axis=-1)
-    return EpochResult(xp.stack(values), all_weights, np.asarray(sizes), finite, thetas=thetas)
+    all_values, finite = compiled(backend, _summary)(values, model.theta)
+    return EpochResult(all_values, all_weights, np.asarray(sizes), finite, thetas=thetas)
+
+
+def _summary(xp: Namespace, values: list[Array], theta: Array) -> tuple[Array, Array]:
+    return xp.stack(values), xp.all(xp.isfinite(theta), axis=-1)

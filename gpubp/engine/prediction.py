@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp._typing import Array
+from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import (
     Backend,
     choose_backend,
@@ -22,6 +22,7 @@ from gpubp.backends.sparse_matmul import is_sparse, samples_of
 from gpubp.backends.value_checks import ValueChecks
 from gpubp.engine import cpu, cuda
 from gpubp.engine.argument_checks import choose_precision, host_array, host_theta, validate_theta, validate_x
+from gpubp.engine.plain.compilation import compiled
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.pointer_checks import check_prediction
 from gpubp.nn.losses import output_loss
@@ -236,19 +237,21 @@ def _evaluate_plainly(
 ) -> Evaluation:
     x, targets, weights, *_ = samples
     losses, outputs, n_samples, dtype = [], [], x.shape[-2], str(theta.dtype).rpartition(".")[2]
+    loss_of = compiled(backend, _loss, network)
     for start in range(0, n_samples, at_once):
         rows = slice(start, min(start + at_once, n_samples))  # the standard has no slices beyond the end
         part = samples_of(x, rows, dtype) if is_sparse(x) else x[..., rows, :]
         layer = last_layer(backend, network, theta, part)
         part_weights = None if weights is None else weights[..., rows]
-        loss, _ = output_loss(
-            backend.xp, network.loss, network.activations[-1], *layer, targets[..., rows, :], part_weights
-        )
-        losses.append(loss)
+        losses.append(loss_of(*layer, targets[..., rows, :], part_weights))
         if outputs_wanted:
             outputs.append(to_numpy(layer.y))
-    loss = np.sum(to_numpy(backend.xp.stack(losses)), axis=0, dtype=np.float64)
+    loss: Any = np.sum(to_numpy(backend.xp.stack(losses)), axis=0, dtype=np.float64)
     return Evaluation(loss, np.concatenate(outputs, axis=-2) if outputs else None)
+
+
+def _loss(xp: Namespace, network: Network, *arrays: Array | None) -> Array:
+    return output_loss(xp, network.loss, network.activations[-1], *arrays)[0]
 
 
 def _forward_on_gpu(backend: Backend, network: Network, theta: Array, **losses: bool) -> Any | None:
@@ -266,7 +269,8 @@ def last_layer(backend: Backend, network: Network, theta: Array, x: Array) -> La
     Threads of BLAS keep their cores busy for a tenth of a second after a product, and training waits for these.
     """
     if not (backend.is_numpy and cpu.is_wanted()):
-        return output_layer(backend.xp, network, theta, x)
+        layer: Layer = compiled(backend, output_layer, network)(theta, x)
+        return layer
     from gpubp.engine.cpu.threads import blas_of_one_thread, side_by_side
 
     n_members = network.n_members or 1

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gpubp._typing import Array, Namespace
 from gpubp.optim.first_order import Optimizer, SettingValues
-from gpubp.optim.wrappers import settings_with
+from gpubp.optim.wrappers import bound, settings_with
 
 INITIAL_LOSS_SCALE = 2.0**10
 LARGEST_LOSS_SCALE = 2.0**24
@@ -72,7 +72,7 @@ def _scaled(
     is_applied = applied[..., None]
     change, inner = update(xp, xp.where(is_applied, gradient, 0.0), state.inner, theta, values)
     parts = [
-        part if isinstance(part, int) else xp.where(is_applied, part, before)
+        xp.where(is_applied, part, before) if getattr(part, "ndim", 0) else part
         for part, before in zip(inner, state.inner, strict=True)
     ]
     return xp.where(is_applied, change, 0.0), LossScaleState(type(inner)(*parts), loss_scale, clean)
@@ -92,7 +92,7 @@ def loss_scaled(optimizer: Optimizer) -> Optimizer:
     'loss-scaled adam'
     """
     settings = settings_with(optimizer)
-    init, update = partial(_scaled_init, optimizer.init), partial(_scaled, optimizer.update)
+    init, update = bound(_scaled_init, optimizer.init), bound(_scaled, optimizer.update)
     return Optimizer(f"loss-scaled {optimizer.name}", settings, init, update)
 
 

@@ -2,7 +2,7 @@ r"""Optimizers that wrap another: gradients clipped, weights shrunk, or a factor
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,13 @@ def _wrapped(
     optimizer: Optimizer, name: str, when: Callable[..., Any], changed: Callable[..., Any], **more: Setting
 ) -> Optimizer:
     settings = settings_with(optimizer, **more)
-    return Optimizer(f"{name} {optimizer.name}", settings, optimizer.init, partial(when, changed, optimizer.update))
+    return Optimizer(f"{name} {optimizer.name}", settings, optimizer.init, bound(when, changed, optimizer.update))
+
+
+@lru_cache
+def bound(function: Callable[..., Any], *arguments: Callable[..., Any]) -> Callable[..., Any]:
+    """Bind the first arguments of a function: the same object for the same ones, by which compiled steps are found."""
+    return partial(function, *arguments)
 
 
 def settings_with(optimizer: Optimizer, **more: Setting) -> dict[str, Setting]:
@@ -202,7 +208,7 @@ def _without_clipping(update: Update) -> Update:
     inside = _without_clipping(wrapped)
     if changed is _clipped:
         return inside
-    return update if inside is wrapped else partial(update.func, changed, inside)
+    return update if inside is wrapped else bound(update.func, changed, inside)
 
 
 def undecayed(optimizer: Optimizer) -> Optimizer | None:

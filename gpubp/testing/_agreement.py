@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -240,9 +239,9 @@ def _results(comparison: Comparison, backend: Backend, dtype: str) -> tuple[Arra
     host = [array.astype(dtype) for array in comparison.arrays]
     for array in host:
         array.flags.writeable = False  # writing to an input raises
-    compute = partial(comparison.compute, backend)
-    if comparison.is_pure and array_api_compat.is_jax_namespace(backend.xp):
-        compute = import_module("jax").jit(compute)
+    compute: Callable[..., Any] = partial(comparison.compute, backend)
+    if comparison.is_pure and backend.library.compile is not None:
+        compute = backend.library.compile(compute)
     with backend.active():
         results = compute(*(to_backend(backend, array) for array in host))
     return tuple(results) if isinstance(results, tuple | list) else (results,)

@@ -10,6 +10,7 @@ from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, choose_backend, to_backend
 from gpubp.backends.sparse_matmul import is_sparse
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, Shard
+from gpubp.engine.plain.compilation import can_compile, compiled
 from gpubp.engine.plain.dropout import Dropout
 
 DEFAULT_BATCH_SIZE = 200
@@ -38,6 +39,11 @@ class Batch(NamedTuple):
     dropout_masks: tuple[Array | None, ...] = ()
     sizes: np.ndarray | None = None
     shard: Shard | None = None
+
+    @property
+    def arrays(self) -> "Batch":
+        """The batch without the facts that a step does not need."""
+        return Batch(*self[:4])
 
     def parts(self, n: int) -> Iterator["Batch"]:
         """Divide the samples into ``n`` parts; fewer if there are fewer samples, one if there is no sample."""
@@ -163,10 +169,14 @@ class ArrayBatches:
         order = self.order
         if order is not None and not (storage.is_numpy or is_sparse(x)):
             order = to_backend(storage, order, "int32" if x.shape[-2] < 2**31 else "int64")
+        compiles = can_compile(storage) and not is_sparse(x)
         for start, fraction in zip(range(0, n_samples, self.size), fractions.tolist(), strict=True):
             shard = self.processes.shard(min(start + self.size, n_samples) - start)
             rows = slice(start + shard.start, start + shard.stop)
-            if order is None:
+            if compiles:
+                rows_from = compiled(storage, _rows_from, rows.stop - rows.start)
+                x_part, targets_part, weights_part = rows_from(x, targets, weights, order, rows.start)
+            elif order is None:
                 x_part = x[rows] if is_sparse(x) else x[..., rows, :]
                 targets_part = targets[..., rows, :]
                 weights_part = None if weights is None else weights[..., rows]
@@ -178,6 +188,16 @@ class ArrayBatches:
                 targets_part = take_rows(xp, targets, row_numbers)
                 weights_part = None if weights is None else xp.take(weights, row_numbers, axis=-1)
             yield fraction, Batch(x_part, targets_part, weights_part, shard=shard)
+
+
+def _rows_from(
+    xp: Namespace, n: int, x: Array, targets: Array, weights: Array | None, order: Array | None, start: int
+) -> tuple[Array, Array, Array | None]:
+    """Copy ``n`` rows of each array, from ``start`` on in an order; compiled, it is the same for each ``start``."""
+    rows = start + xp.arange(n)
+    rows = rows if order is None else xp.take(order, rows)
+    in_order = xp.take(x, rows, axis=-2), xp.take(targets, rows, axis=-2)
+    return *in_order, None if weights is None else xp.take(weights, rows, axis=-1)
 
 
 def take_rows(xp: Namespace, array: Array, rows: Array) -> Array:

@@ -7,6 +7,7 @@ module.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
+from numbers import Real
 from typing import Any, Literal, NamedTuple
 
 import array_api_compat
@@ -15,6 +16,7 @@ import numpy as np
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, sum_over_ranks
+from gpubp.engine.plain.compilation import can_compile, compiled
 from gpubp.engine.plain.minibatches import Batch, Batches, total_weight
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.network import Network, average_tied
@@ -51,8 +53,8 @@ class Objective:
 
     @property
     def penalised(self) -> bool:
-        """Whether any network of a stack has a penalty."""
-        return bool(np.ndim(self.l2) or self.l2)
+        """Whether any network of a stack has a penalty; one that is being compiled has."""
+        return not isinstance(self.l2, Real) or bool(self.l2)
 
 
 def objective_and_gradient(
@@ -200,12 +202,33 @@ def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | Sec
     """Bind an optimizer to an objective."""
     weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
     if isinstance(optimizer, SecondOrder):
-        evaluate = partial(objective_and_gradient, backend.xp, objective, weight_mask)
-        return partial(second_order_step, backend.xp, objective, weight_mask, optimizer, evaluate)
+        evaluate = partial(bind(backend, objective, objective_and_gradient), weight_mask)
+        return partial(second_order_step, backend, objective, weight_mask, optimizer, evaluate)
     to_device = partial(_to_device, backend, dtype)
     optimizer = replace(optimizer, settings={name: to_device(setting) for name, setting in optimizer.settings.items()})
-    objective = replace(objective, l2=to_device(objective.l2))
-    return partial(_first_order_step, backend.xp, to_device, objective, weight_mask, optimizer)
+    update = bind(backend, replace(objective, l2=to_device(objective.l2)), _updated, optimizer.update)
+    return partial(_first_order_step, to_device, update, weight_mask, optimizer)
+
+
+def bind(
+    backend: Backend, objective: Objective, function: Callable[..., Any], *called: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Bind ``function(*called, xp, objective, *arrays)``; compiled, it is the same for each strength of the penalty."""
+    if objective.processes.world_size > 1 or not can_compile(backend, objective.network, *called):
+        return partial(function, *called, backend.xp, objective)
+    fixed = replace(objective, l2=float(objective.penalised))
+    return partial(compiled(backend, _with_penalty, fixed, function, called), objective.l2)
+
+
+def _with_penalty(
+    xp: Namespace,
+    objective: Objective,
+    function: Callable[..., Any],
+    called: tuple[Callable[..., Any], ...],
+    l2: Any,
+    *arrays: Any,
+) -> Any:
+    return function(*called, xp, replace(objective, l2=l2) if objective.penalised else objective, *arrays)
 
 
 def _to_device(backend: Backend, dtype: str, number: Any) -> Any:
@@ -214,9 +237,8 @@ def _to_device(backend: Backend, dtype: str, number: Any) -> Any:
 
 
 def _first_order_step(
-    xp: Namespace,
     to_device: Callable[[Any], Any],
-    objective: Objective,
+    update: Callable[..., tuple[Array, Any, Array]],
     weight_mask: Array,
     optimizer: Optimizer,
     theta: Array,
@@ -224,17 +246,40 @@ def _first_order_step(
     batch: Batch,
     epoch: Any,
 ) -> tuple[Array, Any, Array]:
+    settings = {name: to_device(number) for name, number in optimizer.at(epoch).items()}
+    theta, new_state, value = update(weight_mask, theta, state, batch.arrays, settings)
+    return theta, _counted(state, new_state), value
+
+
+def _counted(before: Any, after: Any) -> Any:
+    """Return the state after an update with its counts of updates as numbers; compiled functions return arrays."""
+    if isinstance(before, int):
+        return before + 1
+    if not isinstance(before, tuple) or not any(isinstance(part, int | tuple) for part in before):
+        return after
+    return type(after)(*map(_counted, before, after))
+
+
+def _updated(
+    optimizer_update: Callable[..., tuple[Array, Any]],
+    xp: Namespace,
+    objective: Objective,
+    weight_mask: Array,
+    theta: Array,
+    state: Any,
+    batch: Batch,
+    settings: dict[str, Any],
+) -> tuple[Array, Any, Array]:
     loss_scale = state.loss_scale if isinstance(state, LossScaleState) else None
     value, gradient, factor = _loss_and_gradient(xp, objective, weight_mask, theta, batch, loss_scale)
-    settings = {name: to_device(number) for name, number in optimizer.at(epoch).items()}
-    change, state = optimizer.update(xp, gradient, state, theta, settings)
+    change, state = optimizer_update(xp, gradient, state, theta, settings)
     if objective.penalised and objective.penalty_reported:
         value = value + penalty(xp, objective, weight_mask, theta) * factor
     return theta + change, state, value
 
 
 def second_order_step(
-    xp: Namespace,
+    backend: Backend,
     objective: Objective,
     weight_mask: Array,
     optimizer: SecondOrder,
@@ -245,10 +290,8 @@ def second_order_step(
     epoch: Any,
 ) -> tuple[Array, Any, Array]:
     """Take a step of an optimizer; ``evaluate`` gives the objective and its gradient at parameters, for a batch."""
-    problem = Problem(
-        lambda at: evaluate(at, batch),
-        lambda at: gauss_newton(xp, objective, weight_mask, at, batch),
-    )
+    xp, arrays, curvature = backend.xp, batch.arrays, bind(backend, objective, gauss_newton)
+    problem = Problem(lambda at: evaluate(at, arrays), lambda at: curvature(weight_mask, at, arrays))
     theta, state, value = optimizer.update(xp, theta, state, problem)
     theta = average_tied(xp, objective.network, theta)  # solving equations rounds each copy differently
     if objective.penalised and not objective.penalty_reported:
