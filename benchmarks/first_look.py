@@ -168,11 +168,11 @@ def _device():
     return cuda_device(choose_backend("cuda").device)
 
 
-def _microseconds(work, wait, n, rounds=7):
+def _microseconds(work, wait, n):
     work()
     wait()
     found = []
-    for _ in range(rounds):
+    for _ in range(7):
         began = time.perf_counter()
         for _ in range(n):
             work()

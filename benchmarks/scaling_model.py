@@ -115,15 +115,15 @@ def parameters_of(sizes):
     return sum((below + 1) * above for below, above in pairwise(sizes))
 
 
-def predicted_step(sizes, batch, processes, launches=LAUNCHES, cluster=H100, efficiency=EFFICIENCY):
+def predicted_step(sizes, batch, processes, launches=LAUNCHES):
     """Predict a step of Adam in float32 on GPUs: seconds, and the part of them that is the exchange.
 
     Products take 6 operations for each parameter and sample; the update reads and writes 7 numbers for each parameter,
     and the gradient is copied to the one array that is exchanged, and back.
     """
     parameters = parameters_of(sizes)
-    products = 6.0 * parameters * batch / processes / (efficiency * cluster.flops)
-    changed = (7 + (4 if processes > 1 else 0)) * 4.0 * parameters / (efficiency * cluster.memory)
-    exchange = exchange_of_nccl(4.0 * (parameters + 2), processes, cluster, efficiency)
+    products = 6.0 * parameters * batch / processes / (EFFICIENCY * H100.flops)
+    changed = (7 + (4 if processes > 1 else 0)) * 4.0 * parameters / (EFFICIENCY * H100.memory)
+    exchange = exchange_of_nccl(4.0 * (parameters + 2), processes, H100, EFFICIENCY)
     seconds = max(launches, products + changed) + exchange
     return seconds, exchange / seconds

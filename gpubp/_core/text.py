@@ -14,6 +14,11 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+def printable(text: str) -> str:
+    """Replace unprintable characters: controls, marks that reverse the text around them, and lone surrogates."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def excerpt(text: str, limit: int = 300) -> str:
     """Return the beginning of a text of any length, escaped by :func:`escaped`.
 
@@ -23,6 +28,11 @@ def excerpt(text: str, limit: int = 300) -> str:
     'aaaaa... (1,000 characters)'
     """
     return escaped(text) if len(text) <= limit else f"{escaped(text[:limit])}... ({len(text):,} characters)"
+
+
+def brief(error: BaseException, limit: int = 200) -> str:
+    """Return the message of a library's exception in one line, or its type; the message may quote parts of a file."""
+    return (excerpt(" ".join(str(error).split()), limit) or type(error).__name__).rstrip(".")
 
 
 def counted(n: int, noun: str, nouns: str = "") -> str:

@@ -1,6 +1,5 @@
 """The constraints of the parameters that both estimators share, and how they are stored."""
 
-from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -52,10 +51,3 @@ CONSTRAINTS: dict[str, list[Any]] = {
     "n_restarts": [Interval(Integral, 1, None, closed="left")],
     "parallel": [OneOf(["mpi"]), ProcessGroup, None],
 }
-
-
-def keep_parameters(model: Any, arguments: Mapping[str, Any]) -> None:
-    """Set each argument of ``__init__`` as an attribute, as scikit-learn's estimators do."""
-    for name, value in arguments.items():
-        if name not in ("self", "__class__"):
-            setattr(model, name, value)

@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call
 
+from gpubp._core.parameters import keep_parameters
 from gpubp.backends.inputs import accept_on_host, as_labels
 from gpubp.estimators._arrays import on_host
 from gpubp.estimators._base import MultilayerPerceptron
@@ -24,7 +25,6 @@ from gpubp.estimators._label_encoding import (
     weights_by_class,
 )
 from gpubp.estimators._mixins import AccuracyMixin
-from gpubp.estimators._parameters import keep_parameters
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators._validation import accept_targets
 from gpubp.estimators.parameter_checks import OneOf

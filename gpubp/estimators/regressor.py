@@ -10,13 +10,13 @@ from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 
 from gpubp._core.names import unknown
+from gpubp._core.parameters import keep_parameters
 from gpubp._typing import Array
 from gpubp.backends.backend import like
 from gpubp.errors import DataError
 from gpubp.estimators._base import MultilayerPerceptron
 from gpubp.estimators._docstrings import fill_docstring
 from gpubp.estimators._mixins import R2Mixin
-from gpubp.estimators._parameters import keep_parameters
 from gpubp.estimators._scores import RELATIVE_SCORES, relative_score
 from gpubp.estimators._stackable import StackableModel
 from gpubp.estimators.parameter_checks import NameOf

@@ -79,8 +79,8 @@ def svg(picture: Drawing, label: str, input_names: Sequence[str] = (), output_na
     parts: list[str] = []
     for k, block in enumerate(picture.weights, 1):
         parts += [
-            _line(at(k - 1, i), at(k, j), w, largest, k in picture.connections)
-            for (i, j), w in _weights_with_index(block)
+            _line(at(k - 1, i), at(k, j), float(w), largest, k in picture.connections)
+            for (i, j), w in np.ndenumerate(block)
         ]
     placed: list[_Box] = []
     for k, biases in enumerate(picture.biases, 1):
@@ -120,10 +120,6 @@ def short(value: float, digits: int = 3) -> str:
     ('−0.123', '1.23e+03', '1.23e−05', '0')
     """
     return f"{value + 0.0:.{digits}g}".replace("-", "−")  # + 0.0 turns -0.0 into 0.0
-
-
-def _weights_with_index(block: np.ndarray) -> list[tuple[tuple[int, int], float]]:
-    return [((i, j), float(value)) for (i, j), value in np.ndenumerate(block)]
 
 
 def _sign(value: float) -> str:

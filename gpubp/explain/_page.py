@@ -11,6 +11,7 @@ from importlib.resources import files
 import numpy as np
 
 from gpubp._core.html import self_contained_page
+from gpubp._core.text import printable
 from gpubp.errors import DataError
 from gpubp.explain._diagram import Drawing, svg
 from gpubp.explain._walk import STAGES, Example, Passage, Term, explain
@@ -85,18 +86,18 @@ def html_page(
         if names and len(names) != n:
             raise DataError(f"{parameter} must be {n} names, got {len(names)}")
     passages = explain(*example, learning_rate=learning_rate)
-    cases = [_plain(name) for name in case_names] or [f"case {number}" for number in range(1, n_cases + 1)]
-    named = [_plain(name) for name in input_names], [_plain(name) for name in output_names]
+    cases = [printable(name) for name in case_names] or [f"case {number}" for number in range(1, n_cases + 1)]
+    named = [printable(name) for name in input_names], [printable(name) for name in output_names]
     pictures = _pictures(network, example, passages)
     sections = [
         _section(number, len(passages), passage, network, precision, cases, svg(picture, _label(passage), *named))
         for number, (passage, picture) in enumerate(zip(passages, pictures, strict=True), 1)
     ]
     folder = files("gpubp.explain")
-    title = escape(_plain(title))
+    title = escape(printable(title))
     body = _BODY.format(
         title=title,
-        note=f'<p class="note">{escape(_plain(note))}</p>' if note else "",
+        note=f'<p class="note">{escape(printable(note))}</p>' if note else "",
         contents=_contents(passages),
         sections="\n".join(sections),
         first_case=escape(cases[0]),
@@ -149,11 +150,6 @@ def _check_size(network: Network, n_cases: int) -> None:
         )
     if n_cases > MAX_CASES:
         raise DataError(f"a page explains up to {MAX_CASES} cases at once, got {n_cases:,}; choose one with --sample")
-
-
-def _plain(text: str) -> str:
-    """Replace unprintable characters: controls, marks that reverse the text around them, and lone surrogates."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
 
 
 def _label(passage: Passage) -> str:

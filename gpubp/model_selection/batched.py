@@ -4,7 +4,7 @@ import copy
 import time
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self, cast
 
@@ -19,6 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
+from gpubp._core.parameters import keep_parameters
 from gpubp.backends.inputs import accept_array, accept_on_host, as_labels
 from gpubp.errors import DataError
 from gpubp.model_selection._executors import ExecutorTrials
@@ -44,12 +45,6 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
     }
     _keeps_stacks = False
 
-    def _set_parameters(self, arguments: Mapping[str, Any]) -> None:
-        """Set each argument of ``__init__`` as an attribute."""
-        for name, value in arguments.items():
-            if name not in ("self", "__class__"):
-                setattr(self, name, value)
-
     # --- implemented by the searches ---
 
     @abstractmethod
@@ -64,10 +59,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
             raise DataError("pass one of param_grid, for all combinations, and param_distributions, for n_iter draws")
         if self.param_grid is not None:
             return list(ParameterGrid(self.param_grid))
-        return list(ParameterSampler(self.param_distributions, self._n_candidates(), random_state=self.random_state))
-
-    def _n_candidates(self) -> int:
-        return int(self.n_iter)
+        return list(ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state))
 
     # --- fitting ---
 
@@ -310,7 +302,7 @@ class BatchedSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        self._set_parameters(locals())
+        keep_parameters(self, locals())
 
     def _search(self, evaluation: CandidateEvaluation) -> dict[str, Any]:
         candidates = self._candidates()

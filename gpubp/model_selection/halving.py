@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from gpubp._core.parameters import keep_parameters
 from gpubp.errors import DataError
 from gpubp.model_selection._estimator_parts import parts_of
 from gpubp.model_selection._trials import Trial
@@ -94,7 +95,7 @@ class BatchedHalvingSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        self._set_parameters(locals())
+        keep_parameters(self, locals())
 
     def _check_parameters(self, evaluation: CandidateEvaluation) -> None:
         if isinstance(self.scoring, list | tuple | dict):

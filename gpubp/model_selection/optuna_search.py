@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval
 
 from gpubp._core.optional_imports import import_optional
+from gpubp._core.parameters import keep_parameters
 from gpubp._core.user_warnings import warn
 from gpubp.errors import DataError
 from gpubp.model_selection.batched import CandidateEvaluation, StackedSearch
@@ -97,7 +98,7 @@ class BatchedOptunaSearchCV(StackedSearch):
         progress: Any = True,
         executor: Any = None,
     ) -> None:
-        self._set_parameters(locals())
+        keep_parameters(self, locals())
 
     def _check_parameters(self, evaluation: CandidateEvaluation) -> None:
         optuna = _optuna()

@@ -44,7 +44,7 @@ class Series(NamedTuple):
     style: int
 
 
-def ticks_between(low: float, high: float, about: int = 6) -> tuple[float, ...]:
+def ticks_between(low: float, high: float) -> tuple[float, ...]:
     """Return round numbers from low to high.
 
     Examples
@@ -52,7 +52,7 @@ def ticks_between(low: float, high: float, about: int = 6) -> tuple[float, ...]:
     >>> ticks_between(0.0, 1.0), ticks_between(3.0, 47.0)
     ((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), (10.0, 20.0, 30.0, 40.0))
     """
-    rough = (high - low) / about / 1.2
+    rough = (high - low) / 7.2  # for about six
     power = 10.0 ** math.floor(math.log10(rough))
     step = next((factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= rough * 0.999), 10.0 * power)
     first = math.ceil(low / step - 1e-9)

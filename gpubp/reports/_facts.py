@@ -171,17 +171,17 @@ def versions(*packages: str) -> dict[str, str]:
     return {**found, "system": f"{platform.system()} {platform.machine()}"}
 
 
-def code_of(estimator: Any, X: str = "X", y: str = "y") -> str:
-    """Return the lines of Python that fit an estimator again.
+def code_of(estimator: Any) -> str:
+    """Return the lines of Python that fit an estimator again, to X and y.
 
     Examples
     --------
     >>> from gpubp import TabularRegressor
-    >>> print(code_of(TabularRegressor(epochs=20), repr("houses.csv"), repr("price")))
+    >>> print(code_of(TabularRegressor(epochs=20)))
     from gpubp import TabularRegressor
     <BLANKLINE>
     model = TabularRegressor(epochs=20)
-    model.fit('houses.csv', 'price')
+    model.fit(X, y)
     """
     made, name = estimator.__repr__(N_CHAR_MAX=10_000), type(estimator).__name__
-    return f"from gpubp import {name}\n\nmodel = {made}\nmodel.fit({X}, {y})"
+    return f"from gpubp import {name}\n\nmodel = {made}\nmodel.fit(X, y)"

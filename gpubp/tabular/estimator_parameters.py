@@ -228,13 +228,6 @@ def documented(kind: Any) -> Any:
     return kind
 
 
-def keep_parameters(model: Any, arguments: dict[str, Any]) -> None:
-    """Set each argument of ``__init__`` as an attribute."""
-    for name, value in arguments.items():
-        if name not in ("self", "__class__"):
-            setattr(model, name, value)
-
-
 def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
     """Return the parameters that a model file has, and a description of its optimizer if it cannot hold that.
 

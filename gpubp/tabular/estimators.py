@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval
 
+from gpubp._core.parameters import keep_parameters
 from gpubp.backends.inputs import accept_on_host, as_labels
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
 from gpubp.data.table import Column, table_from_mapping
@@ -15,7 +16,7 @@ from gpubp.estimators.parameter_checks import OneOf
 from gpubp.io.model_file import Model
 from gpubp.tabular.class_weight import with_class_weight
 from gpubp.tabular.estimator_base import TabularEstimator
-from gpubp.tabular.estimator_parameters import documented, keep_parameters
+from gpubp.tabular.estimator_parameters import documented
 from gpubp.tabular.estimator_tables import numbers_of, refuse_missing
 from gpubp.tabular.fit import with_label_smoothing
 from gpubp.tabular.predict import interval_ends

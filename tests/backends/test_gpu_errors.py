@@ -45,8 +45,8 @@ def error_of_cupy(name, text, module="cupy_backends.cuda.api.runtime", kind=Runt
     return type(name, (kind,), {"__module__": module})(text)
 
 
-def out_of_memory(n_bytes=1_228_800):
-    text = f"Out of memory allocating {n_bytes:,} bytes (allocated so far: 2,097,152 bytes)."
+def out_of_memory():
+    text = "Out of memory allocating 1,228,800 bytes (allocated so far: 2,097,152 bytes)."
     return error_of_cupy("OutOfMemoryError", text, "cupy.cuda.memory", MemoryError)
 
 

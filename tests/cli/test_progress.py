@@ -54,9 +54,9 @@ def redraws(monkeypatch):
     return counted
 
 
-def progress_at(epoch=1, epochs=10, loss=0.5, validation_loss=None, validation_score=None, speed=12_345.0) -> Progress:
+def progress_at(epoch=1, epochs=10, loss=0.5, validation_loss=None, validation_score=None) -> Progress:
     as_array = [value if value is None else np.asarray(value) for value in (loss, validation_loss)]
-    return Progress(epoch, epochs, *as_array, validation_score, speed, None)
+    return Progress(epoch, epochs, *as_array, validation_score, 12_345.0, None)
 
 
 def drawn(screen: io.StringIO) -> list[str]:

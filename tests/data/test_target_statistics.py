@@ -55,8 +55,8 @@ def prepared_for(target, frame=None, prepare=prepare_table, **options):
     return prepare(frame[features + targets], target=target, **options)
 
 
-def column_of(prepared, name="town"):
-    return next(column for column in prepared.preprocessing.columns if column.name == name)
+def column_of(prepared):
+    return next(column for column in prepared.preprocessing.columns if column.name == "town")
 
 
 def indicators(frame, target):

@@ -88,9 +88,9 @@ def test_pyarrow_reads_in_one_thread(tmp_path, monkeypatch, last):
     assert not any(used)
 
 
-def facts_in_python(name, texts, most, missing):
+def facts_in_python(texts, most):
     """Count as the documentation says, one row at a time."""
-    facts = ColumnFacts(name, missing)
+    facts = ColumnFacts("value", ["-999"])
     for value in texts:
         facts.n_rows += 1
         if not value:
@@ -125,13 +125,13 @@ def test_counts_are_those_of_a_loop(tmp_path, monkeypatch, kind, seed):
     table = read_table(path)
     assert table.kind("value") == ("text" if kind == "text" else "number")
     pieces = [table.select(np.arange(50)), table.select(np.arange(50, 120))]
-    expected = facts_in_python("value", texts, 20, ["-999"])
+    expected = facts_in_python(texts, 20)
     for tables in ([table], pieces, [table.select(np.arange(120)[::-1])]):
         facts = ColumnFacts("value", ["-999"])
         for one in tables:
             facts.add(one)
         if len(tables[0].columns["value"]) == 120 and tables[0].selected is not None:
-            expected = facts_in_python("value", texts[::-1], 20, ["-999"])
+            expected = facts_in_python(texts[::-1], 20)
         assert (facts.n_rows, facts.n_empty, facts.marks) == (expected.n_rows, expected.n_empty, expected.marks)
         assert facts.counts == expected.counts
         assert list(facts.counts) == list(expected.counts)

@@ -122,18 +122,18 @@ def run_both(
     return runs
 
 
-def assert_equal_runs(runs, kind="steps"):
+def assert_equal_runs(runs):
     (plain, expected), (engine, result) = runs
-    assert_agree(engine.theta, plain.theta, kind)
+    assert_agree(engine.theta, plain.theta, "steps")
     assert type(engine.state) is type(plain.state)
     for part, other in zip(engine.state, plain.state, strict=True):
         if isinstance(other, int):
             assert part == other
         else:
-            assert_agree(part, other, kind)
+            assert_agree(part, other, "steps")
     dtype = plain.theta.dtype
-    assert_agree(result.values.astype(dtype), expected.values.astype(dtype), kind)
-    assert_agree(result.weights.astype(dtype), expected.weights.astype(dtype), kind)
+    assert_agree(result.values.astype(dtype), expected.values.astype(dtype), "steps")
+    assert_agree(result.weights.astype(dtype), expected.weights.astype(dtype), "steps")
     np.testing.assert_array_equal(result.sizes, expected.sizes)
     np.testing.assert_array_equal(result.finite, expected.finite, strict=True)
 

@@ -171,7 +171,7 @@ def test_a_scheme_that_is_no_text_raises(scheme, reported):
 
 
 def test_an_unknown_scheme_raises():
-    with pytest.raises(DataError, match=r"unknown scheme 'Glorot' \(did you mean 'glorot'\?\)"):
+    with pytest.raises(DataError, match=r"unknown scheme 'Glorot' \(did you mean 'glorot'\?\); known: glorot, he, un"):
         initial_weights(NETWORK, scheme="Glorot")
 
 

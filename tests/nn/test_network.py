@@ -269,33 +269,39 @@ class TestTopology:
         assert Network((1, 2, 3, 1), activation=("tanh", "relu")).activations == ("tanh", "relu", "identity")
 
     @pytest.mark.parametrize(
-        ("arguments", "message"),
+        "sizes", [(), (3,), (3, 0, 1), (3, -2, 1), (3, 2.0, 1), ("2", 1), "64", "ab", 5, None], ids=repr
+    )
+    def test_bad_sizes_raise(self, sizes):
+        with pytest.raises(DataError, match="sizes must be two or more positive whole numbers, inputs first, got"):
+            Network(sizes)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
         [
-            ({"sizes": ()}, "two or more positive whole numbers"),
-            ({"sizes": (3,)}, "two or more positive whole numbers"),
-            ({"sizes": (3, 0, 1)}, "two or more positive whole numbers"),
-            ({"sizes": (3, -2, 1)}, "two or more positive whole numbers"),
-            ({"sizes": (3, 2.0, 1)}, "two or more positive whole numbers"),
-            ({"sizes": "64"}, "two or more positive whole numbers"),
-            ({"sizes": (3, 2, 1), "activation": "rleu"}, "unknown activation 'rleu'"),
-            ({"sizes": (3, 2, 1), "activation": ("relu", "relu")}, "one name for all hidden layers, or 1 names"),
+            ({"activation": "rleu"}, r"unknown activation 'rleu' \(did you mean 'relu'"),
+            ({"activation": ("relu", "relu")}, r"one name for all hidden layers, or 1 names.*got \('relu', 'r"),
+            ({"activation": None}, "given by name, such as 'relu' and 'squared', got None"),
+            ({"activation": (["relu"],)}, r"given by name.*got \['relu'\]"),
+            ({"activation": 5}, "given by name.*got 5"),
+            ({"activation": "leaky_relu(-1)"}, "leaky_relu's slope must be above 0, got -1"),
+            ({"output_activation": "sigmoid"}, r"unknown activation 'sigmoid' \(did you mean 'logistic'\?\)"),
+            ({"loss": "mse"}, r"unknown loss 'mse' \(did you mean 'squared'\?\); known: squared"),
+            ({"loss": None}, "given by name, such as 'relu' and 'squared', got None"),
+            (
+                {"output_activation": "relu", "loss": "poisson"},
+                "needs outputs above 0.*'relu' does not give.*use output_activation='exp'",
+            ),
+            (
+                {"output_activation": "exp", "loss": "binary_cross_entropy"},
+                "needs outputs between 0 and 1.*use output_activation='logistic'",
+            ),
+            ({"output_activation": "softmax(2,3)"}, r"'softmax\(2,3\)' is for a layer of 5 units.* has 1"),
             ({"sizes": (3, 1), "activation": ("relu",)}, "one name for all hidden layers, or 0 names"),
-            ({"sizes": (3, 2, 1), "output_activation": "sigmoid"}, "unknown activation 'sigmoid'"),
-            ({"sizes": (3, 2, 1), "loss": "mse"}, "unknown loss 'mse'"),
-            (
-                {"sizes": (3, 2, 1), "output_activation": "relu", "loss": "poisson"},
-                "above 0, .* output_activation='exp'",
-            ),
-            (
-                {"sizes": (3, 2, 4), "output_activation": "softmax(2,3)"},
-                "'softmax\\(2,3\\)' is for a layer of 5 units.* has 4",
-            ),
-            ({"sizes": (3, 2, 1), "output_activation": "exp", "loss": "binary_cross_entropy"}, "between 0 and 1"),
         ],
     )
-    def test_a_bad_argument_raises(self, arguments, message):
+    def test_a_bad_argument_raises(self, options, message):
         with pytest.raises(DataError, match=message):
-            Network(**arguments)
+            Network(**{"sizes": (3, 2, 1)} | options)
 
 
 class TestJacobian:

@@ -156,7 +156,7 @@ def test_a_stack_equals_single_networks(n_factors, device):
         assert_agree(to_numpy(stack.theta)[k], to_numpy(fit(own, **batches).theta), "fit")
 
 
-def ntk_steps(start, sizes, X, targets, rate, bias_factor, epochs, decay=0.0):
+def ntk_steps(start, sizes, X, targets, decay=0.0, *, rate=0.07, bias_factor=0.1, epochs=8):
     """Train ``y = tanh(x W_1 / sqrt(n) + b_1) W_2 / sqrt(m) + b_2`` by Adam on W and b; W decays."""
     n, m, j = sizes
     ends = np.cumsum([n * m, m, m * j, j])
@@ -184,7 +184,7 @@ def test_ntk_factors_train_as_a_network_in_that_parametrization(device):
     theta = initial_weights(NETWORK, 3, scheme="ntk", dtype="float64")
     optimizer = rate_scaled(adam(0.07, beta_2=0.95, epsilon=0.0), ntk_rate_factors(NETWORK, bias=0.1))
     result = fit(optimizer, theta=theta, epochs=8, batch_size="full", device=device).theta
-    expected = ntk_steps(theta, NETWORK.sizes, X, TARGETS, 0.07, 0.1, 8)
+    expected = ntk_steps(theta, NETWORK.sizes, X, TARGETS)
     np.testing.assert_allclose(to_numpy(result), expected, rtol=1e-10, atol=1e-12)
     assert np.max(np.abs(expected - theta)) > 0.1
     rate_factors = ntk_rate_factors(NETWORK, bias=0.1)
@@ -193,7 +193,7 @@ def test_ntk_factors_train_as_a_network_in_that_parametrization(device):
     )
     options = {"theta": theta, "epochs": 8, "batch_size": "full", "device": device}
     result = to_numpy(fit(rate_scaled(decayed_weights, rate_factors), **options).theta)
-    expected = ntk_steps(theta, NETWORK.sizes, X, TARGETS, 0.07, 0.1, 8, decay=0.5)
+    expected = ntk_steps(theta, NETWORK.sizes, X, TARGETS, decay=0.5)
     np.testing.assert_allclose(result, expected, rtol=1e-10, atol=1e-12)
 
 

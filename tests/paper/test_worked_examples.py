@@ -23,9 +23,9 @@ RAIN_Y = np.array([[0.99], [0.59], [0.19]])
 RAIN = Network((2, 3, 1), activation="logistic", output_activation="logistic", bias=False)
 
 
-def rain_weights(seed=0, scale=1.0):
+def rain_weights(seed=0):
     rng = np.random.default_rng(seed)
-    return rng.uniform(-scale, scale, (2, 3)), rng.uniform(-scale, scale, (3, 1))
+    return rng.uniform(-1.0, 1.0, (2, 3)), rng.uniform(-1.0, 1.0, (3, 1))
 
 
 def s(z):

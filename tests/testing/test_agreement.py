@@ -31,8 +31,8 @@ pytestmark = pytest.mark.once
 DEVICE_1 = array_api_strict.Device("device1")
 
 
-def on_device_1(values, dtype=array_api_strict.float64):
-    return array_api_strict.asarray(values, dtype=dtype, device=DEVICE_1)
+def on_device_1(values):
+    return array_api_strict.asarray(values, dtype=array_api_strict.float64, device=DEVICE_1)
 
 
 class TestTable:

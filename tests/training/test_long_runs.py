@@ -240,8 +240,8 @@ TABLE = {"hidden_layer_sizes": (5,), "epochs": 8, "device": "cpu", "patience": 3
 ARGUMENTS = ("train", "shop.csv", "--hidden-layer-sizes", "5", "--device", "cpu", "--no-picture", "--patience", "0")
 
 
-def fit_shop(path, folder, *, every=0.0, **options):
-    return fit_table(prepare_table(path), checkpoint=Checkpoints(folder, every), **TABLE | options)
+def fit_shop(path, folder, **options):
+    return fit_table(prepare_table(path), checkpoint=Checkpoints(folder, 0.0), **TABLE | options)
 
 
 class TestTables:

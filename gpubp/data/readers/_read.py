@@ -7,7 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 
 from gpubp._core.names import near_miss
-from gpubp._core.text import excerpt
+from gpubp._core.text import brief
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.readers._combine import combine
@@ -193,11 +193,10 @@ def _first_bytes(source: InputFile) -> bytes:
 
 def _reason(error: BaseException) -> str:
     """Shorten a library's message, which may quote parts of the file."""
-    text = " ".join(str(error).split())
+    text = str(error)
     if "straddling" in text:
         reason = "perhaps because the quotation mark that closes a field is missing"
         return f"a line is longer than {MAX_LINE_BYTES:,} bytes, {reason}"
     if "pickle" in text or "magic string" in text:  # NumPy's advice is to allow pickles
         return "it is not a NumPy file, or holds pickled Python objects, which are never loaded"
-    text = re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]):,}", text)
-    return (excerpt(text, 200) or type(error).__name__).rstrip(".")
+    return re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]):,}", brief(error))

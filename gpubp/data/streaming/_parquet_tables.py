@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpubp._core.text import excerpt
+from gpubp._core.text import brief
 from gpubp.data._arrow import TEXT_TYPES, import_pyarrow
 from gpubp.data._written_texts import WrittenTexts
 from gpubp.data.readers import path_columns
@@ -118,7 +118,7 @@ class ParquetTables:
             raise
         except Exception as error:  # pyarrow raises many kinds of exceptions
             group.file.state.check(described)
-            raise DataError(f"{path} cannot be read in {described}: {_brief_message(error)}. {FIX}") from error
+            raise DataError(f"{path} cannot be read in {described}: {brief(error)}. {FIX}") from error
         if n_read != group.n_rows:
             raise DataError(f"{path} cannot be read in {described}: {n_read:,} rows were read. {FIX}")
 
@@ -146,9 +146,5 @@ def _open(path: Path, folder: Path) -> ParquetFile:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{path} cannot be read: {_brief_message(error)}. {FIX}") from error
+        raise DataError(f"{path} cannot be read: {brief(error)}. {FIX}") from error
     return ParquetFile(state, metadata, path_columns(path, folder))
-
-
-def _brief_message(error: Exception) -> str:
-    return (excerpt(" ".join(str(error).split()), 200) or type(error).__name__).rstrip(".")

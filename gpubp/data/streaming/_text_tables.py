@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.files import open_regular
-from gpubp._core.text import excerpt
+from gpubp._core.text import brief
 from gpubp.data._limits import MAX_LINE_BYTES, too_long
 from gpubp.data.readers import separator_of
 from gpubp.data.readers.dialect import TextOptions
@@ -75,8 +75,7 @@ class TextFile:
         except DataError:
             raise
         except Exception as error:  # Arrow raises several kinds of exceptions
-            in_file = re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]) + block.first:,}", str(error))
-            reason = excerpt(" ".join(in_file.split()), 200).rstrip(".")
+            reason = re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]) + block.first:,}", brief(error))
             raise DataError(
                 f"{self.path}, {described}: {reason}. Each row needs as many fields as the header"
             ) from error

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
-from gpubp._core.text import counted
+from gpubp._core.text import counted, printable
 from gpubp._version import __version__
 from gpubp.backends.backend import choose_backend
 from gpubp.engine.cpu.threads import cores
@@ -209,9 +209,8 @@ def _all_printable(value: Any) -> Any:
 
 
 def _printable(text: str) -> str:
-    """Replace characters that are unprintable or reverse the text around them; line breaks become spaces."""
-    text = " ".join(text.split())
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    """Replace unprintable characters; line breaks become spaces."""
+    return printable(" ".join(text.split()))
 
 
 def _versions(*packages: str) -> dict[str, str]:
