@@ -1,4 +1,3 @@
 """Fixtures of the commands, for the reports that they write."""
 
 from tests.cli.conftest import fails as fails
-from tests.cli.conftest import run as run
