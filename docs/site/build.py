@@ -104,8 +104,9 @@ def listing(title, pages):
     for place, text in pages.items():
         heading, paragraph = re.search(r"^# (.+)\n\n((?:.+\n)+)", text, flags=re.MULTILINE).groups()
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", paragraph)  # links are relative to their page
+        assert not words.startswith(("#", "|", "-", " ", "`" * 3)), f"{place} must begin with a sentence"
         sentence = re.split(r"(?<=\.)\s", words.strip())[0].replace("\n", " ")
-        rows.append(f"- [{heading}]({place})" + ("" if sentence.startswith(("#", "|")) else f": {sentence}"))
+        rows.append(f"- [{heading}]({place}): {sentence}")
     return "\n".join([f"# {title}", "", *rows, ""]) + links.toctree(place.removesuffix(".md") for place in pages)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
 import typer
@@ -105,6 +106,12 @@ class TableOptions:
         bool,
         _data("--strict", help="Refuse missing and unreadable values instead of filling and counting them."),
     ] = False
+
+    @property
+    def how_to_choose_target(self) -> str:
+        """How to name the target of a file, "" if it was named, or the data have one."""
+        is_chosen = self.target is not None or not Path(self.data).exists()
+        return "" if is_chosen else "; --target NAME takes another column"
 
     def of_columns(self, names: Container[str]) -> dict[str, Any]:
         """Return the arguments of :func:`gpubp.data.fit_preprocessing` for a table with columns of these names."""

@@ -13,7 +13,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import check_array, check_X_y, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from gpubp._core.text import excerpt
+from gpubp._core.text import excerpt, shortened
 from gpubp._typing import Array
 from gpubp.backends.backend import choose_backend
 from gpubp.backends.inputs import InputTypeError, accept_array, accept_on_host, as_labels, as_numbers
@@ -184,9 +184,18 @@ def _naming(name: str, scikit_learn_checks: Any = None) -> Iterator[None]:
         if reason is None:
             raise
         raise InputTypeError(
-            f"{name} must hold numbers, its rows of one length: {excerpt(str(reason))}; encode text, for example with "
-            "sklearn.preprocessing.OneHotEncoder"
+            f"{name} must hold numbers, its rows of one length: {excerpt(str(reason))}"
+            f"{_columns_of_text(scikit_learn_checks)}; encode text, as by sklearn.preprocessing.OneHotEncoder, "
+            "or use gpubp.TabularClassifier or TabularRegressor, which take tables as they are"
         ) from error
+
+
+def _columns_of_text(values: Any) -> str:
+    """Say which columns of a data frame of pandas are of text or categories."""
+    dtypes: Any = getattr(values, "dtypes", None)
+    of_each = dtypes.items() if hasattr(dtypes, "items") else ()
+    names = [repr(name) for name, dtype in of_each if dtype.kind == "O"]
+    return f" (columns of text or categories: {shortened(names, 6)})" if names else ""
 
 
 def _why_no_numbers(values: Any) -> Exception | None:

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 
 from gpubp._core.parameters import keep_parameters
 from gpubp.errors import DataError
@@ -31,8 +31,8 @@ class BatchedHalvingSearchCV(StackedSearch):
         See :class:`BatchedSearchCV`.
     factor : float, default=3
         The fraction 1 / factor of the candidates continues, with ``factor`` times the epochs.
-    max_resources : int, default=200
-        The number of epochs of the last round.
+    max_resources : int or "auto", default="auto"
+        The number of epochs of the last round; "auto" takes the ``max_iter`` of ``estimator``.
     min_resources : int or "exhaust", default="exhaust"
         The number of epochs of the first round; with "exhaust", the last round has ``max_resources`` epochs.
     scoring, refit, cv, verbose, error_score, return_train_score, n_jobs, callbacks, progress, executor
@@ -68,7 +68,7 @@ class BatchedHalvingSearchCV(StackedSearch):
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **StackedSearch._parameter_constraints,
         "factor": [Interval(Real, 1, None, closed="neither")],
-        "max_resources": [Interval(Integral, 1, None, closed="left")],
+        "max_resources": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "min_resources": [Interval(Integral, 1, None, closed="left"), StrOptions({"exhaust"})],
     }
     _keeps_stacks = True
@@ -82,7 +82,7 @@ class BatchedHalvingSearchCV(StackedSearch):
         n_iter: Any = 10,
         random_state: Any = None,
         factor: Any = 3,
-        max_resources: Any = 200,
+        max_resources: Any = "auto",
         min_resources: Any = "exhaust",
         scoring: Any = None,
         n_jobs: Any = None,
@@ -106,6 +106,14 @@ class BatchedHalvingSearchCV(StackedSearch):
                 f"that ends in one, got {type(self.estimator).__name__}"
             )
         self._resource = f"{parts.name}__max_iter" if parts.name else "max_iter"
+        self._last_round = self._epochs_of_last_round(parts.model)
+
+    def _epochs_of_last_round(self, model: Any) -> int:
+        if self.max_resources != "auto":
+            return int(self.max_resources)
+        constraints, given = model._parameter_constraints, {"max_iter": model.max_iter}
+        validate_parameter_constraints(constraints, given, caller_name=type(model).__name__)
+        return int(model.max_iter)
 
     @staticmethod
     def _select_best_index(refit: Any, refit_metric: Any, results: dict[str, Any]) -> int:
@@ -158,16 +166,15 @@ class BatchedHalvingSearchCV(StackedSearch):
 
     def _rounds(self, n_candidates: int) -> list[int]:
         """Return the epochs of each round, as in scikit-learn's halving."""
-        n_required = 1 + floor(log(n_candidates, self.factor))
-        first = 1
+        n_required, last = 1 + floor(log(n_candidates, self.factor)), self._last_round
         if self.min_resources == "exhaust":
-            first = max(1, int(self.max_resources // self.factor ** (n_required - 1)))
+            first = max(1, int(last // self.factor ** (n_required - 1)))
         else:
             first = int(self.min_resources)
-        if first > self.max_resources:
-            raise DataError(f"min_resources={first} is more than max_resources={self.max_resources}")
-        n_possible = 1 + floor(log(self.max_resources // first, self.factor))
-        return [min(int(self.factor**k * first), int(self.max_resources)) for k in range(min(n_possible, n_required))]
+        if first > last:
+            raise DataError(f"min_resources={first} is more than max_resources={last}")
+        n_possible = 1 + floor(log(last // first, self.factor))
+        return [min(int(self.factor**k * first), last) for k in range(min(n_possible, n_required))]
 
 
 def _follows_max_iter(trial: Trial) -> bool:

@@ -39,6 +39,9 @@ def test_each_column_is_shown_with_its_type_and_the_reason(run):
     assert re.search(r"^number +dropped +row numbers", out, re.MULTILINE)
     assert re.search(r"^open +dropped +constant, 'yes'", out, re.MULTILINE)
     assert re.search(r"^buys +target +no, yes ", out, re.MULTILINE)
+    assert "--target" not in out
+    write("shop.csv")
+    assert "'buys'; --target NAME takes another column" in run("inspect", "shop.csv")[1]  # the last column
     as_json = json.loads(run("inspect", "shop.csv", "--target", "buys", "--type", "age=category", "--json")[1])
     assert {column["name"]: column["type"] for column in as_json["columns"]}["age"] == "category"
 

@@ -134,6 +134,12 @@ class TestFrames:
             classifier(early_stopping=True, max_iter=5).fit(frame, Y, sample_weight=type(target)(np.ones(150)))
             classifier().partial_fit(frame, Y, classes=[0, 1, 2]).predict_proba(frame)
 
+    def test_columns_of_text_are_refused_by_name(self, library):
+        frame = {"pandas": pd.DataFrame, "polars": pl.DataFrame}[library]({"size": [1.0, 2.0], "garden": ["no", "yes"]})
+        named = r" \(columns of text or categories: 'garden'\)" if library == "pandas" else ""
+        with pytest.raises(TypeError, match=rf"'no'{named}; encode text, .* or use gpubp.TabularClassifier"):
+            classifier().fit(frame, [0, 1])
+
     def test_in_a_pipeline_with_columns_of_text(self, library):
         columns = {name: X[:, i] for i, name in enumerate(NAMES)}
         columns["garden"] = np.where(np.arange(150) % 2 == 0, "north", "south")

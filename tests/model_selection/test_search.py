@@ -28,6 +28,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.utils._param_validation import InvalidParameterError
 
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier, MLPRegressor
 from gpubp.errors import DataError
@@ -357,6 +358,13 @@ def test_halving_continues_the_training(epochs):
     assert search.n_resources_ == [2, 4, 8]
     assert len(epochs) == 3 * (4 * 2 + 2 * 2 + 1 * 4)  # epochs of networks: none is trained again
     assert max(epochs) == 8
+
+
+def test_the_last_round_of_halving_has_the_epochs_of_the_estimator():
+    search = BatchedHalvingSearchCV(clone(MODEL).set_params(max_iter=9), GRID, cv=3, refit=False).fit(X, Y)
+    assert search.n_resources_[-1] == 9
+    with pytest.raises(InvalidParameterError, match="max_iter"):
+        BatchedHalvingSearchCV(clone(MODEL).set_params(max_iter=0), GRID, cv=3).fit(X, Y)
 
 
 def test_stopped_networks_are_not_continued(epochs):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp._core.text import counted
+from gpubp._core.text import counted, excerpt
 from gpubp.cli.columns import TYPE_ADVICE, print_columns
 from gpubp.cli.inspect.model import inspect_model
 from gpubp.cli.inspect.options import OF_MODELS, OF_TABLES, InspectOptions, refuse
@@ -60,7 +60,11 @@ def inspect(options: InspectOptions) -> None:
         print_json({"data": options.data, "rows": n_rows, "columns": [asdict(summary) for summary in summaries]})
     else:
         size = f"{counted(n_rows, 'row')}, {counted(len(summaries), 'column')}"
-        print_facts([("data", f"{first.source}: {size}"), ("", "")], console)
+        facts = [("data", f"{first.source}: {size}")]
+        targets = [excerpt(repr(summary.name), 60) for summary in summaries if summary.type == "target"]
+        if targets and options.how_to_choose_target:
+            facts.append(("target", ", ".join(targets) + options.how_to_choose_target))
+        print_facts([*facts, ("", "")], console)
         print_columns(fitted.preprocessing, console, ranges=fitted.ranges)
         print_facts([("page", str(options.html))] if options.html is not None else [], console)
         print_note(TYPE_ADVICE)

@@ -188,7 +188,7 @@ def note_training_rows(trained: Model, predicted: Predicted, model: Path) -> Non
 def print_issues(predicted: Predicted, *, as_table: bool) -> None:
     """Print notes about the values that do not fit, or a table of all of them on stderr."""
     if absent := [issue for issue in predicted.issues if issue.problem == "absent"]:
-        print_warning(absence_in_words(predicted.source, absent))
+        print_warning(f"{absence_in_words(predicted.source, absent)}; --strict refuses such a table")
     for issue in predicted.issues:
         if issue.problem == "unit":
             print_warning(unit_in_words(issue))

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from gpubp.cli.output import (
     print_warning,
 )
 from gpubp.cli.train.fit import FitOutcome
-from gpubp.cli.train.options import TIME_BUDGET, TrainOptions
+from gpubp.cli.train.options import TIME_BUDGET
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.save import SavedFiles
 from gpubp.data.preprocessing import ClassTarget
@@ -190,16 +189,10 @@ def _facts_of_data(job: TrainingJob) -> Facts:
     return [
         *facts,
         ("columns", columns if job.searches else f"{columns}: {counted(prepared.n_inputs, 'input')}"),
-        ("target", target_text + _how_to_choose(job.options)),
+        ("target", target_text + job.options.how_to_choose_target),
         ("task", prepared.task + reason),
         ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in counts.items()) + _left_out(prepared)),
     ]
-
-
-def _how_to_choose(options: TrainOptions) -> str:
-    """Say how to name the target of a file, if it was not."""
-    is_chosen = options.target is not None or not Path(options.data).exists()
-    return "" if is_chosen else "; --target NAME takes another column"
 
 
 def _scope_of_table(prepared: PreparedTable | PreparedStream) -> Facts:
