@@ -44,7 +44,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError:
-        print("gpubp's command line needs: pip install typer rich pyarrow matplotlib", file=sys.stderr)
+        from gpubp._core.installation import install_command
+
+        command = install_command("typer rich pyarrow matplotlib", "cli")
+        print(f"gpubp's command line needs: {command}", file=sys.stderr)
         return 2
     with _exit_on_interrupt():
         from gpubp.cli.app import make_app, needed_commands

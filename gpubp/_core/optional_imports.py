@@ -3,11 +3,12 @@
 import importlib
 from typing import Any
 
+from gpubp._core.installation import install_command
 from gpubp.errors import GpubpError
 
 
 def import_optional(
-    module: str, purpose: str, library: str, packages: str = "", error: type[GpubpError] = GpubpError
+    module: str, purpose: str, library: str, packages: str = "", error: type[GpubpError] = GpubpError, extra: str = ""
 ) -> Any:
     """Import a module; say what needs it, and how to install it, if it is missing.
 
@@ -22,6 +23,8 @@ def import_optional(
         The names of its packages, if they are not that of the library.
     error : type
         The exception to raise.
+    extra : str
+        The extra of gpubp that has the packages, if the message is to install it.
 
     Examples
     --------
@@ -33,4 +36,4 @@ def import_optional(
     try:
         return importlib.import_module(module)
     except ImportError as missing:
-        raise error(f"{purpose} needs {library}: pip install {packages or library}") from missing
+        raise error(f"{purpose} needs {library}: {install_command(packages or library, extra)}") from missing

@@ -2,7 +2,7 @@
 
 import inspect
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -35,22 +35,41 @@ Read = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help=READ_
 AsJson = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
+OF_THE_MACHINE = (
+    *("output", "picture", "no_picture", "report", "callback", "checkpoint", "every", "resume", "as_json", "quiet"),
+    *("device", "parallel"),
+)
+"""Options that do not change a trained model, or that name files and devices of one machine."""
+
+
 def command_line(context: typer.Context) -> str:
     """Return the command with the arguments and options that it was given, as a shell reads it."""
+    return shlex.join(_words(context))
+
+
+def portable_command(context: typer.Context) -> list[str]:
+    """Return the words of the command for a model file: no folder of the table, nothing that belongs to a machine."""
+    return _words(context, OF_THE_MACHINE, lambda path: Path(path).name or path)
+
+
+def _words(
+    context: typer.Context, left_out: Sequence[str] = (), argument_text: Callable[[str], str] = str
+) -> list[str]:
     words = ["gpubp", context.info_name or ""]
     options: list[str] = []
     for parameter in context.command.params:
         value = context.params.get(parameter.name or "")
-        if value is None or parameter.name in NOT_IN_FILES or not is_given(context, parameter.name or ""):
+        name = parameter.name or ""
+        if value is None or name in (*NOT_IN_FILES, *left_out) or not is_given(context, name):
             continue
         values = value if isinstance(value, list | tuple) else [value]
         if parameter.param_type_name == "argument":
-            words += map(str, values)
+            words += [argument_text(str(one)) for one in values]
         elif isinstance(value, bool):
             options += [parameter.opts[0]] if value else []
         else:
             options += [word for one in values for word in (parameter.opts[0], str(one))]
-    return shlex.join([*words, *options])
+    return [*words, *options]
 
 
 def options_of(kind: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

@@ -12,7 +12,7 @@ from gpubp.cli import options
 from gpubp.cli.output import console, print_facts, print_note, print_reading
 from gpubp.cli.paths import check_output
 from gpubp.cli.train.options import PAGES
-from gpubp.data.preprocessing import RunningFingerprint, has_target, preprocessing_of
+from gpubp.data.preprocessing import preprocessing_of
 from gpubp.data.readers import read_table_with
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming.table_files import reason_to_stream
@@ -20,11 +20,12 @@ from gpubp.data.table import Table
 from gpubp.errors import DataError, TableWarning
 from gpubp.io.atomic_files import write_atomically
 from gpubp.io.model_file import Model, load_model
-from gpubp.reports import ModelReport, code_of, report_page
+from gpubp.reports import ModelReport, report_page
 from gpubp.tabular.estimator_parameters import parameters_in
 from gpubp.tabular.estimators import TabularClassifier, TabularRegressor
 from gpubp.tabular.inspected_table import InspectedTable
-from gpubp.tabular.report import report_of
+from gpubp.tabular.made_again import code_again
+from gpubp.tabular.report import is_of_training, report_of
 
 
 def report(
@@ -84,27 +85,14 @@ def report(
 
 def _report(model: Model, name: str, table: Table | None, device: str) -> ModelReport:
     kind = TabularClassifier if preprocessing_of(model).task == "classification" else TabularRegressor
-    code = code_of(kind(**parameters_in(kind, model)[0]))
+    code = code_again(model, kind(**parameters_in(kind, model)[0]))
     inspected = None if table is None else InspectedTable(model, table, device=device)
+    doubts = []
+    if table is not None and is_of_training(model, table):
+        doubts.append(f"{name} was trained on a table with the same values, so its scores on these rows flatter.")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TableWarning)
-        made = report_of(
-            model, title=name, code=code, notes=_doubts(model, name, table), inspected=inspected, scored_as="given"
-        )
+        made = report_of(model, title=name, code=code, notes=doubts, inspected=inspected, scored_as="given")
     for text in dict.fromkeys(str(one.message) for one in caught):
         print_note(f"{name}: {text}")
     return made
-
-
-def _doubts(model: Model, name: str, table: Table | None) -> list[str]:
-    """Say so if the model was trained on these rows."""
-    if table is None or not set(preprocessing_of(model).target_names) <= set(table.columns):
-        return []
-    fingerprint = RunningFingerprint(preprocessing_of(model).schema)
-    fingerprint.add(table.select(has_target(preprocessing_of(model), table)))
-    is_known = fingerprint.digest() == model.about.get("fingerprint")
-    return (
-        [f"{name} was trained on a table with the same values, so its scores on these rows flatter."]
-        if is_known
-        else []
-    )

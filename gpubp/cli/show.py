@@ -18,7 +18,7 @@ from gpubp.cli.output import (
     print_trials,
 )
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
-from gpubp.io.model_facts import are_scores, linear_part_text, restarts_text, without_restarts
+from gpubp.io.model_facts import are_scores, linear_part_text, refit_text, restarts_text, without_restarts
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
 
@@ -63,8 +63,7 @@ def show(
             facts += [(label, _as_text(value))]
     again = about.get("refit")
     if isinstance(again, dict):
-        what = f"after it was scored, trained again on all rows ({again.get('rows')}), epochs: {again.get('epochs')}"
-        facts += [("refit", what)]
+        facts += [("refit", f"after it was scored, {refit_text(again)}")]
     print_facts(facts, console)
     console.print()
     if trials:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp._core.misplaced import takes_network
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import (
     Backend,
@@ -36,6 +37,7 @@ SAMPLES_OF_A_THREAD, PARTS_OF_A_STACK = 512, 16
 """How a larger one is divided for threads; each member that shares weights has samples of its own."""
 
 
+@takes_network("predict")
 @np.errstate(all="ignore")
 def predict(
     network: Network,

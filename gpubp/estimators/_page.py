@@ -1,5 +1,6 @@
 """What a report says of a fitted MLPClassifier or MLPRegressor, and of samples that it was not fitted to."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.sparse import issparse
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from gpubp._core.text import counted
+from gpubp._core.text import counted, shortened
 from gpubp.backends.inputs import accept_on_host, as_labels
 from gpubp.errors import DataError
 from gpubp.estimators._report import report as report_in_lines
@@ -54,9 +55,37 @@ def report_of_estimator(model: Any, X: Any = None, y: Any = None, *, title: str 
         held_out=held_out,
         input_names=names,
         output_names=classes if len(classes) == network.sizes[-1] else (),
-        code=code_of(model),
+        code=code_of(model, given=_given(model)),
+        notes=_doubts(model, None if X is None else len(true)),
         versions=versions("scikit-learn", "cupy"),
     )
+
+
+def _given(model: Any) -> list[str]:
+    """Say what the samples and targets were that a model was fitted to."""
+    names = [repr(str(name)) for name in getattr(model, "feature_names_in_", ())]
+    columns = f": {shortened(names)}" if names else ""
+    classes = getattr(model, "classes_", None)
+    target = "numbers" if classes is None else "classes"
+    if classes is not None and not isinstance(classes, list):
+        target = f"one of {counted(len(classes), 'class', 'classes')}: {shortened([str(one) for one in classes])}"
+    return [f"X: samples of {counted(model.n_features_in_, 'feature')}{columns}", f"y: for each sample {target}"]
+
+
+def _doubts(model: Any, n_samples: int | None) -> list[str]:
+    """Say so if the samples may be those that the model was fitted to, of which it keeps the number."""
+    if n_samples is None:
+        return []
+    n_fitted = round(model.t_ / model.n_iter_) if model.n_iter_ else 0
+    n_held_out = math.ceil(model.validation_fraction * n_samples) if model.early_stopping else 0
+    if not n_fitted:  # L-BFGS does not count
+        return ["If the model was fitted to these samples, their scores flatter; pass samples that it has not seen."]
+    if n_fitted not in (n_samples, n_samples - n_held_out):
+        return []
+    return [
+        f"The model was fitted to {counted(n_samples, 'sample')}, as many as these: if they are the same, their scores "
+        "flatter; pass samples that it has not seen."
+    ]
 
 
 def _curves(model: Any) -> Curves:

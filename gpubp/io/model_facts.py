@@ -54,7 +54,19 @@ def linear_part_text(part: dict[str, Any]) -> str:
     """Describe the linear part of a network, from its model's ``about``, which may be forged."""
     inputs = "all inputs" if part.get("has_bins") is True else "inputs that are not of bins"
     penalty, share = (_any_text(part.get(name), number) for name in ("l2", "share"))
-    return f"a ridge regression from {inputs}, with the penalty {penalty}; of the hidden layers' outputs {share} counts"
+    solved = f"a ridge regression from {inputs}, with the penalty {penalty}"
+    if part.get("share") == 0.0:
+        return f"{solved}, predicts alone, since the hidden layers did not help on the validation rows"
+    return f"{solved}; the outputs of the hidden layers are added, times {share}"
+
+
+def refit_text(refit: dict[str, Any]) -> str:
+    """Describe the training on all rows, from a model's ``about``, which may be forged."""
+    text = f"trained again on all {_any_text(refit.get('rows'), '{:,}'.format)} rows, epochs: {refit.get('epochs')}"
+    before = refit.get("inputs_before")
+    return (
+        text if before is None else f"{text}; the network before had {before} inputs, those of the training rows alone"
+    )
 
 
 def restarts_text(training: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gpubp._core.misplaced import not_a_network
 from gpubp._core.text import escaped, excerpt
 from gpubp._core.versions import newer_format
 from gpubp._typing import Array
@@ -89,8 +90,8 @@ class Model:
 
 def save_model(
     path: str | PathLike[str],
-    network: Network,
-    theta: Array,
+    network: Network | Model,
+    theta: Array | None = None,
     *,
     preprocessing: Mapping[str, Any] | None = None,
     about: Mapping[str, Any] | None = None,
@@ -101,7 +102,8 @@ def save_model(
     ----------
     path : str or path
         Its usual suffix is ``.safetensors``.
-    network : Network
+    network : Network or Model
+        A Model, such as ``fit_table(...).model``, is written whole, without the arguments below.
     theta : (P,) or (K, P) array
         float32 or float64, of any namespace and device; float16 and bfloat16 become float32.
     preprocessing, about : mapping, optional
@@ -110,8 +112,8 @@ def save_model(
     Raises
     ------
     DataError
-        If ``theta`` does not fit the network or is not finite, or the mappings are not plain JSON, or are longer or
-        deeper than :func:`load_model` reads.
+        If ``theta`` is missing, does not fit the network or is not finite, or the mappings are not plain JSON, or are
+        longer or deeper than :func:`load_model` reads.
     OSError
         If the file cannot be written; nothing is left behind.
 
@@ -130,6 +132,15 @@ def save_model(
     """
     import safetensors.numpy
 
+    if isinstance(network, Model):
+        if theta is not None or preprocessing is not None or about is not None:
+            raise DataError("a Model has its own theta, preprocessing and about; omit them")
+        model = network
+        network, theta, preprocessing, about = model.network, model.theta, model.preprocessing, model.about
+    if not isinstance(network, Network):
+        raise not_a_network("save_model", network, "save")
+    if theta is None:
+        raise DataError("save_model needs the parameters of the network, theta, such as those of train(...)")
     host = np.ascontiguousarray(to_numpy(accept_array("theta", theta)))
     host = host.astype("float32") if host.dtype == np.float16 else host
     if problem := _theta_problem(network, host):
@@ -198,6 +209,8 @@ def load_model(path: str | PathLike[str]) -> Model:
     except ModelFileError as error:
         from gpubp.data.readers import SUFFIXES
 
+        if (other := _other_program(path)) is not None:
+            raise ModelFileError(f"{_display_path(path)} is {other}") from error
         if os.fspath(path).lower().endswith(SUFFIXES):
             shown = _display_path(path)
             fix = f"train a model on it (gpubp train {shlex.quote(shown)}), and pass the file that this writes"
@@ -218,6 +231,23 @@ def load_model(path: str | PathLike[str]) -> Model:
         raise ModelFileError(
             f"{_display_path(path)} needs more memory than is available; load it on a larger machine"
         ) from error
+
+
+def _other_program(path: str | PathLike[str]) -> str | None:
+    """Return what a file is that another program writes, and what reads it; None if it is none that is known."""
+    if not os.path.isfile(path):
+        return None
+    name = os.fspath(path).lower()
+    with open(path, "rb") as file:
+        start = file.read(3)
+    if start in (b"\x80\x04\x95", b"\x80\x05\x95") or name.endswith((".pkl", ".pickle", ".joblib")):
+        return (
+            "a pickle, not a model file; it may run code and is never loaded here. If you trust it, joblib.load or "
+            "pickle.load reads it; gpubp train, save_model, and save of the estimators for tables write model files"
+        )
+    if name.endswith(".onnx"):
+        return "an ONNX model, not a model file; onnxruntime runs it, or pass the model file that it was exported from"
+    return None
 
 
 _FIX = "copy it again from its source, or train the model again"

@@ -256,4 +256,4 @@ def _is_exhaustive(sampler: Any) -> bool:
 
 def _optuna() -> Any:
     """Import Optuna, which is an extra."""
-    return import_optional("optuna", "BatchedOptunaSearchCV", "Optuna", "optuna")
+    return import_optional("optuna", "BatchedOptunaSearchCV", "Optuna", "optuna", extra="optuna")

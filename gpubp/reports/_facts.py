@@ -171,17 +171,21 @@ def versions(*packages: str) -> dict[str, str]:
     return {**found, "system": f"{platform.system()} {platform.machine()}"}
 
 
-def code_of(estimator: Any) -> str:
-    """Return the lines of Python that fit an estimator again, to X and y.
+def code_of(estimator: Any, X: str = "X", y: str = "y", *others: str, given: Sequence[str] = ()) -> str:
+    """Return the lines of Python that fit an estimator again.
+
+    `others` are the names of further arguments of ``fit``, and `given` are comments that say what the arguments are.
 
     Examples
     --------
     >>> from gpubp import TabularRegressor
-    >>> print(code_of(TabularRegressor(epochs=20)))
+    >>> print(code_of(TabularRegressor(epochs=20), repr('houses.csv'), repr('price')))
     from gpubp import TabularRegressor
     <BLANKLINE>
     model = TabularRegressor(epochs=20)
-    model.fit(X, y)
+    model.fit('houses.csv', 'price')
     """
     made, name = estimator.__repr__(N_CHAR_MAX=10_000), type(estimator).__name__
-    return f"from gpubp import {name}\n\nmodel = {made}\nmodel.fit(X, y)"
+    comments = "".join(f"# {line}\n" for line in given)
+    arguments = ", ".join([X, y, *(f"{one}={one}" for one in others)])
+    return f"from gpubp import {name}\n\n{comments}model = {made}\nmodel.fit({arguments})"

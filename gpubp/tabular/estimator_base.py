@@ -47,6 +47,7 @@ from gpubp.tabular.estimator_tables import (
 )
 from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.held_out import check_columns
+from gpubp.tabular.made_again import fit_call
 from gpubp.tabular.predict import predict_table, unseen_classes_in_words
 from gpubp.tabular.prepare import checked_weights, prepare_table
 from gpubp.tabular.prepared_table import PreparedTable
@@ -170,6 +171,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
                 DivergenceWarning,
             )
         facts = {"parameters": plain_parameters(self), "has_feature_names": features.has_names}
+        facts["fit"] = fit_call(X, None if labelled.is_apart else y, sample_weight, validation_data)
         model = result.model
         self._keep(Model(model.network, model.theta, model.preprocessing, {**model.about, "estimator": facts}))
         self.history_, self.stop_reason_ = result.fit.history, result.fit.stop_reason
@@ -334,8 +336,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
             Its usual suffix is ``.safetensors``. It holds no code, and no pickle.
         """
         check_is_fitted(self)
-        model = self.model_
-        save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+        save_model(path, self.model_)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:

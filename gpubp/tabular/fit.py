@@ -34,7 +34,7 @@ from gpubp.tabular.recipes import (
     recipe_optimizer,
     recipe_weights,
 )
-from gpubp.tabular.result import TableFit, scored_fit
+from gpubp.tabular.result import TableFit, refit_facts, scored_fit
 from gpubp.tabular.several_networks import best_restart, best_score, check_restarts, seeds_of, without_diverged
 from gpubp.training.callbacks import Callback
 from gpubp.training.checkpoints import Checkpoints
@@ -292,7 +292,11 @@ def _dropout_of(network: Network, prepared: PreparedTable | PreparedStream, drop
 
 
 def check_precision(prepared: PreparedTable | PreparedStream, dtype: str) -> None:
-    """Raise an error if a table was prepared in a lower precision than that of the training."""
+    """Raise an error if this is no prepared table, or in a lower precision than that of the training."""
+    if not isinstance(prepared, PreparedTable | PreparedStream):
+        raise DataError(
+            f"a prepared table is trained on, got {type(prepared).__name__}; prepare_table(table, target=...) makes one"
+        )
     if isinstance(prepared, PreparedTable) and dtype == "float64" and prepared.X.dtype == np.float32:
         raise DataError("the table was prepared in float32: pass dtype='float64' to prepare_table as well")
 
@@ -336,7 +340,7 @@ def _refitted(
     about = {
         **result.model.about,
         "fingerprint": everything.fingerprint,
-        "refit": {"rows": everything.rows["train"], "epochs": len(fit.history.loss)},
+        "refit": refit_facts(everything.rows["train"], len(fit.history.loss), first, fit.network),
     }
     model = Model(fit.network, fit.theta, to_json(everything.preprocessing), about)
     return replace(result, model=model, refit=fit)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp._core.misplaced import advice
 from gpubp._core.names import distinct_names
 from gpubp._core.text import counted, excerpt, shortened
 from gpubp._core.user_warnings import warn
@@ -100,6 +101,7 @@ def predict_table(
     >>> predict_table(fit.model, {"area": [40.0, 80.0]})["rent"].shape
     (2,)
     """
+    check_model(model)
     table = as_table(table)
     if strict:
         apply(preprocessing_of(model), table, strict=True)
@@ -175,12 +177,20 @@ def left_out_in_words(n_rows: int, what: str) -> str:
     return f"{counted(n_rows, 'row')} of a class that training did not see {verb} left out of {what}"
 
 
+def check_model(model: Any) -> None:
+    """Raise an error that says what to call if this is another object than a model."""
+    if not isinstance(model, Model):
+        raise DataError(
+            f"model must be a Model, from fit_table(...).model or load_model, got {type(model).__name__}; "
+            f"{advice(model, 'predict')}"
+        )
+
+
 def table_outputs(
     model: Model, table: AnyTable, *, device: str = "auto", matmul_precision: str = "float32"
 ) -> TableOutputs:
     """Compute the network's outputs for each row of a table, and count the values that do not fit."""
-    if not isinstance(model, Model):
-        raise DataError(f"model must be a Model, from fit_table(...).model or load_model, got {type(model).__name__}")
+    check_model(model)
     preprocessing, table, backend = preprocessing_of(model), as_table(table), choose_backend(device)
     precision = choose_precision(backend, None, model.theta)
     with translate_gpu_errors(backend, Workload(model.network, precision, 1, table.n_rows)):

@@ -15,6 +15,7 @@ from gpubp._core.text import counted, excerpt, shortened
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import (
     ClassTarget,
+    RunningFingerprint,
     encode_target,
     has_target,
     preprocessing_of,
@@ -22,6 +23,7 @@ from gpubp.data.preprocessing import (
     shown_type,
     values_of,
 )
+from gpubp.data.table import Table
 from gpubp.engine.prediction import mean_outputs
 from gpubp.errors import DataError
 from gpubp.inspection import CalibrationCurve, PermutationImportance
@@ -33,6 +35,7 @@ from gpubp.io.model_facts import (
     linear_part_text,
     mapping,
     ordered_trials,
+    refit_text,
     restarts_text,
     trial_row,
 )
@@ -45,12 +48,12 @@ from gpubp.reports import (
     ModelReport,
     Residuals,
     ShownColumn,
-    code_of,
     report_page,
     versions,
 )
 from gpubp.tabular.inspected_table import InspectedTable
 from gpubp.tabular.inspection import inspected_rows
+from gpubp.tabular.made_again import code_again
 from gpubp.tabular.predict import numbers_in
 
 MAX_ROWS = 20_000
@@ -145,14 +148,28 @@ def write_report(
         named = y if isinstance(y, list) else [y] if isinstance(y, str) else []
         y = None if tuple(named) == preprocessing_of(estimator.model_).target_names else y
         inspected = inspected_rows(estimator, X, y, sample_weight, estimator.device, estimator.matmul_precision)
+    model, notes = estimator.model_, []
+    if inspected is not None and is_of_training(model, inspected.table):
+        notes.append("The model was fitted to these rows, so their scores flatter; pass others to have honest ones.")
     report = report_of(
-        estimator.model_,
+        model,
         title=title or type(estimator).__name__,
-        code=code_of(estimator),
+        code=code_again(model, estimator),
+        notes=notes,
         inspected=inspected,
         scored_as="given",
     )
     write_atomically(path, report_page([report]).encode())
+
+
+def is_of_training(model: Model, table: Table) -> bool:
+    """Return whether a table has the target, and the values of that which the model was trained on."""
+    preprocessing = preprocessing_of(model)
+    if not set(preprocessing.target_names) <= set(table.columns):
+        return False
+    fingerprint = RunningFingerprint(preprocessing.schema)
+    fingerprint.add(table.select(has_target(preprocessing, table)))
+    return fingerprint.digest() == model.about.get("fingerprint")
 
 
 def held_out_of(inspected: InspectedTable, rows: str, *, are_new: bool = True) -> HeldOutFindings | None:
@@ -306,10 +323,7 @@ def _facts(model: Model) -> list[tuple[str, str]]:
         if (value := training.get(name)) is not None:
             facts.append((name.replace("_", " "), _plain(value)))
     if again := mapping(about.get("refit")):
-        rows, epochs = (_plain(again.get(name)) for name in ("rows", "epochs"))
-        facts.append(
-            ("refit", f"trained again on all {rows} rows, epochs: {epochs}; the scores are of the network before")
-        )
+        facts.append(("refit", f"{refit_text(again)}; the scores are of the network before"))
     return [(label, text) for label, text in facts if text]
 
 

@@ -13,6 +13,7 @@ from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predicti
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.engine.prediction import mean_outputs
 from gpubp.io.model_file import Model
+from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
 from gpubp.tabular.prepared_table import PreparedTable
@@ -123,6 +124,12 @@ def scored_fit(
     }
     model = Model(fit.network, fit.theta, to_json(preprocessing), about)
     return TableFit(model, fit, scores, n_rows, baseline, scored_model=model)
+
+
+def refit_facts(rows: int, epochs: int, before: Network, after: Network) -> dict[str, int]:
+    """Return what a model file says of the training on all rows, whose categories and bins may make other inputs."""
+    inputs = {} if before.sizes[0] == after.sizes[0] else {"inputs_before": before.sizes[0]}
+    return {"rows": rows, "epochs": epochs, **inputs}
 
 
 def _history(fit: Fit) -> dict[str, list[Any]]:

@@ -37,7 +37,7 @@ from gpubp.tabular.linear_solution import LinearSolver, is_solved
 from gpubp.tabular.networks import network_for
 from gpubp.tabular.prepared_table import PreparedTable
 from gpubp.tabular.recipes import recipe_optimizer, recipe_size
-from gpubp.tabular.result import TableFit, scored_fit
+from gpubp.tabular.result import TableFit, refit_facts, scored_fit
 from gpubp.tabular.several_networks import seeds_of
 from gpubp.training.callbacks import Callback, Progress
 
@@ -365,7 +365,8 @@ def _on_all_rows(
         return result
     about = {**result.model.about, "fingerprint": everything.fingerprint}
     about["training"] = {**about["training"], "n_networks": len(final.seeds)}
-    about["refit"] = {"rows": everything.rows["train"], "epochs": int(final.fit.best_epoch)}
+    epochs, networks = int(final.fit.best_epoch), (result.model.network, final.fit.network)
+    about["refit"] = refit_facts(everything.rows["train"], epochs, *networks)
     model = Model(final.fit.network, final.fit.theta, to_json(final.prepared.preprocessing), about)
     return replace(result, model=model, refit=final.fit)
 

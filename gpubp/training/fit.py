@@ -9,6 +9,7 @@ from typing import Literal
 import array_api_compat
 import numpy as np
 
+from gpubp._core.misplaced import takes_network
 from gpubp._typing import Array
 from gpubp.backends.backend import like
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
@@ -33,6 +34,7 @@ from gpubp.training.setup import Inputs, Options, Setup, StopWhen, synchronize, 
 from gpubp.training.validation import Scoring
 
 
+@takes_network("train")
 @np.errstate(all="ignore")
 def train(
     network: Network,

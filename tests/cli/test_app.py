@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import gpubp
 from gpubp import load_model, save_model
+from gpubp._core.installation import install_command
 from gpubp.cli.app import COMMANDS, make_app
 from gpubp.cli.output import print_error
 from gpubp.nn.initialization import initial_weights
@@ -126,7 +127,8 @@ def test_doctor_and_explain_exist(run):
 
 def test_without_typer_the_fix_is_reported(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "typer", None)
-    assert run("train", "iris") == (2, "", "gpubp's command line needs: pip install typer rich pyarrow matplotlib\n")
+    command = install_command("typer rich pyarrow matplotlib", "cli")
+    assert run("train", "iris") == (2, "", f"gpubp's command line needs: {command}\n")
 
 
 def test_an_interruption_while_modules_are_loaded_leaves_no_traceback(run, monkeypatch):

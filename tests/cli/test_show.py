@@ -10,6 +10,7 @@ import pytest
 import gpubp
 from gpubp import load_model, save_model
 from gpubp._core.text import number
+from gpubp.io.model_facts import linear_part_text
 from gpubp.nn.initialization import initial_weights
 from gpubp.nn.network import Network
 from tests.shop import FAST, write
@@ -174,7 +175,9 @@ def test_the_linear_part_of_a_network_is_shown(run):
     code, out, err = run("train", "diabetes", "--preset", "fast", "--no-picture", "--device", "cpu")
     model = load_model("diabetes.safetensors")
     part = model.about["training"]["linear_part"]
-    assert code == 0
+    assert (code, part["share"]) == (0, 0.0)
+    course = "the linear part alone is kept, since the hidden layers did not help; it was then solved for all rows"
+    assert course in " ".join(out.split())
     assert "146 inputs" in err
     n_parameters = 147 * 100 + 101 + 146
     assert f"{n_parameters:,} parameters, loss squared, with a linear part" in " ".join(err.split())
@@ -182,7 +185,15 @@ def test_the_linear_part_of_a_network_is_shown(run):
         (found,) = re.findall(r"^linear part +(.*(?:\n .*)*)", text, re.MULTILINE)
         inputs = "all inputs" if part["has_bins"] else "inputs that are not of bins"
         assert " ".join(found.split()) == (
-            f"a ridge regression from {inputs}, with the penalty {number(part['l2'])}; of the hidden layers' outputs "
-            f"{number(part['share'])} counts"
+            f"a ridge regression from {inputs}, with the penalty {number(part['l2'])}, predicts alone, "
+            "since the hidden layers did not help on the validation rows"
         )
         assert "linear_part" not in text
+
+
+def test_a_linear_part_beside_hidden_layers_in_words():
+    about = {"l2": 0.5, "has_bins": True, "share": 0.25}
+    assert linear_part_text(about) == (
+        "a ridge regression from all inputs, with the penalty 0.5000; "
+        "the outputs of the hidden layers are added, times 0.2500"
+    )

@@ -161,6 +161,7 @@ def test_the_command_equals_fit_table(run):
     ).model
     got = load_model("m.safetensors")
     np.testing.assert_array_equal(got.theta, expected.theta)
+    assert got.about.pop("command")[:3] == ["gpubp", "train", "shop.csv"]
     assert (got.network, got.about, got.preprocessing) == (expected.network, expected.about, expected.preprocessing)
 
 
@@ -432,7 +433,7 @@ def test_other_inputs_of_all_rows_are_reported(run):
     n_inputs = load_model("towns.safetensors").network.sizes[0]
     assert n_inputs == 30 > int(shown)
     assert re.search(
-        rf"trained on all rows for \d+ epochs?, with 30 inputs, of which the training rows gave {shown}", out
+        rf"^network .*; the categories and bins of all rows make 30 inputs, those for training {shown}$", out, re.M
     )
     assert re.search(r"^network +30-", out, re.M)
     network = json.loads(run("train", "towns.csv", *FAST, "--json")[1])["network"]

@@ -306,7 +306,7 @@ def test_reports_of_files_side_by_side(trained, run, fails):
     text = (trained / "both.html").read_text(encoding="utf-8")
     assert text.count("was trained on a table with the same values") == 2
     assert text.count('class="confusion"') == 2
-    assert "hidden_layer_sizes=(4,)" in text
+    assert "--hidden-layer-sizes 4" in text
     assert run("report", *2 * ["iris.safetensors"], "small.safetensors", "-o", "again.html", "--data", "iris")[0] == 0
     assert scores_in((trained / "again.html").read_text(encoding="utf-8")) == scores_in(text)
     assert run("report", "iris.safetensors")[1] == "written    iris.html (open it in a browser)\n"

@@ -135,6 +135,10 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     DeviceError
         If the device cannot be used.
     """
+    if Path(options.data).suffix == ".safetensors":
+        raise DataError(
+            f"{options.data} is a model, not a table: gpubp show prints it, gpubp predict {options.data} TABLE uses it"
+        )
     model_path = options.output or Path(f"{stem(options.data)}.safetensors")
     picture_path, replaced = None, None
     if processes.rank == 0:

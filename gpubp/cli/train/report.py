@@ -238,7 +238,10 @@ def _kept_network(job: TrainingJob, outcome: FitOutcome) -> Facts:
     network, theta = outcome.result.model.network, outcome.result.model.theta
     if not outcome.has_model or (not job.searches and network.sizes == job.network.sizes):
         return []
-    return [("network", _network_text(network, len(theta) if theta.ndim > 1 else 1))]
+    text, before = _network_text(network, len(theta) if theta.ndim > 1 else 1), outcome.result.fit.network.sizes[0]
+    if not job.searches:  # before which no inputs are counted
+        text += f"; the categories and bins of all rows make {network.sizes[0]:,} inputs, those for training {before:,}"
+    return [("network", text)]
 
 
 def _patience(job: TrainingJob) -> int | None:
@@ -253,7 +256,7 @@ def _course_text(result: TableFit, patience: int | None, tolerance: float) -> st
     if not n_epochs:
         return f"{reason} in the first epoch"
     best = f"; epoch {fit.best_epoch}, the best of all, is kept" if 0 < fit.best_epoch < n_epochs else ""
-    again = ""
+    part, again = result.model.about["training"].get("linear_part"), ""
     if result.trials:
         seconds = sum(trial.seconds for trial in result.trials)
         tried = f"{counted(len(result.trials), 'kind')} of network tried in {seconds:.1f} s"
@@ -264,17 +267,14 @@ def _course_text(result: TableFit, patience: int | None, tolerance: float) -> st
             return f"{tried}; {networks} make the model"
         of_trial = next(trial.epochs for trial in result.trials if trial.is_kept)
         epochs = f"for {counted(int(result.refit.best_epoch), 'epoch')} ({of_trial:,} in its trial)"
-        return f"{tried}; {networks} were trained again on all rows, {epochs}{_inputs_text(result)}"
-    if result.refit is not None:
+        return f"{tried}; {networks} were trained again on all rows, {epochs}"
+    if part is not None and not part["share"]:
+        best = "; the linear part alone is kept, since the hidden layers did not help"
+        again = "" if result.refit is None else "; it was then solved for all rows"
+    elif result.refit is not None:
         epochs = counted(len(result.refit.history.loss), "epoch")
-        again = f"; then trained on all rows for {epochs}{_inputs_text(result)}"
+        again = f"; then trained on all rows for {epochs}"
     return f"{counted(n_epochs, 'epoch')} in {fit.history.seconds[-1]:.1f} s, {reason}{best}{again}"
-
-
-def _inputs_text(result: TableFit) -> str:
-    """Say how many inputs the network has that was trained on all rows, if these have other categories or bins."""
-    before, n_inputs = result.fit.network.sizes[0], result.model.network.sizes[0]
-    return "" if n_inputs == before else f", with {n_inputs:,} inputs, of which the training rows gave {before:,}"
 
 
 def _as_json(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> dict[str, Any]:

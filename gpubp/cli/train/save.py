@@ -2,9 +2,11 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from gpubp.cli.options import portable_command
 from gpubp.cli.output import print_error
 from gpubp.cli.train.fit import FitOutcome
 from gpubp.cli.train.page import write_report
@@ -29,7 +31,9 @@ def save(job: TrainingJob, outcome: FitOutcome) -> SavedFiles:
     """Save the model, if anything of use was learned, its report and its learning curve."""
     if not outcome.has_model:
         return SavedFiles(None)
-    model, history = _save_model(outcome.result.model, job.model_path), outcome.result.fit.history
+    trained, history = outcome.result.model, outcome.result.fit.history
+    command = portable_command(job.options.context)
+    model = _save_model(replace(trained, about={**trained.about, "command": command}), job.model_path)
     report, picture = job.options.report, job.picture_path if history.loss else None
     errors: list[Exception] = []
     if report is not None:
@@ -52,11 +56,11 @@ def save(job: TrainingJob, outcome: FitOutcome) -> SavedFiles:
 def _save_model(model: Model, path: Path) -> Path:
     """Save the model, in a temporary folder if ``path`` cannot be written: training may have taken hours."""
     try:
-        save_model(path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+        save_model(path, model)
     except OSError as error:
         try:
             temporary_path = Path(tempfile.mkdtemp(prefix="gpubp-"), path.name)
-            save_model(temporary_path, model.network, model.theta, preprocessing=model.preprocessing, about=model.about)
+            save_model(temporary_path, model)
         except OSError:
             raise error from None  # it names the path of the user
         print_error(f"{path} cannot be written ({error.strerror}); the model is in {temporary_path} instead")

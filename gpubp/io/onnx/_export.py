@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gpubp._core.misplaced import advice
 from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, class_values, preprocessing_of
 from gpubp.engine.argument_checks import choose_precision, validate_theta
@@ -140,7 +141,7 @@ def _model_parts(model: Any, theta: Any) -> tuple[Network, Any, Preprocessing | 
     if not (isinstance(getattr(model, "network", None), Network) and hasattr(model, "theta")):
         raise DataError(
             "to_onnx takes a Network with its theta, the result of train or load_model, or a fitted estimator, got "
-            f"{type(model).__name__}"
+            f"{type(model).__name__}; {advice(model, 'export')}"
         )
     has_preprocessing = getattr(model, "preprocessing", None) is not None
     preprocessing = preprocessing_of(model) if has_preprocessing else None

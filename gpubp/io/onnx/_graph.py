@@ -42,7 +42,7 @@ def import_onnx() -> Any:
     GpubpError
         If it is not installed.
     """
-    return import_optional("onnx", "an export", "onnx", "onnx onnxruntime")
+    return import_optional("onnx", "an export", "onnx", "onnx onnxruntime", extra="onnx")
 
 
 def producer_of(path: str | PathLike[str]) -> str | None:
