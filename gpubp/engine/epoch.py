@@ -4,6 +4,7 @@ The training loop only calls what :func:`make_epoch_runner` returns.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
 from typing import Any
 
@@ -30,6 +31,9 @@ from gpubp.engine.plain.step import (
 from gpubp.engine.windows import WindowRunner
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.second_order import SecondOrder
+
+WORTH_THREADS_OF_BLAS = 1_000
+"""Parameters from which a step of a second-order optimizer is long enough for threads of BLAS."""
 
 
 def make_epoch_runner(
@@ -114,11 +118,21 @@ class FullBatchRunner:
     def __call__(self, model: ModelState, batches: Batches) -> EpochResult:
         """Take the step."""
         assert isinstance(batches, ArrayBatches)
-        if self.samples is not batches.samples:
-            ((_, self.batch),) = batches
-            self.evaluate = make_objective(self.backend, self.objective, self.dtype, self.batch)
-            self.samples, self.last = batches.samples, None
-        return _step_by_step(self.backend, self.step, self.objective.processes, model, [(0.0, self.batch)])
+        with self._few_threads():
+            if self.samples is not batches.samples:
+                ((_, self.batch),) = batches
+                self.evaluate = make_objective(self.backend, self.objective, self.dtype, self.batch)
+                self.samples, self.last = batches.samples, None
+            return _step_by_step(self.backend, self.step, self.objective.processes, model, [(0.0, self.batch)])
+
+    def _few_threads(self) -> AbstractContextManager[None]:
+        """Keep BLAS to one thread where a step is many small products and solutions."""
+        few = self.objective.network.n_parameters < WORTH_THREADS_OF_BLAS
+        if not (few and self.backend.is_numpy and cpu.is_wanted()):
+            return nullcontext()
+        from gpubp.engine.cpu.threads import blas_of_one_thread
+
+        return blas_of_one_thread()
 
     def _evaluate(self, theta: Array, batch: Batch) -> tuple[Any, Array]:
         if self.last is None or self.last[0] is not theta:

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpubp.data.preprocessing import Preprocessing
+from gpubp.engine.cpu.threads import blas_of_one_thread, side_by_side
 from gpubp.engine.prediction import mean_outputs
 from gpubp.nn.network import Network, flatten, views
 from gpubp.tabular.folds import folds_of
@@ -127,6 +129,7 @@ class _Solutions(NamedTuple):
         return float(np.average(np.square(self.residuals).mean(axis=1), weights=weights))
 
 
+@blas_of_one_thread()  # as in `solve`
 def linear_part(
     rows: WeightedRows,
     preprocessing: Preprocessing,
@@ -160,7 +163,7 @@ def linear_part(
         least_of_inputs = np.inf
         for l2 in PENALTIES if like is None else [like.l2]:
             found = _Solutions(nothing.copy(), l2, has_bins, rows.targets.astype(np.float64))
-            found.blocks[:, np.append(inputs, n_inputs)] = [one.block(l2) for one in some]
+            found.blocks[:, np.append(inputs, n_inputs)] = side_by_side(methodcaller("block", l2), some)
             if not np.isfinite(found.blocks).all():
                 break
             for fold in range(n_folds):

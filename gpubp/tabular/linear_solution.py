@@ -5,11 +5,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from functools import reduce
+from operator import methodcaller
 from typing import NamedTuple
 
 import numpy as np
 
 from gpubp.backends.backend import choose_backend
+from gpubp.engine.cpu.threads import blas_of_one_thread, side_by_side
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 from gpubp.nn.passes import forward, loss_and_gradient
@@ -85,6 +87,7 @@ def is_solved(network: Network) -> bool:
     return len(network.sizes) == 2 and (is_ridge or is_logistic)
 
 
+@blas_of_one_thread()  # several wait for each other beside other work on the machine
 def solve(
     network: Network,
     rows: WeightedRows,
@@ -122,15 +125,17 @@ def solve(
            [3., 1.]])
     """
     solvers: Sequence[Ridge | _LogisticRegression]
+    each: Callable[..., Iterable[np.ndarray]] = map
     if network.loss == "squared":
-        solvers = Ridge.of_folds(rows, folds, range(len(held_out)))
+        solvers, each = Ridge.of_folds(rows, folds, range(len(held_out))), side_by_side
     else:
         solvers = [_LogisticRegression(network, rows.masked(folds != k), is_over) for k in range(len(held_out))]
     best: LinearSolution | None = None
     for l2 in sorted(penalties, reverse=True):
         if best is not None and is_over():
             break
-        theta = np.stack([one.block(l2).ravel() for one in solvers]).astype(rows.X.dtype)
+        blocks = each(methodcaller("block", l2), solvers)
+        theta = np.stack([one.ravel() for one in blocks]).astype(rows.X.dtype)
         losses = np.array([mean_loss(network, *pair) for pair in zip(theta, held_out, strict=True)])
         if best is not None and not losses.mean() < best.losses.mean():
             break
@@ -196,7 +201,9 @@ class Ridge:
         n_inputs, weights = rows.X.shape[1], rows.weights / rows.weights.sum()
         means = [np.matmul(weights.astype(one.dtype), one).astype(np.float64) for one in (rows.X, rows.targets)]
         centre = np.concatenate([means[0], [0.0], means[1]])
-        of_fold = {fold: _sums(rows.select(folds == fold), centre) for fold in np.unique(folds)}
+        known = np.unique(folds).tolist()
+        sums = side_by_side(lambda fold: _sums(rows.select(folds == fold), centre), known)
+        of_fold = dict(zip(known, sums, strict=True))
         nothing = np.zeros((len(centre), len(centre)))
         return [
             cls(reduce(np.add, (one for k, one in of_fold.items() if k != fold), nothing), centre, n_inputs)

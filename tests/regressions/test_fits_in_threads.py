@@ -51,3 +51,15 @@ def test_blas_stays_limited_while_it_has_a_user():
     assert set(_threads_of_blas()) == {1}
     second.__exit__(None, None, None)
     assert set(_threads_of_blas()) == {2}
+
+
+@pytest.mark.parametrize(("n_hidden", "threads"), [(5, 1), (600, 2)])
+def test_second_order_steps_of_few_parameters_take_one_thread_of_blas(n_hidden, threads, monkeypatch):
+    from gpubp.engine import epoch
+    from gpubp.engine.cpu.threads import _threads_of_blas
+
+    seen, step = set(), epoch._step_by_step
+    monkeypatch.setattr(epoch, "_step_by_step", lambda *given: (seen.update(_threads_of_blas()), step(*given))[1])
+    network, X = gpubp.Network((2, n_hidden, 1)), np.random.default_rng(0).normal(size=(9, 2))
+    gpubp.train(network, X, X[:, :1], optimizer=gpubp.lbfgs(), epochs=1, seed=0, device="cpu")
+    assert seen == {threads}

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
+from threadpoolctl import threadpool_limits
 
 from gpubp import Network, TabularRegressor, adam, predict, prepare_table
+from gpubp.engine.cpu.threads import _threads_of_blas
 from gpubp.errors import DivergenceWarning
 from gpubp.nn.passes import loss_and_gradient
 from gpubp.tabular import Candidate, fit_table, linear_solution, search_table
@@ -53,6 +55,21 @@ def test_the_gradient_is_zero_at_the_solution(loss, n_outputs, l2):
         held_out = rows.select(folds == fold)
         expected = loss_and_gradient(np, network, theta, *held_out)[0] / held_out.weights.sum()
         assert solution.losses[fold] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("loss", ["squared", "cross_entropy"])
+def test_solutions_keep_blas_to_one_thread(loss, monkeypatch):
+    """Its threads wait for each other beside other work on the machine, and a solution takes many times as long."""
+    rows, folds = rows_of(loss)
+    seen, solver = [], linear_solution.Ridge if loss == "squared" else linear_solution._LogisticRegression
+    block = solver.block
+    monkeypatch.setattr(solver, "block", lambda self, l2: (seen.extend(_threads_of_blas()), block(self, l2))[1])
+    before = _threads_of_blas()
+    with threadpool_limits(2, "blas"):
+        solve(Network((7, 3), loss=loss), rows, folds, without_folds(rows, folds), [2.0])
+        assert set(seen) == {1}
+        assert set(_threads_of_blas()) == {2}
+    assert _threads_of_blas() == before
 
 
 def test_ridge_is_scikit_learns():
