@@ -12,10 +12,13 @@ from gpubp.distributed.process_group import SINGLE_PROCESS
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cuda.device import CudaDevice
 from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
+from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
 from gpubp.engine.plain.step import ModelState, Objective, make_step
 from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.initialization import initial_weights
+from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
 from gpubp.nn.losses import LOSSES, get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import momentum
@@ -35,6 +38,19 @@ PAIRS = [
 ]
 DEEP = Network((2, *[2] * len(ACTIVATION_NAMES), 2), activation=ACTIVATION_NAMES)
 SHALLOW = [Network((2, 2), output_activation=name, loss=loss_name, bias=False) for loss_name, name in PAIRS]
+ABOVE = Network((2 + 2 + 2 * 3, 5, 4), activation="parametric(selu)", loss="cross_entropy")
+NETWORKS = {  # of kinds that have no kernels, or kernels that others do not need
+    "skips": Network((3, 4, 4, 2), activation="tanh", skips=((0, 2), (1, 3)), bias=False),
+    "ties": with_equal_layers(Network((3, 4, 4, 4), activation="tanh"), [2, 3]),
+    "parametric": Network((3, 5, 4), activation="parametric(tanh)", loss="cross_entropy"),
+    "RealMLP": with_embedded_inputs(
+        with_periodic_inputs(with_scaled_inputs(ABOVE), [2, 3], n_frequencies=2), [range(3)], n_outputs=2
+    ),
+    "TabM": Network((5, 6, 4, 3), loss="cross_entropy", n_members=2),
+    "a linear layer of members": Network((5, 3), loss="cross_entropy", n_members=3),
+    "several softmaxes": Network((3, 4, 4), output_activation="softmax(2,2)", loss="cross_entropy(2,2)"),
+    "groups of hidden units": Network((3, 4, 2), activation="softmax(1,3)"),
+}
 N_SAMPLES, SIZE = 23, 8  # the last batch has 7 samples
 
 
@@ -75,6 +91,13 @@ def samples(network, dtype, weighted=False, seed=0):
     targets = rng.dirichlet(np.ones(network.sizes[-1]), N_SAMPLES)  # fits every loss
     weights = rng.uniform(0.0, 2.0, N_SAMPLES).astype(dtype) if weighted else None
     return Batch(x.astype(dtype), targets.astype(dtype), weights)
+
+
+def dropout_of(network, *rates, stack=None):
+    n_members = () if network.n_members is None else (network.n_members,)
+    keys = np.random.default_rng(0).integers(2**63, size=(*(() if stack is None else (stack,)), *n_members))
+    n_layers = len(network.sizes) - 1
+    return Dropout(network.sizes[:-1], (*rates, *(0.0,) * n_layers)[:n_layers], keys.astype("uint64"))
 
 
 def to_machine(machine, batch):

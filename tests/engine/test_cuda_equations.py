@@ -12,13 +12,10 @@ from gpubp.engine.cuda.epoch import CudaEpochRunner
 from gpubp.engine.cuda.equation_steps import EquationSteps
 from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.cuda.namespace import CapturableNamespace
-from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches
 from gpubp.engine.plain.step import ModelState, Objective
-from gpubp.nn.architectures import with_equal_layers
+from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.nn.initialization import initial_weights
-from gpubp.nn.input_layers import with_embedded_inputs, with_periodic_inputs, with_scaled_inputs
-from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, adamw, momentum
 from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.schedules import PiecewiseConstant
@@ -26,8 +23,10 @@ from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled
 from gpubp.testing import assert_agree
 from tests.cuda_machines import (
     N_SAMPLES,
+    NETWORKS,
     SIZE,
     assert_same,
+    dropout_of,
     emulated,
     needs_compiler,
     plain_and_compiled,
@@ -39,19 +38,6 @@ from tests.emulated_cuda import EmulatedDevice
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
-ABOVE = Network((2 + 2 + 2 * 3, 5, 4), activation="parametric(selu)", loss="cross_entropy")
-NETWORKS = {
-    "skips": Network((3, 4, 4, 2), activation="tanh", skips=((0, 2), (1, 3)), bias=False),
-    "ties": with_equal_layers(Network((3, 4, 4, 4), activation="tanh"), [2, 3]),
-    "parametric": Network((3, 5, 4), activation="parametric(tanh)", loss="cross_entropy"),
-    "RealMLP": with_embedded_inputs(
-        with_periodic_inputs(with_scaled_inputs(ABOVE), [2, 3], n_frequencies=2), [range(3)], n_outputs=2
-    ),
-    "TabM": Network((5, 6, 4, 3), loss="cross_entropy", n_members=2),
-    "a linear layer of members": Network((5, 3), loss="cross_entropy", n_members=3),
-    "several softmaxes": Network((3, 4, 4), output_activation="softmax(2,2)", loss="cross_entropy(2,2)"),
-    "groups of hidden units": Network((3, 4, 2), activation="softmax(1,3)"),
-}
 OF_TABLES = ("RealMLP", "TabM")
 
 
@@ -61,18 +47,22 @@ def network(request):
 
 
 @pytest.fixture(autouse=True)
+def no_kernels(monkeypatch):
+    """Let also those networks come here whose layers have kernels."""
+
+    def lacking(*_, **__):
+        raise Inexpressible("none is wanted")
+
+    monkeypatch.setattr(cuda_epoch, "layer_kernels", lacking)
+
+
+@pytest.fixture(autouse=True)
 def all_is_captured(request, caplog, monkeypatch):
     """Let few steps be in a graph, and let no step be launched without one."""
     monkeypatch.setattr(cuda_epoch, "STEPS_OF_EQUATIONS", 2)
     yield
     warnings = [record.message for record in caplog.get_records("call") if record.levelno >= logging.WARNING]
     assert len(warnings) == ("without_graphs" in request.node.name), warnings
-
-
-def dropout_of(network, *rates, stack=None):
-    n_members = () if network.n_members is None else (network.n_members,)
-    keys = np.random.default_rng(0).integers(2**63, size=(*(() if stack is None else (stack,)), *n_members))
-    return Dropout(network.sizes[:-1], (*rates, *(0.0,) * (len(network.sizes) - 1 - len(rates))), keys.astype("uint64"))
 
 
 class TestAgreesWithPlain:

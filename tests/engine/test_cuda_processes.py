@@ -15,7 +15,18 @@ from gpubp.nn.network import Network
 from gpubp.optim.first_order import adam, momentum
 from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.wrappers import clipped
-from tests.cuda_machines import N_SAMPLES, SIZE, assert_same, emulated, needs_compiler, plain_way, run_epochs, samples
+from tests.cuda_machines import (
+    N_SAMPLES,
+    NETWORKS,
+    SIZE,
+    assert_same,
+    dropout_of,
+    emulated,
+    needs_compiler,
+    plain_way,
+    run_epochs,
+    samples,
+)
 from tests.threads_as_processes import results_of, run_on_ranks
 
 pytestmark = [pytest.mark.once, needs_compiler]
@@ -33,6 +44,8 @@ WORKLOADS = {
     "clipped": ({"l2": 0.3}, {}, clipped(momentum(0.05, 0.9), 0.1)),
     "loss scaled": ({"l2": 0.3}, {}, loss_scaled(adam())),
     "dropout": ({}, {"dropout": Dropout(NETWORK.sizes[:-1], (0.2, 0.5), 12345), "size": 11}, None),
+    "ties": ({"network": NETWORKS["ties"], "l2": 0.3}, {"weighted": True}, None),
+    "members": ({"network": NETWORKS["TabM"]}, {"dropout": dropout_of(NETWORKS["TabM"], 0.2, 0.5)}, None),
 }
 
 
@@ -44,20 +57,21 @@ def no_plain_way(model, batches):
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_processes_give_the_result_of_one(name, size, dtype):
     objective, of_run, optimizer = WORKLOADS[name]
-    objective, optimizer, machine = Objective(NETWORK, **objective), optimizer or momentum(0.05, 0.9), emulated()
-    single = run_epochs(machine, plain_way(machine, objective, optimizer, dtype), NETWORK, optimizer, dtype, **of_run)
+    objective, optimizer = Objective(**{"network": NETWORK} | objective), optimizer or momentum(0.05, 0.9)
+    machine, network = emulated(), objective.network
+    single = run_epochs(machine, plain_way(machine, objective, optimizer, dtype), network, optimizer, dtype, **of_run)
 
     def work(processes):
         device, shared = emulated(backwards=processes.rank == 1).device, replace(objective, processes=processes)
         way = cuda_epoch_runner(device, shared, optimizer, dtype, no_plain_way)
-        ended = run_epochs(machine, way, NETWORK, optimizer, dtype, processes=processes, **of_run)
+        ended = run_epochs(machine, way, network, optimizer, dtype, processes=processes, **of_run)
         return *ended, device.n_replays, processes.comm.sums
 
     *found, replays, sums = zip(*results_of(run_on_ranks(size, work)), strict=True)
     steps = 4 * -(-N_SAMPLES // of_run.get("size", SIZE))
     n_networks = of_run.get("stack", 1)
     assert min(replays) > 0
-    assert sums == ([n_networks * (NETWORK.n_parameters + 2)] * steps,) * size  # one sum in a step, and no other
+    assert sums == ([n_networks * (network.n_parameters + 2)] * steps,) * size  # one sum in a step, and no other
     for model, report in zip(*found, strict=True):
         assert_same([single, (model, report)])
         np.testing.assert_array_equal(model.theta, found[0][0].theta)

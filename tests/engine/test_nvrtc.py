@@ -87,6 +87,7 @@ LIMITS = {
     "count_not_finite": Limits(32, 32, SUMS),
     "to_operands": Limits(24, 0, set()),
     "mask": Limits(32, 32, set()),
+    "average_tied": Limits(32, 32, SUMS),
     "find_overflow": Limits(40, 32, set()),
     "partial_norms": Limits(48, 64, set()),
     "update": Limits(64, 64, SUMS),
@@ -171,6 +172,11 @@ def layer_by_layer(names, dtype):
         yield from sources_of(Network((2, *[2] * len(names), 2), names, bias=bias), dtype, drops=drops)
     yield from sources_of(Network((2, 2)), dtype, parts=2, l2=0.1)
     yield from sources_of(Network((2, 2, 2), n_members=2), dtype, drops=True)  # its gradients need no kernels
+    learned = [f"parametric({name})" for name in names if name != "softmax"]
+    for drops, n_outputs in ((False, 2), (True, 17)):  # narrow, and not
+        network = Network((2, *[2] * len(learned), n_outputs), learned)
+        yield from sources_of(network, dtype, drops=drops, products="bfloat16" if dtype == "float32" else "float32")
+    yield from sources_of(Network((1, 1), ties=(0, 0)), dtype)
     for loss, output in itertools.product(LOSS_NAMES, names):
         try:
             network = Network((2, 2), output_activation=output, loss=loss)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -107,23 +108,19 @@ class CudaEpochRunner:
             )
             for place in (state_in_global_memory, state_of_one_network)
         )
-        self.has_kernels = self._has_kernels()
+        lacking = _lacking(lambda: layer_kernels(objective.network, dtype, weighted=False))
+        if lacking:
+            logger.info("gradients are computed by the plain equations, in graphs: %s", lacking)
+        self.has_kernels = not lacking
+        self.has_kernel_of_all = not _lacking(
+            lambda: small_network_source(objective, self.small_spec.update, dtype, weighted=False)
+        )
         self.cache: dict[int, Steps] = {}  # by samples: an epoch's last part may have more
         self.steps: Steps | None = None
         self.samples: Batch | None = None
         self.layout: Any = None
         self.own_state: Any = None
         self.shares: dict[tuple[int, int, bool], Share | None] = {}  # by the samples of the epoch, and those of a batch
-
-    def _has_kernels(self) -> bool:
-        """Return whether there are kernels for all layers; otherwise gradients come from the plain equations."""
-        try:
-            layer_kernels(self.objective.network, self.dtype, weighted=False)
-            small_network_source(self.objective, self.small_spec.update, self.dtype, weighted=False)
-        except Inexpressible as error:
-            logger.info("gradients are computed by the plain equations, in graphs: %s", error)
-            return False
-        return True
 
     def continues_with(self, device: Any, objective: Objective, optimizer: Optimizer, dtype: str) -> bool:
         """Take new settings of the optimizer for another fit; return False if it needs another runner."""
@@ -200,7 +197,7 @@ class CudaEpochRunner:
 
     def _fits_one_block(self, stack: tuple[int, ...], size: int, drops: tuple[bool, ...]) -> bool:
         """Return whether one block of threads can take the steps of a network and is not slower than all blocks."""
-        if not self.has_kernels:
+        if not self.has_kernel_of_all:
             return False
         if self.device.products != "float32" or self.spec.loss_scaled:  # it computes its products in full precision
             return False
@@ -297,6 +294,15 @@ class CudaEpochRunner:
             steps.transfer.begin(None if batches.order is None else np.ravel(batches.order))
             order = np.empty(0)  # it stays on the host
         steps.begin(settings, np.atleast_2d(order), row_ranges, numbers)
+
+
+def _lacking(write: Callable[[], Any]) -> str:
+    """Return what cannot be written in CUDA C, empty if all can: now, not when a step needs it."""
+    try:
+        write()
+    except Inexpressible as error:
+        return str(error)
+    return ""
 
 
 def _of_each_parameter(optimizer: Optimizer) -> Optimizer:

@@ -13,9 +13,11 @@ from gpubp.engine.cuda.captured_steps import CapturedSteps
 from gpubp.engine.cuda.kernels.layers import layer_kernels
 from gpubp.engine.cuda.kernels.narrow_outputs import has_narrow_output
 from gpubp.engine.cuda.kernels.products import n_tiles
-from gpubp.engine.cuda.launches import first_network
+from gpubp.engine.cuda.kernels.ties import KERNEL as AVERAGE_TIED
+from gpubp.engine.cuda.kernels.ties import groups_of
+from gpubp.engine.cuda.launches import MAX_BLOCKS, THREADS, blocks_of, first_network
 from gpubp.engine.plain.minibatches import Batch
-from gpubp.nn.network import Network, views
+from gpubp.nn.network import Network, activation_views, views
 
 TILE = 128  # rows and columns of a product that a multiprocessor computes at a time, if it is large
 
@@ -33,13 +35,15 @@ class LayerwiseSteps(CapturedSteps):
         self.operands = [
             self.empty_operands((rows * n,)) if store else None for n, store in zip(network.sizes, stored, strict=False)
         ]
-        self.starts = [rows * n for n in accumulate((0, *network.sizes[1:]))]  # of the layers' signals
+        # of the signals of the layers, then of those of the activations' weights
+        self.starts = [rows * n for n in accumulate((0, *network.sizes[1:], *network.activation_weights))]
         self.signals, self.losses = empty((self.starts[-1],)), empty((rows,))
         self.signal_operands = self.empty_operands(self.signals.shape) if self.rounds else self.signals
-        self.columns = device.upload(_bias_columns(network, self.starts))
+        self.columns = device.upload(_columns(network, self.starts))
         weighted = self.window[2] is not None
         in_tf32 = device.products == "tf32" and dtype == "float32"  # to which cuBLAS alone rounds
         narrow = has_narrow_output(network, self.part_size(plan.size)) and not in_tf32
+        narrow = narrow and len(network.layers_below[-1]) == 1
         widths_of_totals = network.sizes[1:-1] if narrow else network.sizes[1:]
         self.totals = [empty((rows * n,)) for n in widths_of_totals]
         self.layers = layer_kernels(
@@ -56,7 +60,11 @@ class LayerwiseSteps(CapturedSteps):
             empty(totals.shape) if keep else totals for totals, keep in zip(self.totals, needed, strict=False)
         ]
         self.branches = has_branches(network, self.part_size(plan.size), self.n_networks, device, narrow=narrow)
-        self.compile(self.layers.each, device.products)
+        self.ties: tuple[Any, ...] = ()
+        if network.tied is not None:
+            n_tied, begins, positions = groups_of(network.tied)
+            self.ties = len(begins) - 1, n_tied, device.upload(begins), device.upload(positions)
+        self.compile((*self.layers.each, *([AVERAGE_TIED] if self.ties else [])), device.products)
 
     def _add_gradient(self, start: int, first: int, end: int, *, is_last: bool) -> None:
         """Add the gradient and the loss of samples ``first`` to ``end`` of the batch that begins at ``start``."""
@@ -73,6 +81,11 @@ class LayerwiseSteps(CapturedSteps):
             [self._rows(array[at:], b, n) for at, n in zip(self.starts, sizes[1:], strict=False)]
             for array in (self.signals, self.signal_operands)
         )
+        weight_signals = [
+            self._rows(self.signals[at:], b, n)
+            for at, n in zip(self.starts[n_layers:], self.network.activation_weights, strict=False)
+        ]
+        of_activations = activation_views(self.device.xp, self.network, self.thetas)
         totals = [self._rows(array, b, n) for array, n in zip(self.totals, sizes[1:], strict=False)]
         outputs = [self._rows(array, b, n) for array, n in zip(self.outputs, sizes[1:-1], strict=True)]
         stored = [
@@ -93,30 +106,40 @@ class LayerwiseSteps(CapturedSteps):
         results = (signals[-1], self.losses, *stored_signals[-1])
         results += (self.scaling[0], self.counter) if self.scaling else ()
         self._over_layer(layers.output, b, sizes[-1], biases[-1], n_parameters, *totals_from, *samples, *results)
+        has_signals = [False] * n_layers  # of the layers above, whose contributions are added up
         for k in range(n_layers - 1, -1, -1):  # eq. (6), (7) and (5)
-            is_narrow = layers.narrow and k == n_layers - 1
-            if not is_narrow:
-                gradient = self._weights(gradients[k])
+            is_narrow, start = layers.narrow and k == n_layers - 1, 0
+            for source in () if is_narrow else self.network.layers_below[k]:
+                block = slice(start, start := start + sizes[source])
+                gradient, w = gradients[k][..., block, :], weights[k][..., block, :]
                 how = {"a_transposed": True, "added": first > 0, "beside": self.branches}
-                multiply(layer_inputs[k], signal_operands[k], gradient, **how)
+                multiply(layer_inputs[source], signal_operands[k], gradient, **how)
+                if source > 0:
+                    at_outputs, added = signals[source - 1], has_signals[source]
+                    multiply(signal_operands[k], w, at_outputs, b_transposed=True, added=added)
+                    has_signals[source] = True
             if k > 0:
-                above = (signal_operands[k], first_network(weights[k], 2), n_parameters) if is_narrow else ()
-                if not is_narrow:
-                    multiply(signal_operands[k], weights[k], signals[k - 1], b_transposed=True)
+                above = (signal_operands[k], first_network(weights[k], 2)) if is_narrow else ()
+                a = of_activations[k - 1]
+                learned = () if a is None else (first_network(a, 2), weight_signals[k - 1])
+                where = (n_parameters,) if above or learned else ()
                 backward = (totals[k - 1], outputs[k - 1], signals[k - 1], *stored_signals[k - 1], *masks[k])
-                self._over_layer(layers.derivatives[k - 1], b, sizes[k], *above, *backward)
+                self._over_layer(layers.derivatives[k - 1], b, sizes[k], *above, *where, *learned, *backward)
         below = (below, sizes[-2], signal_operands[-1], sizes[-1]) if layers.narrow else (None, 0, None, 0)
-        first_weight = n_parameters - sizes[-1] * (sizes[-2] + self.network.bias)
+        n_last = sizes[-1] * (sizes[-2] + self.network.bias) + sum(self.network.activation_weights)
         self._sums(
             b,
             int(first == 0),
             int(is_last),
             (self.signals, self.columns, len(self.columns)),
-            (*below, first_weight),
+            (*below, n_parameters - n_last),
             (self.losses, sample_weight, strides[1]),
         )
         if self.branches:
             self.device.join()
+        if self.ties:
+            blocks = (min(blocks_of(self.ties[0]), MAX_BLOCKS), 1, self.n_networks)
+            self._launch("average_tied", blocks, THREADS, *self.ties, self.gradients, n_parameters)
 
 
 def has_branches(network: Network, b: int, n_networks: int, device: Any, *, narrow: bool) -> bool:
@@ -131,12 +154,16 @@ def has_branches(network: Network, b: int, n_networks: int, device: Any, *, narr
     return bool(tiles) and n_networks * max(tiles) <= device.multiprocessors
 
 
-def _bias_columns(network: Network, starts: list[int]) -> np.ndarray:
-    """Find for each bias where its signals start, their stride by sample, and where its gradient goes: (n, 3)."""
+def _columns(network: Network, starts: list[int]) -> np.ndarray:
+    """Find where the signals of biases and of activations' weights are: ``(n, 3)``.
+
+    For each, where its signals start, their stride by sample, and where its gradient goes.
+    """
     indices = np.arange(network.n_parameters)
+    blocks = views(np, network, indices) if network.bias else [None] * len(network.shapes)
     columns = [np.empty((0, 3), np.int64)]
-    for start, block in zip(starts, views(np, network, indices), strict=False):
-        n = block.shape[1]
-        if network.bias:
+    for start, block in zip(starts, [*blocks, *activation_views(np, network, indices)], strict=False):
+        if block is not None:
+            n = block.shape[1]
             columns.append(np.stack([start + np.arange(n), np.full(n, n), block[-1]], axis=-1))
     return np.concatenate(columns).astype(np.int64)

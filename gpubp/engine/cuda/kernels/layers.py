@@ -14,7 +14,7 @@ from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, DROPOUT_PARAMET
 from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import Code
 from gpubp.engine.tracing.symbols import Inexpressible, Symbol
-from gpubp.nn.activations import get_activation, parametric
+from gpubp.nn.activations import get_activation, parametric, parametric_dE_da, parametric_dE_dx
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 
@@ -118,14 +118,10 @@ def layer_kernels(
     Raises
     ------
     Inexpressible
-        If C cannot express an equation, or the network is of a kind that these kernels do not train.
+        If C cannot express an equation, or the network has members that share weights.
     """
-    if network.skips or network.ties:
-        raise Inexpressible("the network has connections that skip layers, or weights that are tied or absent")
     if network.n_members is not None:
         raise Inexpressible("the network has members that share weights")
-    if any(network.activation_weights):
-        raise Inexpressible("the network has parametric activations")
     kinds = list(zip(network.activation, drops[1:] or (False,) * len(network.activation), strict=True))
     activations, derivatives, needed = [], [], []
     for name, drop in kinds:
@@ -194,23 +190,36 @@ def _derivative(
 ) -> tuple[Kernel, bool]:
     """Write eq. (5), derivatives by the total inputs; return the kernel and whether it reads the total inputs.
 
-    Below a narrow output layer, of ``n_outputs`` units, it also computes eq. (7).
+    Of a parametric activation it also writes the derivatives by its weights, for each sample. Below a narrow output
+    layer, of ``n_outputs`` units, it also computes eq. (7).
     """
     dE_dy = (
         f"dot({n_outputs}, above + c * {n_outputs}, weights + j * {n_outputs})" if n_outputs else "signals[c * n + j]"
     )
     dE_dy = f"{dE_dy} * {MASK}" if drop else dE_dy
-    cells = {"dE_dy": dE_dy, "x": "totals[c * n + j]", "y": "outputs[c * n + j]"}
+    activation, cells = get_activation(name), {"dE_dy": dE_dy, "x": "totals[c * n + j]", "y": "outputs[c * n + j]"}
+    cells["a"] = "activation_weights[j]"
     code = Code(dtype, cells)
-    dE_dx = get_activation(name).dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in cells))
-    total_input_needed = code.uses("x", dE_dx)
+    at_y, x, y, a = (symbols.variable(cell, dtype) for cell in cells)
+    results = {"dE_dx": activation.dE_dx(symbols, at_y, x, y)}
+    if activation.is_parametric:
+        of_weights = parametric_dE_da(symbols, activation, at_y, x)
+        results = {"dE_dx": parametric_dE_dx(symbols, activation, at_y, x, a), "dE_da": of_weights}
+    total_input_needed = any(code.uses("x", result) for result in results.values())
     strides = dict.fromkeys(("totals", "outputs", "signals"), "b * n")
     parameters = "const real* totals, const real* outputs, real* signals"
+    if activation.is_parametric:
+        strides |= {"activation_weights": "n_parameters", "weight_signals": "b * n"}
+        parameters = f"const real* activation_weights, real* weight_signals, {parameters}"
+    if n_outputs or activation.is_parametric:
+        parameters = f"integer n_parameters, {parameters}"
     if n_outputs:
         strides |= {"above": f"b * {n_outputs}", "weights": "n_parameters"}
-        parameters = f"const operand* above, const operand* weights, integer n_parameters, {parameters}"
+        parameters = f"const operand* above, const operand* weights, {parameters}"
     parameters, store = _with_signal_operands(parameters, strides, rounds=rounds)
-    return kernel_over_layer(kernel, parameters, strides, code, {"dE_dx": dE_dx}, store, drop), total_input_needed
+    if activation.is_parametric:
+        store += "\nweight_signals[c * n + j] = dE_da;"
+    return kernel_over_layer(kernel, parameters, strides, code, results, store, drop), total_input_needed
 
 
 def _with_signal_operands(

@@ -162,8 +162,15 @@ def small_network_source(
         Whether the inputs, and each hidden layer, have dropout; empty if none has.
     size : int
         Samples of a batch, by which tiles are chosen.
+
+    Raises
+    ------
+    Inexpressible
+        If C cannot express an equation, or the network is of a kind that this kernel does not train.
     """
     network = objective.network
+    if network.skips or network.ties or network.n_members is not None or any(network.activation_weights):
+        raise Inexpressible("one block of threads has only layers whose weights are all free, each above the last")
     n_layers, n_parts, bias = len(network.shapes), len(update.parts), int(network.bias)
     dropped = drops or (False,) * n_layers
     parameters = "".join(f", real* all_part_{k}" for k in range(n_parts))
