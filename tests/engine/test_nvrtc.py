@@ -71,6 +71,7 @@ LIMITS = {
     "drop_inputs": Limits(32, 32, set()),
     "activation": Limits(64, 80, COSINE),
     "derivative": Limits(48, 64, COSINE),
+    "learned_derivative": Limits(64, 80, COSINE),
     "derivative_below_output": Limits(64, 64, COSINE),
     "output": Limits(64, 80, COSINE),
     "narrow_output": Limits(48, 64, set()),

@@ -126,7 +126,8 @@ def layer_kernels(
     activations, derivatives, needed = [], [], []
     for name, drop in kinds:
         k = kinds.index((name, drop))  # layers of one kind share their kernels
-        derivative, total_input_needed = _derivative(f"derivative_{k}", name, dtype, drop=drop, rounds=rounds)
+        kernel = f"{'learned_' if get_activation(name).is_parametric else ''}derivative_{k}"
+        derivative, total_input_needed = _derivative(kernel, name, dtype, drop=drop, rounds=rounds)
         stored = {"store_total": total_input_needed, "store_operand": drop or rounds}
         value = activation_kernel(f"activation_{k}", name, dtype, bias=network.bias, drop=drop, **stored)
         activations.append(value)
