@@ -14,7 +14,7 @@ from gpubp.engine.cuda.device import CudaDevice
 from gpubp.engine.cuda.epoch import CudaEpochRunner, cuda_epoch_runner
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
-from gpubp.engine.plain.step import ModelState, Objective, make_step
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.architectures import with_equal_layers
 from gpubp.nn.initialization import initial_weights
@@ -139,12 +139,7 @@ def run_epochs(
 
 
 def plain_way(machine, objective, optimizer, dtype):
-    return partial(
-        epoch_module._step_by_step,
-        machine.backend.xp,
-        make_step(machine.backend, objective, optimizer, dtype),
-        processes=objective.processes,
-    )
+    return epoch_module.plain_epoch_runner(machine.backend, objective, optimizer, dtype)
 
 
 def plain_and_compiled(machine, network, optimizer=None, dtype="float64", options=None, **options_of_run):

@@ -26,7 +26,7 @@ from gpubp.engine.cpu.structures import address, functions_of, in_rows
 from gpubp.engine.cpu.thread_choice import ThreadChoice
 from gpubp.engine.plain.dropout import Dropout
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch, BatchesInParts, PerNetworkBatches
-from gpubp.engine.plain.step import ModelState, Objective, make_step
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.engine.prediction import predict
 from gpubp.errors import DataError
 from gpubp.nn.activations import ACTIVATIONS
@@ -67,9 +67,7 @@ def dropout_of(network, rates, stack=None):
     return Dropout(network.sizes[:-1], rates, keys)
 
 
-def plain_runner(objective, optimizer, dtype):
-    step = make_step(BACKEND, objective, optimizer, dtype)
-    return partial(epoch_module._step_by_step, BACKEND.xp, step, processes=objective.processes)
+plain_runner = partial(epoch_module.plain_epoch_runner, BACKEND)
 
 
 @np.errstate(all="ignore")  # as in train; on arm64 a product of NumPy may warn of numbers that are not in its result
