@@ -12,7 +12,7 @@ import numpy as np
 
 from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import Backend, to_backend
-from gpubp.backends.sparse_matmul import is_sparse_on_host
+from gpubp.backends.sparse_matmul import is_sparse, is_sparse_on_host
 from gpubp.distributed.process_group import ProcessGroup
 from gpubp.engine import cpu, cuda
 from gpubp.engine.plain.compilation import compiled
@@ -62,7 +62,7 @@ def make_epoch_runner(
 
         return WindowRunner(engine_epoch_runner(objective, optimizer, dtype, plain, outputs_wanted=outputs_wanted))
     processes = objective.processes
-    wanted = backend.is_cuda and processes.on_all(cuda.is_wanted(backend, cpu.requested_mode()))
+    wanted = backend.is_cuda and processes.on_all(_runs_on_gpu(backend))
     if wanted and (processes.world_size == 1 or processes.sums_on_gpus()):
         from gpubp.engine.cuda.device import cuda_device
         from gpubp.engine.cuda.epoch import cuda_epoch_runner
@@ -79,6 +79,11 @@ def _runs_on_cpu(backend: Backend) -> bool:
     """Return whether the compiled engine for the CPU is to be used."""
     on_cpu = backend.is_numpy or is_sparse_on_host(backend)
     return on_cpu and backend.matmul_precision == "float32" and cpu.is_wanted()
+
+
+def _runs_on_gpu(backend: Backend) -> bool:
+    """Return whether the compiled engine for GPUs is to be used."""
+    return cuda.is_wanted(backend, cpu.requested_mode())
 
 
 def make_objective(
@@ -98,6 +103,12 @@ def make_objective(
         if in_engine is not None:
             return in_engine
     weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
+    if objective.processes.world_size == 1 and not is_sparse(samples.x) and _runs_on_gpu(backend):
+        from gpubp.engine.cuda.device import cuda_device
+        from gpubp.engine.cuda.gradient import CudaObjective
+
+        device = cuda_device(backend.device, backend.matmul_precision)
+        return CudaObjective(device, objective, weight_mask, dtype, samples)
     evaluate, arrays = bind(backend, objective, objective_and_gradient), samples.arrays
     return lambda theta: evaluate(weight_mask, theta, arrays)
 

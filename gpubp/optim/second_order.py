@@ -110,11 +110,16 @@ def _lbfgs(
     xp: Namespace, theta: Array, state: Curvature, problem: Problem, *, memory: int, tolerance: float
 ) -> tuple[Array, Curvature, Array]:
     start_point = Point(theta, *problem.loss_and_gradient(theta))
-    if float(xp.max(xp.abs(start_point.gradient))) <= tolerance:
-        return theta, state._replace(converged=True), start_point.loss
     direction = _direction(xp, start_point.gradient, state)
+    largest = xp.max(xp.abs(start_point.gradient))
+    slope = _dot(xp, start_point.gradient, direction)
+    on_host = _numbers(xp, largest, slope, start_point.loss)
+    if on_host[0] <= tolerance:
+        return theta, state._replace(converged=True), start_point.loss
     first_step = 1.0 if state.theta_changes else min(1.0, 1.0 / float(xp.sum(xp.abs(start_point.gradient))))
-    point = wolfe_search(xp, start_point, direction, problem.loss_and_gradient, first_step)
+    point = wolfe_search(
+        xp, start_point._replace(loss=on_host[2]), direction, problem.loss_and_gradient, first_step, slope=on_host[1]
+    )
     if point is None:
         # start again without the past changes; without any, training has converged
         return theta, Curvature(converged=not state.theta_changes), start_point.loss
@@ -145,6 +150,15 @@ def _dot(xp: Namespace, a: Array, b: Array) -> Array:
     return a.dot(b) if isinstance(a, np.ndarray) else xp.sum(a * b)  # only NumPy's needs no memory for the products
 
 
+def _numbers(xp: Namespace, *numbers: Array) -> list[float]:
+    """Return numbers on the host; those of a device are copied at once, since each copy waits for the device."""
+    if isinstance(numbers[0], np.generic | np.ndarray):
+        return [float(number) for number in numbers]
+    joined = xp.stack(numbers)
+    on_host = joined.tolist() if hasattr(joined, "tolist") else joined
+    return [float(on_host[i]) for i in range(len(numbers))]
+
+
 def wolfe_search(
     xp: Namespace,
     start_point: Point,
@@ -152,6 +166,7 @@ def wolfe_search(
     loss_and_gradient: Callable[[Array], tuple[Array, Array]],
     first_step: float = 1.0,
     *,
+    slope: float | None = None,
     decrease: float = 1e-4,
     flatness: float = 0.9,
     evaluations: int = 25,
@@ -162,12 +177,14 @@ def wolfe_search(
 
     Parameters
     ----------
-    here : Point
+    start_point : Point
     direction : (P,) array
     loss_and_gradient : callable
         Returns the loss and its gradient at given parameters.
     first_step : float
         As a fraction of ``direction``.
+    slope : float, optional
+        That of the loss along the direction, if it is known.
     decrease, flatness : float
         The constants of the two conditions.
     evaluations : int
@@ -178,19 +195,21 @@ def wolfe_search(
     Point or None
         The best point that lowers the loss enough; None if no point does.
     """
-    start_loss, slope = float(start_point.loss), float(_dot(xp, start_point.gradient, direction))
+    start_loss = float(start_point.loss)
+    if slope is None:
+        slope = float(_dot(xp, start_point.gradient, direction))
     if not slope < 0.0:
         return None
-    lower, upper, step, best = 0.0, math.inf, first_step, None
+    lower, upper, step, best, lowest = 0.0, math.inf, first_step, None, math.inf
     for _ in range(evaluations):
         theta = start_point.theta + step * direction
         point = Point(theta, *loss_and_gradient(theta))
-        loss, new_slope = float(point.loss), float(_dot(xp, point.gradient, direction))
+        new_slope, loss = _numbers(xp, _dot(xp, point.gradient, direction), point.loss)
         if not loss <= start_loss + decrease * step * slope:  # also if the loss is NaN
             upper = step
         else:
-            if best is None or loss < float(best.loss):
-                best = point
+            if loss < lowest:
+                best, lowest = point, loss
             if abs(new_slope) <= -flatness * slope:
                 return point
             if new_slope < 0.0:

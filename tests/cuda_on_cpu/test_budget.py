@@ -146,3 +146,10 @@ def test_no_step_waits_or_copies(row):
     counts = counts_of_page(row)
     assert max(counts.waits, counts.uploads, counts.downloads) <= 5  # of an epoch, of 8 steps
     assert counts.allocations == 0
+
+
+def test_lbfgs_launches_each_evaluation_once_and_copies_its_numbers_together():
+    counts = counts_of_page("L-BFGS")  # an epoch is an iteration, mostly of one evaluation
+    assert counts.downloads <= 5
+    assert counts.uploads == 0
+    assert counts.starts <= 100

@@ -10,10 +10,11 @@ from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.cuda.captured_steps import CapturedSteps
 from gpubp.engine.cuda.epoch import CudaEpochRunner
 from gpubp.engine.cuda.equation_steps import EquationSteps
+from gpubp.engine.cuda.gradient import CudaObjective
 from gpubp.engine.cuda.graphs import CudaGraphs
 from gpubp.engine.cuda.namespace import CapturableNamespace
 from gpubp.engine.plain.minibatches import ArrayBatches
-from gpubp.engine.plain.step import ModelState, Objective
+from gpubp.engine.plain.step import ModelState, Objective, objective_and_gradient
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.nn.initialization import initial_weights
 from gpubp.optim.first_order import adam, adamw, momentum
@@ -261,3 +262,27 @@ class TestNamespace:
             assert xp.asarray(host, dtype=np.dtype("float32")).dtype == "float32"
         assert device.n_uploads == 2
         assert float(xp.asarray(2.0)) == 2.0
+
+
+class TestObjective:
+    """Of second-order optimizers: on all samples, in one launch."""
+
+    @pytest.mark.parametrize(
+        ("dtype", "options"), [("float32", {"reduction": "sum"}), ("float64", {"l2": 0.1})], ids=["sum", "penalty"]
+    )
+    @pytest.mark.parametrize("name", ["TabM", "ties"])
+    def test_agrees_with_plain(self, machine, name, options, dtype):
+        network = NETWORKS[name]
+        objective, weighted = Objective(network, **options), "l2" in options
+        batch = to_machine(machine, samples(network, dtype, weighted))
+        mask = machine.asarray(network.weight_mask(), dtype)
+        compiled = CudaObjective(machine.device, objective, mask, dtype, batch)
+        results = []
+        for seed in range(4):  # launched, captured, and replayed twice
+            theta = machine.asarray(initial_weights(network, seed, dtype=dtype))
+            results.append((compiled(theta), theta))
+        for (value, gradient), theta in results:  # which later evaluations have not changed
+            expected, slope = objective_and_gradient(machine.backend.xp, objective, mask, theta, batch)
+            assert_agree(to_numpy(value), to_numpy(expected), "steps")
+            assert_agree(to_numpy(gradient), to_numpy(slope), "steps")
+        assert compiled.graphs.can_capture
