@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import to_backend, to_numpy
+from gpubp.backends.backend import move_together, to_backend, to_numpy
 from gpubp.backends.gpu_errors import Workload, is_gpu_error, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, fits_in_memory, networks_at_once
 from gpubp.engine.epoch import make_epoch_runner
@@ -238,8 +238,7 @@ class StackOfFits:
         return k in self.failed or bool(self.followers[k].stop_reason)
 
     def _begin(self) -> None:
-        self.samples, self.weights_of = self._samples()
-        theta = to_backend(self.backend, np.stack([member.fit.theta for member in self.members]), self.precision)
+        self.samples, self.weights_of, theta = self._arrays()
         state = optimizer_of_stack([member.optimizer for member in self.members]).init(self.backend.xp, theta)
         self.position = ModelState(theta, state, own_state=True)
         self.followers = [self._follower(k, theta) for k in range(len(self.members))]
@@ -258,15 +257,16 @@ class StackOfFits:
         self.active = self.active[continues]
         self.done[self.active] = False
 
-    def _samples(self) -> tuple[Batch, np.ndarray | None]:
-        """Concatenate the samples of all fits; different sample weights are separate rows."""
+    def _arrays(self) -> tuple[Batch, np.ndarray | None, Array]:
+        """Move the samples of all fits, one after the other, and their parameters to the device.
+
+        Different sample weights are separate rows; also returned is which row each network has.
+        """
         shared = {id(member.fit.x): member.fit.x for member in self.members}
         n_samples = 0
         for x_id, x in shared.items():
             self.offsets[x_id] = n_samples
             n_samples += x.shape[0]
-        parts = [to_backend(self.backend, x, self.precision) for x in shared.values()]
-        x = parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
         targets = np.zeros((n_samples, self.network.sizes[-1]), self.precision)
         weights: list[np.ndarray] = []
         numbers: dict[Any, int] = {}
@@ -283,10 +283,12 @@ class StackOfFits:
                     weights.append(np.zeros(n_samples))
                     weights[-1][rows] = fit.train_weights
                 weights_of[k] = numbers[weights_key]
-        targets = to_backend(self.backend, targets, self.precision)
-        if not weights:
-            return Batch(x, targets), None
-        return Batch(x, targets, to_backend(self.backend, np.stack(weights), self.precision)), weights_of
+        thetas = np.stack([member.fit.theta for member in self.members])
+        given = (thetas, targets, np.stack(weights) if weights else None, *shared.values())
+        moves = ((self.backend, array) for array in given)
+        theta, targets, sample_weights, *parts = move_together(self.precision, *moves)
+        x = parts[0] if len(parts) == 1 else self.backend.xp.concat(parts, axis=0)
+        return Batch(x, targets, sample_weights), weights_of if weights else None, theta
 
     # --- training ---
 
@@ -297,6 +299,8 @@ class StackOfFits:
             return
         outcome = run(self.plan(trained), self.position)
         thetas = to_numpy(outcome.theta)
+        if self.first.holds_out:
+            self._download_best([self.followers[k] for k in trained])
         for index, k in enumerate(trained.tolist()):
             reason = "epochs" if self.done[k] else outcome.stop_reason
             if k in self.failed:
@@ -306,6 +310,12 @@ class StackOfFits:
                 self.followers[k].finish(thetas[index], "diverged" if outcome.diverged[index] else reason)
             except ValueError as error:
                 errors[self.members[k].number] = error
+
+    def _download_best(self, followers: list[Follower]) -> None:
+        """Bring the best parameters of all networks to the host at once."""
+        best = to_numpy(self.backend.xp.stack([to_backend(self.backend, follower.best) for follower in followers]))
+        for follower, theta in zip(followers, best, strict=True):
+            follower.best = theta.copy()  # a view would keep the whole stack in memory
 
     def plan(self, active: np.ndarray) -> Plan:
         """Return the plan for the active networks."""

@@ -111,12 +111,14 @@ class StackState:
     def store(self, backend: Backend, model: ModelState, which: np.ndarray) -> None:
         """Store the current parameters of some active networks as their final ones."""
         assert self.active is not None
-        stored = np.zeros(len(self.done), dtype=bool)
-        stored[self.active[which]] = True
-        index_in_active = np.zeros(len(self.done), dtype=np.int64)
-        index_in_active[self.active] = np.arange(len(self.active))
-        current = backend.xp.take(model.theta, to_backend(backend, index_in_active), axis=0)
-        self.theta = backend.xp.where(to_backend(backend, stored)[:, None], current, self.theta)
+        stored = self.active[which]
+        if len(stored) == len(self.done):
+            self.theta = model.theta
+        elif len(stored):
+            places = np.arange(len(self.done))
+            places[stored] = len(places) + np.flatnonzero(which)
+            both = backend.xp.concat([self.theta, model.theta], axis=0)
+            self.theta = backend.xp.take(both, to_backend(backend, places), axis=0)
         self.epoch[stored] = model.epoch
 
     def for_all(self, figure: Any) -> Any:

@@ -54,6 +54,21 @@ def test_a_fit_uploads_its_arrays_together_and_waits_only_for_the_parameters(nam
     assert counts.uploads_of_fit <= 1 + (shape == "layered")  # which step of the graph is the next
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("name", "uploads", "waits"),
+    [
+        ("an ensemble", 1, 1),
+        ("a search", 1 + 8, 1 + 8),  # each of 8 networks predicts for its score
+        ("a search, early stopping", 1 + 2 * 2 + 8, 2 + 8),  # and the held-out samples of two folds, and the best
+    ],
+)
+def test_stacks_upload_their_arrays_together(name, uploads, waits, shape):
+    counts = counts_of_page(f"{name}, {shape}")
+    assert counts.uploads_of_fit <= uploads + 2 * (shape == "layered")
+    assert counts.waits_of_fit == counts.downloads_of_fit <= waits
+
+
 def test_the_values_of_arrays_on_the_device_take_one_download_to_check():
     counts = counts_of_page("validation data, arrays on the GPU")
     assert counts.waits_of_fit == counts.downloads_of_fit == 1  # the parameters stay there
