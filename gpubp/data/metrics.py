@@ -7,7 +7,7 @@ from typing import Any
 import array_api_compat
 import numpy as np
 
-from gpubp._typing import Array
+from gpubp._typing import Array, Namespace
 from gpubp.backends.backend import to_numpy
 from gpubp.data._running_statistics import RunningMoments
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target
@@ -67,21 +67,30 @@ def r_squared(true: Array, predicted: Array, sample_weight: Array | None = None)
     0.5
     """
     xp = array_api_compat.array_namespace(true, predicted)
-    weights = None if sample_weight is None else sample_weight[:, None] / xp.sum(sample_weight)
-
-    def mean(columns: Array) -> Array:
-        return xp.mean(columns, axis=0) if weights is None else xp.sum(weights * columns, axis=0)
-
-    largest = xp.max(xp.abs(true), axis=0)
-    scale = xp.where(largest > 0.0, largest, xp.ones_like(largest))  # with it no square overflows or vanishes
-    true, predicted = true / scale, predicted / scale
-    # differences from a sample that counts are 0 for a constant, without rounding
-    first = true[:1, :] if sample_weight is None else xp.take(true, xp.argmax(sample_weight, keepdims=True), axis=0)
-    from_first = true - first
-    figures = [mean(xp.square(predicted - true)), mean(xp.square(from_first - mean(from_first)))]
-    squares, spread = to_numpy(xp.stack(figures))
+    squares, spread = _squares_and_spread(xp, true, predicted, sample_weight)
+    limits = np.finfo(squares.dtype)
+    low, high = limits.tiny / limits.eps, limits.max * limits.eps
+    if not np.all((low < spread) & (spread < high) & (squares < high)):
+        largest = xp.max(xp.abs(true), axis=0)
+        scale = xp.where(largest > 0.0, largest, xp.ones_like(largest))  # with it no square overflows or vanishes
+        squares, spread = _squares_and_spread(xp, true / scale, predicted / scale, sample_weight)
     varies = spread != 0.0
     return float(np.mean(np.where(varies, 1.0 - squares / np.where(varies, spread, 1.0), squares == 0.0)))
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _squares_and_spread(xp: Namespace, true: Array, predicted: Array, sample_weight: Array | None) -> np.ndarray:
+    """Return the mean squared error and the variance of each column, with one download."""
+    # differences from a sample that counts are 0 for a constant, without rounding
+    if sample_weight is None:
+        squares = xp.mean(xp.square(predicted - true), axis=0)
+        spread = xp.var(true - true[:1, :], axis=0)
+    else:
+        weights = sample_weight[:, None] / xp.sum(sample_weight)
+        squares = xp.sum(weights * xp.square(predicted - true), axis=0)
+        from_first = true - xp.take(true, xp.argmax(sample_weight, keepdims=True), axis=0)
+        spread = xp.sum(weights * xp.square(from_first - xp.sum(weights * from_first, axis=0)), axis=0)
+    return to_numpy(xp.stack([squares, spread]))
 
 
 class RunningScores:

@@ -137,7 +137,7 @@ def test_training_of_networks_of_tables_is_in_graphs(row):
     [
         ("score of a classifier", 5, 1),  # the classes
         ("score of a classifier, of arrays on the GPU", 12, 2),  # whether X is finite, and how many are correct
-        ("score of a regressor, of arrays on the GPU", 25, 2),  # that, and two figures of each output
+        ("score of a regressor, of arrays on the GPU", 17, 2),  # that, and two figures of each output
     ],
 )
 def test_a_score_takes_no_more_than_a_figure_from_the_device(row, starts, waits):

@@ -290,6 +290,21 @@ def test_r_squared_is_scikit_learns(constant):
     assert r_squared(true, predicted) == pytest.approx(metrics.r2_score(true, predicted))
 
 
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e200, 1e307])
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 1.5, 40)], ids=["", "weights"])
+def test_r_squared_of_numbers_whose_squares_vanish_or_overflow(scale, weights):
+    random = np.random.default_rng(0)
+    true = random.integers(1, 9, (40, 2)).astype("float64")
+    predicted = true + random.integers(-1, 2, (40, 2))
+    expected = r_squared(true, predicted, weights)
+    assert r_squared(true * [1.0, scale], predicted * [1.0, scale], weights) == pytest.approx(expected, rel=1e-3)
+
+
+def test_r_squared_of_numbers_far_from_0():
+    true = np.array([[1e9], [1e9 + 1.0], [1e9 + 2.0]])
+    assert r_squared(true, true + np.array([[0.5], [0.0], [0.0]])) == 1.0 - 0.25 / 2.0
+
+
 @pytest.mark.parametrize(("predicted", "expected"), [(0.1, 1.0), (1.1, 0.0)])
 def test_samples_of_weight_0_leave_a_constant_constant(predicted, expected):
     true, weights = np.full((9, 1), 0.1), np.linspace(0.1, 0.3, 9)
