@@ -39,10 +39,13 @@ class Problem(NamedTuple):
         Returns the loss and its gradient at given parameters.
     gauss_newton : callable
         Returns the Gauss-Newton approximation of the Hessian, (P, P), at given parameters.
+    solve : callable, optional
+        :func:`damped_solution`, compiled, without its namespace.
     """
 
     loss_and_gradient: Callable[[Array], tuple[Array, Array]]
     gauss_newton: Callable[[Array], Array]
+    solve: Callable[..., Array] | None = None
 
 
 @dataclass(frozen=True)
@@ -270,16 +273,23 @@ def _levenberg_marquardt(
     if float(xp.max(xp.abs(gradient))) <= tolerance:
         return theta, state._replace(converged=True), loss
     curvature = problem.gauss_newton(theta)
-    identity = xp.eye(theta.shape[-1], dtype=theta.dtype, device=array_api_compat.device(theta))
+    solve = problem.solve or partial(damped_solution, xp)
     # a smaller damping would be lost in rounding, and a singular matrix would stay singular
     damping = max(state.damping, 4.0 * float(xp.finfo(theta.dtype).eps) * float(xp.max(xp.abs(curvature))))
     while damping < 1e16:
-        shifted = theta - xp.linalg.solve(curvature + damping * identity, gradient[:, None])[:, 0]
+        shifted = theta - solve(curvature, gradient, damping)
         new_loss, _ = problem.loss_and_gradient(shifted)
         if float(new_loss) < float(loss):
             return shifted, Damping(max(damping / factor, 1e-15)), new_loss
         damping *= factor
     return theta, Damping(state.damping, converged=True), loss
+
+
+def damped_solution(xp: Namespace, curvature: Array, gradient: Array, damping: float) -> Array:
+    r"""Solve :math:`(H + \lambda I)\, x = \partial E / \partial \theta`: (P,)."""
+    identity = xp.eye(gradient.shape[-1], dtype=gradient.dtype, device=array_api_compat.device(gradient))
+    solution: Array = xp.linalg.solve(curvature + damping * identity, gradient[:, None])[:, 0]
+    return solution
 
 
 METHODS: dict[str, Callable[..., SecondOrder]] = {"lbfgs": lbfgs, "levenberg_marquardt": levenberg_marquardt}

@@ -91,7 +91,7 @@ class TestIsCompiledOnce:
         network = replace(NETWORK, loss="squared", output_activation=None)
         for l2 in (0.1, 0.2):
             take_step(backend, optimizer, network, l2=l2)
-        assert compilations == {"_with_penalty": 2}  # the gradient, and the Gauss-Newton matrix if it is evaluated
+        assert compilations == {"_with_penalty": 2, "damped_solution": 1}  # gradient, Gauss-Newton matrix, equations
 
     def test_for_validations(self, backend, compilations):
         for theta in (THETA, 2.0 * THETA):

@@ -23,7 +23,7 @@ from gpubp.nn.network import Network, average_tied
 from gpubp.nn.passes import loss_and_gradient
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.loss_scaling import LossScaleState
-from gpubp.optim.second_order import Problem, SecondOrder
+from gpubp.optim.second_order import Problem, SecondOrder, damped_solution
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,11 @@ def second_order_step(
 ) -> tuple[Array, Any, Array]:
     """Take a step of an optimizer; ``evaluate`` gives the objective and its gradient at parameters, for a batch."""
     xp, arrays, curvature = backend.xp, batch.arrays, bind(backend, objective, gauss_newton)
-    problem = Problem(lambda at: evaluate(at, arrays), lambda at: curvature(weight_mask, at, arrays))
+    problem = Problem(
+        lambda at: evaluate(at, arrays),
+        lambda at: curvature(weight_mask, at, arrays),
+        compiled(backend, damped_solution),
+    )
     theta, state, value = optimizer.update(xp, theta, state, problem)
     theta = average_tied(xp, objective.network, theta)  # solving equations rounds each copy differently
     if objective.penalised and not objective.penalty_reported:
