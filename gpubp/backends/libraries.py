@@ -140,8 +140,8 @@ def _torch_refusal(tensor: Array) -> str:
 
 
 def _upload_to_jax(xp: Namespace, host: np.ndarray, device: Device) -> Array:
-    """Copy a NumPy array; ``asarray`` would compile a copy for each shape."""
-    return importlib.import_module("jax").device_put(host, device, may_alias=False)
+    """Copy a NumPy array, whose memory ``device_put`` may share; ``asarray`` would compile a copy for each shape."""
+    return importlib.import_module("jax").device_put(np.array(host), device)
 
 
 def _compile_with_jax(function: Callable[..., Any]) -> Callable[..., Any]:
