@@ -10,44 +10,17 @@ import numpy as np
 from gpubp._core.optional_imports import import_optional
 from gpubp.backends.inputs import accept_on_host
 from gpubp.backends.libraries import is_of_other_library
-from gpubp.data.streaming._source import Rows, block_counts, choose_block_rows, float_type
+from gpubp.data.streaming._source import Rows, Source, block_counts, choose_block_rows, float_type
 from gpubp.errors import DataError
 
 
-@dataclass(frozen=True, eq=False)
-class ArraySource:
-    """Arrays that are read by slicing."""
+@dataclass(eq=False)
+class ArraySource(Source):
+    """Arrays that are read by slicing, `size` rows at a time."""
 
     x: Any
     targets: Any
     size: int
-    name: str
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of columns of X."""
-        return int(self.x.shape[1])
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of target columns."""
-        return int(self.targets.shape[1]) if len(self.targets.shape) == 2 else 1
-
-    @property
-    def dtype(self) -> str:
-        """Type of the rows of a window: "float32" or "float64"."""
-        return float_type(self.x.dtype)
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Number of rows of each block."""
-        return block_counts(int(self.x.shape[0]), self.size)
-
-    @property
-    def reading_bytes(self) -> int:
-        """Memory for a block, compressed and unpacked."""
-        x_bytes, target_bytes = (int(np.dtype(array.dtype).itemsize) for array in (self.x, self.targets))
-        return 2 * self.size * (self.n_inputs * x_bytes + self.n_outputs * target_bytes)
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
@@ -87,7 +60,16 @@ def open_arrays(x: Any, targets: Any, block_rows: int | None) -> ArraySource:
     if chunks and block_rows is None:
         chunk_rows = int(np.max(chunks[0]))  # Dask lists the rows of each chunk
         size = max(1, size // chunk_rows) * chunk_rows
-    return ArraySource(x, targets, min(size, int(x.shape[0])), _describe(x))
+    n_rows, n_inputs = map(int, x.shape)
+    n_outputs, size = int(targets.shape[1]) if len(targets.shape) == 2 else 1, min(size, n_rows)
+    row_bytes += n_outputs * np.dtype(targets.dtype).itemsize
+    return ArraySource(
+        *(_describe(x), n_inputs, n_outputs, float_type(x.dtype), block_counts(n_rows, size)),
+        reading_bytes=2 * size * row_bytes,  # compressed and unpacked
+        x=x,
+        targets=targets,
+        size=size,
+    )
 
 
 def is_sliceable(array: Any) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from gpubp._core.names import near_miss
 from gpubp.data.preprocessing import as_numbers
-from gpubp.data.streaming._source import Rows
+from gpubp.data.streaming._source import Rows, Source
 from gpubp.data.streaming.table_files import open_tables
 from gpubp.data.streaming.table_source import TableSource, in_file
 from gpubp.data.table import Table
@@ -17,47 +17,13 @@ from gpubp.errors import DataError
 _FIX = "remove the column, or train with gpubp.prepare_stream and gpubp.fit_table, which read categories"
 
 
-@dataclass(frozen=True, eq=False)
-class ColumnSource:
+@dataclass(eq=False)
+class ColumnSource(Source):
     """The columns of a numeric table; `target_columns` are the targets, the others the inputs."""
 
     tables: TableSource
+    inputs: tuple[str, ...]
     target_columns: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The file or folder."""
-        return self.tables.name
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the columns of X."""
-        return tuple(name for name in self.tables.names if name not in self.target_columns)
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of columns of X."""
-        return len(self.inputs)
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of target columns."""
-        return len(self.target_columns)
-
-    @property
-    def dtype(self) -> str:
-        """Type of the rows of a window: "float32" or "float64"."""
-        return self.tables.dtype
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Number of rows of each block."""
-        return self.tables.counts
-
-    @property
-    def reading_bytes(self) -> int:
-        """Memory for a block of the table, and a piece of it as X and targets."""
-        return self.tables.reading_bytes
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
@@ -87,4 +53,6 @@ def open_columns(path: Path, target_columns: str | Sequence[str]) -> ColumnSourc
             raise DataError(f"{path} has no column {name!r}{near_miss(str(name), tables.names)}")
     if not names or len(set(names)) < len(names) or len(names) == len(tables.names):
         raise DataError(f"target_columns must name columns, each once, and leave some for X; got {list(names)}")
-    return ColumnSource(tables, names)
+    inputs = tuple(name for name in tables.names if name not in names)
+    of_tables = tables.dtype, tables.counts, tables.reading_bytes
+    return ColumnSource(tables.name, len(inputs), len(names), *of_tables, tables, inputs, names)

@@ -6,17 +6,15 @@ from typing import Any
 import numpy as np
 
 from gpubp.backends.inputs import accept_on_host
-from gpubp.data.streaming._source import Rows, float_type
+from gpubp.data.streaming._source import Rows, Source, float_type
 from gpubp.errors import DataError
 
 
-class IterableSource:
+class IterableSource(Source):
     """Blocks of (X, targets) from an iterable, or from a function that returns one; their order is not changed."""
 
-    counts: np.ndarray | None = None
-
     def __init__(self, blocks: Iterable[Any] | Callable[[], Iterable[Any]]) -> None:
-        self.blocks, self.name = blocks, "the iterable"
+        self.blocks = blocks
         self.iterator = iter(blocks) if not callable(blocks) and isinstance(blocks, Iterator) else None
         try:
             first = next(iterator := self._begin())
@@ -25,8 +23,8 @@ class IterableSource:
         if self.iterator is not None:
             self.iterator = _prepend(first, iterator)
         x, targets = _checked_block(first, 0)
-        self.n_inputs, self.n_outputs, self.dtype = x.shape[1], targets.shape[1], float_type(x.dtype)
-        self.reading_bytes = x.nbytes + targets.nbytes
+        described = x.shape[1], targets.shape[1], float_type(x.dtype)
+        super().__init__("the iterable", *described, counts=None, reading_bytes=x.nbytes + targets.nbytes)
 
     @property
     def once_only(self) -> bool:

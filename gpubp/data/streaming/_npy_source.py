@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.data.streaming._source import FileState, Rows, block_counts, choose_block_rows, float_type
+from gpubp.data.streaming._source import FileState, Rows, Source, block_counts, choose_block_rows, float_type
 from gpubp.errors import DataError
 
 READAHEAD_BLOCKS = 4
@@ -81,59 +81,24 @@ class NpyFile:
         return rows
 
 
-@dataclass(frozen=True, eq=False)
-class NpySource:
-    """Matrices in ``.npy`` files: X and targets in separate files, or in one file with `target_columns`."""
+@dataclass(eq=False)
+class NpySource(Source):
+    """Matrices in ``.npy`` files: X and targets in separate files, or in one file with `target_columns`.
+
+    `inputs` are the columns of X in its file, `size` the rows of a block.
+    """
 
     x: NpyFile
     targets: NpyFile | None
+    inputs: np.ndarray
     target_columns: np.ndarray | None
     size: int
-
-    @property
-    def name(self) -> str:
-        """The file of X."""
-        return str(self.x.path)
-
-    @property
-    def inputs(self) -> np.ndarray:
-        """Numbers of the input columns of the first file."""
-        columns = np.arange(self.x.n_columns)
-        return columns if self.target_columns is None else np.setdiff1d(columns, self.target_columns)
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of columns of X."""
-        return len(self.inputs)
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of target columns."""
-        if self.target_columns is not None:
-            return len(self.target_columns)
-        assert self.targets is not None
-        return self.targets.n_columns
-
-    @property
-    def dtype(self) -> str:
-        """Type of the rows of a window: "float32" or "float64"."""
-        return float_type(self.x.dtype)
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Number of rows of each block."""
-        return block_counts(self.x.n_rows, self.size)
-
-    @property
-    def reading_bytes(self) -> int:
-        """Memory for a block, and for the columns that are selected from it."""
-        target_bytes = 0 if self.targets is None else self.targets.row_bytes
-        return self.size * ((1 if self.target_columns is None else 2) * self.x.row_bytes + target_bytes)
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
         files = [self.x] if self.targets is None else [self.x, self.targets]
-        firsts = self.size * np.asarray(range(len(self.counts)) if blocks is None else blocks, np.int64)
+        firsts = np.arange(0, self.x.n_rows, self.size)
+        firsts = firsts if blocks is None else firsts[np.asarray(blocks, np.int64)]
         inputs = _as_slice(self.inputs)
         target_columns = None if self.target_columns is None else _as_slice(self.target_columns)
         for number, first in enumerate(firsts.tolist()):
@@ -168,10 +133,24 @@ def open_npy(
         raise DataError(
             f"{x} has {x_file.n_rows:,} rows, and {targets} has {targets_file.n_rows:,}; they must have the same rows"
         )
-    columns = None if target_columns is None else _column_numbers(x, x_file.n_columns, target_columns)
-    row_bytes = x_file.row_bytes + (0 if targets_file is None else targets_file.row_bytes)
-    size = choose_block_rows(row_bytes, block_rows)
-    return NpySource(x_file, targets_file, columns, min(size, x_file.n_rows))
+    inputs, row_bytes, columns = np.arange(x_file.n_columns), x_file.row_bytes, None
+    if target_columns is not None:
+        columns = _column_numbers(x, x_file.n_columns, target_columns)
+        inputs, n_outputs, copied_bytes = np.setdiff1d(inputs, columns), len(columns), row_bytes
+    else:
+        assert targets_file is not None
+        n_outputs, copied_bytes = targets_file.n_columns, 0
+        row_bytes += targets_file.row_bytes
+    size = min(choose_block_rows(row_bytes, block_rows), x_file.n_rows)
+    return NpySource(
+        *(str(x), len(inputs), n_outputs, float_type(x_file.dtype), block_counts(x_file.n_rows, size)),
+        reading_bytes=size * (row_bytes + copied_bytes),  # a block, and the columns that are selected from it
+        x=x_file,
+        targets=targets_file,
+        inputs=inputs,
+        target_columns=columns,
+        size=size,
+    )
 
 
 def _as_slice(columns: np.ndarray) -> Any:

@@ -1,9 +1,11 @@
 """The sources of streams, which yield rows of X and targets in blocks, and a check for changed files."""
 
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,36 +24,34 @@ class Rows(NamedTuple):
     first: int
 
 
-class Source(Protocol):
-    """Rows in blocks."""
+@dataclass(eq=False)
+class Source(ABC):
+    """Rows in blocks.
 
-    @property
-    def name(self) -> str:
-        """Name for messages."""
+    Attributes
+    ----------
+    name : str
+        The file or folder, or what the rows come from, for messages.
+    n_inputs, n_outputs : int
+        Number of columns of X, and of target columns.
+    dtype : str
+        Type of the rows of a window: "float32" or "float64".
+    counts : array of int, or None
+        Number of rows of each block; None if the blocks have a fixed order and are not counted.
+    reading_bytes : int
+        Maximum memory for reading: a stored block and its rows.
+    """
 
-    @property
-    def n_inputs(self) -> int:
-        """Number of columns of X."""
+    name: str
+    n_inputs: int
+    n_outputs: int
+    dtype: str
+    counts: np.ndarray | None
+    reading_bytes: int
 
-    @property
-    def n_outputs(self) -> int:
-        """Number of target columns."""
-
-    @property
-    def dtype(self) -> str:
-        """Type of the rows of a window: "float32" or "float64"."""
-
-    @property
-    def counts(self) -> np.ndarray | None:
-        """Number of rows of each block; None if the blocks have a fixed order and are not counted."""
-
-    @property
-    def reading_bytes(self) -> int:
-        """Maximum memory for reading: a stored block and its rows."""
-
+    @abstractmethod
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks in the given order, or all in order; a block may come in several pieces."""
-        ...
 
 
 class FileState(NamedTuple):

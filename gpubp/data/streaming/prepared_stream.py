@@ -25,7 +25,7 @@ from gpubp.data.preprocessing import (
     fit_columns,
 )
 from gpubp.data.readers.dialect import TextOptions
-from gpubp.data.streaming._source import Rows
+from gpubp.data.streaming._source import Rows, Source
 from gpubp.data.streaming.split import SPLITS, assign_splits, validate_fractions
 from gpubp.data.streaming.stream import DEFAULT_MEMORY, Stream
 from gpubp.data.streaming.table_files import open_tables
@@ -40,49 +40,23 @@ MAX_VALIDATION_ROWS = 50_000
 """Validation rows stay in memory in addition to the stream; this many give an accuracy to 0.2 %."""
 
 
-@dataclass(frozen=True, eq=False)
-class PreparedSource:
+@dataclass(eq=False)
+class PreparedSource(Source):
     """The training rows of a table, as X and targets."""
 
-    tables: TableSource
-    preprocessing: Preprocessing
-    splits: Callable[[int, int], NDArray[np.int8]]
-    counts: np.ndarray
-    label_smoothing: float = 0.0
-    out_of_fold: OutOfFold | None = None
-
-    dtype = "float32"
-
-    @property
-    def name(self) -> str:
-        """The file or folder."""
-        return self.tables.name
-
-    @property
-    def n_inputs(self) -> int:
-        """Number of inputs."""
-        return len(self.preprocessing.feature_names)
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of outputs."""
-        return self.preprocessing.n_outputs
-
-    @property
-    def reading_bytes(self) -> int:
-        """Memory for a piece of the table and its float64 matrices."""
-        n_columns = max(1, len(self.tables.names))
-        return self.tables.reading_bytes * (1 + -(-2 * (self.n_inputs + self.n_outputs) // (3 * n_columns)))
+    prepared: "PreparedStream"
 
     def rows(self, blocks: Iterable[int] | None = None) -> Iterator[Rows]:
         """Read blocks."""
-        for piece in self.tables.pieces(blocks):
-            training = self.splits(piece.number, piece.table.n_rows) == TRAIN
-            x, targets = encode_piece(self.preprocessing, piece, training)
-            if self.out_of_fold is not None:
+        prepared = self.prepared
+        for piece in prepared.tables.pieces(blocks):
+            training = prepared.splits(piece.number, piece.table.n_rows) == TRAIN
+            x, targets = encode_piece(prepared.preprocessing, piece, training)
+            if prepared.out_of_fold is not None:
                 rows, table = np.flatnonzero(training), piece.table.select(training)
-                self.out_of_fold.fill(x, self.preprocessing, table, np.arange(len(rows)), piece.number + rows)
-            targets = smoothed_labels(targets, self.label_smoothing, self.n_outputs)
+                numbers = piece.number + rows
+                prepared.out_of_fold.fill(x, prepared.preprocessing, table, np.arange(len(rows)), numbers)
+            targets = smoothed_labels(targets, prepared.label_smoothing, self.n_outputs)
             yield Rows(x, targets, piece.origin, piece.first)
 
 
@@ -158,8 +132,12 @@ class PreparedStream:
 
     def training(self) -> tuple[Stream, None, None]:
         """Return X, targets and weights for :func:`gpubp.train`: a stream of the training rows, and None twice."""
+        n_columns = max(1, len(self.tables.names))
+        of_matrices = -(-2 * (self.n_inputs + self.n_outputs) // (3 * n_columns))  # float64, of a piece of the table
         source = PreparedSource(
-            *(self.tables, self.preprocessing, self.splits, self.counts, self.label_smoothing, self.out_of_fold)
+            *(self.source, self.n_inputs, self.n_outputs, "float32", self.counts),
+            reading_bytes=self.tables.reading_bytes * (1 + of_matrices),
+            prepared=self,
         )
         return Stream(source, self.memory, None, self.rows["train"]), None, None
 
