@@ -19,7 +19,7 @@ from rich.text import Text
 from gpubp._core.text import escaped, excerpt
 from gpubp.data.score_names import METRICS, metric_name, score_text, split_metric
 from gpubp.data.streaming.split import SPLITS
-from gpubp.io.model_facts import TRIAL_HEADINGS, ordered_trials, trial_row
+from gpubp.io.model_facts import TRIAL_HEADINGS, ordered_trials, trial_row, untried_text
 
 console = Console(markup=False, highlight=False, emoji=False)
 """For results: stdout."""
@@ -191,8 +191,9 @@ def print_scores(
     print_table(["", *parts], [*cells, counts], output=output)
 
 
-def print_trials(trials: Sequence[dict[str, Any]]) -> None:
+def print_trials(training: dict[str, Any]) -> None:
     """Print what a search tried, the least loss first; these parts of a model's ``about`` may be forged."""
+    trials = [trial for trial in training["trials"] if isinstance(trial, dict)]
     ordered = ordered_trials(trials)
     print_table(TRIAL_HEADINGS, map(trial_row, ordered[:_MOST_TRIALS]))
     if len(ordered) > _MOST_TRIALS:
@@ -204,3 +205,5 @@ def print_trials(trials: Sequence[dict[str, Any]]) -> None:
             "not kept: what is better than an earlier kind by less than one hundredth, which may be chance; those "
             "without hidden layers count as the last"
         )
+    if untried := untried_text(training):
+        print_footnote(f"{untried}; a larger --time-budget tries the rest")

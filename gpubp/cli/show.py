@@ -50,7 +50,8 @@ def show(
             facts += [("numbers", preprocessing.number_encoding)]
         if any(isinstance(column, CategoryColumn) for column in preprocessing.columns):
             facts += [("categories", preprocessing.category_encoding)]
-    training, trials = _without_trials(about.get("training"))
+    searched = about.get("training")
+    training = _without_trials(searched)
     part = training.get("linear_part") if isinstance(training, dict) else None
     if isinstance(part, dict):
         facts += [("linear part", linear_part_text(part))]
@@ -66,8 +67,8 @@ def show(
         facts += [("refit", f"after it was scored, {refit_text(again)}")]
     print_facts(facts, console)
     console.print()
-    if trials:
-        print_trials(trials)
+    if isinstance(searched, dict) and isinstance(searched.get("trials"), list):
+        print_trials(searched)
         console.print()
     weights = ["weights"] if network.n_members is None else ["shared weights", "of each member"]
     print_table(["layer", "activation", "units", *weights, "parameters"], _layers(network), left=2, total=True)
@@ -87,12 +88,11 @@ def show(
         )
 
 
-def _without_trials(training: Any) -> tuple[Any, list[dict[str, Any]]]:
-    """Return the options of a training, and the trials of its search; both may be of any type in a file."""
-    if not isinstance(training, dict) or not isinstance(trials := training.get("trials"), list):
-        return training, []
-    options = {name: value for name, value in training.items() if name != "trials"}
-    return options, [trial for trial in trials if isinstance(trial, dict)]
+def _without_trials(training: Any) -> Any:
+    """Return the options of a training without what :func:`print_trials` shows; they may be of any type in a file."""
+    if not isinstance(training, dict) or not isinstance(training.get("trials"), list):
+        return training
+    return {name: value for name, value in training.items() if name not in ("trials", "n_untried")}
 
 
 def _target(preprocessing: Preprocessing) -> str:

@@ -50,6 +50,15 @@ def trial_row(trial: dict[str, Any]) -> list[str]:
     ]
 
 
+def untried_text(training: dict[str, Any]) -> str:
+    """Say how many kinds the time of a search left untried, from its model's ``about``, which may be forged; or ""."""
+    trials, n_untried, budget = (training.get(name) for name in ("trials", "n_untried", "time_budget"))
+    if not isinstance(trials, list) or not trials or type(n_untried) is not int or n_untried < 1:
+        return ""
+    seconds, n = _any_text(budget, number), len(trials)
+    return f"stopped by the time budget of {seconds} s after {n:,} of {n + n_untried:,} kinds"
+
+
 def linear_part_text(part: dict[str, Any]) -> str:
     """Describe the linear part of a network, from its model's ``about``, which may be forged."""
     inputs = "all inputs" if part.get("has_bins") is True else "inputs that are not of bins"

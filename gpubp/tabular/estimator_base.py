@@ -175,7 +175,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
         model = result.model
         self._keep(Model(model.network, model.theta, model.preprocessing, {**model.about, "estimator": facts}))
         self.history_, self.stop_reason_ = result.fit.history, result.fit.stop_reason
-        self.best_epoch_, self.trials_ = result.fit.best_epoch, result.trials
+        self.best_epoch_, self.trials_, self.n_untried_ = result.fit.best_epoch, result.trials, result.n_untried
         return self
 
     def _against_divergence(self) -> str:

@@ -168,7 +168,9 @@ _ATTRIBUTES = """
     best_epoch_, stop_reason_ : int and str
         The best epoch of this training, and why it ended; not after :meth:`load`.
     trials_ : tuple of TableTrial
-        What ``preset="best"`` tried; not after :meth:`load`."""
+        What ``preset="best"`` tried; not after :meth:`load`.
+    n_untried_ : int
+        How many candidates `time_budget` left untried; not after :meth:`load`."""
 
 
 def parameter_problems(estimator: Any) -> list[str]:

@@ -38,6 +38,7 @@ from gpubp.io.model_facts import (
     refit_text,
     restarts_text,
     trial_row,
+    untried_text,
 )
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network, views
@@ -116,13 +117,14 @@ def report_of(
     if isinstance(preprocessing.target, ClassTarget):
         outputs = distinct_names(preprocessing.target.classes)
     theta = model.theta if model.theta.ndim == 1 else model.theta[0]
+    untried = untried_text(mapping(about.get("training")))
     return ModelReport(
         title,
         preprocessing.task,
         network,
         theta if network.n_members is None else None,
         facts=_facts(model),
-        notes=tuple(notes),
+        notes=(*notes, f"The search was {untried}.") if untried else tuple(notes),
         scores=scores,
         rows=counts,
         baseline=baseline,

@@ -51,6 +51,8 @@ class TableFit:
         The scores of the held-out rows if every prediction were the same: the shares of the classes, or the mean.
     trials : tuple of TableTrial
         What :func:`gpubp.tabular.search_table` tried.
+    n_untried : int
+        How many candidates its `time_budget` left untried.
     scored_model : Model, optional
         The model before the training on all rows: that of the scores.
 
@@ -71,6 +73,7 @@ class TableFit:
     baseline: Scores
     refit: Fit | None = None
     trials: tuple[Any, ...] = ()
+    n_untried: int = 0
     scored_model: Model | None = None
 
 

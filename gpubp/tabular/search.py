@@ -1,5 +1,6 @@
 """Search for the best networks for a table: each candidate is trained once, on every fold, until the time is used."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ from gpubp.tabular.recipes import recipe_optimizer, recipe_size
 from gpubp.tabular.result import TableFit, refit_facts, scored_fit
 from gpubp.tabular.several_networks import seeds_of
 from gpubp.training.callbacks import Callback, Progress
+
+logger = logging.getLogger("gpubp")
 
 N_NETWORKS = 20
 """How many networks of the best candidate are trained, if there is time: one for each fold, four times."""
@@ -161,7 +164,11 @@ def search_table(
     say = on_training or _say_nothing
     end_of_trials = end - (1.0 - SHARE_OF_TRIALS) * time_budget
     drawn = drawn_rows(prepared, seed)
-    tried = _try(prepared, drawn, candidates, settings, seeds[:N_FOLDS], ending, end_of_trials, say)
+    tried, n_untried = _try(prepared, drawn, candidates, settings, seeds[:N_FOLDS], ending, end_of_trials, say)
+    if n_untried:
+        logger.info(
+            "time_budget=%g ended the search after %d of %d candidates", time_budget, len(tried), len(tried) + n_untried
+        )
     chosen, networks = _best_of(tried)
     goes_on = tried[-1][1].fit.stop_reason != "interrupted"
     if goes_on and chosen.loss == math.inf:
@@ -198,6 +205,7 @@ def search_table(
         "preset": "best",
         "time_budget": time_budget,
         "trials": list(map(trial_as_json, trials)),
+        **({"n_untried": n_untried} if n_untried else {}),
         "activation": activation,  # which a network with a recipe does not have
         "batch_size": batch_size_of(recipe, networks.prepared.rows["train"]),
         "l2": l2_of(chosen.candidate),
@@ -214,7 +222,7 @@ def search_table(
     elif not is_linear:
         optimizer = adam(chosen.candidate.learning_rate)
     result = scored_fit(networks.prepared, networks.fit, optimizer, about, networks.out_of_fold)
-    result = replace(result, trials=trials)
+    result = replace(result, trials=trials, n_untried=n_untried)
     leaves_rows_out = networks.prepared.holds_out_rows or len(networks.seeds) == 1 or is_linear
     if goes_on and refit and leaves_rows_out and time.monotonic() + SPARE * len(networks.seeds) * seconds < end:
         say("all rows")
@@ -257,18 +265,21 @@ def _try(
     ending: Callback,
     end: float,
     say: Callable[[str], object],
-) -> list[tuple[TableTrial, CandidateNetworks]]:
+) -> tuple[list[tuple[TableTrial, CandidateNetworks]], int]:
     """Train candidates on folds, of drawn rows if there are some, while another is likely to be done before `end`.
 
-    The first that is trained, and not solved, is always begun.
+    The first that is trained, and not solved, is always begun. Returned are those that were tried, and how many were
+    not for want of time.
     """
     rows = learned_rows(prepared)
     encoded: dict[Any, PreparedTable] = {}
     tried: list[tuple[TableTrial, CandidateNetworks]] = []
+    n_untried, rates = 0, list[float]()
     for place, candidate in enumerate(candidates, 1):
         start = time.monotonic()
         has_trained = any(not is_solved(one.fit.network) for _, one in tried)
         if tried and start >= end and (has_trained or not candidate.hidden_layer_sizes):
+            n_untried += 1
             continue
         if candidate.encodings not in encoded:
             encoded[candidate.encodings] = prepared.trained_on(rows, *candidate.encodings, only=drawn)
@@ -276,20 +287,25 @@ def _try(
         least = min((trial.loss for trial, _ in tried), default=math.inf)
         if tried and candidate.recipe and not _may_pay(of_candidate, settings, least):
             continue
-        if has_trained and start + _expected_seconds(candidate, of_candidate, settings, tried) > end:
+        if has_trained and start + _expected_seconds(candidate, of_candidate, settings, tried, rates) > end:
+            n_untried += 1
             continue
         say(f"candidate {place} of {len(candidates)}")
         like = next((one.part for _, one in tried if one.part and one.candidate.encodings == candidate.encodings), None)
         of_trial = settings._replace(is_over=_over_at(start + SHARE_OF_SOLUTION * (end - start)))
         # the rate of a recipe falls at its end, and its loss only then
         ends = EndingBehind(ending, math.inf if candidate.recipe else least, len(of_candidate.parts["train"]))
-        networks = train_candidate(of_candidate, candidate, of_trial, seeds, ends, like=like)
+        ticks: list[float] = []
+        networks = train_candidate(of_candidate, candidate, of_trial, seeds, _ticking(ends, ticks), like=like)
         seconds, best_epoch = time.monotonic() - start, networks.fit.best_epoch
+        if not is_solved(networks.fit.network):
+            epoch = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else seconds
+            rates.append(epoch / max(networks.fit.network.n_parameters, SMALL_NETWORK))
         trial = TableTrial(networks.candidate, networks.loss, best_epoch, seconds, ended_early=ends.is_behind)
         tried.append((trial, networks))
         if networks.fit.stop_reason == "interrupted":
             break
-    return tried
+    return tried, n_untried
 
 
 def _may_pay(prepared: PreparedTable, settings: SearchSettings, least: float) -> bool:
@@ -303,26 +319,23 @@ def _expected_seconds(
     prepared: PreparedTable,
     settings: SearchSettings,
     tried: Sequence[tuple[TableTrial, CandidateNetworks]],
+    rates: Sequence[float],
 ) -> float:
-    """Estimate the time of a candidate by that of the slowest epochs, as proportional to the parameters.
+    """Estimate the time of a candidate by the median of `rates`, the seconds of an epoch for each parameter before.
 
-    One without a recipe may take as many epochs as the others that did not end early, one with a recipe takes all. At
-    least one of those before was trained, and not solved.
+    One training that other work on the machine slows down so ends no search. One without a recipe may take as many
+    epochs as the others that did not end early, one with a recipe takes all.
     """
-    trained = [
-        (max(1, len(networks.fit.history.loss)), trial, networks.fit.network.n_parameters)
-        for trial, networks in tried
-        if not is_solved(networks.fit.network)
-    ]
-    n_done, slowest, n_parameters = max(trained, key=lambda one: one[1].seconds / one[0])
+    trained = [(len(one.fit.history.loss), trial) for trial, one in tried if not is_solved(one.fit.network)]
     recipe = recipe_of(candidate, prepared.task)
     if recipe is None:
         sizes = (prepared.n_inputs, *candidate.hidden_layer_sizes, prepared.n_outputs)
         size = Network(sizes).n_parameters
-        n_epochs = max([n for n, trial, _ in trained if not trial.ended_early], default=n_done)
+        whole = [n_epochs for n_epochs, trial in trained if not trial.ended_early]
+        n_epochs = max(1, *(whole or [n for n, _ in trained]))
     else:
         size, n_epochs = recipe_size(recipe, prepared), min(settings.epochs, recipe.epochs)
-    return slowest.seconds / n_done * n_epochs * max(size, SMALL_NETWORK) / max(n_parameters, SMALL_NETWORK)
+    return float(np.median(rates)) * n_epochs * max(size, SMALL_NETWORK)
 
 
 def _best_of(tried: Sequence[tuple[TableTrial, CandidateNetworks]]) -> tuple[TableTrial, CandidateNetworks]:
@@ -383,6 +396,17 @@ def _ending_at(callback: Callback | None, end: float) -> Callback:
         return bool(stops) or time.monotonic() >= end
 
     return ending
+
+
+def _ticking(callback: Callback, ticks: list[float]) -> Callback:
+    """Return a callback that also notes when each epoch ended."""
+
+    def ticking(progress: Progress) -> bool:
+        stops = bool(callback(progress))
+        ticks.append(time.monotonic())
+        return stops
+
+    return ticking
 
 
 def _over_at(end: float) -> Callable[[], bool]:

@@ -331,6 +331,23 @@ def test_time_ends_trials(clock):
     short = search_table(prepared, candidates=long, time_budget=60.0, epochs=3, **options)
     assert len(short.trials) == 10  # of 3 s each, in half of the time
     assert short.refit is not None
+    assert (cut.n_untried, short.n_untried) == (98, 89)
+    assert short.model.about["training"]["n_untried"] == 89
+
+
+def test_one_slow_training_does_not_end_the_trials(clock):
+    """Other work on the machine may slow one down, or its first epoch."""
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    seconds = iter([10.0, 0.5, 0.5, 3.0, 3.0, 3.0, *[0.5] * 12])  # the third is slow after its start, the first before
+    candidates = [Candidate("linear", (8,), 0.0, 1e-6 * k) for k in range(1, 7)]
+
+    def tick(_):
+        clock[0] += next(seconds, 0.0)
+
+    options = {"patience": None, "device": "cpu", "callback": tick, "n_networks": 5, "refit": False, "epochs": 3}
+    result = search_table(prepared, candidates=candidates, time_budget=60.0, **options)
+    assert (len(result.trials), result.n_untried) == (6, 0)
+    assert "n_untried" not in result.model.about["training"]
 
 
 def test_quick_candidates_are_tried_where_the_time_is_too_short_for_slow_ones(clock):

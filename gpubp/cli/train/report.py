@@ -98,7 +98,7 @@ def print_result(job: TrainingJob, outcome: FitOutcome, saved: SavedFiles) -> No
         notes.print()  # below the progress bar
     if outcome.has_learned and outcome.result.scores:
         if outcome.result.trials:
-            print_trials(outcome.result.model.about["training"]["trials"])
+            print_trials(outcome.result.model.about["training"])
             console.print()
         print_scores(outcome.result.scores, outcome.result.rows, outcome.result.baseline)
         console.print()
@@ -259,7 +259,9 @@ def _course_text(result: TableFit, patience: int | None, tolerance: float) -> st
     part, again = result.model.about["training"].get("linear_part"), ""
     if result.trials:
         seconds = sum(trial.seconds for trial in result.trials)
-        tried = f"{counted(len(result.trials), 'kind')} of network tried in {seconds:.1f} s"
+        n_tried, n_untried = len(result.trials), result.n_untried
+        kinds = f"{n_tried} of {n_tried + n_untried} kinds" if n_untried else counted(n_tried, "kind")
+        tried = f"{kinds} of network tried in {seconds:.1f} s"
         networks = f"{result.model.about['training']['n_networks']} networks of the kept kind"
         if result.refit is not None and result.refit.stop_reason == "converged":
             return f"{tried}; a linear model, a network without hidden layers, was best, and solved for all rows"
