@@ -1,21 +1,53 @@
 """Warnings that point at the user's code."""
 
+import os
 import sys
 import warnings
+from types import FrameType
 
 LIBRARIES = {"gpubp", "sklearn", "joblib", "numpy", "contextlib"}
 """The packages between the user's call and the warning."""
 
+WORKERS = {"multiprocessing", "concurrent", "threading", "distributed", "dask"}
+"""The packages that call the libraries in a process or thread where the user's code is not on the stack."""
+
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning at the line of the user's code that called gpubp, however deep the call.
+
+    In a worker, which runs none of the user's code, it names the script and the method of the estimator instead.
 
     Parameters
     ----------
     message : str
     category : type of Warning
     """
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in LIBRARIES:
+    frame, level, call = sys._getframe(1), 2, ""
+    while _package(frame) in LIBRARIES and frame.f_back is not None:
+        call = _call_of_estimator(frame) or call
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
+    if _package(frame) in WORKERS:
+        place = f"{_script()}{call or 'gpubp'} in a worker"
+        warnings.warn_explicit(message, category, place, 0, module="__main__", registry=_already_shown)
+    else:
+        warnings.warn(message, category, stacklevel=level)
+
+
+_already_shown: dict[str | tuple[str, type[Warning], int], int] = {}
+
+
+def _package(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0]
+
+
+def _call_of_estimator(frame: FrameType) -> str:
+    """Return a call such as ``MLPClassifier.fit``; "" for a frame that is no public method of an estimator."""
+    method, kind = frame.f_code.co_name, type(frame.f_locals.get("self"))
+    return f"{kind.__name__}.{method}" if hasattr(kind, "get_params") and not method.startswith("_") else ""
+
+
+def _script() -> str:
+    """Return the name of the script, which workers have from the process that started them; "" in a notebook."""
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""
+    return f"{name}, " if name.endswith(".py") and not name.startswith("ipykernel") else ""

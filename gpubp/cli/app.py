@@ -35,8 +35,10 @@ START = f"""gpubp {__version__} trains multilayer perceptrons, on NVIDIA GPUs an
   gpubp inspect TABLE                   see what each column is taken for
   gpubp train TABLE --target COLUMN     train on it, and write a model file
   gpubp predict MODEL NEW_TABLE         predict the target of new rows, as CSV
+  gpubp report MODEL                    write a page of its scores and pictures
   gpubp doctor                          is the GPU used, and if not, why?
 
+TABLE is a .csv, .parquet, .xlsx or other file, MODEL the one that train writes.
 All commands: gpubp --help. The options of one: gpubp train --help."""
 """What ``gpubp`` alone prints."""
 
@@ -46,6 +48,11 @@ PARALLEL_COMMANDS = ("train", "doctor")
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return list(map(_with_clear_errors, super().get_params(ctx)))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the arguments, those that may be left out in brackets, and that there are options."""
+        arguments = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        return [*(one.metavar if one.required else f"[{one.metavar}]" for one in arguments), "[OPTIONS]"]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
@@ -138,7 +145,7 @@ def options(
 ) -> None:
     """Train multilayer perceptrons by back-propagation, on NVIDIA GPUs and on CPUs.
 
-    Try: gpubp train digits
+    Try: gpubp train digits --preset fast
     """
     if context.invoked_subcommand is None:
         typer.echo(START)

@@ -46,7 +46,7 @@ def _options(command: Any) -> Iterator[ProgramOption]:
         is_argument = parameter.param_type_name == "argument"
         names = () if is_argument else tuple(sorted(parameter.opts, key=len, reverse=True))
         is_flag = getattr(parameter, "is_flag", False)
-        value = "" if is_flag else (parameter.metavar or parameter.name or "").strip("[]")
+        value = "" if is_flag else parameter.metavar or parameter.name or ""
         shows_default = not is_flag and getattr(parameter, "show_default", True) and parameter.default is not None
         default = str(parameter.default) if shows_default and not callable(parameter.default) else ""
         choices = choices_of(command.name, parameter.name or "")

@@ -26,9 +26,7 @@ from gpubp.plotting.figure import new_figure
 
 
 def reproduce(
-    names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help=f"Any of {', '.join(STUDIES)}.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help=f"Any of {', '.join(STUDIES)}.")] = None,
     seeds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Number of networks, each with its own initial weights.")
     ] = 1000,

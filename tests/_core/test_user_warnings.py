@@ -1,3 +1,4 @@
+import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,3 +51,32 @@ def test_warnings_point_at_the_call(name):
         CALLS[name]()
     assert record
     assert {warning.filename for warning in record} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("script", "place"),
+    [
+        ("folder/study.py", "study.py, MLPClassifier.fit in a worker"),
+        ("site-packages/ipykernel_launcher.py", "MLPClassifier.fit in a worker"),
+        ("", "MLPClassifier.fit in a worker"),
+    ],
+)
+@pytest.mark.parametrize("call", [lambda: (MODEL.fit, X, y), lambda: (cross_val_score, MODEL, X, y)], ids=["fit", "cv"])
+def test_warnings_in_a_worker_name_the_script_and_the_call(monkeypatch, script, place, call):
+    """Its stack has none of the user's code, as in the processes of joblib; one line of a library says nothing."""
+    monkeypatch.setattr(sys, "argv", [script])
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(*call()).result()
+    assert record
+    assert {(warning.filename, warning.lineno) for warning in record} == {(place, 0)}
+
+
+def test_without_an_estimator_gpubp_is_named():
+    with warnings.catch_warnings(record=True) as record:
+        warnings.simplefilter("always")
+        with ThreadPoolExecutor(1) as pool:
+            options = {"optimizer": gpubp.momentum(1e6), "epochs": 90, "seed": 0, "device": "cpu"}
+            pool.submit(gpubp.train, NETWORK, X, 1.0 * y[:, None], **options).result()
+    assert [warning.filename.rpartition(", ")[2] for warning in record] == ["gpubp in a worker"]

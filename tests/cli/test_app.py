@@ -33,6 +33,16 @@ def test_version_and_help(run):
     assert "<bool>" not in out
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [("train", "DATA"), ("predict", "MODEL DATA"), ("export", "MODEL [OUT.onnx]"), ("report", "MODEL..."),
+     ("reproduce", "[NAME...]"), ("doctor", "")],
+)  # fmt: skip
+def test_the_usage_shows_which_arguments_may_be_left_out(run, command, arguments):
+    usage = " ".join(filter(None, ("Usage: gpubp", command, arguments, "[OPTIONS]")))
+    assert re.search(rf"^\s*{re.escape(usage)}\s*$", run(command, "--help")[1], re.M)
+
+
 def test_alone_it_prints_a_short_start_of_commands_that_exist(run):
     code, out, err = run()
     assert (code, err) == (0, "")

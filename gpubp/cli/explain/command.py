@@ -24,7 +24,7 @@ def explain(
     model: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[MODEL]",
+            metavar="MODEL",
             help="A model file. The default is a small network that learns the chance of rain on three days.",
             show_default=False,
         ),
@@ -32,7 +32,7 @@ def explain(
     table: Annotated[
         str | None,
         typer.Argument(
-            metavar="[DATA]",
+            metavar="DATA",
             help="A file or built-in data set with cases for MODEL and their targets. The default is the built-in data "
             "set that it was trained on.",
             show_default=False,

@@ -13,6 +13,8 @@ from gpubp.cli.train.save import save
 def train(options: TrainOptions) -> None:
     """Train a network on a table, score it on held-out rows, and write a model file.
 
+    For example: gpubp train houses.csv --target price
+
     Ctrl-C or SIGTERM stops training, saves what was learned, and exits with code 130 or 143; if there are several
     processes, all stop. The exit code is 1 if training diverged.
     """

@@ -71,10 +71,10 @@ class TrainOptions(TableOptions):
         str,
         _network(
             metavar="NAME",
-            help="best tries encodings, networks and penalties on folds of the rows, and averages the networks of the "
-            "best; fast trains one network by the options; realmlp trains a large one by the recipe of RealMLP-TD, "
-            "realmlp-s by the simpler one of RealMLP-TD-S, and tabm 32 that share weights, by that of TabM. The "
-            "default, auto, is best unless an option is given that best chooses, or --epochs or --patience.",
+            help="best tries kinds of networks for --time-budget, and averages several of the best kind; fast trains "
+            "one network, by the options below, in seconds; realmlp, realmlp-s and tabm train by the published recipes "
+            "of RealMLP-TD, RealMLP-TD-S and TabM, for longer. The default, auto, is best, or fast if an option is "
+            "given that best chooses itself, --epochs or --patience.",
         ),
     ] = "auto"
     time_budget: Annotated[
@@ -143,7 +143,7 @@ class TrainOptions(TableOptions):
         str,
         _training(
             metavar="NAME",
-            help=f"How the learning rate changes: {', '.join(LEARNING_RATES)}; the last three over --epochs.",
+            help=f"How the learning rate changes: {', '.join(LEARNING_RATES)}; the last three take all --epochs.",
         ),
     ] = "constant"
     warm_up: Annotated[
@@ -265,7 +265,7 @@ class TrainOptions(TableOptions):
         Path | None,
         _output(
             metavar="FILE",
-            help="A TOML file with options, such as epochs = 50; those in the command go before.",
+            help="A TOML file with options, such as epochs = 50; those in the command take precedence.",
             show_default=False,
             is_eager=True,
             callback=read_config,
