@@ -121,7 +121,8 @@ def test_a_column_that_is_absent_is_filled_as_missing_with_a_warning(run, fails,
     code, out, err = run("predict", model, "less.csv", "--device", "cpu", *options)
     assert code == 0
     assert re.search(
-        r"^warning: .*less.csv lacks 'age', 'town' \(did you mean 'Towns'\?\), which the model was trained on: .*; --strict refuses",
+        r"^warning: .*less.csv lacks 'age', 'town' \(did you mean 'Towns'\?\), which the model was trained on: .*; "
+        "--strict refuses",
         err,
         re.M,
     )
