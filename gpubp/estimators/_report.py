@@ -17,21 +17,7 @@ OVERFITTING_FACTOR = 1.1  # a validation loss that has risen by this factor sinc
 
 
 def report(model: Any) -> str:
-    """Describe a fitted model: the network, the fit, losses and scores, and advice if there is any.
-
-    Parameters
-    ----------
-    model : MLPClassifier or MLPRegressor
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    NotFittedError
-        If the model is not fitted.
-    """
+    """Describe a fitted model: the network, the fit, losses and scores, and advice if there is any."""
     check_is_fitted(model)
     sizes = "-".join(str(n) for n in [model.n_features_in_, *(w.shape[1] for w in model.coefs_)])
     activation = model.activation if isinstance(model.activation, str) else ", ".join(model.activation)

@@ -43,19 +43,7 @@ def kept_of(estimator: Any) -> dict[str, Any]:
 def fit_stochastic(
     samples: TrainingSamples, theta: Array, monitor: FitMonitor, start: OptimizerState, incremental: bool
 ) -> tuple[np.ndarray, str]:
-    """Train from ``theta``; return the last parameters, on the host, and why training ended.
-
-    Parameters
-    ----------
-    samples : TrainingSamples
-    theta : array
-    monitor : FitMonitor
-        The monitor of the fit to train.
-    start : OptimizerState
-        The initial state of the optimizer.
-    incremental : bool
-        Whether to train for one epoch, for ``partial_fit``.
-    """
+    """Train, for one epoch if `incremental`; return the last parameters, on the host, and why training ended."""
     fit = monitor.fit
     options, state, network = fit.options, fit.state, fit.network
     backend, precision, n_samples = samples.backend, samples.precision, samples.n_samples

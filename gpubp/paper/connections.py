@@ -26,21 +26,7 @@ def with_hidden_units(experiment: Experiment, n_hidden: int, optimizer: Optimize
 def try_more_units(
     n_hidden: tuple[int, ...], experiment: Experiment, runs: Runs, train_more: TrainMore
 ) -> Iterator[StudyTable]:
-    """Try other numbers of hidden units.
-
-    Parameters
-    ----------
-    n_hidden : tuple of int
-        The experiment's own number comes from its runs.
-    experiment : Experiment
-        With one hidden layer.
-    runs : Runs
-    train_more : TrainMore
-
-    Yields
-    ------
-    StudyTable
-    """
+    """Try other numbers of hidden units in the one hidden layer; the runs are those of the experiment's own number."""
     own, n_networks = experiment.network.sizes[1], min(N_MORE, len(runs.solved))
     rows = []
     for n in n_hidden:
