@@ -249,9 +249,9 @@ def test_an_order_is_drawn_once_for_all_candidates_of_a_fold(monkeypatch, estima
 
 
 def test_samples_are_copied_to_the_device_once(monkeypatch):
-    copies, original = [], trials.StackOfFits._samples
+    copies, original = [], trials.StackOfFits._arrays
     monkeypatch.setattr(
-        trials.StackOfFits, "_samples", lambda self: copies.append((samples := original(self))[0].x.shape) or samples
+        trials.StackOfFits, "_arrays", lambda self: copies.append((arrays := original(self))[0].x.shape) or arrays
     )
     BatchedSearchCV(MODEL, GRID, refit=False).fit(X, Y)
     assert copies == [X.shape]
