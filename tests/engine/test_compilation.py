@@ -110,6 +110,10 @@ class TestIsNotCompiled:
         for optimizer in (own, clipped(own, 1.0)):
             take_step(backend, optimizer)
 
+    def test_a_users_state_of_numbers(self, backend):
+        own = replace(momentum(), init=lambda *_: (1,), update=lambda xp, g, state, *_: (-g, (*state, 2 * state[0])))
+        assert take_step(backend, own)[1] == (1, 2)
+
     def test_a_users_activation(self, backend, monkeypatch):
         monkeypatch.setitem(ACTIVATIONS, "own", ACTIVATIONS["tanh"]._replace(value=lambda xp, x: xp.tanh(x)))
         take_step(backend, adam(), replace(NETWORK, activation="own"))

@@ -207,7 +207,8 @@ def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | Sec
     to_device = partial(_to_device, backend, dtype)
     optimizer = replace(optimizer, settings={name: to_device(setting) for name, setting in optimizer.settings.items()})
     update = bind(backend, replace(objective, l2=to_device(objective.l2)), _updated, optimizer.update)
-    return partial(_first_order_step, to_device, update, weight_mask, optimizer)
+    step = partial(_first_order_step, to_device, update, weight_mask, optimizer)
+    return partial(_counting, step) if can_compile(backend, objective.network, optimizer.update) else step
 
 
 def bind(
@@ -247,12 +248,16 @@ def _first_order_step(
     epoch: Any,
 ) -> tuple[Array, Any, Array]:
     settings = {name: to_device(number) for name, number in optimizer.at(epoch).items()}
-    theta, new_state, value = update(weight_mask, theta, state, batch.arrays, settings)
-    return theta, _counted(state, new_state), value
+    return update(weight_mask, theta, state, batch.arrays, settings)
+
+
+def _counting(step: Step, theta: Array, state: Any, batch: Batch, epoch: Any) -> tuple[Array, Any, Array]:
+    """Take a step of one of gpubp's optimizers, whose counts of updates stay numbers also if it is compiled."""
+    theta, after, value = step(theta, state, batch, epoch)
+    return theta, _counted(state, after), value
 
 
 def _counted(before: Any, after: Any) -> Any:
-    """Return the state after an update with its counts of updates as numbers; compiled functions return arrays."""
     if isinstance(before, int):
         return before + 1
     if not isinstance(before, tuple) or not any(isinstance(part, int | tuple) for part in before):
