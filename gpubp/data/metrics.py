@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat
 import numpy as np
@@ -23,6 +23,13 @@ MAX_RANKED = 20_000_000
 
 N_BINS = 10
 """Bins of probabilities in ``calibration_error``."""
+
+
+class Scored(NamedTuple):
+    """The scores of each part of a table, and the targets and outputs ``(n, j)`` of held-out rows, if there are any."""
+
+    scores: dict[str, Scores]
+    held_out: tuple[np.ndarray, np.ndarray] | None
 
 
 def score(preprocessing: Preprocessing, targets: np.ndarray, outputs: np.ndarray) -> Scores:

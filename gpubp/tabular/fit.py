@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from gpubp._core.names import unknown
+from gpubp.backends.backend import to_numpy
 from gpubp.data.metrics import r_squared
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
@@ -23,6 +24,7 @@ from gpubp.nn.losses import get_loss
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer, adam, get_optimizer
 from gpubp.optim.second_order import METHODS, SecondOrder
+from gpubp.tabular.device_inputs import device_inputs
 from gpubp.tabular.linear_part import LinearPart, Scoring, linear_part_for, share_of, takes_linear_part
 from gpubp.tabular.networks import first_weights, hidden_layers_of, network_for
 from gpubp.tabular.prepared_table import PreparedTable
@@ -189,6 +191,7 @@ def fit_table(
         "dropout": _dropout_of(network, prepared, dropout) if recipe is None else recipe_dropout(recipe, network),
         "drop_last": recipe is not None and recipe.drop_last and isinstance(prepared, PreparedTable),
     }
+    inputs = device_inputs(prepared, network, options, checkpoint)
     validation_data: Any = prepared.validation()
     held_out, part = validation_data, None
     scoring: Scoring = partial(_validation_score, prepared.preprocessing)
@@ -198,11 +201,13 @@ def fit_table(
         targets = part.targets
         if validation_data is not None:
             scoring, held_out = part.scoring(scoring, validation_data), part.residuals_of(validation_data)
+    if "validation" in inputs:
+        held_out = held_out._replace(X=inputs["validation"])
     checkpoint_error = None
     try:
         fit = train(
             network,
-            X,
+            inputs.get("train", X),
             targets,
             theta=_weights_of(recipe, network, prepared, seeds, dtype),
             sample_weight=sample_weight,
@@ -221,6 +226,7 @@ def fit_table(
         if error.fit is None:
             raise
         fit, checkpoint_error = error.fit, error
+    fit = replace(fit, theta=to_numpy(fit.theta))
     restarts, weights_seed = dict[str, Any](), seeds
     if isinstance(seeds, list) and n_restarts > 1:
         fit, restarts = best_restart(fit, 1.0 if part is None else part.scale**2)
@@ -251,7 +257,8 @@ def fit_table(
         settings["dropout"] = dropout
     if part is not None:
         settings["linear_part"] = part.as_json()
-    result = scored_fit(prepared, fit, of_network, settings)
+    result = scored_fit(prepared, fit, of_network, settings, inputs=inputs)
+    inputs.clear()
     if checkpoint_error is not None:
         checkpoint_error.fit = result
         raise checkpoint_error
@@ -333,7 +340,9 @@ def _refitted(
         part = linear_part_for(everything, options["dtype"], part)
         targets = part.targets
         options |= {} if part.share else {"epochs": 1}  # what is trained counts as nothing
-    fit = train(network, X, targets, sample_weight=sample_weight, **options)
+    inputs = device_inputs(everything, network, options)
+    fit = train(network, inputs.get("train", X), targets, sample_weight=sample_weight, **options)
+    fit = replace(fit, theta=to_numpy(fit.theta))
     fit = without_diverged(fit if part is None else part.joined(fit))
     if fit.stop_reason in ("interrupted", "diverged"):
         return result

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gpubp.backends.backend import to_numpy
 from gpubp.data.preprocessing import Preprocessing
 from gpubp.engine.cpu.threads import blas_of_one_thread, side_by_side
 from gpubp.engine.prediction import mean_outputs
@@ -193,7 +194,7 @@ def share_of(fit: Fit, rows: EncodedRows) -> float:
 
     It is the slope of the regression of the residuals, the targets of `rows`, on their outputs.
     """
-    outputs = mean_outputs(fit.network, fit.theta, rows.X, device=fit.device)
+    outputs = to_numpy(mean_outputs(fit.network, fit.theta, rows.X, device=fit.device))
     weights = 1.0 if rows.sample_weight is None else rows.sample_weight / rows.sample_weight.mean()
     products, squares = (weights * (one * outputs).sum(axis=1) for one in (rows.targets, outputs))
     least = products.mean() - products.std() / math.sqrt(len(products))

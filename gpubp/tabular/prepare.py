@@ -12,6 +12,7 @@ from gpubp._core.text import counted, shortened
 from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.data.preprocessing import (
     CategoryEncoding,
+    ColumnArrays,
     ColumnOptions,
     ColumnType,
     NumberEncoding,
@@ -148,9 +149,9 @@ def prepare_table(
         )
     fitted = fit_columns(decisions, [(table, np.isin(np.arange(table.n_rows), all_rows[training]))])
     preprocessing = fitted.preprocessing
-    encoded, table = _encode(preprocessing, table, weights, present, dtype)
+    (encoded, columns), table = _encode(preprocessing, table, weights, present, dtype)
     fitted.out_of_fold.fill(encoded.X, preprocessing, table, training, all_rows[training])
-    given, given_table = None, None
+    given, given_columns, given_table = None, None, None
     if validation_table is not None:
         rows = _weighted_rows(as_table(validation_table), "the weights of validation_data", validation_weight)
         for name in decisions.target.names:
@@ -160,7 +161,7 @@ def prepare_table(
             raise DataError(
                 f"validation_data: no row has the target {shortened([*map(repr, preprocessing.target_names)])}"
             )
-        given, given_table = _encode(preprocessing, *rows, has_target, dtype)
+        (given, given_columns), given_table = _encode(preprocessing, *rows, has_target, dtype)
     return PreparedTable(
         table,
         preprocessing,
@@ -171,6 +172,8 @@ def prepare_table(
         fitted.fingerprint,
         given_table,
         given,
+        columns=columns,
+        given_columns=given_columns,
     )
 
 
@@ -212,7 +215,7 @@ def _weighted_rows(table: Table, name: str, sample_weight: Any) -> tuple[Table, 
 
 def _encode(
     preprocessing: Preprocessing, table: Table, weights: np.ndarray | None, present: np.ndarray, dtype: DTypeLike
-) -> tuple[EncodedRows, Table]:
+) -> tuple[tuple[EncodedRows, ColumnArrays], Table]:
     """Encode the rows that have a target."""
     if not present.all():
         table, weights = table.select(present), None if weights is None else weights[present]

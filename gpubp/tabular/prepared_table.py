@@ -7,16 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gpubp.data.metrics import Scores, score
+from gpubp._typing import Array
+from gpubp.data.metrics import Scored, Scores, score
 from gpubp.data.preprocessing import (
     CategoryEncoding,
     ClassTarget,
+    ColumnArrays,
     NumberEncoding,
     Preprocessing,
     TableDecisions,
-    apply,
+    complete_columns,
     encode_target,
     fit_columns,
+    inputs_of,
     read_numbers,
 )
 from gpubp.data.streaming.split import SPLITS
@@ -51,9 +54,11 @@ class EncodedRows(NamedTuple):
 
 def encode_rows(
     preprocessing: Preprocessing, table: Table, sample_weight: np.ndarray | None, dtype: DTypeLike
-) -> EncodedRows:
-    """Encode a table whose rows all have a target."""
-    return EncodedRows(apply(preprocessing, table, dtype=dtype), encode_target(preprocessing, table), sample_weight)
+) -> tuple[EncodedRows, ColumnArrays]:
+    """Encode a table whose rows all have a target; return also what its inputs follow from."""
+    columns = complete_columns(preprocessing, table)
+    X = inputs_of(preprocessing, columns, dtype)
+    return EncodedRows(X, encode_target(preprocessing, table), sample_weight), columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +86,8 @@ class PreparedTable:
         The part of each class label that :meth:`training` spreads over all classes.
     class_weight : dict of str to float
         The weights of the classes by which those of the rows were multiplied; empty if they were not.
+    columns, given_columns : ColumnArrays, optional
+        What the inputs of the table and of `given_validation` follow from: numbers and codes.
 
     Examples
     --------
@@ -103,6 +110,8 @@ class PreparedTable:
     given_validation: EncodedRows | None = None
     label_smoothing: float = 0.0
     class_weight: Mapping[str, float] = field(default_factory=dict)
+    columns: ColumnArrays | None = None
+    given_columns: ColumnArrays | None = None
 
     @property
     def X(self) -> np.ndarray:
@@ -210,12 +219,14 @@ class PreparedTable:
         is_training = np.isin(np.arange(self.table.n_rows), rows)
         fitted = fit_columns(decisions, [(self.table, is_training)])
         preprocessing, weights, given = fitted.preprocessing, kept.encoded.sample_weight, self.given_validation
+        given_columns = None
         if given is not None and self.validation_table is not None:
-            given = encode_rows(preprocessing, self.validation_table, given.sample_weight, self.X.dtype)
+            of_given = self.validation_table, given.sample_weight
+            given, given_columns = encode_rows(preprocessing, *of_given, self.X.dtype)
         parts = kept.parts
         if only is None:
             parts = {part: of_part[~is_training[of_part]] for part, of_part in self.parts.items()} | {"train": rows}
-        encoded = encode_rows(preprocessing, kept.table, weights, self.X.dtype)
+        encoded, columns = encode_rows(preprocessing, kept.table, weights, self.X.dtype)
         numbers_of_rows = rows if only is None else only["train"]
         fitted.out_of_fold.fill(encoded.X, preprocessing, kept.table, parts["train"], numbers_of_rows)
         return replace(
@@ -226,6 +237,8 @@ class PreparedTable:
             decisions=decisions,
             fingerprint=fitted.fingerprint,
             given_validation=given,
+            columns=columns,
+            given_columns=given_columns,
         )
 
     def _reduced(self, rows: Mapping[str, np.ndarray]) -> "PreparedTable":
@@ -234,23 +247,23 @@ class PreparedTable:
         place = np.cumsum(is_kept) - 1
         parts = {part: place[rows[part]] for part in SPLITS}
         encoded = self.encoded.select(np.flatnonzero(is_kept)).normalized(parts["train"])
-        return replace(self, table=self.table.select(is_kept), encoded=encoded, parts=parts)
-
-    def held_out(self) -> EncodedRows | None:
-        """Return the test rows, or without them the validation rows."""
-        return self._part("test") or self.validation()
+        return replace(self, table=self.table.select(is_kept), encoded=encoded, parts=parts, columns=None)
 
     def constant_outputs(self) -> np.ndarray:
         """Return the means of the training targets, ``(j,)``: class shares, or the mean of numbers."""
         means: np.ndarray = self.targets[self.parts["train"]].mean(axis=0)
         return means
 
-    def scores(self, predicted: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
-        """Score the outputs of each part; a part without rows, or with outputs that are not finite, has no scores."""
-        scores = {}
+    def scored(self, predicted: Callable[[Array], np.ndarray], inputs: Mapping[str, Array] | None = None) -> Scored:
+        """Score the outputs of each part; a part without rows, or with outputs that are not finite, has no scores.
+
+        `inputs` are those of parts that are on a device.
+        """
+        scores, held_out = dict[str, Scores](), None
         for part in self.parts:
             if rows := self._part(part):
-                outputs = predicted(rows.X)
+                outputs = predicted((inputs or {}).get(part, rows.X))
                 if np.isfinite(outputs).all():  # after a divergence they may overflow
                     scores[part] = score(self.preprocessing, rows.targets, outputs)
-        return scores
+                held_out = (rows.targets, outputs) if part != "train" else held_out  # the last are test rows
+        return Scored(scores, held_out)

@@ -1,13 +1,14 @@
 """What a fit of a table results in: the model that is kept, with its scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gpubp.backends.backend import to_numpy
+from gpubp._typing import Array
+from gpubp.backends.backend import choose_backend, to_backend, to_numpy
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, decode_predictions, decode_target, to_json
 from gpubp.data.streaming.prepared_stream import PreparedStream
@@ -83,17 +84,22 @@ def scored_fit(
     optimizer: Optimizer | SecondOrder,
     settings: dict[str, Any],
     out_of_fold: tuple[np.ndarray, np.ndarray] | None = None,
+    inputs: Mapping[str, Array] | None = None,
 ) -> TableFit:
     """Score a network, or several, and put it together with what is known of its training.
 
     ``out_of_fold`` are the targets of the training rows and the outputs of networks that were not trained on them, each
-    ``(n, j)``.
+    ``(n, j)``, and ``inputs`` those of parts that are on a device.
     """
-    precision = settings["matmul_precision"]
-    predicted = partial(mean_outputs, fit.network, fit.theta, matmul_precision=precision, device=fit.device)
-    scores, n_rows, preprocessing = prepared.scores(predicted), prepared.rows, prepared.preprocessing
-    constant, rows = prepared.constant_outputs(), prepared.held_out()
-    held_out = out_of_fold if rows is None else (rows[1], predicted(rows[0]))
+    backend, precision = choose_backend(fit.device), settings["matmul_precision"]
+    theta = to_backend(backend, fit.theta) if backend.is_cuda else fit.theta  # copied once, for all parts
+
+    def predicted(X: Array) -> np.ndarray:
+        return to_numpy(mean_outputs(fit.network, theta, X, matmul_precision=precision, device=fit.device))
+
+    n_rows, preprocessing, constant = prepared.rows, prepared.preprocessing, prepared.constant_outputs()
+    scores, held_out = prepared.scored(predicted, inputs)
+    held_out = out_of_fold if held_out is None else held_out
     if out_of_fold is not None:
         scores["validation"] = score(preprocessing, *out_of_fold)
         n_rows = {**n_rows, "validation": len(out_of_fold[0])}

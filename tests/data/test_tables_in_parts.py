@@ -285,7 +285,7 @@ class TestRowsWithoutATarget:
         assert np.isfinite(targets).all()
         assert len(prepared.validation()[0]) == prepared.rows["validation"]
         counted = []
-        prepared.scores(lambda x: counted.append(len(x)) or np.full((len(x), prepared.n_outputs), 0.5))
+        prepared.scored(lambda x: counted.append(len(x)) or np.full((len(x), prepared.n_outputs), 0.5))
         assert sum(counted) == ROWS - n_missing
 
 

@@ -17,7 +17,7 @@ from gpubp.data._text_values import (
 from gpubp.data.preprocessing._columns import ColumnArrays
 from gpubp.data.preprocessing._decisions import choose_targets, require_column
 from gpubp.data.preprocessing._embedding import FEW_INPUTS, MOST_INPUTS_TO_EMBED
-from gpubp.data.preprocessing._expansion import expand, expansion_of
+from gpubp.data.preprocessing._expansion import expand, expansion_of, inputs_of
 from gpubp.data.preprocessing._facts import MAX_COUNTED
 from gpubp.data.preprocessing._features import lowered
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
@@ -59,6 +59,7 @@ from gpubp.data.preprocessing._transform import (
     KnownClasses,
     apply,
     class_values,
+    complete_columns,
     decode_predictions,
     decode_probabilities,
     decode_target,
@@ -122,6 +123,7 @@ __all__ = [
     "class_values",
     "column_decision",
     "column_problems",
+    "complete_columns",
     "decide_table",
     "decode_predictions",
     "decode_probabilities",
@@ -134,6 +136,7 @@ __all__ = [
     "fit_preprocessing",
     "from_json",
     "has_target",
+    "inputs_of",
     "known_classes",
     "lowered",
     "missing_values",

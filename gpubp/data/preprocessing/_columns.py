@@ -31,7 +31,7 @@ class ColumnArrays(NamedTuple):
     numbers: Array
     codes: Array
 
-    def rows(self, rows: slice) -> "ColumnArrays":
+    def rows(self, rows: slice | NDArray[np.intp]) -> "ColumnArrays":
         """Return some rows."""
         return ColumnArrays(self.numbers[rows, ...], self.codes[rows, ...])
 

@@ -112,6 +112,7 @@ def expand(xp: Namespace, expansion: Expansion, columns: ColumnArrays, dtype: An
     return xp.take(joined, expansion.order, axis=1)
 
 
+@np.errstate(over="ignore")
 def inputs_of(
     preprocessing: Preprocessing, columns: ColumnArrays, dtype: DTypeLike, backend: Backend | None = None
 ) -> Array:

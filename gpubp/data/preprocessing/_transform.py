@@ -99,10 +99,15 @@ def apply(
            [2.],
            [0.]])
     """
+    X: NDArray[np.floating] = inputs_of(preprocessing, complete_columns(preprocessing, table, strict=strict), dtype)
+    return X
+
+
+def complete_columns(preprocessing: Preprocessing, table: Table, *, strict: bool = False) -> ColumnArrays:
+    """Read what the inputs of a table follow from, and raise the errors of :func:`apply`."""
     if absent := _absent(preprocessing, table):
         raise _absent_error(preprocessing, table, absent)
-    X: NDArray[np.floating]
-    X, issues = encode(preprocessing, table, dtype)
+    columns, issues = read_columns(preprocessing, table)
     issues = tuple(issue for issue in issues if issue.problem not in ("outside", "other", "unit"))
     if strict and issues:
         shown = "; ".join(
@@ -111,10 +116,9 @@ def apply(
         raise DataError(
             f"{table.source} has values that do not fit: {shown}; correct them, or leave out strict (--strict)"
         )
-    return X
+    return columns
 
 
-@np.errstate(over="ignore")
 def encode(
     preprocessing: Preprocessing, table: Table, dtype: DTypeLike = np.float64, backend: Backend | None = None
 ) -> Encoded:

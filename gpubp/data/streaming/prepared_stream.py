@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.text import counted
-from gpubp.data.metrics import RunningScores, Scores
+from gpubp.data.metrics import RunningScores, Scored
 from gpubp.data.preprocessing import (
     CategoryEncoding,
     ColumnOptions,
@@ -165,27 +165,28 @@ class PreparedStream:
         rows = {"train": int(counts.sum()), "validation": 0, "test": 0}
         return replace(self, rows=rows, validation_pieces=[], splits=splits, counts=counts)
 
-    def held_out(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return the inputs and targets of the validation rows, which are in memory; None if there are none."""
-        return self.validation()
-
     def constant_outputs(self) -> np.ndarray:
         """Return the means of the targets, ``(j,)``: class shares, or the mean of numbers, of the validation rows."""
         held_out = self.validation()
         means: np.ndarray = np.zeros(self.n_outputs) if held_out is None else held_out[1].mean(axis=0, dtype=np.float64)
         return means
 
-    def scores(self, predict: Callable[[np.ndarray], np.ndarray]) -> dict[str, Scores]:
+    def scored(self, predict: Callable[[np.ndarray], np.ndarray], inputs: object = None) -> Scored:
         """Score the outputs for all rows of each split, in one more pass over the files."""
-        running = [RunningScores(self.preprocessing) for _ in SPLITS]
+        running, held_out = [RunningScores(self.preprocessing) for _ in SPLITS], list[tuple[np.ndarray, np.ndarray]]()
         for piece in self.tables.pieces():
             splits = self.splits(piece.number, piece.table.n_rows)
             x, targets = encode_piece(self.preprocessing, piece, splits != NONE)
             outputs, splits = predict(x), splits[splits != NONE]
             for number, one_split in enumerate(running):
                 one_split.add(targets[splits == number], outputs[splits == number])
+            held_out.append((targets[splits == VALIDATION], outputs[splits == VALIDATION]))
         scores_by_split = {name: one_split.scores() for name, one_split in zip(SPLITS, running, strict=True)}
-        return {name: scores for name, scores in scores_by_split.items() if scores is not None}
+        targets, outputs = map(np.concatenate, zip(*held_out, strict=True))
+        return Scored(
+            {name: scores for name, scores in scores_by_split.items() if scores is not None},
+            (targets, outputs) if len(targets) else None,
+        )
 
 
 @np.errstate(all="ignore")
