@@ -95,6 +95,7 @@ def _fits():
         ("digits/64-100-10", "digits", [100]),
         ("10000-rows/784-256-10", [10_000, 784, 10], [256]),
         ("2000-rows/20-64-64-1", [2_000, 20, 2], [64, 64]),
+        ("30-rows/2000-500-1", [30, 2_000, 2], [500]),
     ):  # the same number of iterations for all, in which rounding is not yet amplified
         parameters = {"solver": "lbfgs", "max_iter": 20, "hidden_layer_sizes": layers}
         spec = {"data": data, "dtype": "float64", "parameters": parameters, "clock": "process_time"}
