@@ -5,7 +5,7 @@ import sys
 import warnings
 from types import FrameType
 
-LIBRARIES = {"gpubp", "sklearn", "joblib", "numpy", "contextlib"}
+LIBRARIES = {"gpubp", "sklearn", "joblib", "numpy", "contextlib", "functools"}
 """The packages between the user's call and the warning."""
 
 WORKERS = {"multiprocessing", "concurrent", "threading", "distributed", "dask"}
@@ -16,19 +16,21 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning at the line of the user's code that called gpubp, however deep the call.
 
     In a worker, which runs none of the user's code, it names the script and the method of the estimator instead.
+    Its module is then that of the outermost call of scikit-learn or gpubp, so that filters of their warnings hold.
 
     Parameters
     ----------
     message : str
     category : type of Warning
     """
-    frame, level, call = sys._getframe(1), 2, ""
+    frame, level, call, module = sys._getframe(1), 2, "", "gpubp"
     while _package(frame) in LIBRARIES and frame.f_back is not None:
         call = _call_of_estimator(frame) or call
+        module = frame.f_globals["__name__"] if _package(frame) in ("gpubp", "sklearn") else module
         frame, level = frame.f_back, level + 1
     if _package(frame) in WORKERS:
         place = f"{_script()}{call or 'gpubp'} in a worker"
-        warnings.warn_explicit(message, category, place, 0, module="__main__", registry=_already_shown)
+        warnings.warn_explicit(message, category, place, 0, module=module, registry=_already_shown)
     else:
         warnings.warn(message, category, stacklevel=level)
 

@@ -5,6 +5,7 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 
 from gpubp.accel import install, report
 from gpubp.errors import DeviceError
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         install(options.device, compare=options.compare)
     except DeviceError as error:
         parser.error(str(error))
-    sys.argv = options.program
+    sys.argv, has_failed = options.program, False
     try:
         if options.module:
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
@@ -30,10 +31,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if not sys.flags.safe_path:
                 sys.path[0] = os.path.dirname(os.path.realpath(sys.argv[0]))
             runpy.run_path(sys.argv[0], run_name="__main__")
+    except Exception as error:
+        has_failed = True
+        sys.stdout.flush()
+        error = error.with_traceback(_of_program(error.__traceback__))
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         if not options.quiet:
             sys.stdout.flush()
             print(report(), file=sys.stderr)
+    if has_failed:
+        raise SystemExit(1)
+
+
+def _of_program(traceback: TracebackType | None) -> TracebackType | None:
+    """Leave out of a traceback how the program was started."""
+    starters = (__file__, runpy.run_path.__code__.co_filename)
+    while traceback is not None and traceback.tb_frame.f_code.co_filename in starters:
+        traceback = traceback.tb_next
+    return traceback
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from gpubp.accel._record import Computation, Totals
 def write_report(record: Mapping[Computation, Totals]) -> str:
     """Write the totals as a table."""
     if not record:
-        return "gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was used"
+        return "gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was fitted"
     by_gpubp = {key: totals for key, totals in record.items() if not key.reason}
     others = {key: totals for key, totals in record.items() if key.reason}
     lines = ["gpubp.accel"]

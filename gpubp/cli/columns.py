@@ -21,6 +21,8 @@ MOST_COLUMNS = 40
 OF_TRAINING_ROWS, OF_ALL_ROWS = "values and outliers of", "missing and distinct of all rows"
 """Which rows the table of columns describes, where some are held out."""
 
+ALL_IN_A_PIPE = "; a pipe, such as 2>&1 | less, or --json has all"
+
 TYPE_ADVICE = "to take a column for something else: --type NAME=number, category, date, words or drop"
 
 
@@ -29,14 +31,15 @@ def print_columns(
 ) -> None:
     """Print a row for each column; of more than `MOST_COLUMNS`, first those that are not complete numbers.
 
-    `ranges` are the minimum and maximum of numeric targets. Counts that are all zero have no column, and on a terminal
-    values and reasons are cut to its width.
+    In a pipe all are printed. `ranges` are the minimum and maximum of numeric targets. Counts that are all zero have no
+    column, and on a terminal values and reasons are cut to its width.
     """
     summaries = list(preprocessing.summaries)
-    if len(summaries) > MOST_COLUMNS:
+    most = MOST_COLUMNS if output.is_terminal else len(summaries)
+    if len(summaries) > most:
         summaries.sort(key=lambda one: (one.type == "number" and not one.n_missing, one.type != "target"))
     values = values_of(preprocessing, ranges)
-    rows = [_row(summary, values.get(summary.name, "")) for summary in summaries[:MOST_COLUMNS]]
+    rows = [_row(summary, values.get(summary.name, "")) for summary in summaries[:most]]
     headings = ["column", "type", "values", "why", "missing", "distinct", "outliers"]
     shown = [index for index in range(len(headings)) if index < 4 or any(row[index] for row in rows)]
     print_table(
@@ -51,10 +54,10 @@ def print_columns(
         print_warning(
             f"{mark} stands apart from all other numbers of {names}: if it means missing, pass --missing {mark}"
         )
-    if len(summaries) > MOST_COLUMNS:
-        rest = counted(len(summaries) - MOST_COLUMNS, "more column", "more columns")
-        are_plain = all(one.type == "number" and not one.n_missing for one in summaries[MOST_COLUMNS:])
-        output.print(f"... and {rest}{' of numbers without missing values' if are_plain else ''}")
+    if len(summaries) > most:
+        rest = counted(len(summaries) - most, "more column", "more columns")
+        are_plain = all(one.type == "number" and not one.n_missing for one in summaries[most:])
+        output.print(f"... and {rest}{' of numbers without missing values' if are_plain else ''}{ALL_IN_A_PIPE}")
 
 
 def _row(summary: ColumnSummary, values: str) -> list[str]:

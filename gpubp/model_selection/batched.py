@@ -238,7 +238,9 @@ class BatchedSearchCV(StackedSearch):
     or ``n_iter_no_change``, and in their folds, train in one stack; networks that differ in layers, activation, solver,
     batch size, dropout or precision train in stacks one after the other. Some models are fitted alone, which is
     logged: those with ``solver="lbfgs"``, ``max_time``, or callbacks that do more than monitor, those on sparse X, and
-    estimators that are neither a network of gpubp nor a pipeline that ends in one.
+    estimators that are neither a network of gpubp nor a pipeline that ends in one. The estimators for tables are fitted
+    alone too: for them :class:`~sklearn.model_selection.GridSearchCV` does the same, and ``preset="best"`` searches by
+    itself.
 
     Parameters
     ----------

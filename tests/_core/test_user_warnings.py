@@ -1,6 +1,7 @@
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import gpubp
+from gpubp.tabular.inspection import calibration_curve, permutation_importance
 
 
 def in_a_thread(call):
@@ -20,6 +22,20 @@ X = np.random.default_rng(0).normal(size=(20, 2))
 y = X[:, 0] > 0
 MODEL = gpubp.MLPClassifier((3,), max_iter=2, batch_size=50, random_state=0, device="cpu")
 NETWORK = gpubp.Network((2, 3, 1))
+TABLE = {"x": [*map(str, range(60))], "y": [k / 7 for k in range(60)]}
+ODD = TABLE | {"x": ["odd", *TABLE["x"][1:]]}
+
+
+@cache
+def table_model():
+    """Return a model of a table of numbers."""
+    return (
+        gpubp.TabularRegressor(preset="fast", validation_fraction=0.5, epochs=2, device="cpu", random_state=0)
+        .fit(TABLE, "y")
+        .model_
+    )
+
+
 CALLS = {
     "fit": lambda: MODEL.fit(X, y),
     "partial_fit": lambda: gpubp.MLPClassifier((3,), batch_size=50, device="cpu").partial_fit(
@@ -38,6 +54,8 @@ CALLS = {
         clone(MODEL).set_params(solver="lbfgs"), {"alpha": [0.1, 1.0]}, cv=2, progress=False
     ).fit(X, y),
     "thread": lambda: in_a_thread(lambda: MODEL.fit(X, y)),
+    "inspection": lambda: permutation_importance(table_model(), ODD, n_repeats=1),
+    "calibration": lambda: calibration_curve(table_model(), ODD),
     "train": lambda: gpubp.train(
         NETWORK, X, 1.0 * y[:, None], optimizer=gpubp.momentum(1e6), epochs=90, seed=0, device="cpu"
     ),
@@ -80,3 +98,12 @@ def test_without_an_estimator_gpubp_is_named():
             options = {"optimizer": gpubp.momentum(1e6), "epochs": 90, "seed": 0, "device": "cpu"}
             pool.submit(gpubp.train, NETWORK, X, 1.0 * y[:, None], **options).result()
     assert [warning.filename.rpartition(", ")[2] for warning in record] == ["gpubp in a worker"]
+
+
+def test_filters_of_scikit_learns_warnings_hold_in_workers():
+    """Where no line of the user is on the stack."""
+    with warnings.catch_warnings(record=True) as record, ThreadPoolExecutor(1) as pool:
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", module="sklearn")
+        pool.submit(MODEL.fit, X, y).result()
+        assert not record

@@ -95,7 +95,7 @@ def test_a_program_sees_its_own_arguments_and_folder(tmp_path):
     done = run("--device", "cpu", script, "--device", "cuda", "-m", check=False)
     assert done.returncode == 4
     assert done.stdout == f"['--device', 'cuda', '-m'] 3 __main__ {script}\n"
-    assert done.stderr == "gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was used\n"
+    assert done.stderr == "gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was fitted\n"
 
 
 def test_a_module_runs_and_the_report_can_be_left_out(tmp_path, capsys, monkeypatch):
@@ -134,3 +134,13 @@ def test_the_tests_of_scikit_learn_pass():
     left = done.stderr.partition("left to scikit-learn")[2]
     reasons = {reason for _, reason in re.findall(r"^ {4}(\S+) +\d+ +[\d.]+ +(.*)", left, flags=re.MULTILINE)}
     assert len(reasons) == (1 if cpu.is_wanted() else 2), reasons  # regression of several numbers, and "lbfgs"
+
+
+def test_a_failed_program_has_the_traceback_of_python_before_the_report(tmp_path, capsys):
+    path = tmp_path / "fails.py"
+    path.write_text("def fail():\n    raise KeyError('here')\n\nfail()\n")
+    with pytest.raises(SystemExit, match="1"):
+        main([str(path)])
+    err = capsys.readouterr().err
+    assert re.findall(r'File "(.*)", line (\d+)', err) == [(str(path), "4"), (str(path), "2")]
+    assert re.search(r"KeyError: 'here'\ngpubp.accel: no MLPClassifier", err)

@@ -226,9 +226,14 @@ def test_one_is_singular(run, command):
     assert not re.search(r"\b1 (rows|others|columns|inputs|epochs|values|classes)\b", out)
 
 
-def test_what_is_not_shown_of_many_columns_is_said(run):
+def test_a_terminal_shows_some_of_many_columns_and_a_pipe_all(run, monkeypatch):
     numbers = {f"n{k}": [0.5, 1.5, 2.5] for k in range(45)}
     pd.DataFrame(numbers).to_csv("numbers.csv", index=False)
     pd.DataFrame({f"t{k}": ["a", "b", "b"] for k in range(45)}).to_csv("texts.csv", index=False)
-    assert "... and 5 more columns of numbers without missing values\n" in run("inspect", "numbers.csv")[1]
-    assert "... and 5 more columns\n" in run("inspect", "texts.csv")[1]
+    assert "more column" not in run("inspect", "numbers.csv")[1]
+    assert re.search(r"^t44 ", run("inspect", "texts.csv")[1], re.MULTILINE)
+    monkeypatch.setattr(console, "_force_terminal", True)
+    how = "; a pipe, such as 2>&1 | less, or --json has all"
+    shown = {name: " ".join(run("inspect", name)[1].split()) for name in ("numbers.csv", "texts.csv")}
+    assert f"... and 5 more columns of numbers without missing values{how}" in shown["numbers.csv"]
+    assert f"... and 5 more columns{how}" in shown["texts.csv"]

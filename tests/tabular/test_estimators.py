@@ -840,3 +840,8 @@ def test_without_y_the_error_names_the_columns_that_may_be_it():
     for arguments in ((), (None,)):
         with pytest.raises(DataError, match=r"the target y is None; pass an array, or the name of .*: 'a', 'b'"):
             TabularClassifier().fit({"a": [1.0, 2.0] * 9, "b": [0, 1] * 9}, *arguments)
+
+
+def test_an_array_of_one_class_is_called_y():
+    with pytest.raises(ValueError, match=r"^y has only one class, 'a'; at least two are needed"):
+        TabularClassifier(preset="fast").fit({"x": np.arange(9.0)}, ["a"] * 9)

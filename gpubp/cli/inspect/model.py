@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpubp._core.text import counted, number
+from gpubp.cli.columns import ALL_IN_A_PIPE
 from gpubp.cli.inspect.options import InspectOptions
 from gpubp.cli.output import console, print_facts, print_json, print_note, print_reading, print_table
 from gpubp.cli.paths import check_output
@@ -163,13 +164,14 @@ def _print_importance(importance: PermutationImportance) -> None:
     print_facts([("score", f"{score}; {meaning}"), ("", "")], console)
     figures = np.stack([importance.importances_mean, importance.importances_std], axis=1)
     decimals = len(number(np.abs(figures).max()).partition(".")[2])
+    most = MOST_COLUMNS if console.is_terminal else len(importance.columns)
     cells = [
         [importance.columns[place], *(f"{figure:.{decimals}f}" for figure in figures[place])]
-        for place in importance.order[:MOST_COLUMNS]
+        for place in importance.order[:most]
     ]
     print_table(["column", "importance", "standard deviation"], cells, cut=(0,))
-    if (rest := len(importance.columns) - MOST_COLUMNS) > 0:
-        console.print(f"... and {counted(rest, 'less important column', 'less important columns')}")
+    if (rest := len(importance.columns) - most) > 0:
+        console.print(f"... and {counted(rest, 'less important column', 'less important columns')}{ALL_IN_A_PIPE}")
 
 
 def _rows(dependence: PartialDependence) -> list[list[str]]:

@@ -217,7 +217,8 @@ def _classes(facts: ColumnFacts, is_requested: bool, missing: tuple[str, ...], *
         counts = {text: n for text, n in counts.items() if math.isfinite(float(text))}
     if len(counts) < 2:
         shown = next(iter(counts), "none")
-        raise DataError(f"the target {name!r} has only one class, {shown!r}; at least two are needed")
+        target = "y" if exact_labels else f"the target {name!r}"  # an array, which has no name
+        raise DataError(f"{target} has only one class, {shown!r}; at least two are needed")
     if kind == "number":
         classes = sorted(counts, key=float)
         is_whole = all(text.lstrip("-").isdecimal() for text in classes)
