@@ -117,9 +117,9 @@ def test_every_device_computes_the_same_inputs(backend_case, dtype):
 
 
 def test_rows_of_parts_are_those_of_the_whole():
-    table = table_of(MADE * 300)
+    table = table_of(MADE * 600)
     X = encode(PREPROCESSING, table, "float32").X
-    np.testing.assert_array_equal(X, np.tile(encode(PREPROCESSING, table_of(MADE), "float32").X, (300, 1)))
+    np.testing.assert_array_equal(X, np.tile(encode(PREPROCESSING, table_of(MADE), "float32").X, (600, 1)))
 
 
 def test_arrays_that_are_moved_together_keep_their_shapes_and_types(backend_case):

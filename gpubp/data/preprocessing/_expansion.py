@@ -36,8 +36,8 @@ EQUATIONS: dict[str, tuple[str, Callable[..., Array]]] = {
 """How inputs follow from a number or a code, and statistics of each; those of categories also from a table of all."""
 
 
-ROWS_AT_ONCE = 1024
-"""Rows that NumPy expands together: what is in between stays in the cache."""
+INPUTS_OF_NUMPY = 1 << 17
+"""Inputs that NumPy computes together: what is in between stays in the cache."""
 
 LEAST_INPUTS = 1 << 16
 """Fewer inputs are computed by NumPy before some thirty launches on a GPU would be done."""
@@ -123,13 +123,13 @@ def inputs_of(
     """
     expansion, precision = expansion_of(preprocessing), np.dtype(dtype)
     shape = len(columns.numbers), len(expansion.order)
-    arrays, xp, rows_at_once = [*expansion.arrays, *columns], np, ROWS_AT_ONCE
+    arrays, xp, at_once = [*expansion.arrays, *columns], np, INPUTS_OF_NUMPY
     with nullcontext() if backend is None else backend.active():
         if backend is not None and _is_for_device(backend, arrays, shape[0] * shape[1], precision):
             *rest, numbers, codes = to_backend_together(backend, arrays)
             expansion, columns = expansion.with_arrays(rest), ColumnArrays(numbers, codes)
-            xp, rows_at_once = backend.xp, max(1, INPUTS_AT_ONCE // shape[1])
-        of_type = getattr(xp, precision.name)
+            xp, at_once = backend.xp, INPUTS_AT_ONCE
+        of_type, rows_at_once = getattr(xp, precision.name), max(1, at_once // shape[1])
         if shape[0] <= rows_at_once:
             return expand(xp, expansion, columns, of_type)
         X = xp.empty(shape, dtype=of_type)
