@@ -76,7 +76,10 @@ def test_the_model_is_trained_on_all_rows_for_the_epochs_of_the_best():
     assert result.scores == scored.scores
     assert scored.refit is None
     assert len(result.refit.history.loss) == scored.fit.best_epoch
-    assert result.model.about["refit"] == {"rows": N, "epochs": scored.fit.best_epoch}
+    inputs_before = scored.model.network.sizes[0]
+    assert inputs_before != result.model.network.sizes[0]  # bins of fewer rows
+    expected = {"rows": N, "epochs": scored.fit.best_epoch, "inputs_before": inputs_before}
+    assert result.model.about["refit"] == expected
     assert not np.array_equal(result.model.theta, scored.model.theta)
     dose = result.model.preprocessing["columns"][2]
     assert (dose["name"], dose["mean"]) == ("dose", pytest.approx(visits()["dose"].mean()))
