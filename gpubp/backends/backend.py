@@ -27,8 +27,8 @@ ENVIRONMENT_VARIABLE = "GPUBP_DEVICE"
 FEW_NUMBERS = 1 << 16
 """Numbers of an array of the host up to which a call of a device takes longer than what is to be done with them."""
 
-ALIGNMENT = 64
-"""Numbers from one array to the next in a common upload: 256 bytes or more, as CUDA aligns memory."""
+ALIGNMENT = 256
+"""Arrays that are uploaded together begin at multiples of this many bytes, as CUDA aligns memory."""
 
 
 class Backend(NamedTuple):
@@ -213,20 +213,16 @@ def to_backend(backend: Backend, array: Array, dtype: str | None = None) -> Arra
 
 
 def to_backend_together(backend: Backend, arrays: Sequence[np.ndarray]) -> list[Array]:
-    """Move arrays of the host to a backend: those of one type in one copy, of which they are aligned parts."""
-    moved, places = list[Array](arrays), dict[np.dtype, list[int]]()
-    for place, array in enumerate(arrays):
-        places.setdefault(array.dtype, []).append(place)
-    for dtype, of_type in places.items():
-        ends = np.cumsum([-(-arrays[place].size // ALIGNMENT) * ALIGNMENT for place in of_type]).tolist()
-        parts = [slice(begin, begin + arrays[place].size) for begin, place in zip([0, *ends], of_type, strict=False)]
-        joined = np.zeros(ends[-1], dtype)
-        for part, place in zip(parts, of_type, strict=True):
-            joined[part] = np.ravel(arrays[place])
-        on_backend = to_backend(backend, joined)
-        for part, place in zip(parts, of_type, strict=True):
-            moved[place] = backend.xp.reshape(on_backend[part], arrays[place].shape)
-    return moved
+    """Move arrays of the host to a backend; a GPU gets them in one copy, of which they are aligned parts."""
+    if not backend.is_cuda:
+        return [to_backend(backend, array) for array in arrays]
+    ends = np.cumsum([-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays]).tolist()
+    parts = [slice(begin, begin + array.nbytes) for begin, array in zip([0, *ends], arrays, strict=False)]
+    joined = np.zeros(ends[-1], np.uint8)
+    for part, array in zip(parts, arrays, strict=True):
+        joined[part] = np.ravel(array).view(np.uint8)
+    on_device = to_backend(backend, joined)
+    return [on_device[part].view(array.dtype).reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 
 def move_together(dtype: str, *moves: tuple[Backend, Array | None]) -> list[Any]:

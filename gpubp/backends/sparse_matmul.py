@@ -15,7 +15,7 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array
-from gpubp.backends.backend import Backend, to_backend
+from gpubp.backends.backend import Backend, to_backend, to_backend_together
 from gpubp.backends.wrapped_namespace import WrappedNamespace
 
 NUMBERS_AT_ONCE = 1 << 23
@@ -57,15 +57,16 @@ class SparseMatmul(WrappedNamespace):
     def _samples_times(self, x: Any, w: Array) -> Array:
         xp, totals = self.plain, []
         for rows in _parts(x):
-            columns, dense = self._dense(_consecutive(x, rows))
-            totals.append(xp.matmul(dense, xp.take(w, to_backend(self.backend, columns), axis=-2)))
+            columns, dense = to_backend_together(self.backend, dense_in_columns(_consecutive(x, rows)))
+            totals.append(xp.matmul(dense, xp.take(w, columns, axis=-2)))
         return totals[0] if len(totals) == 1 else xp.concat(totals, axis=-2)
 
     def _transposed_times(self, x: Any, b: Array) -> Array:
         sums: list[RowsOfProduct] = []
         for rows in _parts(x):
-            columns, dense = self._dense(_consecutive(x, rows))
-            part = RowsOfProduct(columns, self.plain.matmul(self.plain.matrix_transpose(dense), b[..., rows, :]))
+            columns, dense = dense_in_columns(_consecutive(x, rows))
+            transposed = self.plain.matrix_transpose(to_backend(self.backend, dense))
+            part = RowsOfProduct(columns, self.plain.matmul(transposed, b[..., rows, :]))
             while sums and len(sums[-1].numbers) <= len(part.numbers):  # so that a row is added few times
                 part = self._add(sums.pop(), part)
             sums.append(part)
@@ -83,17 +84,6 @@ class SparseMatmul(WrappedNamespace):
         places[np.searchsorted(numbers, part.numbers)] = np.arange(n)
         return xp.take(xp.concat([rows, zeros], axis=-2), to_backend(self.backend, places), axis=-2)
 
-    def _dense(self, x: Any) -> tuple[np.ndarray, Array]:
-        """Return the columns that have values, and these columns of x as an array on the device."""
-        from scipy.sparse import csr_array
-
-        columns, places = np.unique(x.indices, return_inverse=True)
-        shape = (x.shape[0], len(columns))
-        if not len(columns):  # arrays of other libraries may not be empty
-            columns, shape = np.zeros(1, x.indices.dtype), (x.shape[0], 1)
-        dense = csr_array((x.data, places, x.indptr), shape=shape).toarray()
-        return columns, to_backend(self.backend, dense)
-
 
 class RowsOfProduct(NamedTuple):
     """Some rows of a matrix product, ``(..., n, m)``, and their numbers in increasing order; all others are 0."""
@@ -102,8 +92,25 @@ class RowsOfProduct(NamedTuple):
     rows: Array
 
 
+def dense_in_columns(x: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns of sparse samples, CSR, that have values, and an array of these columns."""
+    from scipy.sparse import csr_array
+
+    columns, places = np.unique(x.indices, return_inverse=True)
+    shape = (x.shape[0], len(columns))
+    if not len(columns):  # arrays of other libraries may not be empty
+        columns, shape = np.zeros(1, x.indices.dtype), (x.shape[0], 1)
+    return columns, csr_array((x.data, places, x.indptr), shape=shape).toarray()
+
+
+def dense_parts(x: Any, dtype: str) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield rows of sparse samples, CSR, the columns in which they have values, and an array of these columns."""
+    for rows in _parts(x):
+        yield rows, *dense_in_columns(samples_of(x, rows, dtype))
+
+
 def _parts(x: Any) -> Iterator[slice]:
-    """Cut sparse samples into parts that bound the numbers which :meth:`SparseMatmul._dense` returns."""
+    """Cut sparse samples into parts that bound the numbers which :func:`dense_in_columns` returns."""
     start, n_rows, n_columns = 0, int(x.shape[0]), int(x.shape[1])
 
     def size(stop: int) -> int:

@@ -2,6 +2,8 @@
 
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +16,13 @@ from gpubp.backends.backend import (
     like,
     move_together,
     to_backend,
+    to_backend_together,
     to_numpy,
     with_matmul,
 )
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.backends.memory import SAMPLES_AT_ONCE, samples_at_once, storage_backend
-from gpubp.backends.sparse_matmul import is_sparse, samples_of
+from gpubp.backends.sparse_matmul import dense_parts, is_sparse, samples_of
 from gpubp.backends.value_checks import ValueChecks
 from gpubp.engine import cpu, cuda
 from gpubp.engine.argument_checks import choose_precision, host_array, host_theta, validate_theta, validate_x
@@ -220,18 +223,50 @@ def evaluate_each(
     for theta, samples in pairs:
         check_prediction(network, theta, samples.x)
     at_once = max(1, SAMPLES_AT_ONCE // (network.n_members or 1))
-    if not any(is_sparse(samples.x) for _, samples in pairs):
+    if cuda.is_wanted(backend, cpu.requested_mode()):
+        parts = [[*_dense_parts(backend, network, *pair)] for pair in pairs]
         passes: list[Any] = [
-            _forward_on_gpu(
-                backend, network, theta, weighted=samples.sample_weight is not None, outputs_wanted=outputs_wanted
-            )
-            for theta, samples in pairs
+            _forward_on_gpu(backend, *of, weighted=samples.sample_weight is not None, outputs_wanted=outputs_wanted)
+            for *of, samples in chain(*parts)
         ]
         if None not in passes:
             from gpubp.engine.cuda.outputs import evaluate_together
 
-            return [Evaluation(*found) for found in evaluate_together(passes, [pair[1] for pair in pairs], at_once)]
+            found = iter(evaluate_together(passes, [samples for *_, samples in chain(*parts)], at_once))
+            return [_sum_of([next(found) for _ in of_pair]) for of_pair in parts]
     return [_evaluate_plainly(backend, network, *pair, at_once, outputs_wanted=outputs_wanted) for pair in pairs]
+
+
+def _dense_parts(
+    backend: Backend, network: Network, theta: Array, samples: Batch
+) -> Iterator[tuple[Network, Array, Batch]]:
+    """Yield samples and the network for them: of sparse ones parts, whose inputs are those in which they have values.
+
+    So kernels compute what needs few of the rows of wide weights. Networks that are not plain get sparse samples.
+    """
+    is_plain = network.tied is None and network.n_members is None and not network.skips
+    if not (is_sparse(samples.x) and is_plain):
+        yield network, theta, samples
+        return
+    xp, stack, (n_inputs, width) = backend.xp, theta.shape[:-1], network.sizes[:2]
+    end = (n_inputs + network.bias) * width
+    weights = xp.reshape(theta[..., :end], (*stack, n_inputs + network.bias, width))
+    for rows, columns, dense in dense_parts(samples.x, str(theta.dtype)):
+        inputs = np.append(columns, n_inputs) if network.bias else columns
+        inputs, x = to_backend_together(backend, [inputs, dense])
+        used = xp.reshape(xp.take(weights, inputs, axis=-2), (*stack, -1))
+        of_inputs = replace(network, sizes=(len(columns), *network.sizes[1:]))
+        part_weights = None if samples.sample_weight is None else samples.sample_weight[..., rows]
+        part = Batch(x, samples.targets[..., rows, :], part_weights)
+        yield of_inputs, xp.concat([used, theta[..., end:]], axis=-1), part
+
+
+def _sum_of(found: list[tuple[np.ndarray, np.ndarray | None]]) -> Evaluation:
+    """Return the losses of all parts, and their outputs one below the other."""
+    losses, outputs = zip(*found, strict=True)
+    if len(found) == 1:
+        return Evaluation(losses[0], outputs[0])
+    return Evaluation(np.sum(losses, axis=0), None if outputs[0] is None else np.concatenate(outputs, axis=-2))
 
 
 def _evaluate_plainly(

@@ -49,14 +49,14 @@ def test_numbers_made_dense_are_bounded(monkeypatch):
     monkeypatch.setattr(sparse_matmul, "NUMBERS_AT_ONCE", 50)
     rows = np.asarray(X.toarray())
     rows[7] = 1.0
-    sizes, make_dense = [], SparseMatmul._dense
+    sizes, make_dense = [], sparse_matmul.dense_in_columns
 
-    def noted(self, x):
-        columns, dense = make_dense(self, x)
+    def noted(x):
+        columns, dense = make_dense(x)
         sizes.append(dense.size)
         return columns, dense
 
-    monkeypatch.setattr(SparseMatmul, "_dense", noted)
+    monkeypatch.setattr(sparse_matmul, "dense_in_columns", noted)
     x = scipy.sparse.csr_array(rows)
     backend = choose_backend("array_api_strict")
     xp = for_samples(backend, x).xp

@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 import gpubp
 from gpubp.backends.backend import choose_backend, to_backend
+from gpubp.backends.sparse_matmul import for_samples
 from gpubp.engine.cuda import epoch as cuda_epoch
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.prediction import evaluate, mean_outputs
@@ -131,6 +132,14 @@ def validations(calls, network):
             evaluate(backend, network, theta, Batch(x, targets))
 
 
+def sparse_validations(calls):
+    backend = for_samples(choose_backend("cuda"), csr_array(X))
+    with backend.active():
+        theta, targets = (to_backend(backend, array) for array in (weights_of(NETWORK), TARGETS))
+        for _ in range(calls):
+            evaluate(backend, NETWORK, theta, Batch(csr_array(X), targets))
+
+
 def predictions_of_network(calls, network):
     theta = weights_of(network)
     for _ in range(calls):
@@ -190,6 +199,7 @@ IN_ONE_SHAPE: dict[str, Callable[[int], None]] = {
     "products in bfloat16": partial(train, matmul_precision="bfloat16"),
     "a stream": stream,
     "sparse samples": sparse,
+    "validation, sparse samples": sparse_validations,
     "L-BFGS": partial(train, optimizer=gpubp.lbfgs(), batch_size="full"),
     **{
         f"train, {name}": partial(train, network=network, samples=(TABLE, TARGETS)) for name, network in SPECIAL.items()

@@ -132,6 +132,14 @@ def test_training_of_networks_of_tables_is_in_graphs(row):
     assert counts.allocations == 0
 
 
+def test_a_validation_of_sparse_samples_takes_three_launches_more_and_one_upload():
+    """They take the rows of the weights of the inputs in which samples have values."""
+    counts = counts_of_page("validation, sparse samples")
+    assert counts.starts <= 5 + 3
+    assert counts.uploads == counts.waits == counts.downloads == 1
+    assert counts.allocations == 0
+
+
 @pytest.mark.parametrize(
     ("row", "starts", "waits"),
     [

@@ -15,7 +15,7 @@ def test_the_page_has_the_counts():
 @pytest.mark.parametrize("row", BYTES_OF_ROW)
 def test_a_prediction_copies_columns_and_the_model(row):
     counts = count(f"predict, {row}")
-    assert counts.uploads <= 3  # numbers, codes, parameters
+    assert counts.uploads <= 2  # numbers and codes together, parameters
     assert counts.uploaded_bytes <= N_ROWS * BYTES_OF_ROW[row] + OF_MODEL
     assert counts.uploaded_bytes < counts.inputs / 3
 
@@ -23,7 +23,7 @@ def test_a_prediction_copies_columns_and_the_model(row):
 @pytest.mark.parametrize("row", BYTES_OF_ROW)
 def test_a_fit_copies_columns_once_and_once_more_for_the_training_on_all_rows(row):
     counts, n_outputs = count(f"fit, {row}"), 2
-    assert counts.uploads <= 15
+    assert counts.uploads <= 13
     of_rows = 2 * N_ROWS * (BYTES_OF_ROW[row] + 4 * n_outputs)
     assert counts.uploaded_bytes <= of_rows + 3 * OF_MODEL  # of both trainings, and of the scores
     assert counts.uploaded_bytes < counts.inputs / 2

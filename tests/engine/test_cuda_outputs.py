@@ -7,7 +7,9 @@ import pytest
 from scipy.sparse import csr_array
 
 import gpubp
+from gpubp.backends import sparse_matmul
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy
+from gpubp.backends.sparse_matmul import for_samples
 from gpubp.engine import prediction
 from gpubp.engine.cuda import outputs as cuda_outputs
 from gpubp.engine.cuda.forward_passes import forward_pass_on
@@ -263,6 +265,26 @@ def test_the_mean_of_a_stack_on_a_gpu(given, monkeypatch):
     found = mean_outputs(NETWORK, theta, given, device="cuda")
     assert type(found) is type(given)
     assert_agree(to_numpy(found), expected, "forward")
+
+
+@pytest.mark.on("cuda")
+@pytest.mark.parametrize("numbers_at_once", [1 << 23, 60])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("stack", "weighted"), [((), True), ((3,), False)])
+def test_losses_of_sparse_samples_on_a_gpu(numbers_at_once, bias, stack, weighted, monkeypatch):
+    monkeypatch.setattr(sparse_matmul, "NUMBERS_AT_ONCE", numbers_at_once)
+    network = Network((40, 7, 3), loss="cross_entropy", bias=bias)
+    theta, (_, targets, weights, *_) = drawn(network, "float64", stack=stack, weighted=weighted)
+    rng = np.random.default_rng(0)
+    x = csr_array(np.where(rng.random((N, 40)) < 0.1, rng.normal(size=(N, 40)), 0.0))
+    backend = for_samples(choose_backend("cuda"), x)
+    with backend.active():
+        there = [None if array is None else to_backend(backend, array) for array in (theta, targets, weights)]
+        found = prediction.evaluate(backend, network, there[0], Batch(x, *there[1:]), outputs_wanted=True)
+    batch = Batch(x.toarray(), targets, weights)
+    expected = prediction.evaluate(choose_backend("cpu"), network, theta, batch, outputs_wanted=True)
+    assert_agree(found.loss, expected.loss, "forward")
+    assert_agree(found.outputs, expected.outputs, "forward")
 
 
 @pytest.mark.on("cuda")
