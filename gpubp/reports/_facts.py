@@ -94,6 +94,8 @@ class HeldOutFindings:
     importance : PermutationImportance, optional
     importance_rows : str
         The rows and columns of the importance in words, if not all.
+    why_no_calibration : str
+        What is said where no calibration is drawn.
     """
 
     rows: str
@@ -102,6 +104,7 @@ class HeldOutFindings:
     calibration: Sequence[CalibrationCurve] = ()
     importance: PermutationImportance | None = None
     importance_rows: str = ""
+    why_no_calibration: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -115,7 +115,7 @@ def predictions(reports: Reports) -> str:
 
 
 def calibration(reports: Reports) -> str:
-    """Draw reliability diagrams."""
+    """Draw reliability diagrams, or say why there are none."""
     figures = []
     for report in reports:
         for curve in report.held_out.calibration[:1] if report.held_out is not None else ():
@@ -123,6 +123,9 @@ def calibration(reports: Reports) -> str:
                 drawn = reliability_chart(curve, of_intervals=report.task == "regression")
                 caption = f"{curve.name}: {number(curve.error)} off the diagonal on average"
                 figures.append(figure(_name(report, reports), caption, drawn))
+    found = reports[0].held_out
+    if not figures and found is not None and found.why_no_calibration:
+        return section("calibration", "Calibration", f"<p>{text_of(found.why_no_calibration, 400)}</p>")
     note = "On the diagonal, what is predicted with a probability occurs that often. Larger points stand for more rows."
     if any(report.task == "regression" for report in reports):
         note = "On the diagonal, prediction intervals hold as many targets as they should."

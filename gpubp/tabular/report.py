@@ -73,6 +73,11 @@ MAX_SHUFFLED_ROWS, MAX_SHUFFLED_COLUMNS, N_REPEATS = 2_000, 50, 5
 MAX_WORK = 5e10
 """Rows times parameters that permutation importance may predict, some seconds of one processor core."""
 
+NO_CALIBRATION = (
+    "The errors on these rows set the width of prediction intervals, so the same rows cannot show whether intervals "
+    "hold as many targets as they should: gpubp report MODEL --data TABLE shows it on rows that the model has not seen."
+)
+
 
 def report_of(
     model: Model,
@@ -192,11 +197,12 @@ def held_out_of(inspected: InspectedTable, rows: str, *, are_new: bool = True) -
         pairs = zip(names, targets.reshape(len(predictions), -1).T, predictions.T, strict=True)
         residuals = [Residuals(name, true, predicted) for name, true, predicted in pairs]
     curves: tuple[CalibrationCurve, ...] = ()
-    if inspected.classes or are_new:  # intervals are made of the errors of the rows that training held out
+    of_own_errors = not inspected.classes and not are_new
+    if not of_own_errors:
         with suppress(DataError):  # few rows were held out, so there are no intervals
             curves = inspected.calibration_curve()
-    importance, importance_rows = _importance(inspected)
-    return HeldOutFindings(rows, confusion, residuals, curves, importance, importance_rows)
+    why_none = NO_CALIBRATION if of_own_errors else ""
+    return HeldOutFindings(rows, confusion, residuals, curves, *_importance(inspected), why_none)
 
 
 def _evenly(inspected: InspectedTable, most: int) -> tuple[InspectedTable, str]:

@@ -300,6 +300,19 @@ def test_training_writes_a_report_of_the_rows_that_it_held_out(trained):
     assert command in Page(text).text
 
 
+def test_intervals_are_not_tested_on_the_rows_whose_errors_they_are_made_of(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("--preset", "fast", "--epochs", "2", "--device", "cpu", "--no-picture", "--quiet")
+    assert run("train", "diabetes", *options, "--report", "trained.html")[0] == 0
+    trained = Page((tmp_path / "trained.html").read_text(encoding="utf-8"))
+    assert "cannot show whether intervals hold as many targets as they should: gpubp report MODEL" in trained.text
+    assert "#calibration" in [one["href"] for one in trained.of("a")]
+    assert run("report", "diabetes.safetensors", "--data", "diabetes", "-o", "other.html")[0] == 0
+    other = (tmp_path / "other.html").read_text(encoding="utf-8")
+    assert "cannot show whether intervals" not in other
+    assert "On the diagonal, prediction intervals hold" in other
+
+
 def test_reports_of_files_side_by_side(trained, run, fails):
     code, out, err = run("report", "iris.safetensors", "small.safetensors", "-o", "both.html", "--data", "iris")
     assert (code, out, err) == (0, "written    both.html (open it in a browser)\n", "")
