@@ -13,6 +13,7 @@ from gpubp._core.user_warnings import warn
 from gpubp.backends.backend import choose_backend, to_numpy
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
 from gpubp.data.preprocessing import (
+    PROBLEMS,
     ClassTarget,
     Issue,
     Preprocessing,
@@ -20,6 +21,7 @@ from gpubp.data.preprocessing import (
     decode_predictions,
     decode_probabilities,
     encode,
+    issues_in_words,
     preprocessing_of,
 )
 from gpubp.data.table import Column, Table
@@ -28,17 +30,6 @@ from gpubp.engine.prediction import mean_outputs
 from gpubp.errors import DataError, TableWarning
 from gpubp.io.model_file import Model
 from gpubp.tabular.prepare import AnyTable, as_table
-
-PROBLEMS = {
-    "missing": "missing, as none was in training",
-    "unreadable": "not of the column's type, and taken as missing",
-    "unseen": "not among the categories of training",
-    "outside": "outside the range of the training rows",
-}
-"""Problems of values, in words."""
-
-MOST_SHOWN = 6
-"""Problems in a warning."""
 
 
 class TableOutputs(NamedTuple):
@@ -138,16 +129,7 @@ def warn_of_columns(table: Table, issues: Sequence[Issue]) -> None:
             warn(f"{table.source}: {unit_in_words(issue)}", TableWarning)
     misfits = [issue for issue in issues if issue.problem in PROBLEMS and issue.problem != "outside"]
     if misfits:
-        shown = "; ".join(issue_in_words(issue, table.n_rows) for issue in misfits[:MOST_SHOWN])
-        rest = f"; ... ({len(misfits):,} in all)" if len(misfits) > MOST_SHOWN else ""
-        warn(f"{table.source}: {shown}{rest}", TableWarning)
-
-
-def issue_in_words(issue: Issue, n_rows: int) -> str:
-    """Describe the values of a column that have one of `PROBLEMS`."""
-    verb = "is" if issue.n == 1 else "are"
-    share = f"{issue.n:,} of {n_rows:,} values {verb} {PROBLEMS[issue.problem]}"
-    return f"column {excerpt(issue.column, 60)!r}: {share} (first in {issue.example})"
+        warn(f"{table.source}: {issues_in_words(misfits, table.n_rows)}", TableWarning)
 
 
 def absence_in_words(source: str, absent: Sequence[Issue]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from gpubp._core.text import counted, shortened
+from gpubp._core.user_warnings import warn
 from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.data.preprocessing import (
     CategoryEncoding,
@@ -26,7 +27,7 @@ from gpubp.data.preprocessing import (
 from gpubp.data.readers import read_table
 from gpubp.data.streaming.split import SPLITS, validate_fractions
 from gpubp.data.table import Table, table_from_mapping
-from gpubp.errors import DataError
+from gpubp.errors import DataError, TableWarning
 from gpubp.tabular.held_out import check_columns, group_keys, split_at_random, split_groups, split_in_time, times_of
 from gpubp.tabular.prepared_table import EncodedRows, PreparedTable, encode_rows
 
@@ -148,6 +149,8 @@ def prepare_table(
             f"and validation_fraction={validation_fraction} leave {len(training)} for training; at least 2 are needed"
         )
     fitted = fit_columns(decisions, [(table, np.isin(np.arange(table.n_rows), all_rows[training]))])
+    if fitted.unreadable:
+        warn(f"{table.source}: {fitted.unreadable}", TableWarning)
     preprocessing = fitted.preprocessing
     (encoded, columns), table = _encode(preprocessing, table, weights, present, dtype)
     fitted.out_of_fold.fill(encoded.X, preprocessing, table, training, all_rows[training])

@@ -216,6 +216,13 @@ def test_the_table_of_columns_fits_the_terminal(run, monkeypatch, width):
     assert re.search(r"^age +number .*… +2 +\d+", out, re.MULTILINE)
 
 
+def test_text_among_numbers_is_noted(run):
+    err = run("inspect", write(age=[33, "?"], income=[1.0, "about 9000"]), "--target", "buys")[2]
+    assert re.findall("^note: .*column '(.*)': 1 of .*not of the column's type.*: 'about 9000'", err, re.MULTILINE) == [
+        "income"
+    ]
+
+
 @pytest.mark.parametrize("command", ["inspect", "train"])
 def test_one_is_singular(run, command):
     frame = shop(age=["old", *shop()["age"][1:]], buys=[None])

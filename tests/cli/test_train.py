@@ -285,6 +285,10 @@ def test_what_is_missing_is_filled_and_counted_or_refused_at_once(run, fails):
     for name in ("age", "town", "buys"):
         assert re.search(rf"^{name} .* 1  +\d+ *$", err, re.MULTILINE)
     assert re.search(r"^income +number .*; 1 other value, 'unknown', is taken as missing +1 ", err, re.MULTILINE)
+    assert re.findall("^note: .*not of the column's type.*$", err, re.MULTILINE) == [
+        f"note: {path}: column 'income': 1 of {ROWS - 1} values is not of the column's type, and taken as missing "
+        "(first in row 3 (not counting the header): 'unknown')"
+    ]
     assert run("predict", "shop.safetensors", path)[0] == 0
     message = fails("train", path, *FAST, "--strict")
     for part in ("1 row without the target 'buys'", "column 'age': 1", "column 'town': 1", "'unknown'"):

@@ -18,7 +18,7 @@ from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.readers import _sheet_extent
 from gpubp.data.readers._header import choose_names
 from gpubp.data.readers._sheet_parts import parts_of_sheets
-from gpubp.errors import DataError
+from gpubp.errors import DataError, TableWarning
 from gpubp.tabular import prepare_table
 from tests.data import spreadsheets
 
@@ -112,7 +112,8 @@ def test_text_that_resembles_numbers_is_missing_among_numbers(write, value):
     rows = [*(str(k % 9) for k in range(40)), value]
     path = write("a.csv", "a,y\n" + "".join(f"{value},{k % 2}\n" for k, value in enumerate(rows)))
     options = {"target": "y", "test_fraction": 0.0, "validation_fraction": 0.0}
-    preprocessing = prepare_table(path, **options).preprocessing
+    with pytest.warns(TableWarning, match="column 'a': 1 of 41 values is not of the column's type"):
+        preprocessing = prepare_table(path, **options).preprocessing
     column, summary = preprocessing.columns[0], preprocessing.summaries[0]
     assert (column.low, column.high, column.indicator) == (0.0, 8.0, True)
     assert summary.n_missing == 1

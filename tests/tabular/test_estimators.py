@@ -360,6 +360,23 @@ def test_a_column_that_is_absent_is_filled_with_a_warning_at_the_call():
         model.set_params(strict=True).predict(FRAME.drop(columns="income"))
 
 
+def test_text_among_numbers_is_one_warning_at_the_call_of_fit():
+    frame = FRAME.assign(area=np.arange(N, dtype=object), year=np.arange(N) % 9 + 0.5)
+    frame.loc[3, "area"] = None  # as usual
+    regressor().fit(frame, NUMBERS)
+    frame.loc[[16, 20], "area"], frame.loc[5, "year"] = "about 9000", np.inf
+    with pytest.warns(gpubp.errors.TableWarning) as caught:
+        regressor().fit(frame, NUMBERS)
+    assert [(one.filename, str(one.message)) for one in caught] == [
+        (
+            __file__,
+            f"the table: column 'area': 2 of {N} values are not of the column's type, and taken as missing (first in "
+            f"row 17: 'about 9000'); column 'year': 1 of {N} values is not of the column's type, and taken as missing "
+            "(first in row 6: inf)",
+        )
+    ]
+
+
 def test_several_targets():
     y = np.column_stack([NUMBERS, -NUMBERS])
     model = regressor().fit(FRAME, y)

@@ -31,7 +31,7 @@ def test_the_best_network_of_the_best_epoch_is_kept(kept):
     assert result.fit.theta.ndim == 1
     assert min(losses) == pytest.approx(result.fit.history.validation_loss[epoch - 1], rel=1e-4)
     assert min(result.fit.history.validation_loss) == result.fit.history.validation_loss[epoch - 1]
-    X, targets, *_ = prepared.held_out()
+    X, targets, *_ = prepared.encoded.select(prepared.parts["test"])
     outputs = predict(result.fit.network, result.fit.theta, X, device="cpu")
     assert result.scores["test"] == pytest.approx(score(prepared.preprocessing, targets, outputs))
 

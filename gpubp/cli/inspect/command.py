@@ -68,6 +68,8 @@ def inspect(options: InspectOptions) -> None:
         print_columns(fitted.preprocessing, console, ranges=fitted.ranges)
         print_facts([("page", str(options.html))] if options.html is not None else [], console)
         print_note(TYPE_ADVICE)
+    if fitted.unreadable:
+        print_note(f"{options.data}: {fitted.unreadable}")
     if fitted.refusal:
         print_note(f"gpubp train would refuse this table: {fitted.refusal}")
 

@@ -13,6 +13,7 @@ from gpubp.cli.predict.formats import Columns, open_writer
 from gpubp.cli.table_options import column_names
 from gpubp.data.metrics import RunningScores, Scores
 from gpubp.data.preprocessing import (
+    PROBLEMS,
     UNSEEN_CLASS,
     ClassTarget,
     Issue,
@@ -21,6 +22,7 @@ from gpubp.data.preprocessing import (
     apply,
     encode_target,
     has_target,
+    issue_in_words,
     known_classes,
     missing_values,
     preprocessing_of,
@@ -30,10 +32,8 @@ from gpubp.data.table import Table
 from gpubp.errors import DataError
 from gpubp.io.model_file import Model
 from gpubp.tabular.predict import (
-    PROBLEMS,
     TableOutputs,
     absence_in_words,
-    issue_in_words,
     numbers_in,
     table_outputs,
     unit_in_words,

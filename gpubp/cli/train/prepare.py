@@ -30,6 +30,7 @@ from gpubp.cli.train.options import (
     parse_class_weight,
     parse_hidden_layer_sizes,
 )
+from gpubp.cli.train.rescue import warnings_as_notes
 from gpubp.cli.train.schedule import scheduled_optimizer
 from gpubp.data.readers import read_table_with, stem
 from gpubp.data.readers.dialect import TextOptions
@@ -164,7 +165,8 @@ def prepare(options: TrainOptions, processes: ProcessGroup) -> TrainingJob:
     with_matmul(backend, options.matmul_precision, choose_precision(backend, options.dtype))
     stream_reason = "as requested" if options.stream else reason_to_stream(Path(options.data))
     searches, not_best = _searches(options, processes, in_parts=stream_reason is not None)
-    prepared = _prepare_data(options, searches=searches, in_parts=stream_reason is not None)
+    with warnings_as_notes():
+        prepared = _prepare_data(options, searches=searches, in_parts=stream_reason is not None)
     with_label_smoothing(prepared, options.label_smoothing)
     class_weight = parse_class_weight(options.class_weight, prepared.preprocessing.target)
     if class_weight is not None:

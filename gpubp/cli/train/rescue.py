@@ -1,4 +1,4 @@
-"""Keep what was learned when training is interrupted, and report checkpoint warnings as notes."""
+"""Keep what was learned when training is interrupted, and report warnings as notes."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gpubp.cli.output import print_note
-from gpubp.errors import CheckpointWarning, DivergenceWarning
+from gpubp.errors import CheckpointWarning, DivergenceWarning, TableWarning
 
 
 @contextmanager
@@ -32,18 +32,19 @@ def sigterm_as_interrupt() -> Iterator[list[int]]:
 
 @contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Print checkpoint warnings as notes of one line, and leave divergence to the report at the end."""
+    """Print warnings of checkpoints and tables as notes of one line, and leave divergence to the report at the end."""
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def show_as_note(message: Warning | str, category: type[Warning], *location: Any, **options: Any) -> None:
-            if issubclass(category, CheckpointWarning):
+            if issubclass(category, CheckpointWarning | TableWarning):
                 print_note(str(message))
             else:
                 show(message, category, *location, **options)
 
         warnings.showwarning = show_as_note
         warnings.simplefilter("always", CheckpointWarning)
+        warnings.simplefilter("always", TableWarning)
         warnings.simplefilter("ignore", DivergenceWarning)
         yield
 

@@ -30,6 +30,7 @@ from gpubp.data.preprocessing._fitting import (
     fit_columns,
     fit_preprocessing,
 )
+from gpubp.data.preprocessing._issues import PROBLEMS, issue_in_words, issues_in_words
 from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
 from gpubp.data.preprocessing._options import NAMES_OF_CATEGORIES, ColumnOptions
 from gpubp.data.preprocessing._records import (
@@ -90,6 +91,7 @@ __all__ = [
     "MISSING_TEXTS",
     "MOST_INPUTS_TO_EMBED",
     "NAMES_OF_CATEGORIES",
+    "PROBLEMS",
     "UNSEEN_CLASS",
     "CategoryColumn",
     "CategoryEncoding",
@@ -137,6 +139,8 @@ __all__ = [
     "from_json",
     "has_target",
     "inputs_of",
+    "issue_in_words",
+    "issues_in_words",
     "known_classes",
     "lowered",
     "missing_values",

@@ -70,13 +70,14 @@ _FAR = 3.0  # times the interquartile range
 class FeatureFit(ABC):
     """The statistics of one column.
 
-    `n_unreadable` counts the values that are not of its type; `likely_missing` is a number that may mean missing.
+    `n_unreadable` counts the values that are not of its type, of which `example` is the first, at `place` of `source`;
+    `likely_missing` is a number that may mean missing.
     """
 
     def __init__(self, decision: Decision, missing: Collection[str] = ()) -> None:
         self.decision, self.missing = decision, missing
         self.n_rows = self.n_missing = self.n_missing_in_training = self.n_unreadable = self.n_outliers = 0
-        self.example = ""
+        self.example = self.place = self.source = ""
         self.likely_missing: float | None = None
 
     @property
@@ -93,7 +94,10 @@ class FeatureFit(ABC):
         self.n_missing_in_training += int((is_missing & training).sum())
         if column.unreadable.any():
             self.n_unreadable += int(column.unreadable.sum())
-            self.example = self.example or shown_value(table, self.name, int(column.unreadable.argmax()))
+            if not self.example:
+                row = int(column.unreadable.argmax())
+                self.example = shown_value(table, self.name, row)
+                self.place, self.source = table.describe_row(row), table.source
         self.add_values(column.values[training & ~is_missing])
         return column
 

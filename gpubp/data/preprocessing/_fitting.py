@@ -25,6 +25,7 @@ from gpubp.data.preprocessing._embedding import embedded
 from gpubp.data.preprocessing._facts import ColumnFacts
 from gpubp.data.preprocessing._features import FeatureFit, feature_fits
 from gpubp.data.preprocessing._fingerprint import RunningFingerprint
+from gpubp.data.preprocessing._issues import issues_in_words
 from gpubp.data.preprocessing._options import ColumnOptions, check_options
 from gpubp.data.preprocessing._records import (
     CategoryColumn,
@@ -51,6 +52,7 @@ from gpubp.data.preprocessing._targets import (
     Task,
     decide_target,
 )
+from gpubp.data.preprocessing._transform import Issue
 from gpubp.data.table import Table
 from gpubp.errors import DataError
 
@@ -79,6 +81,7 @@ class FittedTable:
 
     `fingerprint` is that of the columns that are used, in all rows with a target; see `RunningFingerprint`. `refusal`
     is why no network can be trained on the table, if it is only looked at. `out_of_fold` encodes the training rows.
+    `unreadable` says which columns have values that are not of their type.
     """
 
     preprocessing: Preprocessing
@@ -86,6 +89,7 @@ class FittedTable:
     fingerprint: str = ""
     refusal: str = ""
     out_of_fold: OutOfFold = field(default_factory=lambda: OutOfFold(0, {}))
+    unreadable: str = ""
 
 
 def column_problems(
@@ -264,8 +268,10 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     by_target = [(name, fit) for name, fit in fits.items() if isinstance(fit, TargetStatisticsFit)]
     of_target = TargetFit(target)
     first = n_without_target = 0
+    sources = set[str]()
     fingerprint = RunningFingerprint([*fits, *target.names])
     for whole, of_whole in pieces:
+        sources.add(whole.source)
         present = target.present(whole)  # rows without a target count nowhere else
         table, training = (whole, of_whole) if present.all() else (whole.select(present), of_whole[present])
         n_without_target += int((~present).sum())
@@ -306,7 +312,14 @@ def fit_columns(decisions: TableDecisions, pieces: Iterable[tuple[Table, NDArray
     digest = fingerprint.digest(preprocessing.schema)
     inputs = {name: fit.by_fold for name, fit in by_target if fit.by_fold is not None}
     out_of_fold = OutOfFold(options.seed, inputs, options.group)
-    return FittedTable(preprocessing, of_target.ranges, digest, refusal, out_of_fold)
+    used, files = {column.name for column in fitted}, {one: f"{one}, " for one in sources if len(sources) > 1}
+    issues = [
+        Issue(name, "unreadable", fit.n_unreadable, f"{files.get(fit.source, '')}{fit.place}: {fit.example}")
+        for name, fit in fits.items()
+        if fit.n_unreadable and name in used
+    ]
+    unreadable = issues_in_words(issues, n_rows - n_without_target)
+    return FittedTable(preprocessing, of_target.ranges, digest, refusal, out_of_fold, unreadable)
 
 
 def _kept(decision: Decision, facts: ColumnFacts, requested: Mapping[str, ColumnType]) -> Decision:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.text import counted
+from gpubp._core.user_warnings import warn
 from gpubp.data.metrics import RunningScores, Scored
 from gpubp.data.preprocessing import (
     CategoryEncoding,
@@ -31,7 +32,7 @@ from gpubp.data.streaming.stream import DEFAULT_MEMORY, Stream
 from gpubp.data.streaming.table_files import open_tables
 from gpubp.data.streaming.table_source import Piece, TableSource, in_file
 from gpubp.data.table import Table
-from gpubp.errors import DataError
+from gpubp.errors import DataError, TableWarning
 from gpubp.nn.losses import smoothed_labels
 
 TRAIN, VALIDATION, NONE = 0, 1, 3
@@ -288,6 +289,8 @@ def prepare_stream(
         fitted = fit_columns(decisions, training_pieces(decisions))
     except DataError as error:
         raise error if current is None else in_file(error, current.origin) from error
+    if fitted.unreadable:
+        warn(f"{tables.name}: {fitted.unreadable}", TableWarning)
     left_out = np.sort(np.concatenate(without_target))
 
     def splits(first: int, n: int) -> NDArray[np.int8]:
