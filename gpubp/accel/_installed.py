@@ -83,7 +83,7 @@ def report() -> str:
     >>> import gpubp.accel
     >>> gpubp.accel.install(device="cpu")
     >>> print(gpubp.accel.report())
-    gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was used
+    gpubp.accel: no MLPClassifier or MLPRegressor of scikit-learn was fitted
     >>> gpubp.accel.uninstall()
     """
     return write_report(_Installed.record.collect())

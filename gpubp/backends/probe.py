@@ -5,6 +5,7 @@ import ctypes
 import functools
 import importlib.util
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from gpubp.backends.driver_fix import driver_command
@@ -99,12 +100,8 @@ def probe_cuda(index: int = 0) -> Probe:
     if importlib.util.find_spec("cupy") is None:
         return Probe(False, "CuPy is not installed", install_command())
     try:
-        import cupy
-
-        with cupy.cuda.Device(index):
-            a = cupy.arange(16.0, dtype=cupy.float32).reshape(4, 4)
-            kernel = float(cupy.sum(2 * a + 1))
-            product = float(cupy.sum(cupy.matmul(a, a)))
+        with ThreadPoolExecutor(1) as executor:
+            kernel, product = executor.submit(_computed, index).result()
     except Exception as error:
         return Probe(False, *cause_and_fix(error), expected=driver is None)
     if (kernel, product) != (256.0, 3920.0):
@@ -112,6 +109,19 @@ def probe_cuda(index: int = 0) -> Probe:
             False, f"the GPU computes incorrectly: got {kernel} and {product}, not 256 and 3920", "nvidia-smi -q"
         )
     return Probe(True)
+
+
+def _computed(index: int) -> tuple[float, float]:
+    """Compute by a kernel and by a matrix product, in a thread.
+
+    What CuPy imports on the way keeps errors of optional imports, and so all frames up to here: in a thread none of a
+    caller, whose arrays would be held for good.
+    """
+    import cupy
+
+    with cupy.cuda.Device(index):
+        a = cupy.arange(16.0, dtype=cupy.float32).reshape(4, 4)
+        return float(cupy.sum(2 * a + 1)), float(cupy.sum(cupy.matmul(a, a)))
 
 
 def cause_and_fix(error: Exception) -> tuple[str, str]:

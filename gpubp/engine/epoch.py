@@ -122,7 +122,7 @@ class FullBatchRunner:
     def __init__(self, backend: Backend, objective: Objective, optimizer: SecondOrder, dtype: str) -> None:
         self.backend, self.objective, self.dtype = backend, objective, dtype
         weight_mask = to_backend(backend, objective.network.weight_mask(), dtype)
-        self.step = partial(second_order_step, backend, objective, weight_mask, optimizer, self._evaluate)
+        self.step = partial(second_order_step, backend, objective, weight_mask, optimizer)
         self.samples: Batch | None = None
         self.last: tuple[Array, tuple[Any, Array]] | None = None
 
@@ -134,7 +134,8 @@ class FullBatchRunner:
                 ((_, self.batch),) = batches
                 self.evaluate = make_objective(self.backend, self.objective, self.dtype, self.batch)
                 self.samples, self.last = batches.samples, None
-            return _step_by_step(self.backend, self.step, self.objective.processes, model, [(0.0, self.batch)])
+            step = partial(self.step, self._evaluate)  # not kept: a cycle would hold the memory of a GPU
+            return _step_by_step(self.backend, step, self.objective.processes, model, [(0.0, self.batch)])
 
     def _few_threads(self) -> AbstractContextManager[None]:
         """Keep BLAS to one thread where a step is many small products and solutions."""

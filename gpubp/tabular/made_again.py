@@ -28,7 +28,7 @@ def fit_call(X: Any, y: Any, sample_weight: Any, validation_data: Any) -> dict[s
     others = {"sample_weight": sample_weight, "validation_data": validation_data}
     return {
         "X": Path(X).name if isinstance(X, str | PathLike) else None,
-        "y": y if y is None or isinstance(y, str) else list(y),
+        "y": None if y is None else str(y) if isinstance(y, str) else list(map(str, y)),
         "others": [name for name, value in others.items() if value is not None],
     }
 

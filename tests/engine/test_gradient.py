@@ -1,5 +1,7 @@
 """An objective on all samples and its gradient, in the compiled engine and on the plain path; L-BFGS by either."""
 
+import gc
+import weakref
 from unittest.mock import patch
 
 import numpy as np
@@ -11,7 +13,7 @@ from gpubp.backends.sparse_matmul import for_samples
 from gpubp.engine import cpu
 from gpubp.engine import epoch as epoch_module
 from gpubp.engine.cpu import gradient, workplace
-from gpubp.engine.epoch import make_objective
+from gpubp.engine.epoch import FullBatchRunner, make_objective
 from gpubp.engine.plain.minibatches import Batch
 from gpubp.engine.plain.step import Objective
 from gpubp.nn.initialization import initial_weights
@@ -183,3 +185,16 @@ def test_a_step_begins_with_the_last_evaluation(optimizer, form, monkeypatch):
     monkeypatch.setattr(epoch_module, "make_objective", recording)
     train(network, *samples_for(network)[:2], optimizer=optimizer, epochs=10, device="cpu", dtype="float64")
     assert len({theta.tobytes() for theta in seen}) == len(seen)
+
+
+def test_a_training_of_second_order_frees_its_runner_at_once(monkeypatch):
+    made, begin = [], FullBatchRunner.__init__
+    monkeypatch.setattr(
+        FullBatchRunner, "__init__", lambda self, *given: (made.append(weakref.ref(self)), begin(self, *given))[1]
+    )
+    gc.disable()  # it does not count the memory of a GPU
+    try:
+        train(Network((2, 3, 1)), np.eye(2), np.ones((2, 1)), optimizer=lbfgs(), epochs=2, device="cpu")
+    finally:
+        gc.enable()
+    assert [one() for one in made] == [None]

@@ -1,5 +1,8 @@
 """Fits of tables on a GPU: inputs that are computed there are those of the host, and so are the fits."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -65,6 +68,21 @@ def test_a_fit_is_that_of_inputs_from_the_host(monkeypatch, target, options):
     for part, scores in there.scores.items():
         assert scores == pytest.approx(here.scores[part], rel=1e-3)
     assert there.model.about["held_out_errors"].keys() == here.model.about["held_out_errors"].keys()
+
+
+def test_the_inputs_of_the_first_training_are_free_before_those_of_the_second(monkeypatch):
+    earlier = []
+
+    def watched(*arguments):
+        gc.collect()
+        assert [one() for one in earlier if one() is not None] == []
+        inputs = device_inputs(*arguments)
+        earlier.extend(weakref.ref(X if X.base is None else X.base) for X in inputs.values())
+        return inputs
+
+    monkeypatch.setattr(fits, "device_inputs", watched)
+    fit_table(prepare_table(table("price"), target="price", dtype="float32"), epochs=2, device="cuda")
+    assert len(earlier) == 3 + 1
 
 
 def test_predictions_are_those_of_the_host():

@@ -41,6 +41,7 @@ MAKES_NO_ARRAYS_OF_ITS_OWN = {
     "passes.outputs_below_layer": "joins outputs",
     "network.average_tied": "tests/nn/test_weight_sharing.py",
     "loss_scaling.next_loss_scale": "of bools and the scale of each network; tests/engine/test_loss_scaling.py",
+    "second_order.damped_solution": "of matrices of second derivatives; tests/optim/test_second_order.py",
     "second_order.wolfe_search": "a search along a line, by functions of the caller",
     **dict.fromkeys(
         ("first_order.adam_change", "first_order.rmsprop_change", "first_order.adagrad_change"), "parts of optimizers"

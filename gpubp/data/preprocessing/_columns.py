@@ -23,6 +23,8 @@ from gpubp.data.preprocessing._records import (
 from gpubp.data.table import Column
 
 WORDS_OF_A_CODE = 32
+ROWS_AT_ONCE = 1024
+"""Rows whose words are found together, which bounds the memory that this takes."""
 
 
 class ColumnArrays(NamedTuple):
@@ -77,14 +79,17 @@ def _codes_of_words(column: WordsColumn, texts: Column) -> list[NDArray[np.int32
     """Return a bit for each word, 32 in a code."""
     places = {word: place for place, word in enumerate(column.words)}
     n_codes = -(-len(places) // WORDS_OF_A_CODE)
-    has_word = np.zeros((len(texts), n_codes * WORDS_OF_A_CODE), dtype=bool)
-    found: list[int] = []  # one assignment to all is several times faster than one for each row
-    for row, text in enumerate(texts):
-        if text is not None:
-            begin = row * has_word.shape[1]
-            found += [begin + places[word] for word in words_of(text) if word in places]
-    has_word.ravel()[found] = True
-    codes = np.packbits(has_word, axis=1, bitorder="little").view("<i4")
+    codes = np.empty((len(texts), n_codes), "<i4")
+    for begin in range(0, len(texts), ROWS_AT_ONCE):
+        part = texts[begin : begin + ROWS_AT_ONCE]
+        has_word = np.zeros((len(part), n_codes * WORDS_OF_A_CODE), dtype=bool)
+        found: list[int] = []  # one assignment to all is several times faster than one for each row
+        for row, text in enumerate(part):
+            if text is not None:
+                first = row * has_word.shape[1]
+                found += [first + places[word] for word in words_of(text) if word in places]
+        has_word.ravel()[found] = True
+        codes[begin : begin + len(part)] = np.packbits(has_word, axis=1, bitorder="little").view("<i4")
     return list(codes.astype(np.int32, copy=False).T)
 
 

@@ -49,7 +49,7 @@ class CapturableNamespace(WrappedNamespace):
         """Return an array of the device; one of NumPy, which must not change, is copied the first time only."""
         if type(array) is not np.ndarray:
             return self.plain.asarray(array, dtype=dtype, **options)
-        key = array.ctypes.data, array.shape, str(dtype)
+        key = array.ctypes.data, array.shape, array.strides, array.dtype, str(dtype)
         if key not in self.constants:  # which also keep the array, so that no other one gets its address
             self.constants[key] = array, self.device.upload(array if dtype is None else array.astype(dtype))
         return self.constants[key][1]
