@@ -3,7 +3,6 @@
 import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -223,42 +222,41 @@ def evaluate_each(
     for theta, samples in pairs:
         check_prediction(network, theta, samples.x)
     at_once = max(1, SAMPLES_AT_ONCE // (network.n_members or 1))
-    if cuda.is_wanted(backend, cpu.requested_mode()):
-        parts = [[*_dense_parts(backend, network, *pair)] for pair in pairs]
-        passes: list[Any] = [
-            _forward_on_gpu(backend, *of, weighted=samples.sample_weight is not None, outputs_wanted=outputs_wanted)
-            for *of, samples in chain(*parts)
-        ]
-        if None not in passes:
-            from gpubp.engine.cuda.outputs import evaluate_together
+    passes: list[Any] = [
+        _forward_on_gpu(
+            backend, network, theta, weighted=samples.sample_weight is not None, outputs_wanted=outputs_wanted
+        )
+        for theta, samples in pairs
+    ]
+    is_plain = network.tied is None and network.n_members is None and not network.skips
+    if passes and None not in passes and (is_plain or not any(is_sparse(samples.x) for _, samples in pairs)):
+        from gpubp.engine.cuda.outputs import evaluate_together
 
-            found = iter(evaluate_together(passes, [samples for *_, samples in chain(*parts)], at_once))
-            return [_sum_of([next(found) for _ in of_pair]) for of_pair in parts]
+        parts = (_parts_on_gpu(backend, *of_pair) for of_pair in zip(passes, pairs, strict=True))
+        return [_sum_of(of_pair) for of_pair in evaluate_together(passes[0].device, parts, at_once)]
     return [_evaluate_plainly(backend, network, *pair, at_once, outputs_wanted=outputs_wanted) for pair in pairs]
 
 
-def _dense_parts(
-    backend: Backend, network: Network, theta: Array, samples: Batch
-) -> Iterator[tuple[Network, Array, Batch]]:
-    """Yield samples and the network for them: of sparse ones parts, whose inputs are those in which they have values.
+def _parts_on_gpu(backend: Backend, forward: Any, pair: tuple[Array, Batch]) -> Iterator[tuple[Any, Batch]]:
+    """Yield forward passes and samples: of sparse ones parts, whose inputs are those in which they have values.
 
-    So kernels compute what needs few of the rows of wide weights. Networks that are not plain get sparse samples.
+    So kernels compute what needs few of the rows of wide weights. Each part is uploaded when it is asked for.
     """
-    is_plain = network.tied is None and network.n_members is None and not network.skips
-    if not (is_sparse(samples.x) and is_plain):
-        yield network, theta, samples
+    theta, samples = pair
+    if not is_sparse(samples.x):
+        yield forward, samples
         return
+    network, weights = forward.network, samples.sample_weight
     xp, stack, (n_inputs, width) = backend.xp, theta.shape[:-1], network.sizes[:2]
     end = (n_inputs + network.bias) * width
-    weights = xp.reshape(theta[..., :end], (*stack, n_inputs + network.bias, width))
+    wide = xp.reshape(theta[..., :end], (*stack, n_inputs + network.bias, width))
+    options = {"weighted": weights is not None, "outputs_wanted": forward.outputs_wanted}
     for rows, columns, dense in dense_parts(samples.x, str(theta.dtype)):
-        inputs = np.append(columns, n_inputs) if network.bias else columns
-        inputs, x = to_backend_together(backend, [inputs, dense])
-        used = xp.reshape(xp.take(weights, inputs, axis=-2), (*stack, -1))
+        inputs, x = to_backend_together(backend, [np.append(columns, n_inputs) if network.bias else columns, dense])
+        used = xp.reshape(xp.take(wide, inputs, axis=-2), (*stack, -1))
         of_inputs = replace(network, sizes=(len(columns), *network.sizes[1:]))
-        part_weights = None if samples.sample_weight is None else samples.sample_weight[..., rows]
-        part = Batch(x, samples.targets[..., rows, :], part_weights)
-        yield of_inputs, xp.concat([used, theta[..., end:]], axis=-1), part
+        part = Batch(x, samples.targets[..., rows, :], None if weights is None else weights[..., rows])
+        yield _forward_on_gpu(backend, of_inputs, xp.concat([used, theta[..., end:]], axis=-1), **options), part
 
 
 def _sum_of(found: list[tuple[np.ndarray, np.ndarray | None]]) -> Evaluation:

@@ -1,5 +1,6 @@
 """Predictions and losses by CUDA kernels compared with the plain equations: emulated, and on a GPU if there is one."""
 
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,7 @@ from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network
 from gpubp.nn.passes import output_layer
 from gpubp.testing import assert_agree
+from gpubp.training import setup
 from tests.cuda_machines import ACTIVATION_NAMES, PAIRS, needs_compiler, rounding
 from tests.emulated_cuda import EmulatedDevice
 
@@ -79,7 +81,9 @@ def compare(machine, network, dtype, *, at_once=N, kind="forward", forms=(None, 
         else:
             options = {"weighted": weights is not None, "outputs_wanted": wanted}
             forward = forward_pass_on(machine.device, network, theta, **options)
-            ((found, outputs),) = evaluate_together([forward], [Batch(x, targets, weights)], at_once)
+            (((found, outputs),),) = evaluate_together(
+                machine.device, [[(forward, Batch(x, targets, weights))]], at_once
+            )
             assert_agree(found.astype(dtype), to_numpy(loss), kind)
         if wanted is False:
             assert outputs is None
@@ -154,7 +158,8 @@ class TestSums:
         x = machine.asarray(np.random.default_rng(0).normal(size=(n, 1)))
         theta, targets = machine.asarray(np.asarray([2.0, 0.5])), machine.backend.xp.zeros_like(x)
         forward = forward_pass_on(machine.device, network, theta, weighted=False, outputs_wanted=False)
-        found = [evaluate_together([forward], [Batch(x, targets)], at_once)[0][0] for at_once in (n, 4096, 700)]
+        part = (forward, Batch(x, targets))
+        found = [evaluate_together(machine.device, [[part]], at_once)[0][0][0] for at_once in (n, 4096, 700)]
         np.testing.assert_allclose(found[0], 0.5 * np.sum((2.0 * to_numpy(x) + 0.5) ** 2), rtol=1e-13)
         assert found[0] == found[1] == found[2]
 
@@ -285,6 +290,63 @@ def test_losses_of_sparse_samples_on_a_gpu(numbers_at_once, bias, stack, weighte
     expected = prediction.evaluate(choose_backend("cpu"), network, theta, batch, outputs_wanted=True)
     assert_agree(found.loss, expected.loss, "forward")
     assert_agree(found.outputs, expected.outputs, "forward")
+
+
+@pytest.mark.on("cuda")
+def test_losses_of_sparse_samples_and_tied_weights_on_a_gpu():
+    """A network of some of the inputs would lack weights that the others share."""
+    network = Network((2, 3, 1), ties=(0, 1, 0, 1, -1, 2, 3, 3, 3, 4, 4, 4, 5))
+    theta, (x, targets, *_) = drawn(network, "float64")
+    backend = for_samples(choose_backend("cuda"), csr_array(x))
+    with backend.active():
+        on_gpu, there = to_backend(backend, theta), to_backend(backend, targets)
+        found = prediction.evaluate(backend, network, on_gpu, Batch(csr_array(x), there))
+    expected = prediction.evaluate(choose_backend("cpu"), network, theta, Batch(x, targets))
+    assert_agree(found.loss, expected.loss, "forward")
+
+
+@needs_compiler
+class TestMemoryOfSparseSamples:
+    @pytest.fixture
+    def in_memory(self, emulated_gpu, monkeypatch):
+        """The inputs and the parameters of parts that are in memory whenever those of the next part are made."""
+        monkeypatch.setattr(sparse_matmul, "NUMBERS_AT_ONCE", 60)
+        counts, inputs, parameters = [], weakref.WeakValueDictionary(), weakref.WeakValueDictionary()
+        upload, forward_on_gpu = prediction.to_backend_together, prediction._forward_on_gpu
+
+        def upload_and_note(*given):
+            counts.append((len(inputs), len(parameters)))
+            columns, x = upload(*given)
+            inputs[len(counts)] = x
+            return columns, x
+
+        def note_parameters(backend, network, theta, **options):
+            if counts:  # not of a whole network
+                parameters[len(counts)] = theta
+            return forward_on_gpu(backend, network, theta, **options)
+
+        monkeypatch.setattr(prediction, "to_backend_together", upload_and_note)
+        monkeypatch.setattr(prediction, "_forward_on_gpu", note_parameters)
+        return counts
+
+    def evaluate(self, network, n_pairs):
+        theta, (_, targets, *_) = drawn(network, "float64")
+        x = csr_array(np.eye(N, network.sizes[0]))
+        backend = for_samples(setup.choose_backend("cuda"), x)
+        found = prediction.evaluate_each(backend, network, n_pairs * [(theta, Batch(x, targets))])
+        batch = Batch(x.toarray(), targets)
+        expected = prediction.evaluate(choose_backend("cpu"), network, theta, batch)
+        for one in found:
+            assert_agree(one.loss, expected.loss, "forward")
+
+    def test_only_the_part_before_is_in_memory(self, in_memory):
+        self.evaluate(Network((40, 7, 3), loss="cross_entropy"), n_pairs=3)
+        assert len(in_memory) > 9
+        assert set(in_memory[1:]) == {(1, 1)}
+
+    def test_nothing_is_uploaded_for_a_network_without_kernels(self, in_memory):
+        self.evaluate(Network((40, 7, 3), loss="cross_entropy(1,2)"), n_pairs=1)
+        assert not in_memory
 
 
 @pytest.mark.on("cuda")

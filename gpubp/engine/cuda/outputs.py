@@ -22,29 +22,44 @@ MAX_SAMPLES = 2**20  # that are passed forward together: more would not be faste
 
 
 def evaluate_together(
-    passes: Sequence["ForwardPass"], batches: Sequence[Batch], at_once: int
-) -> list[tuple[np.ndarray, np.ndarray | None]]:
+    device: Any, pairs: Iterable[Iterable[tuple["ForwardPass", Batch]]], at_once: int
+) -> list[list[tuple[np.ndarray, np.ndarray | None]]]:
     """Compute the losses ``(...)`` of samples for some networks, and of others for others, with one download.
 
     Parameters
     ----------
+    device : object
+        That of the passes.
+    pairs : iterable of iterables of (forward, samples)
+        They may be generators: each part is queued before the next one is made, on the same stream, and then released.
     at_once : int
         Samples that are passed forward together.
 
     Returns
     -------
-    list of tuples
-        For each pass its sums of losses over the samples, and the outputs ``(..., b, j)`` or None.
+    list of lists of tuples
+        For each part its sums of losses over the samples, and the outputs ``(..., b, j)`` or None.
     """
-    device = passes[0].device
+    queued: list[Array] = []
+    layouts: list[list[tuple[tuple[int, ...], bool]]] = []
     with device.active():
-        queued = [forward.evaluate(samples, at_once) for forward, samples in zip(passes, batches, strict=True)]
+        for parts in pairs:
+            layouts.append([])
+            for forward, samples in parts:
+                queued.append(forward.evaluate(samples, at_once))
+                layouts[-1].append(forward.layout(samples.x.shape[-2]))
         host = device.download(queued[0] if len(queued) == 1 else device.xp.concatenate(queued))
-    parts = np.split(host, np.cumsum([results.size for results in queued])[:-1])
-    return [
-        forward.losses_and_outputs(part, samples.x.shape[-2])
-        for forward, part, samples in zip(passes, parts, batches, strict=True)
-    ]
+    results = iter(np.split(host, np.cumsum([results.size for results in queued])[:-1]))
+    return [[losses_and_outputs(next(results), *layout) for layout in of_pair] for of_pair in layouts]
+
+
+def losses_and_outputs(
+    results: np.ndarray, shape: tuple[int, ...], outputs_wanted: bool
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the loss of each network, summed over the samples, and the outputs of a shape, or None."""
+    outputs, sums = np.split(results, [math.prod(shape) * outputs_wanted])
+    loss = np.sum(sums.reshape((*shape[:-2], -1)), axis=-1, dtype=np.float64)
+    return np.asarray(loss), outputs.reshape(shape) if outputs_wanted else None
 
 
 class ForwardPass(LayerLaunches):
@@ -86,7 +101,7 @@ class ForwardPass(LayerLaunches):
         Returns
         -------
         array
-            On the device, what :meth:`losses_and_outputs` reads: the outputs, and sums of losses.
+            On the device, what :func:`losses_and_outputs` reads: the outputs, and sums of losses.
         """
         n_samples, n = samples.x.shape[-2], self.network.sizes[-1]
         n_outputs, n_sums = n_samples * n * self.outputs_wanted, -(-n_samples // SAMPLES_OF_A_SUM)
@@ -104,12 +119,9 @@ class ForwardPass(LayerLaunches):
         self._launch("sums_of_losses", (n_sums, 1, self.n_networks), THREADS, n_samples, losses, sums)
         return results
 
-    def losses_and_outputs(self, results: np.ndarray, n_samples: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the loss of each network, summed over the samples, and the outputs or None."""
-        shape = (*self.stack, n_samples, self.network.sizes[-1])
-        outputs, sums = np.split(results, [math.prod(shape) * self.outputs_wanted])
-        loss = np.sum(sums.reshape((*self.stack, -1)), axis=-1, dtype=np.float64)
-        return np.asarray(loss), outputs.reshape(shape) if self.outputs_wanted else None
+    def layout(self, n_samples: int) -> tuple[tuple[int, ...], bool]:
+        """Return the shape of the outputs of samples, and whether they are wanted."""
+        return (*self.stack, n_samples, self.network.sizes[-1]), self.outputs_wanted
 
     def _with_stride(self, array: Array | None, ndim: int) -> tuple[Array | None, int]:
         """Return the array of the first network, contiguous, and the stride from one network to the next."""
