@@ -15,14 +15,8 @@ from sklearn.utils.validation import check_is_fitted
 from gpubp._core.user_warnings import warn
 from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.data.preprocessing import (
-    UNSEEN_CLASS,
-    ClassTarget,
     ColumnOptions,
-    class_values,
-    has_target,
-    known_classes,
     preprocessing_of,
-    read_numbers,
     require_column,
 )
 from gpubp.data.table import Column, Table
@@ -40,6 +34,7 @@ from gpubp.tabular.estimator_tables import (
     LabelledTable,
     ValidationRows,
     add_target,
+    known_rows,
     read_features,
     read_new_features,
     refuse_missing_targets,
@@ -48,7 +43,7 @@ from gpubp.tabular.estimator_tables import (
 from gpubp.tabular.fit import fit_table, make_optimizer
 from gpubp.tabular.held_out import check_columns
 from gpubp.tabular.made_again import fit_call
-from gpubp.tabular.predict import predict_table, unseen_classes_in_words
+from gpubp.tabular.predict import predict_table
 from gpubp.tabular.prepare import checked_weights, prepare_table
 from gpubp.tabular.prepared_table import PreparedTable
 from gpubp.tabular.recipes import RECIPES, categories_of, validation_fraction_of
@@ -300,30 +295,7 @@ class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
             return X, y, sample_weight
         if names != preprocessing.target_names:
             raise DataError(f"the model predicts {', '.join(map(repr, preprocessing.target_names))}, got y={y!r}")
-        for name in names:
-            require_column(table, name)
-        target = preprocessing.target
-        known = has_target(preprocessing, table)
-        weights = checked_weights("sample_weight", sample_weight, table.n_rows)
-        if not (known if weights is None else known & (weights > 0.0)).any():
-            counted_rows = "row" if weights is None else "row of weight above 0"
-            raise DataError(
-                f"{table.source} has no {counted_rows} whose target {', '.join(map(repr, names))} is known to the "
-                "model, so there is nothing to score"
-            )
-        if isinstance(target, ClassTarget):
-            places = known_classes(preprocessing, table).places
-            known |= places == UNSEEN_CLASS
-            if n_unseen := int((places == UNSEEN_CLASS).sum()):
-                warn(f"{table.source}: {unseen_classes_in_words(n_unseen)}", TableWarning)
-            labels = np.array([*class_values(target).tolist(), None], dtype=object)  # None at the place of UNSEEN_CLASS
-            table, true = table.select(known), labels[places[known]]
-        else:
-            table = table.select(known)
-            missing = preprocessing.target_missing
-            columns = [read_numbers(table, name, target.number_format(name), missing) for name in names]
-            true = np.stack([column.values for column in columns], axis=1)
-        return table, true, None if weights is None else weights[known]
+        return known_rows(table, preprocessing, names, sample_weight)
 
     # --- files ---
 

@@ -13,17 +13,25 @@ from gpubp._core.text import excerpt, shortened
 from gpubp._core.user_warnings import warn
 from gpubp.backends.inputs import accept_on_host, as_labels, as_numbers
 from gpubp.data.preprocessing import (
+    UNSEEN_CLASS,
+    ClassTarget,
     ColumnType,
     NumberTarget,
+    Preprocessing,
     ReadColumn,
     TargetDecision,
+    class_values,
+    has_target,
+    known_classes,
     missing_values,
     read_numbers,
+    require_column,
     shown_value,
 )
 from gpubp.data.table import Table, table_from_arrays, table_from_mapping
-from gpubp.errors import DataError
-from gpubp.tabular.prepare import as_table
+from gpubp.errors import DataError, TableWarning
+from gpubp.tabular.predict import unseen_classes_in_words
+from gpubp.tabular.prepare import as_table, checked_weights
 
 
 class Features(NamedTuple):
@@ -245,3 +253,33 @@ def _check_labels(targets: Table) -> None:
         raise DataError("Unknown label type: y holds labels of several types; make all of them numbers, or all text")
     if values.dtype != object:
         check_classification_targets(values)
+
+
+def known_rows(
+    table: Table, preprocessing: Preprocessing, names: Sequence[str], sample_weight: Any
+) -> tuple[Table, np.ndarray, np.ndarray | None]:
+    """Return the rows that have a target, their targets and weights; a class that training did not see is None."""
+    for name in names:
+        require_column(table, name)
+    target = preprocessing.target
+    known = has_target(preprocessing, table)
+    weights = checked_weights("sample_weight", sample_weight, table.n_rows)
+    if not (known if weights is None else known & (weights > 0.0)).any():
+        counted_rows = "row" if weights is None else "row of weight above 0"
+        raise DataError(
+            f"{table.source} has no {counted_rows} whose target {', '.join(map(repr, names))} is known to the "
+            "model, so there is nothing to score"
+        )
+    if isinstance(target, ClassTarget):
+        places = known_classes(preprocessing, table).places
+        known |= places == UNSEEN_CLASS
+        if n_unseen := int((places == UNSEEN_CLASS).sum()):
+            warn(f"{table.source}: {unseen_classes_in_words(n_unseen)}", TableWarning)
+        labels = np.array([*class_values(target).tolist(), None], dtype=object)  # None at the place of UNSEEN_CLASS
+        table, true = table.select(known), labels[places[known]]
+    else:
+        table = table.select(known)
+        missing = preprocessing.target_missing
+        columns = [read_numbers(table, name, target.number_format(name), missing) for name in names]
+        true = np.stack([column.values for column in columns], axis=1)
+    return table, true, None if weights is None else weights[known]
