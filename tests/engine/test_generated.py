@@ -15,10 +15,8 @@ from tests.registries import assert_same_names
 
 pytestmark = pytest.mark.once
 
-DTYPES = ("float32", "float64")
 # the wheel has no sources in C
-FOLDER = Path(__file__).parents[2] / "gpubp" / "engine" / "cpu" / "c" / "generated"
-
+PATH = Path(__file__).parents[2] / "gpubp" / "engine" / "cpu" / "c" / "generated" / "functions.h"
 
 WRAPPERS = ("", "decayed ", "rate-scaled ", "rate-scaled decayed ")
 
@@ -29,18 +27,17 @@ def of_decay(name):
     return tuple(f"{scaled}decay-scaled {wrapper}" for scaled in ("", "rate-scaled ") for wrapper in ("", "decayed "))
 
 
-def committed(dtype):
-    return (FOLDER / f"{dtype}.h").read_text(encoding="utf-8")
+@pytest.fixture
+def committed():
+    return PATH.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_committed_text_is_up_to_date(dtype):
-    assert (FOLDER / f"{dtype}.h").read_bytes() == generated(dtype).encode(), (
-        f"{FOLDER / dtype}.h is not what gpubp/nn and gpubp/optim give; to fix it: {COMMAND}"
+def test_the_committed_text_is_up_to_date():
+    assert PATH.read_bytes() == generated().encode(), (
+        f"{PATH} is not what gpubp/nn and gpubp/optim give; to fix it: {COMMAND}"
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
@@ -50,17 +47,15 @@ def test_the_committed_text_is_up_to_date(dtype):
         ("update", [f"{wrapper}{name}" for name in OPTIMIZERS for wrapper in (*WRAPPERS, *of_decay(name))]),
     ],
 )
-def test_every_name_has_a_row(dtype, kind, names):
-    rows = re.findall(rf'^    {{"{kind} ([^"]+)"', committed(dtype), re.MULTILINE)
-    assert_same_names({"the registry": names, f"rows of {dtype}.h": rows})
+def test_every_name_has_a_row(committed, kind, names):
+    rows = re.findall(rf'^    {{"{kind} ([^"]+)"', committed, re.MULTILINE)
+    assert_same_names({"the registry": names, f"rows of {PATH.name}": rows})
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_softmax_takes_its_exponentials_in_one_loop(dtype):
+def test_softmax_takes_its_exponentials_in_one_loop(committed):
     """Within the loop over the units of a sample, a compiler would call one function after the other."""
-    text = committed(dtype)
     for name in ("value_softmax", "loss_cross_entropy_at_total_inputs"):
-        body = text[text.index(f" {name}(") :].partition("\n}\n")[0]
+        body = committed[committed.index(f" {name}(") :].partition("\n}\n")[0]
         (loop,) = re.findall(r"for \(integer i = 0; i < (\w+); \+\+i\) {\n[^}]*real_exp", body)
         assert loop == "columns"
         assert "] / over_units" not in body  # one division for each sample
@@ -73,10 +68,9 @@ def test_functions_are_named_by_their_factors(rates, decay):
     assert with_factors(OPTIMIZERS["adamw"](), (*rates, *decay)).name == name
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_parameters_that_are_not_used_are_marked(dtype):
+def test_parameters_that_are_not_used_are_marked(committed):
     """Compilers warn of others."""
-    functions = re.findall(r"^static \w+ \w+\(([^)]*)\) {\n(.*?)^}", committed(dtype), re.MULTILINE | re.DOTALL)
+    functions = re.findall(r"^static \w+ \w+\(([^)]*)\) {\n(.*?)^}", committed, re.MULTILINE | re.DOTALL)
     assert len(functions) > 50
     for parameters, body in functions:
         names, marked = re.findall(r"(\w+)(?:,|$)", parameters), re.findall(r"\(void\)(\w+);", body)

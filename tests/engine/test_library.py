@@ -104,7 +104,7 @@ class TestLoading:
             (sources / "engine.h").rename(sources / "engines.h")
         elif change == "new file":
             (sources / "generated").mkdir()
-            (sources / "generated" / "float32.h").touch()
+            (sources / "generated" / "functions.h").touch()
         else:
             monkeypatch.setattr(compiler, "OPTIONS", (*compiler.OPTIONS, "-g"))
         reason = library.load(built, sources)

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from gpubp._core.names import Parametric
-from gpubp.engine.cpu.loops_in_c import LoopCode, indented
+from gpubp.engine.cpu.loops_in_c import DTYPE, LoopCode, indented
 from gpubp.engine.cpu.settings import FACTORS_OF_ENGINE, with_factors
 from gpubp.engine.tracing import symbols
-from gpubp.engine.tracing.expressions import FUNCTIONS
 from gpubp.engine.tracing.optimizers import update_code
 from gpubp.engine.tracing.symbols import Inexpressible, Symbol
 from gpubp.nn.activations import ACTIVATIONS, Activation, get_activation
@@ -23,8 +22,7 @@ from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.wrappers import DECAY_FACTORS, decayed
 
 COMMAND = "python -m gpubp.engine.cpu.generate"
-FOLDER = Path(__file__).parent / "c" / "generated"
-DTYPES = ("float32", "float64")
+PATH = Path(__file__).parent / "c" / "generated" / "functions.h"
 AT_TOTAL_INPUTS = " at total inputs"
 STATE_ARRAYS = ("first", "second")
 
@@ -80,36 +78,29 @@ for (integer row = 0; row < n_rows; ++row) {{
 }}"""
 
 
-def generated(dtype: str) -> str:
-    """Write the functions of one precision, and their table."""
+def generated() -> str:
+    """Write the functions, and their table."""
     functions = dict[str, str]()  # by kind and name, such as "value tanh"
     for name in ACTIVATIONS:
-        activation: Activation = _made(ACTIVATIONS[name], dtype)
-        functions[f"value {name}"] = _value(f"value {name}", activation, dtype)
-        functions[f"derivative {name}"] = _derivative(f"derivative {name}", activation, dtype)
+        activation: Activation = _made(ACTIVATIONS[name])
+        functions[f"value {name}"] = _value(f"value {name}", activation)
+        functions[f"derivative {name}"] = _derivative(f"derivative {name}", activation)
     for name in LOSSES:
-        loss: Loss = _made(LOSSES[name], dtype)
+        loss: Loss = _made(LOSSES[name])
         forms = {name: _at_outputs} | ({} if loss.value_at is None else {name + AT_TOTAL_INPUTS: _at_total_inputs})
         for form, results in forms.items():
-            functions[f"loss {form}"] = _loss(f"loss {form}", dtype, *results(loss, dtype))
+            functions[f"loss {form}"] = _loss(f"loss {form}", *results(loss))
     for optimizer in _optimizers():
-        functions[f"update {optimizer.name}"] = _update(f"update {optimizer.name}", optimizer, dtype)
+        functions[f"update {optimizer.name}"] = _update(f"update {optimizer.name}", optimizer)
     rows = [f'    {{"{name}", (void*){_identifier(name)}}},\n' for name in functions]
     return "\n".join([HEAD, *functions.values(), TABLE.format(rows="".join(rows))])
-
-
-def write() -> None:
-    """Write the files of all precisions."""
-    FOLDER.mkdir(exist_ok=True)
-    for dtype in DTYPES:
-        (FOLDER / f"{dtype}.h").write_text(generated(dtype), encoding="utf-8", newline="\n")
 
 
 def _identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def _made(entry: Any, dtype: str) -> Any:
+def _made(entry: Any) -> Any:
     """Return an entry of a registry, with its parameter as a variable in C."""
     if not isinstance(entry, Parametric):
         return entry
@@ -117,7 +108,7 @@ def _made(entry: Any, dtype: str) -> Any:
         return entry.make()
     if len(entry.ranges) != 1:
         raise Inexpressible(f"one parameter is possible, got {', '.join(entry.ranges)}")
-    return entry.make(symbols.variable("p", dtype, per_unit=False))
+    return entry.make(symbols.variable("p", DTYPE, per_unit=False))
 
 
 def _optimizers() -> Iterator[Optimizer]:
@@ -131,26 +122,26 @@ def _optimizers() -> Iterator[Optimizer]:
 # --- layers ---
 
 
-def _value(name: str, activation: Activation, dtype: str) -> str:
-    code, y = LoopCode(dtype, CELLS), CELLS["y_i"]
-    body = code.loops({y: activation.value(symbols, symbols.variable("x_i", dtype))}, {y: "x_i"})
+def _value(name: str, activation: Activation) -> str:
+    code, y = LoopCode(CELLS), CELLS["y_i"]
+    body = code.loops({y: activation.value(symbols, symbols.variable("x_i", DTYPE))}, {y: "x_i"})
     return _function(name, VALUE, body)
 
 
-def _derivative(name: str, activation: Activation, dtype: str) -> str:
+def _derivative(name: str, activation: Activation) -> str:
     cells = CELLS | {"dE_i": "dE[c * dE_stride + i]"}
-    dE_dx = activation.dE_dx(symbols, *(symbols.variable(cell, dtype) for cell in ("dE_i", "x_i", "y_i")))
-    return _function(name, DERIVATIVE, LoopCode(dtype, cells).loops({cells["dE_i"]: dE_dx}, {}))
+    dE_dx = activation.dE_dx(symbols, *(symbols.variable(cell, DTYPE) for cell in ("dE_i", "x_i", "y_i")))
+    return _function(name, DERIVATIVE, LoopCode(cells).loops({cells["dE_i"]: dE_dx}, {}))
 
 
-def _at_outputs(loss: Loss, dtype: str) -> tuple[Symbol, Symbol, tuple[str, ...]]:
+def _at_outputs(loss: Loss) -> tuple[Symbol, Symbol, tuple[str, ...]]:
     """Return the loss of an output, its derivative, and the arrays that both may be computed in."""
-    y, targets = symbols.variable("y_i", dtype), symbols.variable("target", dtype)
+    y, targets = symbols.variable("y_i", DTYPE), symbols.variable("target", DTYPE)
     return loss.value(symbols, y, targets), loss.dE_dy(symbols, y, targets), (CELLS["dE_i"], WORKSPACE)
 
 
-def _at_total_inputs(loss: Loss, dtype: str) -> tuple[Symbol, Symbol, tuple[str, ...]]:
-    x, targets = symbols.variable("x_i", dtype), symbols.variable("target", dtype)
+def _at_total_inputs(loss: Loss) -> tuple[Symbol, Symbol, tuple[str, ...]]:
+    x, targets = symbols.variable("x_i", DTYPE), symbols.variable("target", DTYPE)
     y = get_activation(loss.output).value(symbols, x)
     arrays = (CELLS["dE_i"], CELLS["y_i"], WORKSPACE)
     assert loss.value_at is not None
@@ -158,17 +149,16 @@ def _at_total_inputs(loss: Loss, dtype: str) -> tuple[Symbol, Symbol, tuple[str,
     return loss.value_at(symbols, x, targets), loss.dE_dx(symbols, y, targets), arrays
 
 
-def _loss(name: str, dtype: str, value: Symbol, derivative: Symbol, arrays: tuple[str, ...]) -> str:
-    body = LoopCode(dtype, CELLS).loops({WORKSPACE: value, CELLS["dE_i"]: derivative}, dict.fromkeys(arrays))
+def _loss(name: str, value: Symbol, derivative: Symbol, arrays: tuple[str, ...]) -> str:
+    body = LoopCode(CELLS).loops({WORKSPACE: value, CELLS["dE_i"]: derivative}, dict.fromkeys(arrays))
     return _function(name, LOSS, f"{body}\nreturn weighted_loss(b, j, workspace, weights, dE, stride);", "double")
 
 
 # --- optimizers ---
 
 
-def _update(name: str, optimizer: Optimizer, dtype: str) -> str:
-    functions = {function: f"real_{function}" for function in FUNCTIONS}
-    update = update_code(optimizer, dtype, lambda k: f"{STATE_ARRAYS[k]}[row * stride + i]", functions)
+def _update(name: str, optimizer: Optimizer) -> str:
+    update = update_code(optimizer, DTYPE, lambda k: f"{STATE_ARRAYS[k]}[row * stride + i]", LoopCode)
     stores = [f"{STATE_ARRAYS[k]}[row * stride + i] = new_{k};" for k in range(len(update.parts))]
     factors = [f"const real own_{name} = {name}[row * stride + i];" for name in update.factors]
     body = UPDATE_LOOPS.format(
@@ -195,4 +185,4 @@ def _function(name: str, parameters: str, body: str, returned: str = "void") -> 
 
 
 if __name__ == "__main__":
-    write()
+    PATH.write_text(generated(), encoding="utf-8", newline="\n")

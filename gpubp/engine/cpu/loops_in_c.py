@@ -9,8 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from gpubp.engine.tracing.expressions import FUNCTIONS, Code
+import numpy as np
+
+from gpubp.engine.tracing.expressions import FUNCTIONS, Code, literal
 from gpubp.engine.tracing.symbols import REDUCTIONS, Inexpressible, Symbol
+
+DTYPE = "float64"
+"""The precision that symbols have."""
 
 TRANSCENDENTAL = ("exp", "expm1", "log", "log1p", "tanh")
 FUNCTIONS_OF_ARRAYS = {REDUCTIONS["max"]: "largest_of", REDUCTIONS["sum"]: "sum_of"}
@@ -31,17 +36,17 @@ for (integer c = 0; c < b; ++c) {{
 
 
 class LoopCode(Code):
-    """Statements of loops over samples and units.
+    """Statements of loops over samples and units, which are compiled for both precisions.
 
     Parameters
     ----------
-    dtype : str
     cells : mapping of str to str
         The C expression of each variable: an element of an array, ``x[c * stride + i]``, or a number.
     """
 
-    def __init__(self, dtype: str, cells: Mapping[str, str]) -> None:
-        super().__init__(dtype, cells, {name: f"real_{name}" for name in FUNCTIONS})
+    def __init__(self, cells: Mapping[str, str]) -> None:
+        super().__init__(DTYPE, cells)
+        self.functions = {name: f"real_{name}" for name in FUNCTIONS}
 
     def loops(self, results: Mapping[str, Symbol], arrays: Mapping[str, str | None]) -> str:
         """Write loops that set array elements to results.
@@ -107,6 +112,12 @@ class LoopCode(Code):
         is_needed = self.index(argument) in self._count_uses(results)
         self.names = names
         return is_needed
+
+    def _literal(self, value: float) -> str:
+        """Write a number that the compiler rounds to each precision."""
+        if value == np.finfo(DTYPE).smallest_normal:
+            return "SMALLEST_NORMAL"
+        return f"(real){literal(value, DTYPE)}"
 
     def _reduction_loop(self, loop: str, block_reductions: Mapping[str, str], sums: list[int]) -> Iterator[str]:
         """Leave sums over what an array holds to functions in C."""

@@ -44,8 +44,6 @@ class Code:
     dtype : str
     variables : mapping of str to str
         The C expression of each variable, read where it is used.
-    functions : mapping of str to str, optional
-        What C calls each of the functions; by default :func:`functions_of_c`.
 
     Attributes
     ----------
@@ -53,9 +51,8 @@ class Code:
         The host numbers that the statements use; C reads number ``k`` from ``settings[k]``.
     """
 
-    def __init__(self, dtype: str, variables: Mapping[str, str], functions: Mapping[str, str] | None = None) -> None:
-        self.dtype, self.variables = dtype, variables
-        self.functions = functions_of_c(dtype) if functions is None else functions
+    def __init__(self, dtype: str, variables: Mapping[str, str]) -> None:
+        self.dtype, self.variables, self.functions = dtype, variables, functions_of_c(dtype)
         self.settings: list[HostNumber] = []
         self.names: dict[int, str] = {}  # of symbols already computed, by index
         self.symbols: list[Symbol] = []
@@ -160,11 +157,10 @@ class Code:
         return "\n".join(lines)
 
     def _reduction_loop(self, loop: str, block_reductions: Mapping[str, str], sums: list[int]) -> Iterator[str]:
-        lowest = literal(float(np.finfo(self.dtype).min), self.dtype)
         sums_in_c = {index: f"over_units_{index}" for index in sums}
         for index, name in sums_in_c.items():
-            start = literal(0.0, self.dtype) if self._operation(index) == REDUCTIONS["sum"] else lowest
-            yield f"real {name} = {start};"
+            start = 0.0 if self._operation(index) == REDUCTIONS["sum"] else float(np.finfo(self.dtype).min)
+            yield f"real {name} = {self._literal(start)};"
         parts = {f"part_{index}": self.symbols[index].operands[0] for index in sums}
         yield f"{loop} {{"
         yield from _indented(self.statements(**parts))
@@ -214,7 +210,7 @@ class Code:
         if isinstance(operand, HostNumber):
             return self._setting(operand)
         if not isinstance(operand, Symbol):
-            return literal(float(operand), self.dtype)
+            return self._literal(float(operand))
         index = self.index(operand)
         if index in self.names:
             return self.names[index]
@@ -226,6 +222,9 @@ class Code:
         if operation in PATTERNS:
             return PATTERNS[operation].format(*parts)
         return f"({parts[0]} {operation} {parts[1]})"
+
+    def _literal(self, value: float) -> str:
+        return literal(value, self.dtype)
 
     def _setting(self, number: HostNumber) -> str:
         texts = [known.text for known in self.settings]

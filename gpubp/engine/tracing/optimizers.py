@@ -1,7 +1,7 @@
 """Optimizers: the update of one parameter in C, and the numbers that compiled code is given for each step."""
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +45,7 @@ def update_code(
     optimizer: Optimizer,
     dtype: str,
     state_in_c: Callable[[int], str],
-    functions: Mapping[str, str] | None = None,
+    code_of: Callable[[Mapping[str, str]], Code] | None = None,
 ) -> UpdateCode:
     """Write the update of an optimizer.
 
@@ -55,8 +55,8 @@ def update_code(
     dtype : str
     state_in_c : callable
         Gives the place of array ``k`` of the state, for one parameter.
-    functions : mapping of str to str, optional
-        As in :class:`gpubp.engine.tracing.expressions.Code`.
+    code_of : callable, optional
+        Makes the writer of statements from the C expressions of variables; by default one for `dtype`.
 
     Raises
     ------
@@ -64,13 +64,16 @@ def update_code(
         If symbols cannot express the update, for example because it reads the whole gradient.
     """
     try:
-        return _update_code(optimizer, dtype, state_in_c, functions)
+        return _update_code(optimizer, dtype, state_in_c, code_of or partial(Code, dtype))
     except (TypeError, AttributeError, KeyError) as error:
         raise Inexpressible(f"{optimizer.name} does not update each parameter separately ({error})") from error
 
 
 def _update_code(
-    optimizer: Optimizer, dtype: str, state_in_c: Callable[[int], str], functions: Mapping[str, str] | None
+    optimizer: Optimizer,
+    dtype: str,
+    state_in_c: Callable[[int], str],
+    code_of: Callable[[Mapping[str, str]], Code],
 ) -> UpdateCode:
     example = optimizer.init(np, np.zeros(1, dtype))
     fields = {name: getattr(example, name) for name in getattr(example, "_fields", ())}
@@ -95,7 +98,7 @@ def _update_code(
     variables = {name: f"own_{name}" for name in ("gradient", "theta", *factors)} | {
         f"old_{k}": state_in_c(k) for k in range(len(parts))
     }
-    code = Code(dtype, variables, functions)
+    code = code_of(variables)
     statements = code.statements(**results)
     if not code.settings:
         raise Inexpressible("it has no learning rate")

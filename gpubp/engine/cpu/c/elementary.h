@@ -6,6 +6,7 @@
 #ifndef GPUBP_ELEMENTARY_H
 #define GPUBP_ELEMENTARY_H
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 
@@ -22,6 +23,7 @@ typedef uint32_t bits;
 #define LN2_LOW -2.12194440e-4f
 #define LOWEST -85.95025f  /* log of four times the smallest normal number */
 #define HIGHEST 88.72284f
+#define SMALLEST_NORMAL FLT_MIN
 #define real_log logf
 #define real_log1p log1pf
 #define real_cos cosf
@@ -40,6 +42,7 @@ typedef uint64_t bits;
 #define LN2_LOW -1.904654299957768878541e-09
 #define LOWEST -707.0101241711442
 #define HIGHEST 709.782712893384
+#define SMALLEST_NORMAL DBL_MIN
 #define real_log log
 #define real_log1p log1p
 #define real_cos cos

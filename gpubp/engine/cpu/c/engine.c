@@ -5,13 +5,7 @@
 
 #include "elementary.h"
 #include "loops.h"
-
-#if PRECISION == 32
-#include "generated/float32.h"
-#else
-#include "generated/float64.h"
-#endif
-
+#include "generated/functions.h"
 #include "outputs.h"
 #include "steps.h"
 

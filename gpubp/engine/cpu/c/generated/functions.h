@@ -37,8 +37,8 @@ static void value_logistic(real parameter, integer b, integer j, integer stride,
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
             const real t4 = real_exp((-real_abs(x_i)));
-            const real t6 = (1.0 / (1.0 + t4));
-            const real new_0 = ((x_i < 0.0) ? (t4 * t6) : t6);
+            const real t6 = ((real)1.0 / ((real)1.0 + t4));
+            const real new_0 = ((x_i < (real)0.0) ? (t4 * t6) : t6);
             y[c * stride + i] = new_0;
         }
     }
@@ -54,7 +54,7 @@ static void derivative_logistic(real parameter, integer b, integer j, integer st
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real y_i = y[c * stride + i];
-            const real new_0 = ((dE_i * y_i) * (1.0 - y_i));
+            const real new_0 = ((dE_i * y_i) * ((real)1.0 - y_i));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -83,7 +83,7 @@ static void derivative_tanh(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real y_i = y[c * stride + i];
-            const real new_0 = (dE_i * (1.0 - (y_i * y_i)));
+            const real new_0 = (dE_i * ((real)1.0 - (y_i * y_i)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -96,7 +96,7 @@ static void value_relu(real parameter, integer b, integer j, integer stride, con
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
-            const real new_0 = (x_i < 0.0 ? 0.0 : x_i);
+            const real new_0 = (x_i < (real)0.0 ? (real)0.0 : x_i);
             y[c * stride + i] = new_0;
         }
     }
@@ -112,7 +112,7 @@ static void derivative_relu(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real y_i = y[c * stride + i];
             const real dE_i = dE[c * dE_stride + i];
-            const real new_0 = ((0.0 < y_i) ? dE_i : 0.0);
+            const real new_0 = (((real)0.0 < y_i) ? dE_i : (real)0.0);
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -125,7 +125,7 @@ static void value_leaky_relu(real parameter, integer b, integer j, integer strid
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
             const real p = parameter;
-            const real new_0 = ((0.0 < x_i) ? x_i : (p * x_i));
+            const real new_0 = (((real)0.0 < x_i) ? x_i : (p * x_i));
             y[c * stride + i] = new_0;
         }
     }
@@ -141,7 +141,7 @@ static void derivative_leaky_relu(real parameter, integer b, integer j, integer 
             const real y_i = y[c * stride + i];
             const real dE_i = dE[c * dE_stride + i];
             const real p = parameter;
-            const real new_0 = ((0.0 < y_i) ? dE_i : (p * dE_i));
+            const real new_0 = (((real)0.0 < y_i) ? dE_i : (p * dE_i));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -154,7 +154,7 @@ static void value_elu(real parameter, integer b, integer j, integer stride, cons
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
             const real p = parameter;
-            const real new_0 = ((0.0 < x_i) ? x_i : (p * real_expm1((x_i > 0.0 ? 0.0 : x_i))));
+            const real new_0 = (((real)0.0 < x_i) ? x_i : (p * real_expm1((x_i > (real)0.0 ? (real)0.0 : x_i))));
             y[c * stride + i] = new_0;
         }
     }
@@ -170,7 +170,7 @@ static void derivative_elu(real parameter, integer b, integer j, integer stride,
             const real y_i = y[c * stride + i];
             const real dE_i = dE[c * dE_stride + i];
             const real p = parameter;
-            const real new_0 = ((0.0 < y_i) ? dE_i : (dE_i * (y_i + p)));
+            const real new_0 = (((real)0.0 < y_i) ? dE_i : (dE_i * (y_i + p)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -183,7 +183,7 @@ static void value_selu(real parameter, integer b, integer j, integer stride, con
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
-            const real new_0 = ((0.0 < x_i) ? (1.0507009873554805 * x_i) : (1.7580993408473766 * real_expm1((x_i > 0.0 ? 0.0 : x_i))));
+            const real new_0 = (((real)0.0 < x_i) ? ((real)1.0507009873554805 * x_i) : ((real)1.7580993408473766 * real_expm1((x_i > (real)0.0 ? (real)0.0 : x_i))));
             y[c * stride + i] = new_0;
         }
     }
@@ -199,7 +199,7 @@ static void derivative_selu(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
-            const real new_0 = (dE_i * ((0.0 < x_i) ? 1.0507009873554805 : (1.7580993408473766 * real_exp((x_i > 0.0 ? 0.0 : x_i)))));
+            const real new_0 = (dE_i * (((real)0.0 < x_i) ? (real)1.0507009873554805 : ((real)1.7580993408473766 * real_exp((x_i > (real)0.0 ? (real)0.0 : x_i)))));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -212,7 +212,7 @@ static void value_softplus(real parameter, integer b, integer j, integer stride,
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
-            const real new_0 = ((x_i < 0.0 ? 0.0 : x_i) + real_log1p(real_exp((-real_abs(x_i)))));
+            const real new_0 = ((x_i < (real)0.0 ? (real)0.0 : x_i) + real_log1p(real_exp((-real_abs(x_i)))));
             y[c * stride + i] = new_0;
         }
     }
@@ -229,8 +229,8 @@ static void derivative_softplus(real parameter, integer b, integer j, integer st
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
             const real t5 = real_exp((-real_abs(x_i)));
-            const real t7 = (1.0 / (1.0 + t5));
-            const real new_0 = (dE_i * ((x_i < 0.0) ? (t5 * t7) : t7));
+            const real t7 = ((real)1.0 / ((real)1.0 + t5));
+            const real new_0 = (dE_i * ((x_i < (real)0.0) ? (t5 * t7) : t7));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -244,8 +244,8 @@ static void value_silu(real parameter, integer b, integer j, integer stride, con
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
             const real t4 = real_exp((-real_abs(x_i)));
-            const real t6 = (1.0 / (1.0 + t4));
-            const real new_0 = (x_i * ((x_i < 0.0) ? (t4 * t6) : t6));
+            const real t6 = ((real)1.0 / ((real)1.0 + t4));
+            const real new_0 = (x_i * ((x_i < (real)0.0) ? (t4 * t6) : t6));
             y[c * stride + i] = new_0;
         }
     }
@@ -263,9 +263,9 @@ static void derivative_silu(real parameter, integer b, integer j, integer stride
             const real x_i = x[c * stride + i];
             const real t3 = real_abs(x_i);
             const real t5 = real_exp((-t3));
-            const real t7 = (t5 / (1.0 + t5));
-            const real t11 = (t7 * ((1.0 - t3) + (t3 * t7)));
-            const real new_0 = (dE_i * ((x_i < 0.0) ? t11 : (1.0 - t11)));
+            const real t7 = (t5 / ((real)1.0 + t5));
+            const real t11 = (t7 * (((real)1.0 - t3) + (t3 * t7)));
+            const real new_0 = (dE_i * ((x_i < (real)0.0) ? t11 : ((real)1.0 - t11)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -278,12 +278,12 @@ static void value_gelu(real parameter, integer b, integer j, integer stride, con
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
-            const real t1 = (x_i < -30.0 ? -30.0 : x_i);
-            const real t2 = (t1 > 30.0 ? 30.0 : t1);
-            const real t6 = (t2 * (1.5957691216057308 + (0.07135481627260025 * (t2 * t2))));
+            const real t1 = (x_i < (real)-30.0 ? (real)-30.0 : x_i);
+            const real t2 = (t1 > (real)30.0 ? (real)30.0 : t1);
+            const real t6 = (t2 * ((real)1.5957691216057308 + ((real)0.07135481627260025 * (t2 * t2))));
             const real t10 = real_exp((-real_abs(t6)));
-            const real t12 = (1.0 / (1.0 + t10));
-            const real new_0 = (t1 * ((t6 < 0.0) ? (t10 * t12) : t12));
+            const real t12 = ((real)1.0 / ((real)1.0 + t10));
+            const real new_0 = (t1 * ((t6 < (real)0.0) ? (t10 * t12) : t12));
             y[c * stride + i] = new_0;
         }
     }
@@ -299,15 +299,15 @@ static void derivative_gelu(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
-            const real t2 = (x_i < -30.0 ? -30.0 : x_i);
-            const real t3 = (t2 > 30.0 ? 30.0 : t2);
+            const real t2 = (x_i < (real)-30.0 ? (real)-30.0 : x_i);
+            const real t3 = (t2 > (real)30.0 ? (real)30.0 : t2);
             const real t4 = (t3 * t3);
-            const real t7 = (t3 * (1.5957691216057308 + (0.07135481627260025 * t4)));
+            const real t7 = (t3 * ((real)1.5957691216057308 + ((real)0.07135481627260025 * t4)));
             const real t11 = real_exp((-real_abs(t7)));
-            const real t13 = (t11 / (1.0 + t11));
-            const real t17 = (real_abs(t3) * (1.5957691216057308 + (0.21406444881780073 * t4)));
-            const real t21 = (t13 * ((1.0 - t17) + (t17 * t13)));
-            const real new_0 = (dE_i * ((t7 < 0.0) ? t21 : (1.0 - t21)));
+            const real t13 = (t11 / ((real)1.0 + t11));
+            const real t17 = (real_abs(t3) * ((real)1.5957691216057308 + ((real)0.21406444881780073 * t4)));
+            const real t21 = (t13 * (((real)1.0 - t17) + (t17 * t13)));
+            const real new_0 = (dE_i * ((t7 < (real)0.0) ? t21 : ((real)1.0 - t21)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -320,11 +320,11 @@ static void value_mish(real parameter, integer b, integer j, integer stride, con
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
-            const bool t1 = (x_i < 0.0);
+            const bool t1 = (x_i < (real)0.0);
             const real t4 = real_exp((-real_abs(x_i)));
-            const real t7 = (2.0 * t4);
-            const real t9 = (t1 ? (t4 * (t4 + 2.0)) : (1.0 + t7));
-            const real new_0 = (x_i * (t9 / (t9 + (t1 ? 2.0 : (t7 * t4)))));
+            const real t7 = ((real)2.0 * t4);
+            const real t9 = (t1 ? (t4 * (t4 + (real)2.0)) : ((real)1.0 + t7));
+            const real new_0 = (x_i * (t9 / (t9 + (t1 ? (real)2.0 : (t7 * t4)))));
             y[c * stride + i] = new_0;
         }
     }
@@ -340,13 +340,13 @@ static void derivative_mish(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
-            const bool t2 = (x_i < 0.0);
+            const bool t2 = (x_i < (real)0.0);
             const real t5 = real_exp((-real_abs(x_i)));
             const real t6 = (t5 * t5);
-            const real t7 = (2.0 * t5);
-            const real t11 = (1.0 + t7);
-            const real t23 = ((t2 ? (t5 * (t5 + 2.0)) : t11) + (t2 ? 2.0 : (t7 * t5)));
-            const real new_0 = (dE_i * (((t2 ? (t6 + (t7 * (1.0 + x_i))) : t11) + (x_i * ((t6 * (t2 ? (-2.0 * t5) : (4.0 + (4.0 * t5)))) / t23))) / t23));
+            const real t7 = ((real)2.0 * t5);
+            const real t11 = ((real)1.0 + t7);
+            const real t23 = ((t2 ? (t5 * (t5 + (real)2.0)) : t11) + (t2 ? (real)2.0 : (t7 * t5)));
+            const real new_0 = (dE_i * (((t2 ? (t6 + (t7 * ((real)1.0 + x_i))) : t11) + (x_i * ((t6 * (t2 ? ((real)-2.0 * t5) : ((real)4.0 + ((real)4.0 * t5)))) / t23))) / t23));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -431,7 +431,7 @@ static void value_softmax(real parameter, integer b, integer j, integer stride, 
     }
     for (integer c = 0; c < b; ++c) {
         const real over_units_4 = sum_of(j, y + c * stride);
-        const real t6 = (1.0 / over_units_4);
+        const real t6 = ((real)1.0 / over_units_4);
         ELEMENTWISE_LOOP
         for (integer i = 0; i < j; ++i) {
             const real new_0 = (y[c * stride + i] * t6);
@@ -445,7 +445,7 @@ static void derivative_softmax(real parameter, integer b, integer j, integer str
     (void)parameter;
     (void)x;
     for (integer c = 0; c < b; ++c) {
-        real over_units_3 = 0.0;
+        real over_units_3 = (real)0.0;
         for (integer i = 0; i < j; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real y_i = y[c * stride + i];
@@ -473,7 +473,7 @@ static double loss_squared(real parameter, integer b, integer j, integer stride,
             const real y_i = y[c * stride + i];
             const real target = targets[c * stride + i];
             const real t2 = (y_i - target);
-            const real new_0 = ((0.5 * t2) * t2);
+            const real new_0 = (((real)0.5 * t2) * t2);
             const real new_1 = t2;
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
@@ -493,7 +493,7 @@ static double loss_cross_entropy(real parameter, integer b, integer j, integer s
             const real target = targets[c * stride + i];
             const real t1 = (-target);
             const real y_i = y[c * stride + i];
-            const real t3 = (y_i < 2.2250738585072014e-308 ? 2.2250738585072014e-308 : y_i);
+            const real t3 = (y_i < SMALLEST_NORMAL ? SMALLEST_NORMAL : y_i);
             const real new_0 = (t1 * real_log(t3));
             const real new_1 = (t1 / t3);
             workspace[c * j + i] = new_0;
@@ -527,7 +527,7 @@ static double loss_cross_entropy_at_total_inputs(real parameter, integer b, inte
         const real over_units_6 = sum_of(j, y + c * stride);
         const real over_units_10 = sum_of(j, targets + c * stride);
         const real t7 = real_log(over_units_6);
-        const real t17 = (1.0 / over_units_6);
+        const real t17 = ((real)1.0 / over_units_6);
         ELEMENTWISE_LOOP
         for (integer i = 0; i < j; ++i) {
             const real target = targets[c * stride + i];
@@ -551,10 +551,10 @@ static double loss_binary_cross_entropy(real parameter, integer b, integer j, in
             const real target = targets[c * stride + i];
             const real t1 = (-target);
             const real y_i = y[c * stride + i];
-            const real t3 = (y_i < 2.2250738585072014e-308 ? 2.2250738585072014e-308 : y_i);
-            const real t6 = (target - 1.0);
-            const real t7 = (1.0 - y_i);
-            const real t8 = (t7 < 2.2250738585072014e-308 ? 2.2250738585072014e-308 : t7);
+            const real t3 = (y_i < SMALLEST_NORMAL ? SMALLEST_NORMAL : y_i);
+            const real t6 = (target - (real)1.0);
+            const real t7 = ((real)1.0 - y_i);
+            const real t8 = (t7 < SMALLEST_NORMAL ? SMALLEST_NORMAL : t7);
             const real new_0 = ((t1 * real_log(t3)) + (t6 * real_log(t8)));
             const real new_1 = ((t1 / t3) - (t6 / t8));
             workspace[c * j + i] = new_0;
@@ -575,9 +575,9 @@ static double loss_binary_cross_entropy_at_total_inputs(real parameter, integer 
             const real x_i = x[c * stride + i];
             const real target = targets[c * stride + i];
             const real t7 = real_exp((-real_abs(x_i)));
-            const real t12 = (1.0 / (1.0 + t7));
-            const real new_0 = (((x_i < 0.0 ? 0.0 : x_i) - (target * x_i)) + real_log1p(t7));
-            const real new_1 = (((x_i < 0.0) ? (t7 * t12) : t12) - target);
+            const real t12 = ((real)1.0 / ((real)1.0 + t7));
+            const real new_0 = (((x_i < (real)0.0 ? (real)0.0 : x_i) - (target * x_i)) + real_log1p(t7));
+            const real new_1 = (((x_i < (real)0.0) ? (t7 * t12) : t12) - target);
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
@@ -595,9 +595,9 @@ static double loss_poisson(real parameter, integer b, integer j, integer stride,
         for (integer i = 0; i < columns; ++i) {
             const real y_i = y[c * stride + i];
             const real target = targets[c * stride + i];
-            const real t2 = (y_i < 2.2250738585072014e-308 ? 2.2250738585072014e-308 : y_i);
-            const real new_0 = (((y_i - (target * real_log(t2))) + (target * real_log(((0.0 < target) ? target : 1.0)))) - target);
-            const real new_1 = (1.0 - (target / t2));
+            const real t2 = (y_i < SMALLEST_NORMAL ? SMALLEST_NORMAL : y_i);
+            const real new_0 = (((y_i - (target * real_log(t2))) + (target * real_log((((real)0.0 < target) ? target : (real)1.0)))) - target);
+            const real new_1 = ((real)1.0 - (target / t2));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
@@ -614,12 +614,12 @@ static double loss_poisson_at_total_inputs(real parameter, integer b, integer j,
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real target = targets[c * stride + i];
-            const bool t1 = (0.0 < target);
+            const bool t1 = ((real)0.0 < target);
             const real x_i = x[c * stride + i];
-            const real t5 = (x_i - real_log((t1 ? target : 1.0)));
-            const real t9 = (t5 > 1.0 ? 1.0 : t5);
+            const real t5 = (x_i - real_log((t1 ? target : (real)1.0)));
+            const real t9 = (t5 > (real)1.0 ? (real)1.0 : t5);
             const real t15 = (real_exp(x_i) - target);
-            const real new_0 = ((t1 && (real_abs(t5) < 1.0)) ? (target * (real_expm1((t9 < -1.0 ? -1.0 : t9)) - t5)) : (t15 - (target * t5)));
+            const real new_0 = ((t1 && (real_abs(t5) < (real)1.0)) ? (target * (real_expm1((t9 < (real)-1.0 ? (real)-1.0 : t9)) - t5)) : (t15 - (target * t5)));
             const real new_1 = t15;
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
@@ -663,7 +663,7 @@ static double loss_huber(real parameter, integer b, integer j, integer stride, c
             const real t5 = (t3 > p ? p : t3);
             const real t9 = (t2 > p ? p : t2);
             const real t10 = (-p);
-            const real new_0 = (t5 * (t3 - (0.5 * t5)));
+            const real new_0 = (t5 * (t3 - ((real)0.5 * t5)));
             const real new_1 = (t9 < t10 ? t10 : t9);
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
@@ -684,8 +684,8 @@ static double loss_log_cosh(real parameter, integer b, integer j, integer stride
             const real target = targets[c * stride + i];
             const real t2 = (y_i - target);
             const real t3 = real_abs(t2);
-            const real t6 = real_tanh((t3 > 1.0 ? 1.0 : t3));
-            const real new_0 = ((t3 < 1.0) ? (-0.5 * real_log1p((-(t6 * t6)))) : ((t3 + real_log1p(real_exp((-2.0 * t3)))) - 0.6931471805599453));
+            const real t6 = real_tanh((t3 > (real)1.0 ? (real)1.0 : t3));
+            const real new_0 = ((t3 < (real)1.0) ? ((real)-0.5 * real_log1p((-(t6 * t6)))) : ((t3 + real_log1p(real_exp(((real)-2.0 * t3)))) - (real)0.6931471805599453));
             const real new_1 = real_tanh(t2);
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
@@ -707,8 +707,8 @@ static double loss_dead_zone(real parameter, integer b, integer j, integer strid
             const real t3 = real_abs(t2);
             const real p = parameter;
             const bool t5 = (t3 < p);
-            const real new_0 = (t5 ? 0.0 : ((0.5 * (t3 - p)) * (t3 + p)));
-            const real new_1 = (t5 ? 0.0 : t2);
+            const real new_0 = (t5 ? (real)0.0 : (((real)0.5 * (t3 - p)) * (t3 + p)));
+            const real new_1 = (t5 ? (real)0.0 : t2);
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
@@ -724,7 +724,7 @@ static double loss_quantile(real parameter, integer b, integer j, integer stride
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real p = parameter;
-            const real t1 = (1.0 - p);
+            const real t1 = ((real)1.0 - p);
             const real y_i = y[c * stride + i];
             const real target = targets[c * stride + i];
             const real t4 = (y_i - target);
@@ -732,7 +732,7 @@ static double loss_quantile(real parameter, integer b, integer j, integer stride
             const real t7 = ((-p) * t4);
             const real t9 = (t4 != t4 ? t4 : (real)((t4 > 0) - (t4 < 0)));
             const real new_0 = (t5 < t7 ? t7 : t5);
-            const real new_1 = ((t1 * (t9 < 0.0 ? 0.0 : t9)) + (p * (t9 > 0.0 ? 0.0 : t9)));
+            const real new_1 = ((t1 * (t9 < (real)0.0 ? (real)0.0 : t9)) + (p * (t9 > (real)0.0 ? (real)0.0 : t9)));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
