@@ -11,6 +11,9 @@ LIBRARIES = {"gpubp", "sklearn", "joblib", "numpy", "contextlib", "functools"}
 WORKERS = {"multiprocessing", "concurrent", "threading", "distributed", "dask"}
 """The packages that call the libraries in a process or thread where the user's code is not on the stack."""
 
+PICKLED = "<dynamic-code>"
+"""The file of the functions that cloudpickle has sent to a worker."""
+
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning at the line of the user's code that called gpubp, however deep the call.
@@ -28,7 +31,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
         call = _call_of_estimator(frame) or call
         module = frame.f_globals["__name__"] if _package(frame) in ("gpubp", "sklearn") else module
         frame, level = frame.f_back, level + 1
-    if _package(frame) in WORKERS:
+    if _package(frame) in WORKERS or frame.f_code.co_filename == PICKLED:
         place = f"{_script()}{call or 'gpubp'} in a worker"
         warnings.warn_explicit(message, category, place, 0, module=module, registry=_already_shown)
     else:

@@ -1,11 +1,15 @@
 """``python -m gpubp.accel script.py``: run a script or a module with scikit-learn's networks computed by gpubp."""
 
 import argparse
+import atexit
+import builtins
+import io
 import os
 import runpy
 import sys
+import zipfile
 from collections.abc import Sequence
-from types import TracebackType
+from types import ModuleType, TracebackType
 
 from gpubp.accel import install, report
 from gpubp.errors import DeviceError
@@ -23,25 +27,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
         install(options.device, compare=options.compare)
     except DeviceError as error:
         parser.error(str(error))
-    sys.argv, has_failed = options.program, False
+    if not options.quiet:  # at the end of the process: threads of the program, and what it registered, may still fit
+        atexit.register(_print_report)
+    sys.argv = options.program
     try:
         if options.module:
             runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
         else:
-            if not sys.flags.safe_path:
-                sys.path[0] = os.path.dirname(os.path.realpath(sys.argv[0]))
-            runpy.run_path(sys.argv[0], run_name="__main__")
+            _run_script(sys.argv[0])
     except Exception as error:
-        has_failed = True
         sys.stdout.flush()
         error = error.with_traceback(_of_program(error.__traceback__))
         sys.excepthook(type(error), error, error.__traceback__)
-    finally:
-        if not options.quiet:
-            sys.stdout.flush()
-            print(report(), file=sys.stderr)
-    if has_failed:
-        raise SystemExit(1)
+        raise SystemExit(1) from None
+
+
+def _run_script(path: str) -> None:
+    """Run a script as the module ``__main__``, which stays when it has ended, as threads and pickles need it."""
+    if not sys.flags.safe_path:
+        sys.path[0] = os.path.dirname(os.path.realpath(path))
+    if path.endswith(".pyc") or os.path.isdir(path) or zipfile.is_zipfile(path):
+        runpy.run_path(path, run_name="__main__")
+        return
+    sys.modules["__main__"] = module = ModuleType("__main__")
+    module.__file__ = os.path.abspath(path)
+    vars(module)["__builtins__"] = builtins
+    with io.open_code(module.__file__) as file:
+        code = compile(file.read(), module.__file__, "exec", dont_inherit=True)
+    exec(code, vars(module))
+
+
+def _print_report() -> None:
+    sys.stdout.flush()
+    print(report(), file=sys.stderr)
 
 
 def _of_program(traceback: TracebackType | None) -> TracebackType | None:

@@ -2,6 +2,7 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from types import FunctionType
 
 import numpy as np
 import pytest
@@ -71,6 +72,11 @@ def test_warnings_point_at_the_call(name):
     assert {warning.filename for warning in record} == {__file__}
 
 
+def fit():
+    """A user's function, which cloudpickle sends to a worker without the name of its file."""
+    MODEL.fit(X, y)
+
+
 @pytest.mark.parametrize(
     ("script", "place"),
     [
@@ -79,7 +85,15 @@ def test_warnings_point_at_the_call(name):
         ("", "MLPClassifier.fit in a worker"),
     ],
 )
-@pytest.mark.parametrize("call", [lambda: (MODEL.fit, X, y), lambda: (cross_val_score, MODEL, X, y)], ids=["fit", "cv"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: (MODEL.fit, X, y),
+        lambda: (cross_val_score, MODEL, X, y),
+        lambda: (FunctionType(fit.__code__.replace(co_filename="<dynamic-code>"), globals()),),
+    ],
+    ids=["fit", "cv", "function"],
+)
 def test_warnings_in_a_worker_name_the_script_and_the_call(monkeypatch, script, place, call):
     """Its stack has none of the user's code, as in the processes of joblib; one line of a library says nothing."""
     monkeypatch.setattr(sys, "argv", [script])

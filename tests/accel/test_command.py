@@ -15,6 +15,7 @@ import threadpoolctl
 
 import gpubp
 import gpubp.accel
+import gpubp.accel.__main__
 from gpubp.accel.__main__ import main
 from gpubp.engine import cpu
 
@@ -26,6 +27,8 @@ INSTALLED = Path(gpubp.__file__).parents[1]
 def _restored(monkeypatch):
     """As after the end of a process."""
     monkeypatch.setattr(sys, "argv", [*sys.argv])
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    monkeypatch.setattr(gpubp.accel.__main__.atexit, "register", lambda function: None)
     monkeypatch.syspath_prepend("")  # not by setattr: a later syspath_prepend would bring it back
     monkeypatch.setenv("GPUBP_DEVICE", "cpu")
     with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
@@ -51,14 +54,14 @@ def test_a_script_as_in_the_gallery_of_scikit_learn(name, capsys):
     runpy.run_path(script, run_name="__main__")
     expected = capsys.readouterr().out
     main([script])
-    printed, report = capsys.readouterr()
+    printed = capsys.readouterr().out
     assert [line.split("=")[0] for line in printed.splitlines()[:-1]] == [
         line.split("=")[0] for line in expected.splitlines()[:-1]
     ]
     tolerance = 1e-2 if name == "penalties" else 1e-6  # many iterations of L-BFGS amplify rounding
     np.testing.assert_allclose(flat(result_of(printed)), flat(result_of(expected)), rtol=tolerance)
     where = "cpu" if name != "penalties" or cpu.is_wanted() else 'its own "lbfgs" is faster than .*'
-    assert re.search(rf"MLPClassifier\.fit +\d+ +[\d.]+ +{where}\n", report)
+    assert re.search(rf"MLPClassifier\.fit +\d+ +[\d.]+ +{where}\n", gpubp.accel.report())
 
 
 def run(*arguments, check=True):
@@ -136,11 +139,39 @@ def test_the_tests_of_scikit_learn_pass():
     assert len(reasons) == (1 if cpu.is_wanted() else 2), reasons  # regression of several numbers, and "lbfgs"
 
 
-def test_a_failed_program_has_the_traceback_of_python_before_the_report(tmp_path, capsys):
-    path = tmp_path / "fails.py"
-    path.write_text("def fail():\n    raise KeyError('here')\n\nfail()\n")
+FAILS = "import os\nos.chdir('/')\ndef fail():\n    raise KeyError(__file__)\n\nfail()\n"
+
+
+def test_a_failed_program_has_the_traceback_of_python(tmp_path, capsys, monkeypatch):
+    """Also one that has left the folder from which it was started."""
+    (tmp_path / "fails.py").write_text(FAILS)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="1"):
-        main([str(path)])
-    err = capsys.readouterr().err
-    assert re.findall(r'File "(.*)", line (\d+)', err) == [(str(path), "4"), (str(path), "2")]
-    assert re.search(r"KeyError: 'here'\ngpubp.accel: no MLPClassifier", err)
+        main(["fails.py"])
+    err, path = capsys.readouterr().err, str(tmp_path / "fails.py")
+    assert re.findall(r'File "(.*)", line (\d+)', err) == [(path, "6"), (path, "4")]
+    assert err.count("fail()\n") == 1
+    assert err.endswith(f"KeyError: {path!r}\n")
+
+
+OUTLIVED = """
+import atexit, pickle, threading, time
+from sklearn.neural_network import MLPRegressor
+
+class Own(MLPRegressor):
+    pass
+
+def fit():
+    return pickle.loads(pickle.dumps(Own(max_iter=1).partial_fit([[0.0], [1.0]], [0.0, 1.0])))
+
+atexit.register(lambda: print("registered", fit().n_iter_))
+threading.Thread(target=lambda: [time.sleep(0.1), print("thread", fit().n_iter_)]).start()
+raise KeyError("the end")
+"""
+
+
+def test_what_outlives_a_program_finds_its_classes_and_is_in_the_report(tmp_path):
+    (tmp_path / "outlived.py").write_text(OUTLIVED)
+    done = run("--device", "cpu", str(tmp_path / "outlived.py"), check=False)
+    assert (done.returncode, done.stdout) == (1, "thread 1\nregistered 1\n")
+    assert re.search(r"KeyError: 'the end'\ngpubp.accel\n.*\n +Own\.partial_fit +2 ", done.stderr)
