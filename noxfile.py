@@ -225,8 +225,9 @@ def examples(session):
         env = {"GPUBP_DEVICE": "cpu", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         return f"{script}:\n{session.run('python', '-W', 'error', str(script), env=env, silent=True)}"
 
-    with ThreadPoolExecutor(min(CORES, 8)) as executor:  # one thread each
-        for output in executor.map(output_of, session.posargs or sorted(Path("examples").glob("*.py"))):
+    scripts = [ROOT / path for path in session.posargs] or sorted((ROOT / "examples").glob("*.py"))
+    with session.chdir(session.create_tmp()), ThreadPoolExecutor(min(CORES, 8)) as executor:  # one thread each
+        for output in executor.map(output_of, scripts):  # their pictures stay in this folder
             print(output)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import gpubp
+from gpubp.plotting import hinton_diagram
 
 digits = gpubp.load_dataset("digits")
 test = np.arange(len(digits.X)) % 5 == 0
@@ -22,3 +23,8 @@ with tempfile.TemporaryDirectory() as folder:
 outputs = gpubp.predict(model.network, model.theta, digits.X[test])
 accuracy = (outputs.argmax(axis=1) == digits.targets[test].argmax(axis=1)).mean()
 print(f"accuracy {accuracy:.1%} on {len(outputs)} test samples")
+
+units = range(12)  # of the hundred: white is positive, black negative
+names = [f"hidden unit {unit + 1}" for unit in units]
+ax = hinton_diagram(model, input_shape=(8, 8), selected_units=units, across=4, unit_names=names)
+ax.figure.savefig("digits.png")

@@ -6,6 +6,7 @@
 import warnings
 
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn import neural_network
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -26,3 +27,10 @@ print(
 )
 differences = [np.abs(a - b).max() for a, b in zip(sklearn_model.coefs_, gpubp_model.coefs_, strict=True)]
 print(f"the weights differ by at most {max(differences):.1e}")
+
+figure = Figure((7.0, 4.2), dpi=200, layout="constrained")
+ax = figure.add_subplot(xlabel="epoch", ylabel="training loss")
+ax.plot(sklearn_model.loss_curve_, color="0.75", linewidth=8.0, label="scikit-learn")
+ax.plot(gpubp_model.loss_curve_, "--", label="gpubp")
+ax.legend(frameon=False)
+figure.savefig("same-model.png")

@@ -2,6 +2,7 @@
 
 import warnings
 
+from matplotlib.figure import Figure
 from sklearn.compose import TransformedTargetRegressor, make_column_transformer
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
@@ -26,5 +27,11 @@ search = GridSearchCV(model, {"regressor__mlpregressor__alpha": [1.0, 10.0, 100.
 print(f"best parameters: {search.best_params_}")
 print(f"R^2 {search.best_score_:.3f} in cross-validation, {search.score(X_test, y_test):.3f} on new rows")
 importances = permutation_importance(search, X_test, y_test, random_state=0).importances_mean
-for column, drop in sorted(zip(frame.columns, importances, strict=True), key=lambda pair: -pair[1])[:4]:
-    print(f"{column:6s} {drop:.3f}")
+order = importances.argsort()
+for column in order[:-5:-1]:
+    print(f"{frame.columns[column]:6s} {importances[column]:.3f}")
+
+figure = Figure((7.0, 4.2), dpi=200, layout="constrained")
+ax = figure.add_subplot(xlabel="drop of R² when the column is shuffled")
+ax.barh(frame.columns[order], importances[order])
+figure.savefig("importance.png")

@@ -3,6 +3,7 @@
 import numpy as np
 
 import gpubp
+from gpubp.plotting import learning_curve
 
 digits = gpubp.load_dataset("digits")
 validation = np.arange(len(digits.X)) % 5 == 0
@@ -32,3 +33,4 @@ fit = gpubp.train(
     callbacks=[report],
 )
 print(f"stopped by {fit.stop_reason}; the weights are those of epoch {fit.best_epoch}")
+learning_curve(fit.history, score_name="accuracy").figure.savefig("schedules.png")

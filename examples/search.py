@@ -3,6 +3,7 @@
 import time
 import warnings
 
+from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
@@ -15,7 +16,8 @@ X, X_test, y, y_test = train_test_split((X / 16).astype("float32"), y, test_size
 
 network = MLPClassifier((32,), max_iter=27, random_state=0)
 grid = {"learning_rate_init": [1e-4, 1e-3, 3e-3, 1e-2, 3e-2], "alpha": [1e-5, 1e-2, 1.0]}
-for search in (BatchedSearchCV(network, grid, cv=3), BatchedHalvingSearchCV(network, grid, cv=3, max_resources=27)):
+searches = (BatchedSearchCV(network, grid, cv=3), BatchedHalvingSearchCV(network, grid, cv=3, max_resources=27))
+for search in searches:
     start = time.perf_counter()
     search.fit(X, y)
     seconds, n_fits = time.perf_counter() - start, 3 * len(search.cv_results_["params"])
@@ -29,3 +31,13 @@ agree = ensemble.predict_std(X_test).max(axis=1) < 0.1
 print(f"{'ensemble of 10':22s} accuracy {correct.mean():.1%} on test samples")
 print(f"{'members agree':22s} accuracy {correct[agree].mean():.1%} on {agree.mean():.0%} of them")
 print(f"{'members disagree':22s} accuracy {correct[~agree].mean():.1%} on the others")
+
+figure = Figure((7.0, 4.2), dpi=200, layout="constrained")
+ax = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="accuracy in cross-validation")
+found = searches[0].cv_results_
+for alpha, style in zip(grid["alpha"], ("o-", "s--", "^-."), strict=True):
+    chosen = found["param_alpha"] == alpha
+    rates = found["param_learning_rate_init"][chosen].astype(float)
+    ax.plot(rates, found["mean_test_score"][chosen], style, label=f"alpha {alpha:g}")
+ax.legend(frameon=False)
+figure.savefig("search.png")

@@ -1,6 +1,7 @@
 """Train a stack: 16 networks in one call, each with its own initial weights and learning rate."""
 
 import numpy as np
+from matplotlib.figure import Figure
 
 import gpubp
 
@@ -24,3 +25,8 @@ outputs = gpubp.predict(network, fit.theta, X[test])
 accuracies = (outputs.argmax(axis=-1) == wine.targets[test].argmax(axis=-1)).mean(axis=-1)
 for rate, loss, accuracy in zip(rates, fit.history.loss[-1], accuracies, strict=True):
     print(f"learning rate {rate:8.4f}   loss {loss:8.4f}   accuracy {accuracy:6.1%}")
+
+figure = Figure((7.0, 4.2), dpi=200, layout="constrained")
+ax = figure.add_subplot(xscale="log", xlabel="learning rate", ylabel="accuracy on test samples")
+ax.plot(rates, accuracies, "o-")
+figure.savefig("rates.png")

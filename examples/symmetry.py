@@ -1,8 +1,6 @@
 """The paper's symmetry network, trained from 300 initial weights in one call; then the weights of one, drawn."""
 
-import tempfile
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -31,8 +29,6 @@ into_hidden = fit.theta[first][:14].reshape(7, 2)  # six weights and a bias for 
 print(f"weights into the hidden units of the network with seed {first}, biases last:")
 print(np.round(into_hidden.T, 1))
 
-with tempfile.TemporaryDirectory() as folder:
-    path = Path(folder) / "symmetry.png"
-    ax = hinton_diagram((network, fit.theta[first]), unit_names=["hidden unit 1", "hidden unit 2"])
-    ax.figure.savefig(path)
-    print(f"drawn in {path.name}")
+units, bits = [f"hidden unit {k}" for k in (1, 2)], [f"bit {k}" for k in range(1, 7)]
+ax = hinton_diagram((network, fit.theta[first]), unit_names=units, input_names=bits)
+ax.figure.savefig("symmetry.png")

@@ -6,6 +6,7 @@ The tables here are dicts of columns. pandas and polars frames and paths of file
 import numpy as np
 
 import gpubp
+from gpubp.plotting import importance_bars
 
 generator = np.random.default_rng(0)
 area, rooms = generator.uniform(30, 200, 500), generator.integers(1, 7, 500).astype(float)
@@ -20,3 +21,6 @@ for part, scores in result.scores.items():
 
 new = {"area": [80.0, 120.0], "rooms": [3.0, np.nan], "town": ["Oslo", "Rome"]}
 print(gpubp.predict_table(result.model, new))
+
+importance = gpubp.permutation_importance(result.model, houses)
+importance_bars(importance).figure.savefig("houses.png")

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import cross_val_score
 
-from gpubp import TabularRegressor
+from gpubp import TabularRegressor, partial_dependence
+from gpubp.plotting import partial_dependence_curve
 
 generator = np.random.default_rng(0)
 n = 600
@@ -32,6 +33,9 @@ print(
     "nine of ten rents lie between:",
     model.predict_quantiles({"area": [80.0], "town": ["Oslo"], "day": [day[0]]}, (0.05, 0.95)),
 )
+
+dependence = partial_dependence(model, flats, "area", individual=True)["area"]
+partial_dependence_curve(dependence).figure.savefig("rent-by-area.png")
 
 with tempfile.TemporaryDirectory() as folder:
     path = Path(folder, "rent.safetensors")  # gpubp predict reads it too

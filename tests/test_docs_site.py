@@ -34,6 +34,11 @@ def test_every_page_is_in_the_navigation(site):
     assert {page.removesuffix(".md") for page in pages} - listed == set(), "add them to SECTIONS of docs/site/build.py"
 
 
+def test_every_example_is_in_the_gallery(site):
+    scripts = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+    assert sorted(site["gallery"].TITLES) == scripts, "add it to SECTIONS of docs/site/gallery.py"
+
+
 def test_a_list_of_pages_has_the_first_sentence_of_each(site):
     text = "# A table\n\nHow to [train](../x.md#y). And more.\n\n## Next\n"
     assert "- [A table](tutorials/table.md): How to train.\n" in site["build"].listing(

@@ -3,7 +3,6 @@
 import ast
 import base64
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -15,9 +14,46 @@ from links import toctree
 from tests import browser
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-SCRIPTS = sorted(EXAMPLES.glob("*.py"))
 RUNNER = Path(__file__).with_name("run_example.py")
-SPELLED = {"scikit learn": "scikit-learn", "onnx": "ONNX", "xor": "XOR", "cpu": "CPU", "gpu": "GPU", "paper": "paper"}
+SECTIONS = {
+    "First models": {
+        "digits": "Handwritten digits",
+        "from_scikit_learn": "The same model as scikit-learn's",
+        "table": "A table with gaps and categories",
+        "report": "A report to keep and send",
+    },
+    "Training": {
+        "early_stopping": "Early stopping on your own data",
+        "schedules_and_callbacks": "Schedules and callbacks",
+        "second_order": "First- and second-order optimizers",
+        "check_gradient": "Gradients checked by differences",
+    },
+    "Tables and estimators": {
+        "table_in_scikit_learn": "A table in scikit-learn's tools",
+        "pipeline_with_a_frame": "A data frame in a pipeline",
+        "calibration": "Calibrated probabilities",
+        "deploy_with_onnx": "Predictions without gpubp, by ONNX",
+    },
+    "Many networks": {
+        "search": "A search that trains all candidates at once",
+        "stack_of_networks": "Sixteen learning rates in one call",
+    },
+    "Devices": {
+        "same_on_every_device": "The same results on every device",
+        "estimator_on_cpu_and_gpu": "An estimator on two devices",
+    },
+    "The paper of 1986": {
+        "symmetry": "Mirror symmetry",
+        "paper_xor": "Exclusive or",
+        "encoder": "The 8-3-8 encoder",
+        "reproduce_the_paper": "Its studies, run again",
+        "family_search": "A recipe for the family trees",
+    },
+    "Pictures": {"pictures": "What gpubp.plotting draws"},
+}
+"""The headings of the gallery; below each, the scripts and their titles."""
+
+TITLES = {name: title for section in SECTIONS.values() for name, title in section.items()}
 TITLE = "# Gallery\n\nWhat the scripts under `examples/` print and draw; each runs as it is."
 ONE_THREAD = {"GPUBP_DEVICE": "cpu", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 
@@ -35,12 +71,12 @@ def pages(folder, extra):
 
     Their pictures are written to ``folder``, and what the site has as it is, HTML pages, to ``extra``.
     """
-    found, cards = {}, []
+    found, cards, scripts = {}, {}, [EXAMPLES / f"{name}.py" for name in TITLES]
     (folder / "gallery").mkdir()
     (extra / "gallery").mkdir(parents=True)
     with ThreadPoolExecutor(os.cpu_count()) as executor:
-        results = list(executor.map(run, SCRIPTS))
-    for script, result in zip(SCRIPTS, results, strict=True):
+        results = list(executor.map(run, scripts))
+    for script, result in zip(scripts, results, strict=True):
         pictures, images, link = list(result.pictures), [], ""
         if result.html:
             written = extra / "gallery" / f"{script.stem}-page.html"
@@ -52,10 +88,12 @@ def pages(folder, extra):
             file.write_bytes(content)
             images.append(f"![{alt or title_of(script)}]({file.name})")
         found[f"gallery/{script.stem}.md"] = page_of(script, result.printed, [link, *images] if link else images)
-        cards.append(card_of(script, images))
-    names = [script.stem for script in SCRIPTS]
-    found["gallery/index.md"] = "\n\n".join([TITLE, "::::{grid} 1 2 2 3\n:gutter: 3", *cards, "::::", toctree(names)])
-    return found
+        cards[script.stem] = card_of(script, images)
+    parts = [TITLE]
+    for heading, section in SECTIONS.items():
+        shown = [cards[name] for name in section]
+        parts += [f"## {heading}", "::::{grid} 1 2 2 3\n:gutter: 3", *shown, "::::", toctree(section)]
+    return found | {"gallery/index.md": "\n\n".join(parts)}
 
 
 def card_of(script, images):
@@ -102,10 +140,7 @@ def page_of(script, printed, images):
 
 
 def title_of(script):
-    title = script.stem.replace("_", " ")
-    for word, spelled in SPELLED.items():
-        title = re.sub(rf"\b{word}\b", spelled, title)
-    return title[:1].upper() + title[1:]
+    return TITLES[script.stem]
 
 
 def about(script):

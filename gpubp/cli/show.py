@@ -21,6 +21,7 @@ from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, 
 from gpubp.io.model_facts import are_scores, linear_part_text, refit_text, restarts_text, without_restarts
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
+from gpubp.tabular.made_again import command_of
 
 MOST_LAYERS = 200
 
@@ -62,6 +63,8 @@ def show(
     for label, value in (("data", about.get("source")), ("optimizer", about.get("optimizer")), ("training", training)):
         if value:
             facts += [(label, _as_text(value))]
+    if command := command_of(loaded):
+        facts += [("command", command)]
     again = about.get("refit")
     if isinstance(again, dict):
         facts += [("refit", f"after it was scored, {refit_text(again)}")]

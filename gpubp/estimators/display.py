@@ -7,7 +7,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp.errors import DataError
-from gpubp.plotting.figure import legend_above
+from gpubp.plotting.figure import STYLES, legend_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,15 +119,20 @@ class LossCurveDisplay:
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
         import matplotlib.pyplot as plt
+        from matplotlib.cbook import normalize_kwargs
+        from matplotlib.lines import Line2D
 
+        given = normalize_kwargs(kwargs, Line2D)
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
         self.lines_ = []
-        for label, curve in (("Training", self.loss_curve), ("Validation", self.validation_curve)):
+        curves = {"Training": self.loss_curve, "Validation": self.validation_curve}
+        for (label, curve), style in zip(curves.items(), STYLES, strict=False):
             if curve is not None and len(curve):
-                self.lines_ += ax.plot(range(1, len(curve) + 1), curve, **{"label": label, **kwargs})
+                looks = {"label": label, "color": style.color, "linestyle": style.linestyle} | given
+                self.lines_ += ax.plot(range(1, len(curve) + 1), curve, **looks)
         if self.kept_epoch is not None:
-            kept_line = ax.axvline(self.kept_epoch, color="0.6", linestyle="--", linewidth=1, label="Weights kept")
+            kept_line = ax.axvline(self.kept_epoch, color="0.6", linestyle=":", linewidth=1.5, label="Weights kept")
             self.lines_.append(kept_line)
         ax.set(xlabel=self.x_label, ylabel="Loss", yscale="log" if log else "linear")
         n_rows = legend_above(ax) if len(self.lines_) > 1 else 0

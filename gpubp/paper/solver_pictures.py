@@ -89,7 +89,10 @@ def _draw_rows(
     ax.axvline(right, color="0.5", linewidth=0.8)
     ax.set_xscale("log")
     ax.set_xlim(left / 1.3, end)
-    ax.set_xticks([10.0**k for k in range(math.ceil(math.log10(left / 1.3)), math.floor(math.log10(right)) + 1)])
+    decades = range(math.floor(math.log10(left / 1.3)), math.floor(math.log10(right)) + 1)
+    for is_minor, digits in ((False, [1]), (True, range(2, 10))):
+        ticks = (digit * 10.0**decade for decade in decades for digit in digits)
+        ax.set_xticks([tick for tick in ticks if left / 1.3 <= tick <= right], minor=is_minor)
     ax.xaxis.set_major_formatter("{x:,.0f}")
     middle = math.log(math.sqrt(right * end) / (left / 1.3)) / math.log(end / (left / 1.3))
     ax.text(middle, -0.02, missing, transform=ax.transAxes, ha="center", va="top", fontsize="small")

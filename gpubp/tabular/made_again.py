@@ -33,11 +33,18 @@ def fit_call(X: Any, y: Any, sample_weight: Any, validation_data: Any) -> dict[s
     }
 
 
-def code_again(model: Model, estimator: Any) -> str:
-    """Return what makes a model again: the command of `gpubp train` if its file has it, else the estimator's call."""
+def command_of(model: Model) -> str | None:
+    """Return the command of `gpubp train` that made a model, if its file has it."""
     command = model.about.get("command")
     if _are_texts(command) and command[:2] == ["gpubp", "train"] and len(command) <= MOST_WORDS:
         return shlex.join(command)  # which quotes all that a shell would run
+    return None
+
+
+def code_again(model: Model, estimator: Any) -> str:
+    """Return what makes a model again: the command of `gpubp train` if its file has it, else the estimator's call."""
+    if command := command_of(model):
+        return command
     call = mapping(mapping(model.about.get("estimator")).get("fit"))
     X, y, others = call.get("X"), call.get("y"), call.get("others")
     preprocessing = preprocessing_of(model)

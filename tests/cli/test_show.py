@@ -41,6 +41,13 @@ def test_the_values_of_a_numeric_target_and_the_baseline_are_shown(run):
     assert re.search(rf"^mean absolute error .* {number(model.about['baseline']['mae'])} *$", scores, re.MULTILINE)
 
 
+def test_the_command_that_made_the_model_is_shown_as_a_shell_takes_it(run):
+    assert run("train", write(), *FAST, "--missing", "not known")[0] == 0
+    command = re.search(r"^command +(.+)$", run("show", "shop.safetensors")[1], re.MULTILINE)[1]
+    assert command.startswith("gpubp train shop.csv ")
+    assert "--missing 'not known'" in command
+
+
 def test_the_encoding_of_numbers_is_shown(run):
     assert run("train", write(), *FAST, "--numbers", "robust")[0] == 0
     assert re.search(r"^numbers +robust *$", run("show", "shop.safetensors")[1], re.MULTILINE)

@@ -54,10 +54,11 @@ class TestLossCurve:
         np.testing.assert_array_equal(validation.get_ydata(), model.validation_curve_)
         assert kept.get_xdata()[0] == np.argmax(model.validation_scores_) + 1
         assert len(training.get_ydata()) == len(model.loss_curve_)
+        assert len({line.get_linestyle() for line in (training, validation, kept)}) == 3  # told apart without colour
 
     def test_axes_name_scale_and_style_can_be_passed(self):
         _, ax = plt.subplots()
-        display = LossCurveDisplay.from_estimator(fitted(), ax=ax, name="mine", log=True, color="red")
+        display = LossCurveDisplay.from_estimator(fitted(), ax=ax, name="mine", log=True, c="red")
         assert display.ax_ is ax
         assert display.figure_ is ax.figure
         assert (ax.get_title(), ax.get_yscale(), display.lines_[0].get_color()) == ("mine", "log", "red")

@@ -14,7 +14,7 @@ import pytest
 
 from gpubp.paper.report import FILES, html_page, markdown, new_results, pictures_of, study_results, write_report
 from gpubp.paper.report.pictures import draw_histogram
-from gpubp.paper.report.results import picture_file
+from gpubp.paper.report.results import SWEEPS_PICTURE, picture_file
 from gpubp.paper.studies import STUDIES
 from gpubp.paper.study import Fact, Findings, StudyDrawing, StudyPicture, StudyTable, Verdict
 from gpubp.plotting.figure import new_figure
@@ -427,6 +427,17 @@ class TestDocs:
         shown = {picture["file"] for study in results["studies"] for picture in study["pictures"]}
         assert shown == {path.name for path in folder.glob("*.png")}
         assert results["asked"] == [study["name"] for study in results["studies"]]
+
+    def test_what_pictures_show_is_kept(self):
+        results = json.loads((ROOT / "docs" / "paper" / "results.json").read_text(encoding="utf-8"))
+        pictures = [picture for study in results["studies"] for picture in study["pictures"]]
+        assert [one["file"] for one in pictures if one["data"] is None and one["name"] != SWEEPS_PICTURE] == []
+
+    def test_a_picture_is_what_its_data_give(self):
+        results = json.loads((ROOT / "docs" / "paper" / "results.json").read_text(encoding="utf-8"))
+        (study,) = (study for study in results["studies"] if study["name"] == "encoder")
+        drawn = pictures_of(study, STUDIES["encoder"].drawings)
+        assert sorted(drawn) == ["encoder-codes.png", "encoder-sweeps.png"]
 
 
 # In a browser
