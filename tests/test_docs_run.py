@@ -15,10 +15,10 @@ pytestmark = pytest.mark.once
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [
-    *(DOCS / f"{name}.md" for name in ("start", "reports")),
+    *(DOCS / f"{name}.md" for name in ("start", "reports", "command_line")),
     *(page for folder in ("tutorials", "migration") for page in sorted((DOCS / folder).glob("*.md"))),
 ]
-WITH_COMMANDS = ("reports", "tutorials")  # that run as they are
+WITH_COMMANDS = ("reports", "command_line", "tutorials")  # that run as they are
 STEP = re.compile(r"^```python\n(?P<code>.*?)^```|^    gpubp (?P<command>[^\n]+)$", re.MULTILINE | re.DOTALL)
 OUTPUT = re.compile(r"\n*```text\n(.*?)```", re.DOTALL)
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

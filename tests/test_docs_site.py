@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def site():
     """Import the modules that build the site."""
-    names = ("build", "check", "gallery", "links", "notebooks", "reference")
+    names = ("build", "check", "commands", "gallery", "links", "notebooks", "reference")
     sys.path.insert(0, str(ROOT / "docs" / "site"))
     try:
         yield {name: importlib.import_module(name) for name in names}
@@ -32,6 +32,12 @@ def test_every_page_is_in_the_navigation(site):
     listed = {*build.TOP, "index", *" ".join(build.SECTIONS.values()).split()}
     pages = {place_of(path.relative_to(ROOT).as_posix()) for path in (ROOT / "docs").rglob("*.md")}
     assert {page.removesuffix(".md") for page in pages} - listed == set(), "add them to SECTIONS of docs/site/build.py"
+
+
+def test_every_option_is_in_the_manual(site):
+    (page,) = site["commands"].pages().values()
+    assert "\n## gpubp train\n" in page
+    assert "| `--epochs N` | Maximum number of epochs. | `200` |\n" in page
 
 
 def test_every_example_is_in_the_gallery(site):

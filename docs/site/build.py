@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import commands
 import gallery
 import links
 import notebooks
@@ -29,6 +30,7 @@ SECTIONS = {
         tutorials/paper""",
     "guides": """Guides
         tables
+        command_line
         devices
         many_networks
         scaling
@@ -79,6 +81,7 @@ def main():
     paths = [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in links.PLACES)]
     texts = {links.place_of(path.relative_to(ROOT).as_posix()): path.read_text(encoding="utf-8") for path in paths}
     shown = {"gallery/index.md": "# Gallery\n"} if is_quick else gallery.pages(SOURCE, EXTRA)
+    shown |= commands.pages()
     places = {*texts, *shown}
     pages = {place: links.for_the_site(text, place, places, SOURCE) for place, text in texts.items()} | shown
     tutorials = {Path(place).stem: text for place, text in pages.items() if place.startswith("tutorials/")}

@@ -3,6 +3,7 @@
 import inspect
 import os
 import re
+from pathlib import Path
 
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -39,6 +40,7 @@ html_baseurl = os.environ.get("SITE_URL", "")
 html_static_path = ["static"]
 html_extra_path = ["../../build/site-extra"]
 html_css_files = ["style.css"]
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_show_sourcelink = html_copy_source = False
 html_sidebars = {"start": []}  # which no section has
 html_theme_options = {

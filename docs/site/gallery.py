@@ -54,6 +54,7 @@ SECTIONS = {
 """The headings of the gallery; below each, the scripts and their titles."""
 
 TITLES = {name: title for section in SECTIONS.values() for name, title in section.items()}
+WIDE = "---\nhtml_theme.sidebar_secondary.remove: true\n---"  # no list of headings beside the cards
 TITLE = "# Gallery\n\nWhat the scripts under `examples/` print and draw; each runs as it is."
 ONE_THREAD = {"GPUBP_DEVICE": "cpu", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 
@@ -89,10 +90,10 @@ def pages(folder, extra):
             images.append(f"![{alt or title_of(script)}]({file.name})")
         found[f"gallery/{script.stem}.md"] = page_of(script, result.printed, [link, *images] if link else images)
         cards[script.stem] = card_of(script, images)
-    parts = [TITLE]
+    parts = [WIDE, TITLE]
     for heading, section in SECTIONS.items():
         shown = [cards[name] for name in section]
-        parts += [f"## {heading}", "::::{grid} 1 2 2 3\n:gutter: 3", *shown, "::::", toctree(section)]
+        parts += [f"## {heading}", "::::{grid} 1 2 3 4\n:gutter: 3", *shown, "::::", toctree(section)]
     return found | {"gallery/index.md": "\n\n".join(parts)}
 
 

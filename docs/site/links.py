@@ -12,6 +12,7 @@ PLACES = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security_policy.md",
     "docs/search.md": "many_networks.md",  # search.html is the page that searches
+    "docs/gpubp.1": "reference/commands.md",  # made by commands.py
 }
 """Pages at the top of the repository, and pages of ``docs`` with another name, with their places in the site."""
 

@@ -37,6 +37,9 @@ TITLES = {
 """Headings of the names of ``gpubp``, by the package that a name is from, in the order of the page."""
 
 
+HEAD = "Every public name, with an example that runs. The options of the commands have [a page](commands.md) too."
+
+
 def groups():
     """Return a heading and its public names, as dotted paths, for each group."""
     found, known = {title: [] for title in TITLES.values()}, set()
@@ -64,12 +67,13 @@ def is_public(module, name, value):
 
 def pages():
     """Return a page for each public name, and one that lists them."""
-    found, parts, trees = {}, ["# Reference", "Every public name, with an example that runs."], []
+    found, parts, trees = {}, ["# Reference", HEAD], []
     for title, paths in groups().items():
         rows = [f"| [`{short(path)}`]({path}.rst) | {first_line(path)} |" for path in paths]
         parts += [f"## {title}", "\n".join(["| name | what it is |", "|---|---|", *rows])]
         trees.append(toctree(paths, f":caption: {title.strip('`')}"))
         found |= {f"reference/{path}.rst": page_of(path) for path in paths}
+    trees.append(toctree(["commands"], ":caption: On the command line"))
     return found | {"reference/index.md": "\n\n".join([*parts, *trees])}
 
 

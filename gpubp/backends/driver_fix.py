@@ -7,17 +7,19 @@ from collections.abc import Mapping
 
 OF_NVIDIA = "the installer of https://www.nvidia.com/drivers"
 IN_CONTAINER = "docker run --gpus all IMAGE (the driver belongs on the host, with the NVIDIA container toolkit)"
+IN_MACOS = 'device="auto" or "cpu" (there is no NVIDIA driver for macOS)'
 IN_WSL = "wsl --update (in Windows, after its own NVIDIA driver; WSL needs no driver within)"
 
+_ADDED = "(with NVIDIA's repository added: https://docs.nvidia.com/datacenter/tesla/driver-installation-guide)"
 _OF_FAMILIES = {
-    # part of ID or ID_LIKE in /etc/os-release, the most particular first; NVIDIA's repository is needed for RPMs
-    "ubuntu": "sudo ubuntu-drivers install",
-    "debian": "sudo apt install nvidia-driver",
-    "fedora": "sudo dnf install nvidia-open",
-    "suse": "sudo zypper install nvidia-open",
+    # part of ID or ID_LIKE in /etc/os-release, the most particular first
+    "ubuntu": "sudo apt install ubuntu-drivers-common && sudo ubuntu-drivers install",
+    "debian": "sudo apt install nvidia-driver (with contrib and non-free among the components of APT's sources)",
+    "fedora": f"sudo dnf install nvidia-open {_ADDED}",
+    "suse": f"sudo zypper install nvidia-open {_ADDED}",
     "arch": "sudo pacman -S nvidia-open",
 }
-_OF_STREAMS = "sudo dnf module enable nvidia-driver:open-dkms && sudo dnf install nvidia-open"
+_OF_STREAMS = f"sudo dnf module enable nvidia-driver:open-dkms && sudo dnf install nvidia-open {_ADDED}"
 """RHEL 8 and 9 and what is built of them, whose driver is a stream of a module."""
 
 
@@ -29,8 +31,10 @@ def command_for(
     Examples
     --------
     >>> command_for({"ID": "ubuntu", "ID_LIKE": "debian"})
-    'sudo ubuntu-drivers install'
+    'sudo apt install ubuntu-drivers-common && sudo ubuntu-drivers install'
     """
+    if system == "Darwin":
+        return IN_MACOS
     if system != "Linux":
         return OF_NVIDIA
     if "microsoft" in kernel.lower():

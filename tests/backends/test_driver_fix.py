@@ -2,12 +2,13 @@
 
 import pytest
 
-from gpubp.backends.driver_fix import IN_CONTAINER, IN_WSL, OF_NVIDIA, command_for
+from gpubp.backends.driver_fix import IN_CONTAINER, IN_MACOS, IN_WSL, OF_NVIDIA, command_for
 
+UBUNTU = "sudo apt install ubuntu-drivers-common && sudo ubuntu-drivers install"
 STREAM = "sudo dnf module enable nvidia-driver:open-dkms && sudo dnf install nvidia-open"
 COMMANDS = {
-    "Ubuntu": ({"ID": "ubuntu", "ID_LIKE": "debian"}, "sudo ubuntu-drivers install"),
-    "Mint": ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, "sudo ubuntu-drivers install"),
+    "Ubuntu": ({"ID": "ubuntu", "ID_LIKE": "debian"}, UBUNTU),
+    "Mint": ({"ID": "linuxmint", "ID_LIKE": "ubuntu debian"}, UBUNTU),
     "Debian": ({"ID": "debian"}, "sudo apt install nvidia-driver"),
     "RHEL 9": ({"ID": "rhel", "ID_LIKE": "fedora", "VERSION_ID": "9.5"}, STREAM),
     "Rocky 8": ({"ID": "rocky", "ID_LIKE": "rhel centos fedora", "VERSION_ID": "8.10"}, STREAM),
@@ -24,7 +25,10 @@ COMMANDS = {
 
 @pytest.mark.parametrize(("release", "command"), COMMANDS.values(), ids=COMMANDS)
 def test_each_distribution_has_its_command(release, command):
-    assert command_for(release) == command
+    assert command_for(release).partition(" (")[0] == command
+    assert ("NVIDIA's repository added" in command_for(release)) == (
+        "nvidia-open" in command and "pacman" not in command
+    )
 
 
 def test_where_the_driver_belongs_elsewhere():
@@ -33,3 +37,4 @@ def test_where_the_driver_belongs_elsewhere():
     assert command_for(ubuntu, in_container=True) == IN_CONTAINER
     assert command_for(ubuntu, kernel="5.15.167.4-microsoft-standard-WSL2", in_container=True) == IN_WSL
     assert command_for({}, system="Windows") == OF_NVIDIA
+    assert command_for({}, system="Darwin") == IN_MACOS
