@@ -24,7 +24,6 @@ outputs = gpubp.predict(model.network, model.theta, digits.X[test])
 accuracy = (outputs.argmax(axis=1) == digits.targets[test].argmax(axis=1)).mean()
 print(f"accuracy {accuracy:.1%} on {len(outputs)} test samples")
 
-units = range(12)  # of the hundred: white is positive, black negative
-names = [f"hidden unit {unit + 1}" for unit in units]
-ax = hinton_diagram(model, input_shape=(8, 8), selected_units=units, across=4, unit_names=names)
+names = [f"hidden unit {number}" for number in range(1, 13)]  # of the hundred
+ax = hinton_diagram(model, input_shape=(8, 8), selected_units=range(12), across=4, unit_names=names)
 ax.figure.savefig("digits.png")
