@@ -1,8 +1,9 @@
-"""The comparisons of whole fits, with options that change what is computed: small networks, and larger ones."""
+"""The comparisons of whole fits: with each option, and with each function that compiled code has."""
 
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
 from gpubp.engine.prediction import predict
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.losses import LOSSES
 from gpubp.nn.network import Network
-from gpubp.optim import first_order, wrappers
+from gpubp.optim import first_order, second_order, wrappers
 from gpubp.optim.schedules import Cosine
 from gpubp.testing._comparison import N_SAMPLES, Comparison, draw_data, dtype_name
 from gpubp.training.fit import all_correct, train
@@ -19,6 +22,15 @@ from gpubp.training.fit import all_correct, train
 NETWORK = Network((4, 6, 3), activation="tanh", loss="cross_entropy")
 # too large for one block of threads of a GPU, so they go layer by layer, the first with a narrow output layer
 LAYERED = [Network((4, 350, 250, n_outputs), activation="tanh", loss="cross_entropy") for n_outputs in (3, 17)]
+# for which compiled code has parts of its own
+SHAPES = {
+    "no biases": Network((4, 6, 3), activation="tanh", bias=False),
+    "connections that skip layers": Network((4, 6, 5, 3), activation="tanh", skips=((0, 2), (1, 3))),
+    "tied and absent weights": Network((4, 6, 3), activation="tanh", ties=(*range(40), -1, *range(10))),
+    "members that share weights": Network((4, 6, 3), activation="tanh", loss="cross_entropy", n_members=2),
+    "two softmaxes": Network((4, 6, 3), activation="softmax(2,4)", loss="cross_entropy(1,2)"),
+    "logistic outputs, squared": Network((4, 6, 5, 3), activation="logistic", output_activation="logistic"),
+}
 EPOCHS, SEEDS = 20, (0, 1)
 
 Fit = Callable[..., Any]
@@ -57,6 +69,19 @@ def fit_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
         what = "-".join(map(str, network.sizes))
         yield row(what, layered, network=network, epochs=4, l2=0.1)
         yield row(f"a stack of 2, {what}", layered, network=network, epochs=4, validated=False, seed=SEEDS)
+    for what, network, optimizer in _of_every_function():
+        yield row(what, network=network, optimizer=optimizer, epochs=4)
+    for what, network in SHAPES.items():
+        yield row(what, network=network, epochs=4)
+    yield row("lbfgs", network=NETWORK, optimizer=second_order.lbfgs(), epochs=10, batch_size="full")
+
+
+def _of_every_function() -> Iterator[tuple[str, Network, first_order.Optimizer]]:
+    """Yield fits that use each activation, loss and optimizer, of which compiled code has a form of its own."""
+    losses, optimizers = cycle(LOSSES), cycle(make(0.03) for make in first_order.OPTIMIZERS.values())
+    for activation, loss, optimizer in zip((*ACTIVATIONS, "parametric(selu)"), losses, optimizers, strict=False):
+        network = Network(NETWORK.sizes, activation=activation, loss=loss)
+        yield f"{activation}, {loss}, {optimizer.name}", network, optimizer
 
 
 def _fit_and_predict(

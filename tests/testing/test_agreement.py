@@ -13,8 +13,13 @@ import pytest
 from gpubp.backends.backend import choose_backend
 from gpubp.backends.matmul_precision import FORMATS
 from gpubp.backends.probe import probe_cuda
+from gpubp.engine import cpu
+from gpubp.engine.cpu import structures
 from gpubp.errors import DataError, DeviceError
 from gpubp.nn import equations
+from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.losses import LOSSES
+from gpubp.optim.first_order import OPTIMIZERS
 from gpubp.testing import (
     TOLERANCES,
     Agreement,
@@ -163,6 +168,33 @@ class TestCheckAgreement:
         rows = check_agreement("cpu", dtypes=["float32"])
         assert [row.what for row in rows] == [comparison.what for comparison in of_kernels] != []
         assert check_agreement("array_api_strict:device1", dtypes=["float32"]) == []
+
+    @pytest.mark.parametrize("registry", [ACTIVATIONS, LOSSES, OPTIMIZERS], ids=["activations", "losses", "optimizers"])
+    def test_compiled_code_is_compared_for_every_function(self, registry):
+        names = {name for comparison in comparisons() if comparison.of_kernels for name in comparison.what.split(", ")}
+        assert set(registry) <= names
+
+    @pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
+    @pytest.mark.parametrize(
+        ("name", "function", "other"),
+        [
+            ("gelu", b"derivative gelu", b"derivative mish"),
+            ("quantile", b"loss quantile", b"loss squared"),
+            ("rmsprop", b"update rmsprop", b"update adagrad"),
+        ],
+    )
+    def test_compiled_code_that_computes_another_function_is_found(self, name, function, other, monkeypatch):
+        """Only by fits: the rows of a single function are of array calls, compiled or not."""
+        monkeypatch.setattr(_agreement, "comparisons", lambda: [c for c in comparisons() if name in c.what])
+        find = structures.Functions.find
+
+        def found(functions):
+            return lambda asked: find.__get__(functions)(other if asked == function else asked)
+
+        monkeypatch.setattr(structures.Functions, "find", property(found))
+        failed = {row.what for row in check_agreement("cpu", dtypes=["float64"]) if not row.ok}
+        assert failed
+        assert failed <= {comparison.what for comparison in comparisons() if comparison.of_kernels}
 
     def test_every_comparison_has_its_own_name(self):
         names = [(comparison.kind, comparison.what) for comparison in comparisons()]
