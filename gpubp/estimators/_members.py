@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.estimators._stackable import LEARNED_FROM_SAMPLES, PreparesFits, StackableModel, learned
+from gpubp.estimators._stackable import LEARNED_FROM_SAMPLES, StackableModel, learned
 from gpubp.training.stackable import EncodedTargets
 from gpubp.training.stacks import fit_together
 
@@ -14,7 +14,7 @@ logger = logging.getLogger("gpubp")
 
 
 def fit_members(
-    members: Sequence[PreparesFits],
+    members: Sequence[Any],
     x: Any,
     y: np.ndarray,
     weights: np.ndarray | None,

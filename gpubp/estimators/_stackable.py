@@ -1,6 +1,6 @@
 """Prepare the fits of an estimator for stacks, and decide which are fitted alone."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import scipy
@@ -20,34 +20,10 @@ LEARNED_FROM_TARGETS = ("classes_", "_label_binarizer")
 """The attributes that an estimator learns when its samples are validated, and when its targets are encoded."""
 
 
-class PreparesFits(Protocol):
-    """The methods that a stack needs of an estimator."""
-
-    early_stopping: Any
-
-    def _validate_params(self) -> None: ...
-
-    def _learn_targets(
-        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
-    ) -> tuple[np.ndarray, np.ndarray | None]: ...
-
-    def _prepare(
-        self,
-        x: Any,
-        rows: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray | None,
-        train_weights: np.ndarray | None,
-        has_held_out: bool,
-        *,
-        first_weights_seed: int | None = None,
-    ) -> StackedFit: ...
-
-
 class StackableModel:
     """An estimator that is fitted in a stack; see :class:`gpubp.model_selection._estimator_parts.Stackable`."""
 
-    def __init__(self, model: PreparesFits) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
 
     def validate_parameters(self) -> None:
@@ -82,8 +58,9 @@ class StackableModel:
     ) -> StackedFit:
         """Prepare a fit: targets and weights are those of ``rows``, and ``seed`` is for separate initial weights."""
         targets, train_weights, _ = encoded
-        model = self.model
-        return model._prepare(x, rows, targets, weights, train_weights, model.early_stopping, first_weights_seed=seed)
+        given = (x, rows, targets, weights, train_weights, self.model.early_stopping)
+        fit: StackedFit = self.model._prepare(*given, first_weights_seed=seed)
+        return fit
 
 
 def learned(model: Any, names: tuple[str, ...]) -> dict[str, Any]:

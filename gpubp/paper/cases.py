@@ -1,5 +1,6 @@
 """The cases of the experiments: inputs x ``(b, i)`` and desired outputs d ``(b, j)``, of 0 and 1."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -13,43 +14,16 @@ def _all_vectors(n: int) -> np.ndarray:
     return np.asarray(list(product((0.0, 1.0), repeat=n)))
 
 
-def _of(dataset: datasets.Dataset) -> Cases:
-    return dataset.X, dataset.targets
-
-
-def symmetry(n: int = 6) -> Cases:
-    """All vectors of ``n`` numbers; the output says whether a vector is its own mirror image.
+def of(dataset: Callable[..., datasets.Dataset], size: int) -> Cases:
+    """Return the cases of a built-in data set of a size.
 
     Examples
     --------
-    >>> x, d = symmetry()
-    >>> x.shape, int(d.sum())
-    ((64, 6), 8)
-    """
-    return _of(datasets.symmetry(n))
-
-
-def parity(n: int) -> Cases:
-    """All vectors of ``n`` numbers; the output says whether the number of ones is odd. With two it is XOR.
-
-    Examples
-    --------
-    >>> parity(2)[1].ravel()
+    >>> of(datasets.parity, 2)[1].ravel()  # XOR
     array([0., 1., 1., 0.])
     """
-    return _of(datasets.parity(n))
-
-
-def encoder(n: int) -> Cases:
-    """One unit of ``n`` is on, and the desired outputs are the inputs.
-
-    Examples
-    --------
-    >>> x, d = encoder(8)
-    >>> bool(np.all(x == d)), x.shape
-    (True, (8, 8))
-    """
-    return _of(datasets.encoder(n))
+    made = dataset(size)
+    return made.X, made.targets
 
 
 def addition(n_bits: int = 2) -> Cases:

@@ -8,6 +8,7 @@ were chosen with first weights other than those that are judged.
 
 from functools import partial
 
+from gpubp.data import datasets
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import momentum
 from gpubp.paper import cases, encoder, shift_register, symmetry, t_c, xor
@@ -36,7 +37,7 @@ STUDIES: dict[str, Study] = {
             name="symmetry",
             title="Is a vector its own mirror image?",
             network=_layers(6, 2, 1),
-            cases=cases.symmetry,
+            cases=partial(cases.of, datasets.symmetry, 6),
             optimizer=momentum(0.1, 0.9),
             scale=0.3,
             sweeps=30_000,
@@ -52,7 +53,7 @@ STUDIES: dict[str, Study] = {
             name="xor",
             title="Exclusive or, two hidden units",
             network=_layers(2, 2, 1),
-            cases=partial(cases.parity, 2),
+            cases=partial(cases.of, datasets.parity, 2),
             optimizer=momentum(0.5, 0.9),
             scale=0.5,
             sweeps=10_000,
@@ -64,7 +65,7 @@ STUDIES: dict[str, Study] = {
             name="xor-skips",
             title="Exclusive or, one hidden unit and connections past it",
             network=_layers(2, 1, 1, skips=((0, 2),)),
-            cases=partial(cases.parity, 2),
+            cases=partial(cases.of, datasets.parity, 2),
             optimizer=momentum(0.5, 0.9),
             scale=0.5,
             sweeps=10_000,
@@ -79,7 +80,7 @@ STUDIES: dict[str, Study] = {
             name="parity",
             title="Is the number of ones odd? Four inputs",
             network=_layers(4, 4, 1),
-            cases=partial(cases.parity, 4),
+            cases=partial(cases.of, datasets.parity, 4),
             optimizer=momentum(0.5, 0.9),
             scale=0.5,
             sweeps=30_000,
@@ -92,7 +93,7 @@ STUDIES: dict[str, Study] = {
             name="encoder",
             title="Eight patterns through three units",
             network=_layers(8, 3, 8),
-            cases=partial(cases.encoder, 8),
+            cases=partial(cases.of, datasets.encoder, 8),
             optimizer=momentum(0.1, 0.9),
             scale=0.3,
             sweeps=10_000,

@@ -7,13 +7,10 @@ import numpy as np
 
 from gpubp.nn.passes import forward, loss_and_gradient
 from gpubp.optim.first_order import momentum
-from gpubp.paper.connections import ending_at, with_hidden_units
+from gpubp.paper.connections import N_MORE, ending_at, with_hidden_units
 from gpubp.paper.experiment import Condition, ConditionResult, Experiment, Runs, TrainMore
 from gpubp.paper.study import Fact, StudyTable
 from gpubp.paper.words import NO_FIGURE, NONE, in_words, share_of
-
-N_MORE = 100
-"""How many networks are tried with each number of hidden units, at most."""
 
 UNITS = (2, 4, 8, 16, 32)
 

@@ -19,6 +19,7 @@ from gpubp.data.preprocessing import (
 )
 from gpubp.errors import DataError
 from gpubp.estimators.parameter_checks import OneOf, problem_of, problems_of
+from gpubp.io.model_facts import mapping
 from gpubp.io.model_file import Model
 from gpubp.nn.activations import get_activation
 from gpubp.nn.losses import get_loss
@@ -235,10 +236,6 @@ def parameters_in(kind: Any, model: Model) -> tuple[dict[str, Any], str]:
 
     The file may be forged, and others than valid parameters are left out.
     """
-
-    def mapping(value: Any) -> dict[str, Any]:
-        return value if isinstance(value, dict) else {}
-
     about, network, preprocessing = model.about, model.network, preprocessing_of(model)
     training, saved = mapping(about.get("training")), mapping(mapping(about.get("estimator")).get("parameters"))
     optimizer = optimizer_in(mapping(about.get("optimizer")))

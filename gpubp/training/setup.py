@@ -125,7 +125,7 @@ def validate(network: Network, inputs: Inputs, options: Options, processes: Proc
         If the device cannot be used.
     """
     _check(network, inputs, options)
-    orders = Orders(_order_generator(options.seed)) if options.shuffle else None
+    orders = Orders(generator_for(check_seeds(options.seed)[0], Purpose.ORDER)) if options.shuffle else None
     inputs = _on_host(network, inputs, options, processes)
     backend = choose_backend(options.device, *inputs.arrays)
     precision = choose_precision(backend, options.dtype, *inputs.precision_arrays)
@@ -244,11 +244,6 @@ def _loss_scaled(optimizer: Optimizer | SecondOrder) -> Optimizer:
             "use matmul_precision='bfloat16'"
         )
     return loss_scaled(optimizer)
-
-
-def _order_generator(seed: Seed | Sequence[Seed]) -> np.random.Generator:
-    """Return the generator of the samples' order: `seed` if it is a Generator, else one not used for the weights."""
-    return generator_for(check_seeds(seed)[0], Purpose.ORDER)
 
 
 def _dropout(network: Network, options: Options, is_stack: bool) -> Dropout | None:

@@ -13,6 +13,7 @@ from gpubp.errors import DataError
 from gpubp.io import atomic_files
 from gpubp.nn.initialization import initial_weights
 from gpubp.training import epochs
+from tests.interrupts import interrupt, interrupt_epoch
 from tests.shop import FAST, write
 
 
@@ -43,11 +44,7 @@ def test_a_training_that_diverges_later_keeps_the_last_finite_weights(run, monke
 
 
 def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
-    def interrupt(progress):
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr("gpubp.cli.progress.ignore_progress", interrupt)
+    monkeypatch.setattr("gpubp.cli.progress.ignore_progress", interrupt_epoch(2))
     code, out, err = run("train", write(), *FAST, "--patience", "0")
     assert code == 130
     assert "interrupted" in err
@@ -74,9 +71,6 @@ def test_an_interruption_in_the_first_epoch_keeps_what_was_learned(run, monkeypa
 
 
 def test_an_interruption_before_the_training_leaves_no_traceback(run, monkeypatch):
-    def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr("gpubp.cli.train.prepare.prepare_table", interrupt)
     assert run("train", write(), *FAST) == (130, "", "")
 

@@ -1,7 +1,6 @@
 """Tables from files: the columns of each format, and the error for each kind of broken file."""
 
 import gzip
-import random
 import subprocess
 import sys
 from decimal import Decimal
@@ -345,29 +344,3 @@ def test_targets_and_names_must_fit():
         table_from_arrays([[1, 2]], names=["a"])
     with pytest.raises(DataError, match="column names repeat: 'target'"):
         table_from_arrays([[1]], [1], names=["target"])
-
-
-@pytest.mark.parametrize("suffix", ["csv.gz", "parquet", "npy", "npz"])
-def test_broken_bytes_give_a_table_or_a_data_error(tmp_path, suffix):
-    path = tmp_path / f"a.{suffix}"
-    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
-    if suffix == "parquet":
-        frame.to_parquet(path)
-    elif suffix == "npy":
-        np.save(path, frame.to_numpy())
-    elif suffix == "npz":
-        np.savez(path, x=frame.to_numpy(), y=[0, 1])
-    else:
-        path.write_bytes(gzip.compress(b"a,b\n1,3\n2,4\n", mtime=0))
-    intact, draw, messages = path.read_bytes(), random.Random(0), []
-    for k in range(150):
-        broken = bytearray(intact[: draw.randrange(len(intact))] if k % 2 else intact)
-        for _ in range(3 if broken else 0):
-            broken[draw.randrange(len(broken))] = draw.randrange(256)
-        path.write_bytes(broken)
-        try:
-            read_table(path)
-        except DataError as error:
-            messages.append(str(error))
-    assert len(messages) > 75
-    assert all(str(path) in message for message in messages)

@@ -35,6 +35,7 @@ from gpubp.errors import CheckpointError
 from gpubp.optim.schedules import InverseScaling
 from gpubp.testing import assert_agree
 from tests.cuda_machines import needs_compiler
+from tests.interrupts import interrupt_epoch
 
 pa = pytest.importorskip("pyarrow")
 parquet, csv = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow.csv")
@@ -479,11 +480,7 @@ class TestTraining:
     def test_is_interrupted(self, tmp_path):
         stream, before = npy_pair(tmp_path, memory=SMALL), threading.active_count()
 
-        def interrupt(progress):
-            if progress.epoch == 2:
-                raise KeyboardInterrupt
-
-        got = fit(stream, callbacks=[interrupt])
+        got = fit(stream, callbacks=[interrupt_epoch(2)])
         assert (got.stop_reason, len(got.history.loss)) == ("interrupted", 2)
         assert threading.active_count() == before
 

@@ -37,6 +37,7 @@ from tests.cuda_machines import (
     to_machine,
 )
 from tests.emulated_cuda import EmulatedDevice
+from tests.interrupts import interrupt_call
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
@@ -300,17 +301,9 @@ class TestEpoch:
         monkeypatch.setattr(small_networks, "OPERATIONS_PER_LAUNCH", 1.0)  # a launch for each step
         fast = cuda_epoch_runner(machine.device, Objective(Network((4, 10))), adam(), "float32", None)
         position, data = self.start(machine, adam()), to_machine(machine, samples(Network((4, 10)), "float32"))
-        before, calls = to_numpy(position.theta).copy(), []
+        before = to_numpy(position.theta).copy()
         holder, name = (CudaGraphs, "run") if form == "layer by layer" else (type(machine.device), "launch")
-        run = getattr(holder, name)
-
-        def interrupted(*arguments):
-            calls.append(arguments)
-            if len(calls) == 2:
-                raise KeyboardInterrupt
-            run(*arguments)
-
-        monkeypatch.setattr(holder, name, interrupted)
+        monkeypatch.setattr(holder, name, interrupt_call(2, getattr(holder, name)))
         with pytest.raises(KeyboardInterrupt):
             fast(position, ArrayBatches(machine.backend, data, SIZE))
         assert position.state.updates == (2 if form == "layer by layer" else 1)  # a graph takes both full batches

@@ -36,6 +36,7 @@ from tests.cuda_machines import (
     to_machine,
 )
 from tests.emulated_cuda import EmulatedDevice
+from tests.interrupts import interrupt_call
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
@@ -177,15 +178,7 @@ class TestEpochs:
             np.testing.assert_array_equal(self.run(machine, network)[0], expected)
 
     def test_an_interrupted_epoch_keeps_its_steps(self, machine, network, monkeypatch):
-        run, calls = CudaGraphs.run, []
-
-        def interrupted(*arguments):
-            calls.append(arguments)
-            if len(calls) == 2:
-                raise KeyboardInterrupt
-            run(*arguments)
-
-        monkeypatch.setattr(CudaGraphs, "run", interrupted)
+        monkeypatch.setattr(CudaGraphs, "run", interrupt_call(2, CudaGraphs.run))
         optimizer, data = adam(), to_machine(machine, samples(network, "float64"))
         runner = CudaEpochRunner(machine.device, Objective(network), optimizer, "float64", None)
         theta = machine.asarray(initial_weights(network, 0, dtype="float64"))

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gpubp import MLPClassifier
 from gpubp.backends.backend import to_numpy
+from tests.interrupts import interrupt_epoch
 
 sklearn_callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -87,13 +88,9 @@ def test_it_is_torn_down_if_the_fit_fails(solver):
 
 
 def test_an_interrupted_epoch_is_ended():
-    def interrupt(progress):
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
     recorder = Recorder()
     with pytest.warns(UserWarning, match="interrupted"):
-        classifier(callbacks=interrupt).set_callbacks(recorder).fit(X, Y)
+        classifier(callbacks=interrupt_epoch(2)).set_callbacks(recorder).fit(X, Y)
     assert recorder.reported.count("begin epoch") == recorder.reported.count("end epoch") == 2
     assert recorder.fitted[-1] is None
 

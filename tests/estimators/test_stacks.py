@@ -26,6 +26,7 @@ from gpubp.testing import assert_agree
 from gpubp.training import stacks
 from gpubp.training.stack_settings import PerNetworkSchedule, optimizer_of_stack, scalar_or_column
 from gpubp.training.stacks import StackOfFits, fit_together
+from tests.interrupts import interrupt_epoch
 
 NETWORK = Network((3, 5, 2), activation="tanh", loss="huber")
 N, COUNTS, SIZE = 24, (17, 18, 17, 20), 6  # three steps for the first three, four for the last
@@ -462,13 +463,9 @@ def test_callback_is_called_and_can_end_the_training(monkeypatch):
 
 
 def test_interrupted_stack_keeps_what_was_learned(monkeypatch):
-    def interrupt(progress):
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
     models = [MLPClassifier((3,), max_iter=n, device="cpu", random_state=0) for n in (1, 9)]
     with pytest.warns(UserWarning, match="interrupted by user"):
-        fitted_in_stacks(models, monkeypatch, callback=interrupt)
+        fitted_in_stacks(models, monkeypatch, callback=interrupt_epoch(2))
     assert [model.stop_reason_ for model in models] == ["epochs", "interrupted"]
     assert models[1].n_iter_ == 2
 

@@ -20,6 +20,7 @@ from gpubp.errors import DataError, ModelFileError
 from gpubp.io import atomic_files, json_header
 from gpubp.io.model_file import FORMAT
 from gpubp.nn.initialization import initial_weights
+from tests.interrupts import interrupt
 
 NETWORK = Network((3, 4, 2), activation="tanh", loss="cross_entropy")
 PREPROCESSING = {"columns": [{"name": "größe", "mean": 0.5}], "dropped": []}
@@ -303,9 +304,6 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_behind(path, content, m
 
 
 def test_an_interruption_leaves_nothing_behind(path, monkeypatch):
-    def interrupt(*arguments):
-        raise KeyboardInterrupt
-
     monkeypatch.setattr(atomic_files.os, "fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_model(path, NETWORK, initial_weights(NETWORK))

@@ -5,18 +5,20 @@ import json
 import numpy as np
 import pytest
 
+from gpubp.data import datasets
 from gpubp.engine.prediction import predict
 from gpubp.paper import cases
 from gpubp.paper.experiment import Experiment, Runs, run_seeds
 from gpubp.paper.studies import STUDIES
 from gpubp.training.fit import all_correct
+from tests.interrupts import interrupt
 
 pytestmark = pytest.mark.once
 
 
 class TestSamples:
     def test_symmetry(self):
-        x, d = cases.symmetry()
+        x, d = cases.of(datasets.symmetry, 6)
         assert len(np.unique(x, axis=0)) == 64
         assert [tuple(row) for row in x[d[:, 0] == 1.0].astype(int)] == [
             (a, b, c, c, b, a) for a in (0, 1) for b in (0, 1) for c in (0, 1)
@@ -24,7 +26,7 @@ class TestSamples:
 
     @pytest.mark.parametrize("n", [2, 3, 4])
     def test_parity_changes_with_every_bit(self, n):
-        x, d = cases.parity(n)
+        x, d = cases.of(datasets.parity, n)
         table = {tuple(row): float(right[0]) for row, right in zip(x, d, strict=True)}
         for row, right in table.items():
             for bit in range(n):
@@ -72,9 +74,6 @@ class TestRuns:
         np.testing.assert_allclose(runs.error, 0.5 * np.sum((y - d) ** 2, axis=(1, 2)))
 
     def test_ctrl_c_in_the_first_sweep_leaves_the_first_weights(self):
-        def interrupt(progress):
-            raise KeyboardInterrupt
-
         experiment = STUDIES["xor"]
         runs = run_seeds(experiment, 3, device="cpu", callbacks=(interrupt,))
         assert (runs.stop_reason, runs.theta.shape, runs.error.shape) == ("interrupted", (3, 9), (3,))

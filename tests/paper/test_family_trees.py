@@ -21,6 +21,7 @@ from gpubp.paper.family_pictures import DRAWINGS, clearest, pictures, unit_names
 from gpubp.paper.family_recipe import PRINTED, Recipe, Trained, first_weights, held_out_cases, trained
 from gpubp.paper.family_trees import FOUND, FamilyTrees, judged
 from gpubp.paper.studies import STUDIES
+from tests.interrupts import interrupt_epoch
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -402,11 +403,7 @@ class TestStudy:
         assert [picture.name for picture in result.pictures] == ["held-out"]
 
     def test_ctrl_c(self):
-        def interrupt(progress):
-            if progress.epoch == 2:
-                raise KeyboardInterrupt
-
-        result = FamilyTrees().run(3, device="cpu", callbacks=(interrupt,))
+        result = FamilyTrees().run(3, device="cpu", callbacks=(interrupt_epoch(2),))
         assert result.stop_reason == "interrupted"
         assert result.tables[0].rows[0][2].endswith("; 2 sweeps")
         assert len(result.tables[0].rows) == 5  # none of the paper's recipe, which was not tried

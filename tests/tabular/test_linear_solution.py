@@ -17,6 +17,7 @@ from gpubp.tabular import Candidate, fit_table, linear_solution, search_table
 from gpubp.tabular.linear_part import bins, linear_part, share_of, takes_linear_part
 from gpubp.tabular.linear_solution import WeightedRows, is_solved, mean_loss, solve, weighted
 from gpubp.tabular.prepared_table import EncodedRows
+from tests.interrupts import interrupt
 
 CPU = {"device": "cpu"}
 
@@ -223,10 +224,7 @@ def test_a_candidate_without_hidden_layers_is_solved(target, other, tmp_path):
 
 
 def test_ctrl_c_while_a_candidate_is_solved(monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("gpubp.tabular.linear_solution.solve", interrupted)
+    monkeypatch.setattr("gpubp.tabular.linear_solution.solve", interrupt)
     prepared = prepare_table(table(), target="y", drop=["high"])
     candidates = [Candidate("linear", (2,), 0.1, 0.01), Candidate("linear", (), None), Candidate("linear", (3,))]
     result = search_table(prepared, candidates=candidates, epochs=2, **CPU)

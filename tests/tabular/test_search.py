@@ -29,6 +29,7 @@ from gpubp.tabular.candidates import candidates_for
 from gpubp.tabular.folds import drawn_rows, folds_of, learned_rows, rows_of_folds
 from gpubp.tabular.recipes import REALMLP_S
 from gpubp.tabular.search import _best_of
+from tests.interrupts import interrupt_call
 
 CPU = {"device": "cpu", "epochs": 8}
 TWO = (Candidate(), Candidate("linear", (8,), 0.01, 0.01))
@@ -465,14 +466,8 @@ def test_the_networks_of_some_rows_are_kept_if_those_of_all_rows_are_worse(few_f
 
 
 def test_ctrl_c_during_trials_on_some_rows_keeps_their_networks(few_for_trials):
-    prepared, calls = prepare_table(bent(), target="y", drop=["house", "day"]), []
-
-    def interrupt(_):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-
-    result = search_table(prepared, candidates=TWO, callback=interrupt, **CPU)
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    result = search_table(prepared, candidates=TWO, callback=interrupt_call(3), **CPU)
     assert result.fit.stop_reason == "interrupted"
     assert {*result.scores} == {"train", "validation", "test"}
     assert result.rows["train"] == 100
@@ -507,14 +502,8 @@ def test_a_target_that_the_loss_does_not_allow_is_an_error_before_the_trials(few
 
 
 def test_ctrl_c_ends_the_search_with_what_was_learned():
-    prepared, calls = prepare_table(bent(), target="y", drop=["house", "day"]), []
-
-    def interrupt(_):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-
-    result = search_table(prepared, candidates=TWO, callback=interrupt, **CPU)
+    prepared = prepare_table(bent(), target="y", drop=["house", "day"])
+    result = search_table(prepared, candidates=TWO, callback=interrupt_call(3), **CPU)
     assert len(result.trials) == 1
     assert result.refit is None
     assert np.isfinite(result.model.theta).all()

@@ -7,6 +7,7 @@ import pytest
 from gpubp.errors import DataError
 from gpubp.tabular import fit_table, predict_table, prepare_table
 from gpubp.tabular.held_out import split_groups
+from tests.interrupts import interrupt_epoch
 
 CPU = {"device": "cpu"}
 N = 300
@@ -94,13 +95,9 @@ def test_a_training_without_held_out_rows_is_not_repeated():
 
 
 def test_an_interrupted_training_is_not_repeated():
-    def interrupt(progress):
-        if progress.epoch == 2:
-            raise KeyboardInterrupt
-
-    result = fit_table(prepare_table(visits(), target="well"), epochs=5, callbacks=[interrupt], **CPU)
+    result = fit_table(prepare_table(visits(), target="well"), epochs=5, callbacks=[interrupt_epoch(2)], **CPU)
     assert (result.fit.stop_reason, result.refit) == ("interrupted", None)
-    result = fit_table(prepare_table(visits(), target="well"), epochs=5, refit_callbacks=[interrupt], **CPU)
+    result = fit_table(prepare_table(visits(), target="well"), epochs=5, refit_callbacks=[interrupt_epoch(2)], **CPU)
     assert result.refit is None  # the first network is complete, and stays
     np.testing.assert_array_equal(result.model.theta, result.fit.theta)
 

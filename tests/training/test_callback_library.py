@@ -18,6 +18,7 @@ from gpubp.training.monitoring import EarlyStopping, ModelCheckpoint
 from gpubp.training.progress_bar import ProgressBar
 from gpubp.training.tracking import MLflowLogger, TensorBoardLogger, WandbLogger
 from tests.callback_stand_ins import NETWORK, TARGETS, Bar, Tracker, Writer, X, epoch, fails, fit
+from tests.interrupts import interrupt
 
 
 def fails_in_epoch_5(progress):
@@ -251,10 +252,7 @@ class TestFindLearningRate:
         assert (len(found.rates), found.rates[0], found.rates[-1]) == (25, pytest.approx(1e-5), pytest.approx(10.0))
 
     def test_an_interrupt_in_the_first_epoch_is_no_divergence(self, monkeypatch):
-        def interrupted(*arguments, **options):
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr("gpubp.engine.epoch._step_by_step", interrupted)
+        monkeypatch.setattr("gpubp.engine.epoch._step_by_step", interrupt)
         with cpu.in_array_calls(), pytest.raises(KeyboardInterrupt, match="before the first epoch ended"):
             find_learning_rate(NETWORK, X, TARGETS, epochs=1, device="cpu")
 

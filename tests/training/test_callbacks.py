@@ -25,6 +25,7 @@ from gpubp.training.callbacks import (
 from gpubp.training.checkpoints import Checkpoints
 from gpubp.training.fit import all_correct
 from tests.callback_stand_ins import TARGETS, X, fit
+from tests.interrupts import interrupt
 from tests.threads_as_processes import results_of, run_on_ranks
 
 
@@ -141,9 +142,6 @@ class TestBeginAndEnd:
         assert fit([lambda progress: progress.epoch == 2], epochs=5).stop_reason == "callback"
 
     def test_after_ctrl_c(self):
-        def interrupt(progress):
-            raise KeyboardInterrupt
-
         journal = Journal()
         fit([journal, interrupt], epochs=5)
         assert [outcome.stop_reason for outcome in journal.outcomes] == ["interrupted"]
@@ -235,12 +233,19 @@ class TestBuiltIn:
             fit(get_callback(f"{name}={parts}"), epochs=epochs, checkpoint=tmp_path / "kept", resume=True)
         assert len(parts.read_text().splitlines()) == len(whole.read_text().splitlines()) > 0
 
-    def test_replaces_no_other_file(self, name, tmp_path):
-        path = tmp_path / "notes"
-        path.write_text("not a log\n")
-        with pytest.raises(DataError, match="pass another file"):
+    @pytest.mark.parametrize(
+        "text",
+        [
+            *("not a log\n", "a,b\n1,2\n", "a,b", '{"a": 1}', "\n", "epoch,loss\n1,2\n"),
+            *(CSVLogger.header + "1,2\n", CSVLogger.header + "a,,,,,\n"),
+        ],
+    )
+    def test_replaces_no_other_file(self, name, text, tmp_path):
+        path = tmp_path / "table"
+        path.write_text(text)
+        with pytest.raises(DataError, match="holds lines that are not epochs; pass another file"):
             fit(get_callback(f"{name}={path}"), epochs=1)
-        assert path.read_text() == "not a log\n"
+        assert path.read_text() == text
 
 
 class TestJSONLines:
@@ -303,14 +308,6 @@ class TestJSONLines:
             fit(JSONLines(path), epochs=2, checkpoint=checkpoints, resume=True)
         assert path.read_text() == "a,b\n1,2\n"
 
-    @pytest.mark.parametrize("text", ["a,b\n1,2\n", "a,b", '{"a": 1}', "\n"])
-    def test_a_new_run_replaces_no_other_file(self, tmp_path, text):
-        path = tmp_path / "table.csv"
-        path.write_text(text)
-        with pytest.raises(DataError, match="holds lines that are not epochs; pass another file"):
-            fit(JSONLines(path), epochs=1)
-        assert path.read_text() == text
-
     def test_a_line_that_cannot_be_written_warns_once_and_training_continues(self, tmp_path):
         log = JSONLines(tmp_path / "log.jsonl")
 
@@ -354,16 +351,6 @@ class TestCSVLogger:
         rows = self.rows(path)
         assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
         assert rows[3]["loss"] != "9.0"
-
-    @pytest.mark.parametrize(
-        "text", ["a,b\n1,2\n", "epoch,loss\n1,2\n", CSVLogger.header + "1,2\n", CSVLogger.header + "a,,,,,\n"]
-    )
-    def test_replaces_no_other_file(self, tmp_path, text):
-        path = tmp_path / "table.csv"
-        path.write_text(text)
-        with pytest.raises(DataError, match="holds lines that are not epochs; pass another file"):
-            fit(CSVLogger(path), epochs=1)
-        assert path.read_text() == text
 
 
 class TestByName:

@@ -21,6 +21,7 @@ from gpubp.optim.second_order import lbfgs, levenberg_marquardt
 from gpubp.optim.wrappers import clipped
 from gpubp.training import loop
 from gpubp.training.fit import all_correct, train
+from tests.interrupts import interrupt_epoch
 
 NETWORK = Network((3, 4, 2), activation="tanh")
 X = np.random.default_rng(7).normal(size=(20, 3))
@@ -424,11 +425,7 @@ def test_second_order_optimizers_end_on_convergence(optimizer):
 
 
 def test_interrupted_between_two_epochs_keeps_what_was_learned():
-    def interrupt(progress):
-        if progress.epoch == 3:
-            raise KeyboardInterrupt
-
-    journal = Journal(interrupt)
+    journal = Journal(interrupt_epoch(3))
     result = fit(callbacks=[journal], epochs=50)
     assert result.stop_reason == "interrupted"
     assert len(result.history.loss) == result.best_epoch == 3
@@ -486,11 +483,7 @@ def test_interrupted_with_nan_weights_returns_the_last_finite_ones(interrupted_s
 
 
 def test_interrupted_with_patience_returns_the_best_weights():
-    def interrupt(progress):
-        if progress.epoch == 3:
-            raise KeyboardInterrupt
-
-    journal = Journal(interrupt)
+    journal = Journal(interrupt_epoch(3))
     result = fit(callbacks=[journal], validation_data=(X[:5], D[:5]), scoring=scores(1, 3, 2), patience=9, epochs=50)
     assert (result.stop_reason, result.best_epoch) == ("interrupted", 2)
     np.testing.assert_array_equal(result.theta, journal.thetas[1])

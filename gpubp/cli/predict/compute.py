@@ -127,17 +127,14 @@ def predict_in_parts(
     compute: Compute, decode: Decode, scoring: Scoring, tables: TableSource, output: Path | None, keep: Iterable[str]
 ) -> Predicted:
     """Predict a table part by part, and write each part to a file or to stdout."""
-    issues = _Issues()
     with open_writer(output) as write:
-        for piece in tables.pieces():
-            try:
-                outputs, found = compute(piece.table)
-                write(_joined(_kept(piece.table, keep), decode(outputs)))
-            except DataError as error:
-                raise in_file(error, piece.origin) from error
-            scoring.add(piece.table, outputs)
-            issues.add(found)
-    return _predicted(tables.name, int(sum(tables.counts)), {}, scoring, issues.merged())
+
+        def compute_and_write(table: Table) -> TableOutputs:
+            computed = compute(table)
+            write(_joined(_kept(table, keep), decode(computed.outputs)))
+            return computed
+
+        return score_in_parts(compute_and_write, scoring, tables)
 
 
 def score_in_parts(compute: Compute, scoring: Scoring, tables: TableSource) -> Predicted:

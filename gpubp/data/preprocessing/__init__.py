@@ -5,157 +5,80 @@ becomes inputs of a network; outputs are decoded into the user's units and label
 nested tuples of numbers and text, stored as JSON. Messages count rows from 1, without the header.
 """
 
-from gpubp.data._text_values import (
-    BOOL_WORDS,
-    DESCRIPTIONS,
-    MISSING_TEXTS,
-    Kind,
-    number_form,
-    read_number,
-    write_number,
-)
-from gpubp.data.preprocessing._columns import ColumnArrays
-from gpubp.data.preprocessing._decisions import choose_targets, require_column
-from gpubp.data.preprocessing._embedding import FEW_INPUTS, MOST_INPUTS_TO_EMBED
-from gpubp.data.preprocessing._expansion import expand, expansion_of, inputs_of
-from gpubp.data.preprocessing._facts import MAX_COUNTED
-from gpubp.data.preprocessing._features import lowered
-from gpubp.data.preprocessing._fingerprint import RunningFingerprint
-from gpubp.data.preprocessing._fitting import (
-    FittedTable,
-    TableDecisions,
-    column_decision,
-    column_problems,
-    decide_table,
-    fit_columns,
-    fit_preprocessing,
-)
-from gpubp.data.preprocessing._issues import PROBLEMS, issue_in_words, issues_in_words
-from gpubp.data.preprocessing._json import from_json, preprocessing_of, to_json
-from gpubp.data.preprocessing._options import NAMES_OF_CATEGORIES, ColumnOptions
-from gpubp.data.preprocessing._records import (
-    FARTHEST,
-    CategoryColumn,
-    CategoryEncoding,
-    ClassTarget,
-    ColumnSummary,
-    ColumnType,
-    DateColumn,
-    FeatureColumn,
-    NumberColumn,
-    NumberEncoding,
-    NumberTarget,
-    Preprocessing,
-    TargetStatisticsColumn,
-    WordsColumn,
-)
-from gpubp.data.preprocessing._shown_values import shown_reason, shown_type, values_of
-from gpubp.data.preprocessing._target_statistics import FEW_CATEGORIES, OutOfFold
-from gpubp.data.preprocessing._targets import TargetDecision, Task
-from gpubp.data.preprocessing._transform import (
-    MISSING_CLASS,
-    UNSEEN_CLASS,
-    Encoded,
-    Issue,
-    KnownClasses,
-    apply,
-    class_values,
-    complete_columns,
-    decode_predictions,
-    decode_probabilities,
-    decode_target,
-    encode,
-    encode_target,
-    has_target,
-    known_classes,
-    read_columns,
-)
-from gpubp.data.preprocessing._values import (
-    ReadColumn,
-    as_numbers,
-    missing_values,
-    read_categories,
-    read_dates,
-    read_numbers,
-    shown_value,
-)
-
-__all__ = [
-    "BOOL_WORDS",
-    "DESCRIPTIONS",
-    "FARTHEST",
-    "FEW_CATEGORIES",
-    "FEW_INPUTS",
-    "MAX_COUNTED",
-    "MISSING_CLASS",
-    "MISSING_TEXTS",
-    "MOST_INPUTS_TO_EMBED",
-    "NAMES_OF_CATEGORIES",
-    "PROBLEMS",
-    "UNSEEN_CLASS",
-    "CategoryColumn",
-    "CategoryEncoding",
-    "ClassTarget",
-    "ColumnArrays",
-    "ColumnOptions",
-    "ColumnSummary",
-    "ColumnType",
-    "DateColumn",
-    "Encoded",
-    "FeatureColumn",
-    "FittedTable",
-    "Issue",
-    "Kind",
-    "KnownClasses",
-    "NumberColumn",
-    "NumberEncoding",
-    "NumberTarget",
-    "OutOfFold",
-    "Preprocessing",
-    "ReadColumn",
-    "RunningFingerprint",
-    "TableDecisions",
-    "TargetDecision",
-    "TargetStatisticsColumn",
-    "Task",
-    "WordsColumn",
-    "apply",
-    "as_numbers",
-    "choose_targets",
-    "class_values",
-    "column_decision",
-    "column_problems",
-    "complete_columns",
-    "decide_table",
-    "decode_predictions",
-    "decode_probabilities",
-    "decode_target",
-    "encode",
-    "encode_target",
-    "expand",
-    "expansion_of",
-    "fit_columns",
-    "fit_preprocessing",
-    "from_json",
-    "has_target",
-    "inputs_of",
-    "issue_in_words",
-    "issues_in_words",
-    "known_classes",
-    "lowered",
-    "missing_values",
-    "number_form",
-    "preprocessing_of",
-    "read_categories",
-    "read_columns",
-    "read_dates",
-    "read_number",
-    "read_numbers",
-    "require_column",
-    "shown_reason",
-    "shown_type",
-    "shown_value",
-    "to_json",
-    "values_of",
-    "write_number",
-]
+from gpubp.data._text_values import BOOL_WORDS as BOOL_WORDS
+from gpubp.data._text_values import DESCRIPTIONS as DESCRIPTIONS
+from gpubp.data._text_values import MISSING_TEXTS as MISSING_TEXTS
+from gpubp.data._text_values import Kind as Kind
+from gpubp.data._text_values import number_form as number_form
+from gpubp.data._text_values import read_number as read_number
+from gpubp.data._text_values import write_number as write_number
+from gpubp.data.preprocessing._columns import ColumnArrays as ColumnArrays
+from gpubp.data.preprocessing._decisions import choose_targets as choose_targets
+from gpubp.data.preprocessing._decisions import require_column as require_column
+from gpubp.data.preprocessing._embedding import FEW_INPUTS as FEW_INPUTS
+from gpubp.data.preprocessing._embedding import MOST_INPUTS_TO_EMBED as MOST_INPUTS_TO_EMBED
+from gpubp.data.preprocessing._expansion import expand as expand
+from gpubp.data.preprocessing._expansion import expansion_of as expansion_of
+from gpubp.data.preprocessing._expansion import inputs_of as inputs_of
+from gpubp.data.preprocessing._facts import MAX_COUNTED as MAX_COUNTED
+from gpubp.data.preprocessing._features import lowered as lowered
+from gpubp.data.preprocessing._fingerprint import RunningFingerprint as RunningFingerprint
+from gpubp.data.preprocessing._fitting import FittedTable as FittedTable
+from gpubp.data.preprocessing._fitting import TableDecisions as TableDecisions
+from gpubp.data.preprocessing._fitting import column_decision as column_decision
+from gpubp.data.preprocessing._fitting import column_problems as column_problems
+from gpubp.data.preprocessing._fitting import decide_table as decide_table
+from gpubp.data.preprocessing._fitting import fit_columns as fit_columns
+from gpubp.data.preprocessing._fitting import fit_preprocessing as fit_preprocessing
+from gpubp.data.preprocessing._issues import PROBLEMS as PROBLEMS
+from gpubp.data.preprocessing._issues import issue_in_words as issue_in_words
+from gpubp.data.preprocessing._issues import issues_in_words as issues_in_words
+from gpubp.data.preprocessing._json import from_json as from_json
+from gpubp.data.preprocessing._json import preprocessing_of as preprocessing_of
+from gpubp.data.preprocessing._json import to_json as to_json
+from gpubp.data.preprocessing._options import NAMES_OF_CATEGORIES as NAMES_OF_CATEGORIES
+from gpubp.data.preprocessing._options import ColumnOptions as ColumnOptions
+from gpubp.data.preprocessing._records import FARTHEST as FARTHEST
+from gpubp.data.preprocessing._records import CategoryColumn as CategoryColumn
+from gpubp.data.preprocessing._records import CategoryEncoding as CategoryEncoding
+from gpubp.data.preprocessing._records import ClassTarget as ClassTarget
+from gpubp.data.preprocessing._records import ColumnSummary as ColumnSummary
+from gpubp.data.preprocessing._records import ColumnType as ColumnType
+from gpubp.data.preprocessing._records import DateColumn as DateColumn
+from gpubp.data.preprocessing._records import FeatureColumn as FeatureColumn
+from gpubp.data.preprocessing._records import NumberColumn as NumberColumn
+from gpubp.data.preprocessing._records import NumberEncoding as NumberEncoding
+from gpubp.data.preprocessing._records import NumberTarget as NumberTarget
+from gpubp.data.preprocessing._records import Preprocessing as Preprocessing
+from gpubp.data.preprocessing._records import TargetStatisticsColumn as TargetStatisticsColumn
+from gpubp.data.preprocessing._records import WordsColumn as WordsColumn
+from gpubp.data.preprocessing._shown_values import shown_reason as shown_reason
+from gpubp.data.preprocessing._shown_values import shown_type as shown_type
+from gpubp.data.preprocessing._shown_values import values_of as values_of
+from gpubp.data.preprocessing._target_statistics import FEW_CATEGORIES as FEW_CATEGORIES
+from gpubp.data.preprocessing._target_statistics import OutOfFold as OutOfFold
+from gpubp.data.preprocessing._targets import TargetDecision as TargetDecision
+from gpubp.data.preprocessing._targets import Task as Task
+from gpubp.data.preprocessing._transform import MISSING_CLASS as MISSING_CLASS
+from gpubp.data.preprocessing._transform import UNSEEN_CLASS as UNSEEN_CLASS
+from gpubp.data.preprocessing._transform import Encoded as Encoded
+from gpubp.data.preprocessing._transform import Issue as Issue
+from gpubp.data.preprocessing._transform import KnownClasses as KnownClasses
+from gpubp.data.preprocessing._transform import apply as apply
+from gpubp.data.preprocessing._transform import class_values as class_values
+from gpubp.data.preprocessing._transform import complete_columns as complete_columns
+from gpubp.data.preprocessing._transform import decode_predictions as decode_predictions
+from gpubp.data.preprocessing._transform import decode_probabilities as decode_probabilities
+from gpubp.data.preprocessing._transform import decode_target as decode_target
+from gpubp.data.preprocessing._transform import encode as encode
+from gpubp.data.preprocessing._transform import encode_target as encode_target
+from gpubp.data.preprocessing._transform import has_target as has_target
+from gpubp.data.preprocessing._transform import known_classes as known_classes
+from gpubp.data.preprocessing._transform import read_columns as read_columns
+from gpubp.data.preprocessing._values import ReadColumn as ReadColumn
+from gpubp.data.preprocessing._values import as_numbers as as_numbers
+from gpubp.data.preprocessing._values import missing_values as missing_values
+from gpubp.data.preprocessing._values import read_categories as read_categories
+from gpubp.data.preprocessing._values import read_dates as read_dates
+from gpubp.data.preprocessing._values import read_numbers as read_numbers
+from gpubp.data.preprocessing._values import shown_value as shown_value

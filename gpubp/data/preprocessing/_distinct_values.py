@@ -53,12 +53,10 @@ class ArrayColumn:
         return bool(np.isin(values[~is_missing], counted).any())
 
 
-class WrittenNumbers(ArrayColumn):
-    """A column of numbers with their text in a file."""
+class _Texts:
+    """The text of a column in a file."""
 
-    def __init__(self, values: Column, texts: WrittenTexts) -> None:
-        super().__init__(values)
-        self.texts = texts
+    texts: WrittenTexts
 
     def distinct(self, start: int, stop: int) -> Counts:
         """Count the distinct texts of rows."""
@@ -66,7 +64,17 @@ class WrittenNumbers(ArrayColumn):
 
     def first_row(self, start: int, stop: int, text: str) -> int:
         """Return the first of the rows with a text."""
-        return start + _index(self.texts.part(start, stop), text)
+        from pyarrow import compute
+
+        return start + int(compute.index(self.texts.part(start, stop), text).as_py())
+
+
+class WrittenNumbers(_Texts, ArrayColumn):
+    """A column of numbers with their text in a file."""
+
+    def __init__(self, values: Column, texts: WrittenTexts) -> None:
+        super().__init__(values)
+        self.texts = texts
 
     def missing(self, start: int, missing: Collection[str]) -> Counts:
         """Count the texts of the rows from `start` on that mean a missing value."""
@@ -78,7 +86,7 @@ class WrittenNumbers(ArrayColumn):
         return {None: n_missing} if texts.null_count == n_missing else _counted(texts.filter(pyarrow.array(is_missing)))
 
 
-class TextColumn:
+class TextColumn(_Texts):
     """A column of text in a file."""
 
     def __init__(self, texts: WrittenTexts) -> None:
@@ -87,14 +95,6 @@ class TextColumn:
     def are_missing(self) -> bool:
         """Return whether no row has a text."""
         return bool(self.texts.part().null_count == len(self.texts))
-
-    def distinct(self, start: int, stop: int) -> Counts:
-        """Count the distinct texts of rows."""
-        return _counted(self.texts.part(start, stop))
-
-    def first_row(self, start: int, stop: int, text: str) -> int:
-        """Return the first of the rows with a text."""
-        return start + _index(self.texts.part(start, stop), text)
 
     def missing(self, start: int, missing: Collection[str]) -> Counts:
         """Count the texts of the rows from `start` on that mean a missing value, also with blanks around them."""
@@ -134,12 +134,6 @@ def _distinct(values: Column) -> Counts:
 def _counted(texts: Any) -> Counts:
     counted = texts.value_counts()
     return dict(zip(*(counted.field(name).to_pylist() for name in ("values", "counts")), strict=True))
-
-
-def _index(texts: Any, text: str) -> int:
-    from pyarrow import compute
-
-    return int(compute.index(texts, text).as_py())
 
 
 def _may_have_blanks(texts: Any) -> bool:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from gpubp._core.names import Parametric
-from gpubp.engine.cpu.loops_in_c import DTYPE, LoopCode, indented
+from gpubp.engine.cpu.loops_in_c import DTYPE, LoopCode
 from gpubp.engine.cpu.settings import FACTORS_OF_ENGINE, with_factors
 from gpubp.engine.tracing import symbols
+from gpubp.engine.tracing.expressions import indented
 from gpubp.engine.tracing.optimizers import update_code
 from gpubp.engine.tracing.symbols import Inexpressible, Symbol
 from gpubp.nn.activations import ACTIVATIONS, Activation, get_activation

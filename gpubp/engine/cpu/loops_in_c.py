@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gpubp.engine.tracing.expressions import FUNCTIONS, Code, literal
+from gpubp.engine.tracing.expressions import FUNCTIONS, Code, indented, literal
 from gpubp.engine.tracing.symbols import REDUCTIONS, Inexpressible, Symbol
 
 DTYPE = "float64"
@@ -173,8 +173,3 @@ class LoopCode(Code):
 
     def _is_one_per_sample(self, part: object) -> bool:
         return isinstance(part, Symbol) and not part.per_unit and self.has_sums(part)
-
-
-def indented(text: str, n: int) -> str:
-    """Indent lines by ``n`` spaces."""
-    return "\n".join(" " * n + line for line in text.splitlines())

@@ -152,7 +152,7 @@ class Code:
         lines += self._name_per_sample(results)
         lines += [f"const real {name} = {self._text(result)};" for name, result in per_sample.items()]
         if per_unit:
-            lines += [f"{loop} {{", *_indented(self.statements(**per_unit)), *_indented(last), "}"]
+            lines += [f"{loop} {{", indented(self.statements(**per_unit), 4), indented(last, 4), "}"]
         self.names = names
         return "\n".join(lines)
 
@@ -163,7 +163,7 @@ class Code:
             yield f"real {name} = {self._literal(start)};"
         parts = {f"part_{index}": self.symbols[index].operands[0] for index in sums}
         yield f"{loop} {{"
-        yield from _indented(self.statements(**parts))
+        yield indented(self.statements(**parts), 4)
         for index, name in sums_in_c.items():
             yield f"    {name} = {PATTERNS[self._operation(index)].format(name, f'part_{index}')};"
         yield "}"
@@ -234,5 +234,6 @@ class Code:
         return f"settings[{texts.index(number.text)}]"
 
 
-def _indented(text: str) -> Iterator[str]:
-    return (f"    {line}" for line in text.splitlines())
+def indented(text: str, n: int) -> str:
+    """Indent lines by ``n`` spaces."""
+    return "\n".join(" " * n + line for line in text.splitlines())

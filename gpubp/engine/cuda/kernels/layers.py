@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from gpubp.engine.cuda.kernels.loss_scaling import OF_OUTPUT, SCALE_OF_STEP
 from gpubp.engine.cuda.kernels.narrow_outputs import TOTALS, threads_of_narrow_output
-from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, DROPOUT_PARAMETERS, dropout_mask, indented
+from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, DROPOUT_PARAMETERS, dropout_mask
 from gpubp.engine.tracing import symbols
-from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.expressions import Code, indented
 from gpubp.engine.tracing.symbols import Inexpressible, Symbol
 from gpubp.nn.activations import get_activation, parametric, parametric_dE_da, parametric_dE_dx
 from gpubp.nn.losses import output_loss

@@ -4,9 +4,8 @@
 before odd ones: an update reads those of its own step while one of its threads writes those of the next.
 """
 
-from gpubp.engine.cuda.kernels.preamble import indented
 from gpubp.engine.tracing import symbols
-from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.expressions import Code, indented
 from gpubp.optim.loss_scaling import next_loss_scale
 
 OF_OUTPUT = ", const real* loss_scales, const integer* counter"

@@ -1,7 +1,7 @@
 """CUDA C of dropout masks that are arrays, for equations that kernels do not compute."""
 
 from gpubp.engine.cuda.kernels.layers import ALL_SAMPLES_AT_ONCE, MASK, OF_DROPOUT, Kernel, offsets
-from gpubp.engine.cuda.kernels.preamble import indented
+from gpubp.engine.tracing.expressions import indented
 
 
 def mask_kernel() -> Kernel:

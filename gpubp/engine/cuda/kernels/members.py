@@ -17,10 +17,10 @@ from gpubp.engine.cuda.kernels.layers import (
     total_input,
 )
 from gpubp.engine.cuda.kernels.outputs import SAMPLES_OF_A_SUM, SUMS_OF_LOSSES
-from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, head, indented, rounds
+from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, head, rounds
 from gpubp.engine.cuda.kernels.steps import LOOP, ROUND
 from gpubp.engine.tracing import symbols
-from gpubp.engine.tracing.expressions import PATTERNS, Code, functions_of_c, literal
+from gpubp.engine.tracing.expressions import PATTERNS, Code, functions_of_c, indented, literal
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.nn import equations
 from gpubp.nn.activations import get_activation

@@ -16,10 +16,10 @@ from gpubp.engine.cuda.kernels.layers import (
     offsets,
     total_input,
 )
-from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, head, indented, rounds
+from gpubp.engine.cuda.kernels.preamble import BLOCK_REDUCTIONS, head, rounds
 from gpubp.engine.cuda.kernels.steps import LOOP, ROUND
 from gpubp.engine.tracing import symbols
-from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.expressions import Code, indented
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.nn.activations import get_activation
 

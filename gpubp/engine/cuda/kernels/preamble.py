@@ -167,11 +167,6 @@ def dropout_mask(layer: str, row: str, column: str) -> str:
     return f"dropout_mask(keys + 2 * network, words, factors, step, {layer}, {row}, {column})"
 
 
-def indented(text: str, n: int) -> str:
-    """Indent lines by ``n`` spaces."""
-    return "\n".join(" " * n + line for line in text.splitlines())
-
-
 def norm_over_block(loop: str, number: str, dtype: str) -> str:
     """Compute the norm of the numbers through which the threads of a block loop."""
     return NORM.format(loop=loop, number=number, **functions_of_c(dtype))

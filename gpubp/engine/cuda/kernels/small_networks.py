@@ -16,14 +16,13 @@ from gpubp.engine.cuda.kernels.preamble import (
     clipping,
     dropout_mask,
     head,
-    indented,
     norm_over_block,
     penalty_in_c,
 )
 from gpubp.engine.cuda.kernels.products import FUNCTIONS, MAX_THREADS, tiles_of
 from gpubp.engine.plain.step import Objective
 from gpubp.engine.tracing import symbols
-from gpubp.engine.tracing.expressions import Code
+from gpubp.engine.tracing.expressions import Code, indented
 from gpubp.engine.tracing.optimizers import UpdateCode
 from gpubp.engine.tracing.symbols import Inexpressible
 from gpubp.nn.activations import get_activation

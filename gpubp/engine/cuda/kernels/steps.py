@@ -4,15 +4,8 @@ from collections.abc import Iterable
 
 from gpubp.engine.cuda.kernels import loss_scaling
 from gpubp.engine.cuda.kernels.layers import Kernel, offsets
-from gpubp.engine.cuda.kernels.preamble import (
-    SCALE_OF_MEAN,
-    clipping,
-    head,
-    indented,
-    norm_over_block,
-    penalty_in_c,
-    rounds,
-)
+from gpubp.engine.cuda.kernels.preamble import SCALE_OF_MEAN, clipping, head, norm_over_block, penalty_in_c, rounds
+from gpubp.engine.tracing.expressions import indented
 from gpubp.engine.tracing.optimizers import UpdateCode
 
 # the last batch of a network that has fewer samples than others is filled up with its last sample, of weight 0
