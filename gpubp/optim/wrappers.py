@@ -208,7 +208,7 @@ def _without_clipping(update: Update) -> Update:
     inside = _without_clipping(wrapped)
     if changed is _clipped:
         return inside
-    return update if inside is wrapped else bound(update.func, changed, inside)
+    return bound(update.func, changed, inside)
 
 
 def undecayed(optimizer: Optimizer) -> Optimizer | None:

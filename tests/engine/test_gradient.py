@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from contextlib import nullcontext
 from unittest.mock import patch
 
 import numpy as np
@@ -185,6 +186,13 @@ def test_a_step_begins_with_the_last_evaluation(optimizer, form, monkeypatch):
     monkeypatch.setattr(epoch_module, "make_objective", recording)
     train(network, *samples_for(network)[:2], optimizer=optimizer, epochs=10, device="cpu", dtype="float64")
     assert len({theta.tobytes() for theta in seen}) == len(seen)
+
+
+def test_steps_of_few_parameters_keep_blas_to_one_thread(monkeypatch):
+    runner = FullBatchRunner(BACKEND, Objective(TRAINED), lbfgs(), "float64")
+    for few in (1, 0):
+        monkeypatch.setattr(epoch_module, "WORTH_THREADS_OF_BLAS", TRAINED.n_parameters + few)
+        assert isinstance(runner._few_threads(), nullcontext) == (not few)
 
 
 def test_a_training_of_second_order_frees_its_runner_at_once(monkeypatch):

@@ -9,4 +9,5 @@ their order nor their limits depend on how busy the machine is: they are counted
 
     python -m tests.mutations           # all that have no result yet
     python -m tests.mutations --again   # and those that no test noticed
+    python -m tests.mutations --again --cuda   # by the tests for GPUs, where tests.cuda_on_cpu can run them
 """

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from tests.mutations.runner import FOLDERS, import_libraries, run
+from tests.mutations.runner import FOLDERS, OPTIONS, import_libraries, run
 from tests.mutations.sites import mutations
 
 ROOT = Path(__file__).parents[2]
@@ -174,7 +174,9 @@ def main(arguments=None):
     parser.add_argument("--part", type=int, nargs=2, default=(0, 1), metavar=("K", "N"), help="every N-th, from K on")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="JSON")
     parser.add_argument("--records", type=Path, metavar="FOLDER", help="keep there what each test executes")
+    parser.add_argument("--cuda", action="store_true", help="run the tests for GPUs, on CuPy with tests/cuda_on_cpu")
     options = parser.parse_args(arguments)
+    OPTIONS.extend(["-p", "tests.cuda_on_cpu.plugin"] * options.cuda)
     import_libraries()
     end = time.monotonic() + 60 * options.minutes
     found = {row_key(row): row for row in read(options.output)}
@@ -182,7 +184,8 @@ def main(arguments=None):
     with tempfile.TemporaryDirectory() as folder:
         copy = copy_of_the_project(Path(folder) / "copy")
         sound = copy_of_the_project(Path(folder) / "sound")
-        tests = RecordedTests(sound, (options.records or sound / ".records") / hash_of_sources(sound))
+        records = (options.records or sound / ".records") / f"{hash_of_sources(sound)}{'-cuda' * options.cuda}"
+        tests = RecordedTests(sound, records)
         # those first whose tests compile least
         for mutation in sorted(chosen()[part::of_parts], key=lambda mutation: mutation.path, reverse=True):
             row = {name: getattr(mutation, name) for name in ROW}

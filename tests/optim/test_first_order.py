@@ -30,7 +30,7 @@ from gpubp.optim.first_order import (
 from gpubp.optim.loss_scaling import loss_scaled
 from gpubp.optim.schedules import InverseScaling, PiecewiseConstant
 from gpubp.optim.second_order import lbfgs
-from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled
+from gpubp.optim.wrappers import clipped, decay_scaled, decayed, rate_scaled, without_clipping
 from gpubp.training.fit import train
 from tests.registries import assert_same_names
 
@@ -275,6 +275,14 @@ def test_updates_are_the_same_if_only_values_differ():
     assert same_update(one, other)
     for different in (adam(), clipped(adam(), 1.0), clipped(decayed(adam(), 0.1), 1.0), decayed(clipped(lion(), 1), 0)):
         assert not same_update(one, different)
+
+
+def test_clipping_is_taken_out_of_other_wrappers():
+    inside = decayed(adamw(0.2), 0.1)
+    for optimizer in (decayed(clipped(adamw(0.2), 2.0), 0.1), clipped(inside, 2.0)):
+        without = without_clipping(optimizer)
+        assert (without.update, without.settings) == (inside.update, inside.settings)
+    assert without_clipping(inside) is inside
 
 
 @pytest.mark.parametrize("wrap", [clipped, decayed])
