@@ -149,7 +149,7 @@ class TestAgreesWithPlain:
             plain_and_compiled(machine, Network((3, 5, 4)), size=size, shuffled=shuffled, weighted=True, epochs=3)
         )
 
-    @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 6, 4), (40, 300, 2), (2, 3, 70)])
+    @pytest.mark.parametrize("sizes", [(3, 2), (3, 5, 6, 4), (40, 300, 2), (1, 3, 16), (2, 3, 70)])
     @pytest.mark.parametrize("bias", [True, False])
     def test_networks(self, machine, sizes, bias):
         network = Network(sizes, activation="tanh", loss="cross_entropy", bias=bias)

@@ -22,6 +22,7 @@ RESULTS = Path(__file__).with_name("results.json")
 SEED, COUNT = 1986, 200
 GENERATORS = tuple(f"gpubp/engine/{name}" for name in ("cpu/generate", "cpu/loops_in_c", "cpu/settings", "tracing/"))
 WIDER = ["tests/training", *(f"tests/estimators/test_{name}.py" for name in ("trajectories", "kept_runners"))]
+QUICK_ON_CUDA = ("connections", "equations", "branches", "outputs", "device")  # with few kernels to compile
 LIBRARY = "tests/engine/test_library.py"
 REFUSALS = ["tests/regressions/test_extreme_targets.py", "tests/optim/test_first_order.py"]
 TRAINED = ["tests/engine/test_cpu.py", "tests/engine/test_loss_scaling.py"]
@@ -29,8 +30,7 @@ ROW = ("path", "line", "nth", "kind", "before", "after")
 TESTS = {  # of the files whose paths begin so; the first that fits counts
     **{f"gpubp/engine/cpu/{name}.py": [LIBRARY, "tests/engine"] for name in ("build_hook", "compiler", "library")},
     **{path: ["tests/engine/test_generated.py", "tests/engine", "tests/backends", *WIDER] for path in GENERATORS},
-    "gpubp/engine/cuda": [f"tests/engine/test_{name}.py" for name in ("cuda_kernels", "cuda")]
-    + ["tests/engine", *WIDER],
+    "gpubp/engine/cuda": [f"tests/engine/test_cuda_{name}.py" for name in QUICK_ON_CUDA] + ["tests/engine", *WIDER],
     "gpubp/engine/argument_checks": ["tests/engine", *REFUSALS, "tests/backends", *WIDER],
     "gpubp/engine": ["tests/engine", "tests/backends", *WIDER],
     "gpubp/nn": ["tests/nn", "tests/optim", *TRAINED, *WIDER],

@@ -188,9 +188,8 @@ class CapturedSteps(StepArrays, LayerLaunches):
         if self.norms is not None:
             self._over_parameters("partial_norms", self.n_counts, *inputs, self.thetas)
         operands = [self.theta_operands] if self.rounds else []
-        n_norms = 0 if self.norms is None else self.n_counts
         changed = (self.squares, self.thetas, *operands, *self.parts, *self.factors)
-        self._over_parameters("update", self.n_updates, *inputs, n_norms, *changed)
+        self._over_parameters("update", self.n_updates, *inputs, self.n_counts, *changed)
 
     def part_size(self, b: int) -> int:
         """Return how many of ``b`` samples are passed forward and backward together."""

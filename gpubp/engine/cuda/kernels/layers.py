@@ -55,7 +55,7 @@ class Kernel(NamedTuple):
 
     name: str
     text: str
-    sample_by_sample: bool
+    sample_by_sample: bool = False
     n_threads: int = 0
     n_shared: int = 0
 

@@ -12,4 +12,4 @@ def mask_kernel() -> Kernel:
     begin = f"{offsets({'masks': 'b * n'})}\n    const integer step = counter[0];"
     body = indented(f"masks[c * n + j] = {MASK};", 12)
     text = ALL_SAMPLES_AT_ONCE.format(name="mask", parameters=f"real* masks{OF_DROPOUT}", offsets=begin, body=body)
-    return Kernel("mask", text, sample_by_sample=False)
+    return Kernel("mask", text)

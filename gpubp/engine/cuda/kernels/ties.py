@@ -20,7 +20,7 @@ extern "C" __global__ void average_tied(
 }
 """
 
-KERNEL = Kernel("average_tied", AVERAGE_TIED, sample_by_sample=False)
+KERNEL = Kernel("average_tied", AVERAGE_TIED)
 """For ``n`` groups of parameters it averages the derivatives of the first ``n_tied``; those of the others become 0."""
 
 
