@@ -330,18 +330,22 @@ class TestMemoryOfSparseSamples:
         monkeypatch.setattr(prediction, "_forward_on_gpu", note_parameters)
         return counts
 
-    def evaluate(self, network, n_pairs):
+    def evaluate(self, network, n_pairs, **options):
         theta, (_, targets, *_) = drawn(network, "float64")
         x = csr_array(np.eye(N, network.sizes[0]))
         backend = for_samples(setup.choose_backend("cuda"), x)
-        found = prediction.evaluate_each(backend, network, n_pairs * [(theta, Batch(x, targets))])
+        found = prediction.evaluate_each(backend, network, n_pairs * [(theta, Batch(x, targets))], **options)
         batch = Batch(x.toarray(), targets)
-        expected = prediction.evaluate(choose_backend("cpu"), network, theta, batch)
+        expected = prediction.evaluate(choose_backend("cpu"), network, theta, batch, **options)
         for one in found:
             assert_agree(one.loss, expected.loss, "forward")
+            assert (one.outputs is None) == (expected.outputs is None)
+            if one.outputs is not None:
+                assert_agree(one.outputs, expected.outputs, "forward")
 
-    def test_only_the_part_before_is_in_memory(self, in_memory):
-        self.evaluate(Network((40, 7, 3), loss="cross_entropy"), n_pairs=3)
+    @pytest.mark.parametrize("outputs_wanted", [False, True])
+    def test_only_the_part_before_is_in_memory(self, in_memory, outputs_wanted):
+        self.evaluate(Network((40, 7, 3), loss="cross_entropy"), n_pairs=3, outputs_wanted=outputs_wanted)
         assert len(in_memory) > 9
         assert set(in_memory[1:]) == {(1, 1)}
 

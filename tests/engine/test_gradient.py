@@ -165,7 +165,7 @@ def test_training_by_lbfgs_is_compiled_and_agrees_with_the_plain_path(options):
         compiled = train(*arguments, **options)
     with cpu.in_array_calls():
         plain = train(*arguments, **options)
-    assert run.call_count >= len(compiled.history.loss) == len(plain.history.loss)
+    assert run.call_count >= len(compiled.history.loss) == len(plain.history.loss) == 15
     tolerance = 1e-4 if options["dtype"] == "float32" else 1e-9
     np.testing.assert_allclose(compiled.history.loss, plain.history.loss, rtol=tolerance)
     np.testing.assert_allclose(compiled.theta, plain.theta, rtol=100 * tolerance, atol=tolerance)
@@ -185,7 +185,7 @@ def test_a_step_begins_with_the_last_evaluation(optimizer, form, monkeypatch):
 
     monkeypatch.setattr(epoch_module, "make_objective", recording)
     train(network, *samples_for(network)[:2], optimizer=optimizer, epochs=10, device="cpu", dtype="float64")
-    assert len({theta.tobytes() for theta in seen}) == len(seen)
+    assert len({theta.tobytes() for theta in seen}) == len(seen) > 10
 
 
 def test_steps_of_few_parameters_keep_blas_to_one_thread(monkeypatch):
