@@ -11,7 +11,6 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2"
-nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "typecheck", "tests", "tests_min", "examples"]
 
@@ -206,8 +205,8 @@ def run_cuda_on_cpu(session, requirements):
     if (sys.platform, platform.machine()) != ("linux", "x86_64") or not shutil.which("g++"):
         session.skip("CUDA on the CPU needs Linux on x86-64, and g++")
     install(session, "cli,onnx", *group("test"), *requirements)
-    # each test to the next process that is free: one file has most of them
-    options = ("-p", "tests.cuda_on_cpu.plugin", "--require-cuda", "--dist", "load")
+    # each test to the next process that is free, since one file has most of them; a group shares what it computes
+    options = ("-p", "tests.cuda_on_cpu.plugin", "--require-cuda", "--dist", "loadgroup")
     run_tests(session, *options, env={"OPENBLAS_NUM_THREADS": "1"})
 
 

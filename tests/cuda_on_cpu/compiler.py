@@ -13,7 +13,9 @@ FLAGS = (
     *("-std=c++17", "-O1", "-w", "-fpermissive", "-fPIC", "-fvisibility=hidden", "-mavx2", "-mf16c"),
     *("-ffp-contract=fast", "-mfma", "-fexpensive-optimizations"),  # as NVRTC fuses multiplications and additions
     "-U_FORTIFY_SOURCE",  # which forbids longjmp to another stack
+    *("-fno-exceptions", "-fno-threadsafe-statics"),
 )
+LINKED = ("-nostdlib", "-lm", "-lc")  # with the library of C++, linking would take as long as compiling
 BOUNDS = r"(?:__launch_bounds__\([^)]*\)\s*)?"
 KERNEL = re.compile(rf'extern\s+"C"\s+__global__\s+{BOUNDS}void\s+{BOUNDS}(\w+)\s*\(')
 DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+([\w<>: ]+?)\s+(\w+)\[\];")
@@ -42,7 +44,7 @@ def _digest(*texts):
 def _version():
     """Return a digest of all that kernels are compiled with."""
     headers = (path.read_text() for path in sorted(build.SOURCES.glob("*.hpp")))
-    return _digest(build.run("g++", "-dumpfullversion"), build.cupy_version(), *FLAGS, *headers)
+    return _digest(build.run("g++", "-dumpfullversion"), build.cupy_version(), *FLAGS, *LINKED, *headers)
 
 
 def _includes():
@@ -75,6 +77,7 @@ def compiled(source, options=()):
         code, temporary = (library.with_name(f"{key}.{os.getpid()}.{end}") for end in ("cpp", "so"))
         code.write_text(text)
         command = ("g++", *FLAGS, f"-I{_compiled_headers()}", *_includes(), *options, "-shared", code, "-o", temporary)
+        command += LINKED
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
         code.unlink()
         if done.returncode:

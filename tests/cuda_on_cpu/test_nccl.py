@@ -6,6 +6,8 @@ import pytest
 
 from tests.mpi_launcher import ended, mpiexec
 
+pytestmark = pytest.mark.xdist_group("nccl")
+
 DEVICES = {"CUDA_ON_CPU_DEVICES": "2"}
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.cuda_on_cpu.tables import N_ROWS, count, table, table_of_page
 
+pytestmark = pytest.mark.xdist_group("tables")
+
 BYTES_OF_ROW = {"numbers": 7 * 8, "numbers, categories and dates": (3 + 3) * 8 + 3 * 4}
 OF_MODEL = 150_000  # bytes of the network's parameters, and of the statistics of its inputs
 
