@@ -128,6 +128,10 @@ class Bounds:
     def sign(self, x):
         return Bounded(np.sign(x.value), PRECISE(2) * (abs(x.value) < x.error), self)
 
+    def round(self, x):
+        """Round to whole numbers; which ones decides nothing, as the caller computes what is left of exact numbers."""
+        return Bounded(np.rint(x.value), np.zeros(x.shape, PRECISE), self)
+
     def exp(self, x):
         return self.rounded(np.exp(x.value), _error_of_exp(x), self.ulps["exp"])
 

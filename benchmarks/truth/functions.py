@@ -78,40 +78,15 @@ class Function(NamedTuple):
         return bound_of_cuda(self.plain, self.arrays, self.dtype)
 
 
-def _terms_of_gelu(x: np.ndarray) -> np.ndarray:
-    """Return the size of the terms of its derivative, ``s + x s (1 - s) dv/dx`` with s the logistic function of v."""
-    scale = 2.0 * np.sqrt(2.0 / np.pi)
-    v, dv_dx = scale * (x + 0.044715 * x**3), scale * (1.0 + 3.0 * 0.044715 * x**2)
-    s, rest = (np.exp(-np.logaddexp(0.0, sign * v)) for sign in (-1.0, 1.0))
-    return s * (1.0 + np.abs(x * rest * dv_dx))
-
-
-def _terms_of_mish(x: np.ndarray) -> np.ndarray:
-    """Return the size of the terms of its derivative, ``t + x (1 - t**2) s`` with t the tanh of softplus."""
-    softplus = np.logaddexp(0.0, x)
-    t, s = np.tanh(softplus), np.exp(x - softplus)
-    return t + np.abs(x * (1.0 - t) * (1.0 + t) * s)
-
-
 SCALES: dict[tuple[str, str], Callable[..., np.ndarray]] = {
     (DERIVATIVE, "logistic"): np.ones_like,
     (DERIVATIVE, "tanh"): np.ones_like,
     (DERIVATIVE, "elu"): np.ones_like,
-    (DERIVATIVE, "gelu"): lambda x: _terms_of_gelu(np.clip(x, -40.0, 40.0)),
-    (DERIVATIVE, "mish"): lambda x: _terms_of_mish(np.clip(x, -800.0, 800.0)),
-    (DERIVATIVE, "softmax"): lambda *a: np.max(np.abs(a[N_OUTPUTS:]), axis=0),
-    ("loss", "cross_entropy of softmax"): lambda *a: a[N_OUTPUTS],
-    ("loss derivative", "cross_entropy of softmax"): lambda *a: np.ones_like(a[0]),
-    ("loss", "binary_cross_entropy"): lambda y, targets: 1.0 - targets,
-    ("loss", "poisson"): lambda y, targets: (
-        y + targets * (1.0 + np.abs(np.log(y)) + np.abs(np.log(np.where(targets > 0, targets, 1.0))))
-    ),
 }
 """Functions that do not keep all digits of small values: their absolute error is a few epsilons of this instead.
 
-The derivatives of logistic, tanh, elu and softmax are computed from the output, as in the paper, and it is 1 (or -1) to
-the last digit where it is saturated. To keep the digits takes another exponential, and so slower steps. Those of gelu
-and mish are at most twice their bar without this (docs/function_errors.md).
+They are computed from the output, as in the paper, and it is 1 (or -1) to the last digit where it is saturated. To keep
+the digits takes the total input and another exponential, and so slower steps.
 """
 
 

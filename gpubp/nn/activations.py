@@ -141,26 +141,24 @@ def _silu(xp: Namespace, x: Array) -> Array:
     return x * equations.logistic(xp, x)
 
 
-def _gated_dE_dx(xp: Namespace, dE_dy: Array, v: Array, a: Array) -> Array:
-    r"""Multiply by the derivative of :math:`x \sigma(v)` for an odd :math:`v(x)`: :math:`h`, above 0 :math:`1 - h`.
-
-    With :math:`a = |x\, dv/dx|` and :math:`s = \sigma(-|v|)`, :math:`h = s (1 - a (1 - s))`. As
-    :math:`s (1 - a + a s)` it keeps its digits around its zero, where :math:`1 - a` is nearly exact.
-    """
-    e = xp.exp(-xp.abs(v))
-    s = e / (1.0 + e)
-    h = s * ((1.0 - a) + a * s)
-    return dE_dy * xp.where(v < 0, h, 1.0 - h)
-
-
 def _silu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
-    r""":math:`dy/dx = \sigma(x) + x\, \sigma(x)\, \sigma(-x)`."""
-    return _gated_dE_dx(xp, dE_dy, x, xp.abs(x))
+    r""":math:`dy/dx = \sigma(x) + x\, \sigma(x)\, \sigma(-x)`: below 0 a number :math:`h`, above 0 :math:`1 - h`.
+
+    With :math:`s = \sigma(-|x|)`, :math:`h = s (1 - |x| + |x| s)`. Near its zero only :math:`1 - |x|` cancels.
+    """
+    z = xp.abs(x)
+    e = xp.exp(-z)
+    s = e / (1.0 + e)
+    h = s * ((1.0 - z) + z * s)
+    return dE_dy * xp.where(x < 0, h, 1.0 - h)
 
 
 _GELU_LINEAR = 2.0 * math.sqrt(2.0 / math.pi)
 _GELU_CUBIC = 0.044715 * _GELU_LINEAR
 _GELU_FLAT = 30.0  # beyond this the gate is 0 or 1 in both precisions, and x**3 could overflow
+_GELU_HIGH = round(_GELU_LINEAR * 2048.0) / 2048.0  # of 12 bits
+_GELU_LOW = _GELU_LINEAR - _GELU_HIGH
+_GRID = 256.0
 
 
 def _gelu_gate(xp: Namespace, x: Array) -> Array:
@@ -178,33 +176,57 @@ def _gelu(xp: Namespace, x: Array) -> Array:
     return above * equations.logistic(xp, _gelu_gate(xp, xp.minimum(above, _GELU_FLAT)))
 
 
+def _gelu_gate_in_parts(xp: Namespace, z: Array) -> tuple[Array, Array, Array]:
+    """Return the gate of numbers above 0, what its rounding lost, and its cubic term."""
+    top = xp.round(z * _GRID) / _GRID  # so few bits that its product with those of the constant is exact
+    high, cubic = top * _GELU_HIGH, _GELU_CUBIC * (z * z) * z
+    low = (z - top) * _GELU_LINEAR + top * _GELU_LOW + cubic
+    v = high + low
+    return v, (high - v) + low, cubic
+
+
 def _gelu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
-    r""":math:`dy/dx = \sigma(v) (1 + x \sigma(-v) \, dv/dx)`."""
-    x = xp.minimum(xp.maximum(x, -_GELU_FLAT), _GELU_FLAT)
-    a = xp.abs(x) * (_GELU_LINEAR + 3.0 * _GELU_CUBIC * (x * x))
-    return _gated_dE_dx(xp, dE_dy, _gelu_gate(xp, x), a)
+    r""":math:`dy/dx = \sigma(v) (1 + x \sigma(-v) \, dv/dx)`: below 0 a number :math:`h`, above 0 :math:`1 - h`.
+
+    With :math:`a = |x|\, dv/dx` and :math:`s = \sigma(-|v|)`, :math:`h = s (1 - a + a s)`. What rounding loses of
+    :math:`v`, and of the denominator of :math:`s`, is carried along (Dekker 1971): near the minimum of the derivative
+    it would be several units in its last place.
+    """
+    v, lost, cubic = _gelu_gate_in_parts(xp, xp.minimum(xp.abs(x), _GELU_FLAT))
+    e = xp.exp(-v)
+    denominator = 1.0 + e
+    lost_of_s = lost + (e - (denominator - 1.0))
+    s = e / denominator
+    a_s = (v + 2.0 * cubic) * s
+    rest = a_s - 2.0 * cubic
+    slope = ((1.0 - v) + rest) + a_s  # of h by s
+    h = s * ((1.0 - v) + (rest - (1.0 - s) * (lost + lost_of_s * slope)))
+    return dE_dy * xp.where(x < 0, h, 1.0 - h)
 
 
-def _mish_parts(xp: Namespace, x: Array) -> tuple[Array, Array, Array]:
-    # tanh(log(1 + u)) is ((1 + u)^2 - 1) / ((1 + u)^2 + 1); with u = e^x, and divided by u^2 above 0, nothing overflows
-    e = xp.exp(-xp.abs(x))
-    numerator = xp.where(x < 0, e * (e + 2.0), 1.0 + 2.0 * e)
-    return e, numerator, numerator + xp.where(x < 0, 2.0, 2.0 * e * e)
+_MISH_FLAT = 22.0  # beyond this the derivative is 1 in both precisions, and (e^x)^4 could overflow
 
 
 def _mish(xp: Namespace, x: Array) -> Array:
     r"""Mish (Misra 2019): :math:`y = x \tanh(\log(1 + e^x))`."""
-    _, numerator, denominator = _mish_parts(xp, x)
-    return x * (numerator / denominator)
+    # tanh(log(1 + u)) is ((1 + u)^2 - 1) / ((1 + u)^2 + 1); with u = e^x, and divided by u^2 above 0, nothing overflows
+    e = xp.exp(-xp.abs(x))
+    numerator = xp.where(x < 0, e * (e + 2.0), 1.0 + 2.0 * e)
+    return x * (numerator / (numerator + xp.where(x < 0, 2.0, 2.0 * e * e)))
 
 
 def _mish_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
-    r""":math:`dy/dx = t + x (1 - t^2) \sigma(x)` with :math:`t = \tanh(\log(1 + e^x))`, logistic :math:`\sigma`."""
-    # the fraction t' = 4 e (1 + e) / denominator^2 divided out, so that below 0 only 1 + x cancels
-    e, _, denominator = _mish_parts(xp, x)
-    whole = xp.where(x < 0, e * e + 2.0 * e * (1.0 + x), 1.0 + 2.0 * e)
-    rest = e * e * xp.where(x < 0, -2.0 * e, 4.0 + 4.0 * e)
-    return dE_dy * ((whole + x * (rest / denominator)) / denominator)
+    r""":math:`dy/dx = t + x t'` with :math:`t = \tanh(\log(1 + e^x)) = m / (1 + m)`, :math:`m = e^x + e^{2x} / 2`.
+
+    Written as :math:`e^x (1 + x + \ldots)` below -0.4, and as :math:`0.6 + \ldots` above, its value at 0, so that
+    what has more than one rounding error is small beside the rest.
+    """
+    x = xp.minimum(x, _MISH_FLAT)
+    e = xp.exp(x)
+    m, m_slope = e * (1.0 + 0.5 * e), e * (1.0 + e)
+    below = e * ((1.0 + x) - (x * ((m_slope + m * m) / (1.0 + m)) + 0.5 * m_slope) / (1.0 + m))
+    above = 0.6 + (0.2 * (e - 1.0) * (e + 3.0) + x * (m_slope / (1.0 + m))) / (1.0 + m)
+    return dE_dy * xp.where(x < -0.4, below, above)
 
 
 def _exp(xp: Namespace, x: Array) -> Array:
@@ -224,11 +246,17 @@ def _softmax(xp: Namespace, x: Array) -> Array:
 
 
 def _softmax_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
-    r""":math:`\partial E / \partial x_j = y_j (\partial E / \partial y_j - \sum_k y_k\, \partial E / \partial y_k)`.
+    r""":math:`\partial E / \partial x_j = y_j (\partial E / \partial y_j - \sum_k y_k\, \partial E / \partial y_k)`."""
+    return balanced(xp, y, y * (dE_dy - xp.sum(dE_dy * y, axis=-1, keepdims=True)))
 
-    The absolute error is about an epsilon of the largest :math:`\partial E / \partial y_k`.
+
+def balanced(xp: Namespace, y: Array, dE_dx: Array) -> Array:
+    """Keep the digits of derivatives at the total inputs of a softmax, which add up to 0, where an output is nearly 1.
+
+    Its derivative is minus the sum of the others.
     """
-    return y * (dE_dy - xp.sum(dE_dy * y, axis=-1, keepdims=True))
+    others = xp.sum(xp.where(y > 0.5, 0.0, dE_dx), axis=-1, keepdims=True)
+    return xp.where(y > 0.5, -others, dE_dx)
 
 
 def by_group(xp: Namespace, f: Callable[..., Array], groups: tuple[int, ...], *arrays: Array) -> Array:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from gpubp._core.names import ABOVE_0, Parametric, Range, look_up
 from gpubp._typing import Array, Namespace
 from gpubp.nn import equations
-from gpubp.nn.activations import GROUP_SIZES, by_group, get_activation
+from gpubp.nn.activations import GROUP_SIZES, balanced, by_group, get_activation
 
 
 class Loss(NamedTuple):
@@ -106,19 +106,26 @@ def _cross_entropy_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
 
 
 def _cross_entropy_at(xp: Namespace, x: Array, targets: Array) -> Array:
-    r"""Cross entropy of a softmax: :math:`d_j (\log \sum_k e^{x_k} - x_j)`, if small with an error of an epsilon."""
+    r"""Cross entropy of a softmax: :math:`d_j (\log \sum_k e^{x_k} - x_j)`."""
     above = xp.max(x, axis=-1, keepdims=True) - x
-    return targets * (above + xp.log(xp.sum(xp.exp(-above), axis=-1, keepdims=True)))
+    e = xp.exp(-above)
+    # the term of the largest, which is 1, is left to log1p
+    others = xp.sum(xp.where(above > 0, e, 0.0), axis=-1, keepdims=True)
+    equal = xp.sum(xp.where(above > 0, 0.0, e), axis=-1, keepdims=True) - 1.0
+    return targets * (above + xp.log1p(others + equal))
 
 
 def _cross_entropy_dE_dx(xp: Namespace, y: Array, targets: Array) -> Array:
-    r""":math:`y_j \sum_k d_k - d_j`, where it is small with an absolute error of about an epsilon."""
-    return xp.sum(targets, axis=-1, keepdims=True) * y - targets
+    r""":math:`y_j \sum_k d_k - d_j`."""
+    return balanced(xp, y, xp.sum(targets, axis=-1, keepdims=True) * y - targets)
 
 
 def _binary_cross_entropy(xp: Namespace, y: Array, targets: Array) -> Array:
-    r"""Binary cross entropy: :math:`-d \log y - (1 - d) \log(1 - y)`; near 0 with an error of an epsilon."""
-    return _cross_entropy(xp, y, targets) + _cross_entropy(xp, 1.0 - y, 1.0 - targets)
+    r"""Binary cross entropy: :math:`-d \log y - (1 - d) \log(1 - y)`."""
+    limits = xp.finfo(y.dtype)
+    log_rest = xp.log1p(-xp.minimum(y, 1.0 - 0.5 * float(limits.eps)))
+    log_rest = xp.where(y < 1.0, log_rest, math.log(float(limits.smallest_normal)))
+    return _cross_entropy(xp, y, targets) - (1.0 - targets) * log_rest
 
 
 def _binary_cross_entropy_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
@@ -132,14 +139,18 @@ def _binary_cross_entropy_at(xp: Namespace, x: Array, targets: Array) -> Array:
     return (xp.maximum(x, 0.0) - targets * x) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
-def _x_log_x(xp: Namespace, targets: Array) -> Array:
-    r""":math:`d \log d`, which is 0 where :math:`d = 0`."""
-    return targets * xp.log(xp.where(targets > 0, targets, 1.0))
+def _log_ratio(xp: Namespace, a: Array, b: Array) -> Array:
+    r""":math:`\log(a / b)` of numbers above 0; where they are nearly equal, with the digits of :math:`a - b`."""
+    gap, smaller = xp.abs(a - b), xp.minimum(a, b)
+    is_far = gap * math.sqrt(float(xp.finfo(a.dtype).smallest_normal)) > smaller  # the fraction could overflow
+    near = xp.sign(a - b) * xp.log1p(xp.where(is_far, 0.0, gap) / smaller)
+    return xp.where(is_far, xp.log(a) - xp.log(b), near)
 
 
 def _poisson(xp: Namespace, y: Array, targets: Array) -> Array:
-    r"""Half the Poisson deviance: :math:`y - d \log y + d \log d - d`, with the error of its largest term."""
-    return y - targets * xp.log(_away_from_zero(xp, y)) + _x_log_x(xp, targets) - targets
+    r"""Half the Poisson deviance: :math:`y - d - d \log(y / d)`."""
+    y = _away_from_zero(xp, y)
+    return (y - targets) - targets * _log_ratio(xp, y, xp.where(targets > 0, targets, 1.0))
 
 
 def _poisson_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:

@@ -7,7 +7,8 @@ import numpy as np
 
 from gpubp.engine.tracing.symbols import OVER_SAMPLES, REDUCTIONS, HostNumber, Inexpressible, Symbol
 
-FUNCTIONS = ("abs", "cos", "exp", "expm1", "log", "log1p", "sin", "sqrt", "tanh")
+FUNCTIONS = ("abs", "cos", "exp", "expm1", "log", "log1p", "round", "sin", "sqrt", "tanh")
+NAMES_IN_C = {"abs": "fabs", "round": "rint"}
 COMPARISONS = ("<", "<=", "&&", "||")
 PATTERNS = {
     "where": "({0} ? {1} : {2})",
@@ -33,7 +34,7 @@ def literal(value: float, dtype: str) -> str:
 def functions_of_c(dtype: str) -> dict[str, str]:
     """Return the names of C's own functions for a precision."""
     suffix = "f" if dtype == "float32" else ""
-    return {name: f"{'fabs' if name == 'abs' else name}{suffix}" for name in FUNCTIONS}
+    return {name: NAMES_IN_C.get(name, name) + suffix for name in FUNCTIONS}
 
 
 class Code:

@@ -146,7 +146,7 @@ def _function(name: str) -> Callable[[Any], Symbol]:
 
 
 abs, cos, exp, expm1, log = map(_function, ("abs", "cos", "exp", "expm1", "log"))
-log1p, sign, sin, sqrt, tanh = map(_function, ("log1p", "sign", "sin", "sqrt", "tanh"))
+log1p, round, sign, sin, sqrt, tanh = map(_function, ("log1p", "round", "sign", "sin", "sqrt", "tanh"))
 
 
 def where(condition: Any, a: Any, b: Any) -> Symbol:
@@ -183,12 +183,13 @@ def _reduce(kind: str, a: Symbol, axis: int) -> Symbol:
 class FloatInfo(NamedTuple):
     """The limits of a precision that equations use."""
 
+    eps: float
     smallest_normal: float
 
 
 def finfo(dtype: str) -> FloatInfo:
     """Return the limits of a precision."""
-    return FloatInfo(float(np.finfo(dtype).smallest_normal))
+    return FloatInfo(float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_normal))
 
 
 def __getattr__(name: str) -> Any:

@@ -96,6 +96,9 @@ static inline real real_exp(real a) {
     return a != a ? a : y;
 }
 
+/* Round a number below 2**22 to a whole one. */
+static inline real real_round(real a) { return (a + TO_WHOLE) - TO_WHOLE; }
+
 /* exp(a) - 1, with all digits near 0. */
 static inline real real_expm1(real a) {
     real half;

@@ -299,15 +299,23 @@ static void derivative_gelu(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
-            const real t2 = (x_i < (real)-30.0 ? (real)-30.0 : x_i);
-            const real t3 = (t2 > (real)30.0 ? (real)30.0 : t2);
-            const real t4 = (t3 * t3);
-            const real t7 = (t3 * ((real)1.5957691216057308 + ((real)0.07135481627260025 * t4)));
-            const real t11 = real_exp((-real_abs(t7)));
-            const real t13 = (t11 / ((real)1.0 + t11));
-            const real t17 = (real_abs(t3) * ((real)1.5957691216057308 + ((real)0.21406444881780073 * t4)));
-            const real t21 = (t13 * (((real)1.0 - t17) + (t17 * t13)));
-            const real new_0 = (dE_i * ((t7 < (real)0.0) ? t21 : ((real)1.0 - t21)));
+            const real t3 = real_abs(x_i);
+            const real t4 = (t3 > (real)30.0 ? (real)30.0 : t3);
+            const real t7 = (real_round((t4 * (real)256.0)) / (real)256.0);
+            const real t8 = (t7 * (real)1.595703125);
+            const real t15 = (((real)0.07135481627260025 * (t4 * t4)) * t4);
+            const real t16 = ((((t4 - t7) * (real)1.5957691216057308) + (t7 * (real)6.599660573081145e-05)) + t15);
+            const real t17 = (t8 + t16);
+            const real t19 = real_exp((-t17));
+            const real t20 = ((real)1.0 + t19);
+            const real t21 = (t19 / t20);
+            const real t22 = ((real)1.0 - t17);
+            const real t23 = ((real)2.0 * t15);
+            const real t25 = ((t17 + t23) * t21);
+            const real t26 = (t25 - t23);
+            const real t29 = ((t8 - t17) + t16);
+            const real t40 = (t21 * (t22 + (t26 - (((real)1.0 - t21) * (t29 + ((t29 + (t19 - (t20 - (real)1.0))) * ((t22 + t26) + t25)))))));
+            const real new_0 = (dE_i * ((x_i < (real)0.0) ? t40 : ((real)1.0 - t40)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -340,13 +348,12 @@ static void derivative_mish(real parameter, integer b, integer j, integer stride
         for (integer i = 0; i < columns; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
-            const bool t2 = (x_i < (real)0.0);
-            const real t5 = real_exp((-real_abs(x_i)));
-            const real t6 = (t5 * t5);
-            const real t7 = ((real)2.0 * t5);
-            const real t11 = ((real)1.0 + t7);
-            const real t23 = ((t2 ? (t5 * (t5 + (real)2.0)) : t11) + (t2 ? (real)2.0 : (t7 * t5)));
-            const real new_0 = (dE_i * (((t2 ? (t6 + (t7 * ((real)1.0 + x_i))) : t11) + (x_i * ((t6 * (t2 ? ((real)-2.0 * t5) : ((real)4.0 + ((real)4.0 * t5)))) / t23))) / t23));
+            const real t2 = (x_i > (real)22.0 ? (real)22.0 : x_i);
+            const real t4 = real_exp(t2);
+            const real t7 = (t4 * ((real)1.0 + t4));
+            const real t10 = (t4 * ((real)1.0 + ((real)0.5 * t4)));
+            const real t13 = ((real)1.0 + t10);
+            const real new_0 = (dE_i * ((t2 < (real)-0.4) ? (t4 * (((real)1.0 + t2) - (((t2 * ((t7 + (t10 * t10)) / t13)) + ((real)0.5 * t7)) / t13))) : ((real)0.6 + (((((real)0.2 * (t4 - (real)1.0)) * (t4 + (real)3.0)) + (t2 * (t7 / t13))) / t13))));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -445,18 +452,26 @@ static void derivative_softmax(real parameter, integer b, integer j, integer str
     (void)parameter;
     (void)x;
     for (integer c = 0; c < b; ++c) {
-        real over_units_3 = (real)0.0;
+        real over_units_4 = (real)0.0;
         for (integer i = 0; i < j; ++i) {
             const real dE_i = dE[c * dE_stride + i];
             const real y_i = y[c * stride + i];
-            const real part_3 = (dE_i * y_i);
-            over_units_3 = over_units_3 + part_3;
+            const real part_4 = (dE_i * y_i);
+            over_units_4 = over_units_4 + part_4;
         }
+        real over_units_8 = (real)0.0;
+        for (integer i = 0; i < j; ++i) {
+            const real y_i = y[c * stride + i];
+            const real dE_i = dE[c * dE_stride + i];
+            const real part_8 = (((real)0.5 < y_i) ? (real)0.0 : (y_i * (dE_i - over_units_4)));
+            over_units_8 = over_units_8 + part_8;
+        }
+        const real t9 = (-over_units_8);
         ELEMENTWISE_LOOP
         for (integer i = 0; i < j; ++i) {
             const real y_i = y[c * stride + i];
             const real dE_i = dE[c * dE_stride + i];
-            const real new_0 = (y_i * (dE_i - over_units_3));
+            const real new_0 = (((real)0.5 < y_i) ? t9 : (y_i * (dE_i - over_units_4)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -524,15 +539,35 @@ static double loss_cross_entropy_at_total_inputs(real parameter, integer b, inte
         }
     }
     for (integer c = 0; c < b; ++c) {
-        const real over_units_6 = sum_of(j, y + c * stride);
-        const real over_units_10 = sum_of(j, targets + c * stride);
-        const real t7 = real_log(over_units_6);
-        const real t17 = ((real)1.0 / over_units_6);
+        const real over_units_16 = sum_of(j, y + c * stride);
+        const real over_units_19 = sum_of(j, targets + c * stride);
+        real over_units_29 = (real)0.0;
+        real over_units_31 = (real)0.0;
+        for (integer i = 0; i < j; ++i) {
+            const bool t27 = ((real)0.0 < (-dE[c * stride + i]));
+            const real part_29 = (t27 ? y[c * stride + i] : (real)0.0);
+            const real part_31 = (t27 ? (real)0.0 : y[c * stride + i]);
+            over_units_29 = over_units_29 + part_29;
+            over_units_31 = over_units_31 + part_31;
+        }
+        const real t37 = ((real)1.0 / over_units_16);
+        real over_units_43 = (real)0.0;
+        for (integer i = 0; i < j; ++i) {
+            const real t38 = (y[c * stride + i] * t37);
+            const real target = targets[c * stride + i];
+            const real part_43 = (((real)0.5 < t38) ? (real)0.0 : ((over_units_19 * t38) - target));
+            over_units_43 = over_units_43 + part_43;
+        }
+        const real t32 = (over_units_31 - (real)1.0);
+        const real t33 = (over_units_29 + t32);
+        const real t34 = real_log1p(t33);
+        const real t44 = (-over_units_43);
         ELEMENTWISE_LOOP
         for (integer i = 0; i < j; ++i) {
             const real target = targets[c * stride + i];
-            const real new_0 = (target * ((-dE[c * stride + i]) + t7));
-            const real new_1 = ((over_units_10 * (y[c * stride + i] * t17)) - target);
+            const real t38 = (y[c * stride + i] * t37);
+            const real new_0 = (target * ((-dE[c * stride + i]) + t34));
+            const real new_1 = (((real)0.5 < t38) ? t44 : ((over_units_19 * t38) - target));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
@@ -552,11 +587,9 @@ static double loss_binary_cross_entropy(real parameter, integer b, integer j, in
             const real t1 = (-target);
             const real y_i = y[c * stride + i];
             const real t3 = (y_i < SMALLEST_NORMAL ? SMALLEST_NORMAL : y_i);
-            const real t6 = (target - (real)1.0);
-            const real t7 = ((real)1.0 - y_i);
-            const real t8 = (t7 < SMALLEST_NORMAL ? SMALLEST_NORMAL : t7);
-            const real new_0 = ((t1 * real_log(t3)) + (t6 * real_log(t8)));
-            const real new_1 = ((t1 / t3) - (t6 / t8));
+            const real t16 = ((real)1.0 - y_i);
+            const real new_0 = ((t1 * real_log(t3)) - (((real)1.0 - target) * ((y_i < (real)1.0) ? real_log1p((-(y_i > (real)0.9999999999999999 ? (real)0.9999999999999999 : y_i))) : (real)-708.3964185322641)));
+            const real new_1 = ((t1 / t3) - ((target - (real)1.0) / (t16 < SMALLEST_NORMAL ? SMALLEST_NORMAL : t16)));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
@@ -594,10 +627,15 @@ static double loss_poisson(real parameter, integer b, integer j, integer stride,
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real y_i = y[c * stride + i];
+            const real t1 = (y_i < SMALLEST_NORMAL ? SMALLEST_NORMAL : y_i);
             const real target = targets[c * stride + i];
-            const real t2 = (y_i < SMALLEST_NORMAL ? SMALLEST_NORMAL : y_i);
-            const real new_0 = (((y_i - (target * real_log(t2))) + (target * real_log((((real)0.0 < target) ? target : (real)1.0)))) - target);
-            const real new_1 = ((real)1.0 - (target / t2));
+            const real t5 = (((real)0.0 < target) ? target : (real)1.0);
+            const real t6 = (t1 > t5 ? t5 : t1);
+            const real t7 = (t1 - t5);
+            const real t8 = real_abs(t7);
+            const bool t10 = (t6 < (t8 * (real)1.4916681462400413e-154));
+            const real new_0 = ((t1 - target) - (target * (t10 ? (real_log(t1) - real_log(t5)) : ((t7 != t7 ? t7 : (real)((t7 > 0) - (t7 < 0))) * real_log1p(((t10 ? (real)0.0 : t8) / t6))))));
+            const real new_1 = ((real)1.0 - (target / t1));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
