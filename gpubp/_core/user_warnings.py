@@ -3,6 +3,9 @@
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 
 LIBRARIES = {"gpubp", "sklearn", "joblib", "numpy", "contextlib", "functools"}
@@ -26,6 +29,10 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     message : str
     category : type of Warning
     """
+    held_category, messages = _held_back.get()
+    if issubclass(category, held_category):
+        messages.append(message)
+        return
     frame, level, call, module = sys._getframe(1), 2, "", "gpubp"
     while _package(frame) in LIBRARIES and frame.f_back is not None:
         call = _call_of_estimator(frame) or call
@@ -37,6 +44,18 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     else:
         warnings.warn(message, category, stacklevel=level)
 
+
+@contextmanager
+def held_back(category: type[Warning], messages: list[str]) -> Iterator[None]:
+    """Append the messages of gpubp's warnings of a category to a list instead, for one warning about all of them."""
+    token = _held_back.set((category, messages))
+    try:
+        yield
+    finally:
+        _held_back.reset(token)
+
+
+_held_back: ContextVar[tuple[type[Warning] | tuple[()], list[str]]] = ContextVar("_held_back", default=((), []))
 
 _already_shown: dict[str | tuple[str, type[Warning], int], int] = {}
 

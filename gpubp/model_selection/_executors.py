@@ -68,15 +68,19 @@ class SearchTask(NamedTuple):
 
 def fit_and_score(
     data: SharedData | SharedFile, score: TrialScorer, trials: list[tuple[int, int, Any]]
-) -> list[dict[str, Any]]:
-    """Fit and score trials in a worker; each has the numbers of a candidate and a split, and the estimator."""
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Fit and score trials in a worker; each has the numbers of a candidate and a split, and the estimator.
+
+    Return the results, and the messages of the fits that did not converge.
+    """
     if isinstance(data, SharedFile):
         data = joblib.load(data.path, mmap_mode="r")
         assert isinstance(data, SharedData)
     local_trials = Trials(data.X, data.y, data.fit_params, score)
     prepared = [Trial(candidate, split, estimator, *data.splits[split]) for candidate, split, estimator in trials]
     local_trials.fit(prepared)
-    return [trial.result for trial in local_trials.scored(prepared) if trial.result is not None]
+    results = [trial.result for trial in local_trials.scored(prepared) if trial.result is not None]
+    return results, local_trials.unconverged
 
 
 class ExecutorTrials:
@@ -96,7 +100,8 @@ class ExecutorTrials:
         self.resources = ExitStack()
         self.data: SharedData | None = None
         self.shared: Any = None
-        self.running: dict[Future[list[dict[str, Any]]], SearchTask] = {}
+        self.running: dict[Future[tuple[list[dict[str, Any]], list[str]]], SearchTask] = {}
+        self.unconverged: list[str] = []
 
     def fit(self, trials: Sequence[Trial]) -> None:
         """Submit trials, to be fitted and scored."""
@@ -119,7 +124,7 @@ class ExecutorTrials:
             for future in wait(self.running, return_when=FIRST_COMPLETED).done:
                 task = self.running.pop(future)
                 try:
-                    results = future.result()
+                    results, unconverged = future.result()
                 except CancelledError as error:  # Dask raises it if the worker with the samples has ended
                     if task.attempt == ATTEMPTS:
                         raise worker_ended(task, error) from error
@@ -131,6 +136,7 @@ class ExecutorTrials:
                     if isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker":
                         raise worker_ended(task, error) from error
                     raise
+                self.unconverged += unconverged
                 for trial, result in zip(task.trials, results, strict=True):
                     trial.result = result
                     yield trial

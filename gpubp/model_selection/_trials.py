@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
+from gpubp._core.user_warnings import held_back
 from gpubp.model_selection._estimator_parts import PipelineParts, parts_of
 from gpubp.training.callbacks import Callback
 from gpubp.training.stackable import EncodedTargets, StackableFit, ValidatedSamples
@@ -66,6 +68,11 @@ class Trials:
         The number of processes for estimators that are fitted alone.
     keeps_stacks : bool
         Whether to keep the stacks, so that training can continue.
+
+    Attributes
+    ----------
+    unconverged : list of str
+        The messages of the fits that warned that they had not converged.
     """
 
     def __init__(
@@ -85,6 +92,7 @@ class Trials:
         self.targets: dict[Any, EncodedTargets] = {}
         self.keeps_stacks, self.stacks = keeps_stacks, list[tuple[StackOfFits, list[Trial]]]()
         self.reasons_logged: set[str] = set()
+        self.unconverged: list[str] = []
 
     def fit(self, trials: Sequence[Trial]) -> None:
         """Fit trials; an exception of a fit is stored in its trial."""
@@ -153,7 +161,8 @@ class Trials:
         continuing: Container[int] | None = None,
     ) -> None:
         start = time.perf_counter()
-        stack.train(errors, continuing)
+        with held_back(ConvergenceWarning, self.unconverged):
+            stack.train(errors, continuing)
         trained = [member for member in stack.members if continuing is None or member.number in continuing]
         seconds = (time.perf_counter() - start) / max(1, len(trained))
         for member in trained:
@@ -238,8 +247,9 @@ class Trials:
 
     def _fit_separately(self, trials: list[Trial]) -> None:
         calls = (delayed(_fit_one)(trial.estimator, self.X, self.y, trial.train, self.fit_params) for trial in trials)
-        for trial, (estimator, error, seconds) in zip(trials, Parallel(self.n_jobs)(calls), strict=True):
+        for trial, (estimator, error, seconds, unconverged) in zip(trials, Parallel(self.n_jobs)(calls), strict=True):
             trial.estimator, trial.error = estimator, error
+            self.unconverged += unconverged
             trial.seconds += seconds
 
 
@@ -253,19 +263,17 @@ def _fingerprint(transformers: Pipeline) -> Any:
 
 def _fit_one(
     estimator: Any, X: Any, y: Any, train: np.ndarray, fit_params: dict[str, Any]
-) -> tuple[Any, Exception | None, float]:
-    """Fit an estimator alone; return it, its exception and its duration."""
-    start, error = time.perf_counter(), None
+) -> tuple[Any, Exception | None, float, list[str]]:
+    """Fit an estimator alone; return it, its exception, its duration, and why it did not converge, if it says so."""
+    start, error, unconverged = time.perf_counter(), None, list[str]()
     train_params = _check_method_params(X, params=fit_params, indices=train)
     x_train, y_train = _safe_split(estimator, X, y, train)
     try:
-        if y_train is None:
-            estimator.fit(x_train, **train_params)
-        else:
-            estimator.fit(x_train, y_train, **train_params)
+        with held_back(ConvergenceWarning, unconverged):
+            estimator.fit(x_train, *(() if y_train is None else (y_train,)), **train_params)
     except Exception as raised:
         error = raised
-    return estimator, error, time.perf_counter() - start
+    return estimator, error, time.perf_counter() - start, unconverged
 
 
 def _rows_of(trial: Trial, shared: SharedSamples) -> np.ndarray:

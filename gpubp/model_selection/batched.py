@@ -3,13 +3,14 @@
 import copy
 import time
 from abc import abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import _fit_context, clone, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics._scorer import _MultimetricScorer
 from sklearn.model_selection import ParameterGrid, ParameterSampler, check_cv
 from sklearn.model_selection._search import BaseSearchCV
@@ -20,6 +21,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
 from gpubp._core.parameters import keep_parameters
+from gpubp._core.user_warnings import warn
 from gpubp.backends.inputs import accept_array, accept_on_host, as_labels
 from gpubp.errors import DataError
 from gpubp.model_selection._executors import ExecutorTrials
@@ -116,6 +118,7 @@ class StackedSearch(BaseSearchCV):  # type: ignore[misc]
                 self.feature_names_in_ = self.best_estimator_.feature_names_in_
         self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
         self.cv_results_ = results
+        evaluation.warn_of_unconverged_fits()
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -163,6 +166,7 @@ class CandidateEvaluation:
             )
         else:
             self.trials = ExecutorTrials(search.executor, X, y, dict(routed.estimator.fit), score)
+        self.n_fits = 0  # of the last round, if there are several
         self.params: list[dict[str, Any]] = []
         self.results: list[dict[str, Any]] = []
         self.extra: dict[str, list[Any]] = defaultdict(list)
@@ -189,10 +193,22 @@ class CandidateEvaluation:
 
     def announce(self, n_candidates: int) -> None:
         """Report the number of fits to do."""
-        n_fits = n_candidates * self.n_splits
-        self.reporter.begin(n_fits)
+        self.n_fits = n_candidates * self.n_splits
+        self.trials.unconverged.clear()  # rounds before the last are short on purpose
+        self.reporter.begin(self.n_fits)
         if self.search.verbose > 0:
-            print(f"Fitting {self.n_splits} folds for each of {n_candidates} candidates, totalling {n_fits} fits")
+            print(f"Fitting {self.n_splits} folds for each of {n_candidates} candidates, totalling {self.n_fits} fits")
+
+    def warn_of_unconverged_fits(self) -> None:
+        """Issue one warning about all fits that did not converge."""
+        if reasons := Counter(message.partition("\n")[0] for message in self.trials.unconverged).most_common():
+            (reason, count), n = reasons[0], sum(count for _, count in reasons)
+            which = "" if count == n else f", of {count} of them"
+            warn(
+                f"{n} of the {self.n_fits} fits of the search did not converge, so the scores of their candidates may "
+                f"be lower than they could be. The reason{which}: {reason}",
+                ConvergenceWarning,
+            )
 
     def score(
         self, trials: list[Trial], candidates: Sequence[dict[str, Any]], extra: dict[str, list[Any]] | None = None

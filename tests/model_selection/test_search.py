@@ -2,8 +2,10 @@
 
 import io
 import logging
+import re
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -496,6 +498,37 @@ def test_reporter_keeps_the_best():
     assert (reporter.current.best_score, reporter.current.best_params) == (0.7, {"score": 0.7})
 
 
-def test_warning_of_each_fit_is_scikit_learns():
-    with pytest.warns(ConvergenceWarning, match="hasn't converged yet"):
-        BatchedSearchCV(MODEL, {"alpha": [0.1]}, cv=3, refit=False).fit(X, Y)
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])  # in stacks, and alone
+def test_one_warning_counts_the_fits_that_did_not_converge(solver, n_jobs):
+    search = BatchedSearchCV(clone(MODEL).set_params(solver=solver), {"max_iter": [2, 3, 300]}, cv=2, n_jobs=n_jobs)
+    search.set_params(refit=False, estimator__tol=1.0, estimator__n_iter_no_change=9)
+    with pytest.warns(ConvergenceWarning) as record:
+        search.fit(X, Y)
+    (warning,) = record
+    assert warning.filename == __file__
+    assert str(warning.message).startswith("4 of the 6 fits of the search did not converge, so")
+    assert re.search(r"The reason, of 2 of them: .*(Maximum iterations \(2\)|after 2 iteration)", str(warning.message))
+    assert search.n_splits_ == 2
+
+
+def test_an_executor_and_halving_have_one_warning_too():
+    with ThreadPoolExecutor(2) as pool, pytest.warns(ConvergenceWarning) as record:
+        BatchedSearchCV(MODEL, {"alpha": [0.1, 1.0]}, cv=3, refit=False, executor=pool).fit(X, Y)
+    assert [str(warning.message)[:32] for warning in record] == ["6 of the 6 fits of the search di"]
+    assert "The reason: Stochastic Optimizer" in str(record[0].message)
+    halving = BatchedHalvingSearchCV(MODEL, {"alpha": [0.1, 1.0]}, factor=2, max_resources=4, cv=3, refit=False)
+    with pytest.warns(ConvergenceWarning) as record:
+        halving.fit(X, Y)
+    assert halving.n_candidates_ == [2, 1]
+    assert [str(warning.message)[:32] for warning in record] == ["3 of the 3 fits of the search di"]
+
+
+def test_a_warning_that_is_an_error_leaves_the_results():
+    search = BatchedSearchCV(MODEL, {"alpha": [0.1]}, cv=3, refit=False)
+    with (
+        warnings.catch_warnings(action="error", category=ConvergenceWarning),
+        pytest.raises(ConvergenceWarning, match="3 of the 3 fits"),
+    ):
+        search.fit(X, Y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
