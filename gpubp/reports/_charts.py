@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.text import counted, number
-from gpubp.inspection import CalibrationCurve
+from gpubp.inspection import CalibrationCurve, PartialDependence
 from gpubp.reports._facts import Curves, Residuals
 from gpubp.reports._html import MINUS, text_of
 
 WIDTH, HEIGHT = 560, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 30, 44
-MAX_POINTS = 500
+MAX_POINTS, MAX_LABEL = 500, 24
 N_BINS = 25
 
 
@@ -163,7 +163,62 @@ def reliability_chart(curve: CalibrationCurve, *, of_intervals: bool) -> str:
     return _chart(label, _frame(x, y, x_name, y_name), diagonal + path + dots)
 
 
+def dependence_chart(found: PartialDependence, *, of_classes: bool, ends: tuple[float, float]) -> str:
+    """Draw the mean prediction over the values of a column: of the target, or of the one or two classes that vary most.
+
+    `ends` are those of the predictions, the same for all columns of a model, so that their effects can be compared.
+    """
+    if not _can_be_drawn(*ends) or not np.isfinite(found.average).all():
+        return ""
+    most = np.argsort(-np.ptp(found.average, axis=0), kind="stable")
+    is_binary = of_classes and found.average.shape[1] == 2
+    shown = [1] if is_binary else sorted(most[: 2 if of_classes else 1].tolist())
+    names = [_shortened(found.names[place]) for place in shown]
+    x, places, texts = _values_axis(found)
+    y = _linear(*ends, HEIGHT - _BOTTOM, _TOP)
+    lines = [
+        Series(name, places, found.average[:, place].tolist(), style)
+        for style, (name, place) in enumerate(zip(names, shown, strict=True))
+    ]
+    draw = _dots if found.is_categorical else _polyline
+    what = f"probability of {names[0]}" if of_classes and len(names) == 1 else "probability" if of_classes else names[0]
+    label = f"Mean prediction over {found.column}: {', '.join(names)}"
+    frame = _frame(x, y, found.column, what, texts)
+    return _chart(label, frame, *(draw(line, x, y) for line in lines), _legend(lines))
+
+
 # --- parts of a chart ---
+
+
+def _values_axis(found: PartialDependence) -> tuple[Axis, list[float], list[str]]:
+    """Return the axis of a column's values, their places in its data, and the texts of its ticks."""
+    ends = (_LEFT, WIDTH - _RIGHT)
+    if found.is_categorical:
+        n = len(found.values)
+        texts = [_shortened(str(value), max(4, 64 // n)) for value in found.values]
+        return Axis(-0.5, n - 0.5, *ends, tuple(map(float, range(n)))), list(map(float, range(n))), texts
+    if found.values.dtype.kind == "M":
+        days = found.values.astype("datetime64[s]").astype(np.float64) / 86_400.0
+        low, high = _widened(float(days[0]), float(days[-1]))
+        ticks = np.linspace(low, high, 4)
+        texts = [str(day) for day in ticks.round().astype(np.int64).astype("datetime64[D]")]
+        room = 0.08 * (high - low)
+        return Axis(low - room, high + room, *ends, tuple(ticks.tolist())), days.tolist(), texts
+    numbers = found.values.astype(np.float64)
+    x = _linear(float(numbers[0]), float(numbers[-1]), *ends)
+    return x, numbers.tolist(), _tick_texts(x.ticks)
+
+
+def _shortened(name: str, most: int = MAX_LABEL) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _dots(line: Series, x: Axis, y: Axis) -> str:
+    kind = "dot" if line.style == 0 else "dot second"
+    return "".join(
+        f'<circle class="{kind}" cx="{x.at(a):.1f}" cy="{y.at(b):.1f}" r="5"/>'
+        for a, b in zip(line.x, line.y, strict=True)
+    )
 
 
 def _series(name: str, epochs: Sequence[float], values: Sequence[float], style: int) -> Series:
@@ -204,14 +259,14 @@ def _logarithmic(low: float, high: float) -> Axis:
     return Axis(low, high, HEIGHT - _BOTTOM, _TOP, ticks, is_log=True)
 
 
-def _frame(x: Axis, y: Axis, x_name: str, y_name: str) -> str:
-    """Draw the grid, the numbers on it, and the names of the axes."""
+def _frame(x: Axis, y: Axis, x_name: str, y_name: str, x_texts: Sequence[str] = ()) -> str:
+    """Draw the grid, the numbers on it or other texts, and the names of the axes."""
     parts = []
     for value, text in zip(y.ticks, _tick_texts(y.ticks), strict=True):
         place = y.at(value)
         parts.append(_line(_LEFT, place, WIDTH - _RIGHT, place, "grid"))
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{place + 4:.1f}" text-anchor="end">{text}</text>')
-    for value, text in zip(x.ticks, _tick_texts(x.ticks), strict=True):
+    for value, text in zip(x.ticks, map(text_of, x_texts) if x_texts else _tick_texts(x.ticks), strict=True):
         place = x.at(value)
         parts.append(_line(place, HEIGHT - _BOTTOM, place, HEIGHT - _BOTTOM + 5, "axis"))
         parts.append(
@@ -219,8 +274,10 @@ def _frame(x: Axis, y: Axis, x_name: str, y_name: str) -> str:
         )
     parts.append(_line(_LEFT, HEIGHT - _BOTTOM, WIDTH - _RIGHT, HEIGHT - _BOTTOM, "axis"))
     middle = (_LEFT + WIDTH - _RIGHT) / 2
-    parts.append(f'<text class="name" x="{middle:.0f}" y="{HEIGHT - 5}" text-anchor="middle">{text_of(x_name)}</text>')
-    parts.append(f'<text class="name" x="4" y="14">{text_of(y_name)}</text>')
+    parts.append(
+        f'<text class="name" x="{middle:.0f}" y="{HEIGHT - 5}" text-anchor="middle">{text_of(x_name, 60)}</text>'
+    )
+    parts.append(f'<text class="name" x="4" y="14">{text_of(y_name, 60)}</text>')
     return "".join(parts)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._version import __version__
-from gpubp.inspection import CalibrationCurve, PermutationImportance
+from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.nn.network import Network
 
 MAX_CLASSES = 20
@@ -105,6 +105,7 @@ class HeldOutFindings:
     importance: PermutationImportance | None = None
     importance_rows: str = ""
     why_no_calibration: str = ""
+    dependence: Sequence[PartialDependence] = ()
 
 
 @dataclass(frozen=True, eq=False)

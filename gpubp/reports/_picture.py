@@ -1,5 +1,6 @@
 """The network as inline SVG: of large layers the units with the largest weights, and how many there are."""
 
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,6 +17,10 @@ MAX_NAME = 22
 
 Places = Callable[[int, int], tuple[float, float]]
 """The centre of a unit, by its layer and place among those that are drawn."""
+
+
+_LONG_NUMBER = re.compile(r"(?<=>)-?\d+\.\d{5,}(?:e[+-]\d+)?\Z")
+"""The threshold in the name of an input such as ``size>0.12345678``."""
 
 
 def network_picture(report: ModelReport) -> str:
@@ -113,6 +118,7 @@ def _names(names: Sequence[str], shown: NDArray[np.intp], layer: int, at: Places
     for place, index in enumerate(shown.tolist()):
         x, y = at(layer, place)
         anchor, name = "end" if side < 0 else "start", names[index]
+        name = _LONG_NUMBER.sub(lambda found: f"{float(found[0]):.4g}", name)
         cut = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
         texts.append(
             f'<text class="tick" x="{x + side * (_RADIUS + 7):.1f}" y="{y + 4:.1f}" text-anchor="{anchor}">'

@@ -5,15 +5,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gpubp._core.text import counted, excerpt, number
 from gpubp.data.score_names import METRICS, metric_name, split_metric
-from gpubp.reports._charts import curves_chart, errors_chart, reliability_chart, residuals_chart
+from gpubp.reports._charts import curves_chart, dependence_chart, errors_chart, reliability_chart, residuals_chart
 from gpubp.reports._facts import ModelReport
 from gpubp.reports._html import Cell, card, figure, figure_cell, grid, pairs, section, signed, table, text_of
 from gpubp.reports._picture import network_picture
-from gpubp.reports._tables import confusion_table, importance_table
+from gpubp.reports._tables import confusion_table, importance_table, name_of_class
 
 Reports = Sequence[ModelReport]
 
-MAX_COLUMNS, MAX_TARGETS, MAX_TRIED, MOST_NARROW = 200, 4, 40, 6
+MAX_COLUMNS, MAX_TARGETS, MAX_TRIED, MOST_DEPENDENCES = 200, 4, 40, 4
+NARROW = 56  # characters beside the scores
 PARTS = {"train": "training", "validation": "validation", "test": "test", "given": "these rows"}
 COLUMN_HEADS = ("type", "values", "why", "missing", "distinct", "outliers")
 _LESS_IS_BETTER = ("log_loss", "calibration_error", "mae", "rmse")
@@ -153,6 +154,20 @@ def importance(reports: Reports) -> str:
     )
 
 
+def dependence(reports: Reports) -> str:
+    """Draw how the predictions depend on the columns that matter most."""
+    figures = []
+    for report in reports:
+        found = () if report.held_out is None else report.held_out.dependence
+        averages = [value for one in found for value in (one.average.min(), one.average.max())]
+        for one in found[:MOST_DEPENDENCES] if len(reports) == 1 else found[:2]:
+            ends = (float(min(averages)), float(max(averages)))
+            if drawn := dependence_chart(one, of_classes=report.task == "classification", ends=ends):
+                figures.append(figure(_name(report, reports), one.column, drawn))
+    note = "The mean prediction if all rows had the same value of a column, and kept their values of all others."
+    return section("dependence", "Partial dependence", grid(figures), note)
+
+
 def columns(reports: Reports) -> str:
     """Show what each column of the table was taken for."""
     shown = []
@@ -227,7 +242,7 @@ def again(reports: Reports) -> str:
 
 
 SECTIONS: tuple[Callable[[Reports], str], ...] = (
-    *(scores, predictions, curves, network, calibration, importance, columns, tried, facts, again),
+    *(scores, predictions, curves, network, calibration, importance, dependence, columns, tried, facts, again),
 )
 
 
@@ -239,10 +254,12 @@ def _are_close(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
 
 
 def _is_narrow(reports: Reports) -> bool:
-    """Whether there is one confusion matrix, of few classes, which stands beside the scores."""
+    """Whether there is one confusion matrix, of few and short classes, which stands beside the scores."""
     found = reports[0].held_out
-    confusion = None if found is None else found.confusion
-    return len(reports) == 1 and confusion is not None and len(confusion.classes) <= MOST_NARROW
+    if len(reports) > 1 or found is None or found.confusion is None:
+        return False
+    widths = [len(max(name_of_class(name).split() or [""], key=len)) for name in found.confusion.classes]
+    return max(widths) + sum(max(3, width) + 3 for width in widths) <= NARROW
 
 
 def _has_both(reports: Reports) -> bool:

@@ -10,6 +10,18 @@ from gpubp.reports._html import signed, text_of, wide
 MAX_BARS = 20
 
 
+def name_of_class(name: str, most: int = 24) -> str:
+    """Shorten the name of a class in the middle, since long names often begin alike.
+
+    Examples
+    --------
+    >>> name_of_class("a class with a long name, 1", 12)
+    'a cla…ame, 1'
+    """
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}\N{HORIZONTAL ELLIPSIS}{name[half + 1 - most :]}"
+
+
 def confusion_table(confusion: Confusion) -> str:
     """Return a table of true by predicted classes; colours show the share of each true class."""
     classes, counts = confusion
@@ -21,8 +33,8 @@ def confusion_table(confusion: Confusion) -> str:
             for j in range(len(classes))
         )
         right = f"{shares[i, i]:.0%}" if counts[i].any() else ""
-        rows.append(f'<tr><th scope="row">{text_of(name, 24)}</th>{cells}<td>{right}</td></tr>')
-    heads = "".join(f'<th scope="col">{text_of(name, 24)}</th>' for name in classes)
+        rows.append(f'<tr><th scope="row">{text_of(name_of_class(name))}</th>{cells}<td>{right}</td></tr>')
+    heads = "".join(f'<th scope="col">{text_of(name_of_class(name))}</th>' for name in classes)
     head = f'<tr><td class="corner">true ↓ predicted →</td>{heads}<th scope="col">right</th></tr>'
     body = "\n".join(rows)
     content = f'<table class="confusion"><thead>{head}</thead>\n<tbody>\n{body}\n</tbody></table>'

@@ -14,6 +14,7 @@ from gpubp._core.names import distinct_names
 from gpubp._core.text import counted, excerpt, shortened
 from gpubp.data.metrics import Scores, score
 from gpubp.data.preprocessing import (
+    CategoryColumn,
     ClassTarget,
     RunningFingerprint,
     encode_target,
@@ -26,7 +27,7 @@ from gpubp.data.preprocessing import (
 from gpubp.data.table import Table
 from gpubp.engine.prediction import mean_outputs
 from gpubp.errors import DataError
-from gpubp.inspection import CalibrationCurve, PermutationImportance
+from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.io.atomic_files import write_atomically
 from gpubp.io.model_facts import (
     TRIAL_HEADINGS,
@@ -70,6 +71,7 @@ KINDS_IN_WORDS = {
 """The types of columns, after their number."""
 
 MAX_SHUFFLED_ROWS, MAX_SHUFFLED_COLUMNS, N_REPEATS = 2_000, 50, 5
+MAX_DEPENDENCES, MAX_DEPENDENCE_ROWS, GRID, MAX_CATEGORIES, LEAST_IMPORTANCE = 4, 500, 20, 8, 1e-3
 MAX_WORK = 5e10
 """Rows times parameters that permutation importance may predict, some seconds of one processor core."""
 
@@ -202,7 +204,9 @@ def held_out_of(inspected: InspectedTable, rows: str, *, are_new: bool = True) -
         with suppress(DataError):  # few rows were held out, so there are no intervals
             curves = inspected.calibration_curve()
     why_none = NO_CALIBRATION if of_own_errors else ""
-    return HeldOutFindings(rows, confusion, residuals, curves, *_importance(inspected), why_none)
+    found, words = _importance(inspected)
+    dependence = _dependence(inspected, found)
+    return HeldOutFindings(rows, confusion, residuals, curves, found, words, why_none, dependence)
 
 
 def _evenly(inspected: InspectedTable, most: int) -> tuple[InspectedTable, str]:
@@ -236,6 +240,22 @@ def _importance(inspected: InspectedTable) -> tuple[PermutationImportance, str]:
     inspected, chosen = _evenly(inspected, most)
     found = inspected.permutation_importance(n_repeats=N_REPEATS, columns=columns)
     return found, words + (f"{counted(most, 'row')} are shuffled." if chosen else "")
+
+
+def _dependence(inspected: InspectedTable, found: PermutationImportance) -> list[PartialDependence]:
+    """Return the partial dependence of the columns without which the score is clearly worse, most important first."""
+    mean, deviation = found.importances_mean, found.importances_std
+    columns = [found.columns[place] for place in found.order if mean[place] > max(deviation[place], LEAST_IMPORTANCE)]
+    columns = [name for name in columns if inspected.has_grid(name)][:MAX_DEPENDENCES]
+    work = inspected.model.theta.size * (inspected.model.network.n_members or 1) * GRID * MAX_DEPENDENCES
+    inspected, _ = _evenly(inspected, int(np.clip(MAX_WORK / work, 20, MAX_DEPENDENCE_ROWS)))
+    kinds = {one.name: type(one) for one in inspected.preprocessing.columns}
+    shown = []
+    for name in columns:
+        with suppress(DataError):  # it has no value in these rows
+            resolution = MAX_CATEGORIES if kinds[name] is CategoryColumn else GRID
+            shown.append(inspected.partial_dependence(name, grid_resolution=resolution))
+    return shown
 
 
 def _sizes_of_columns(

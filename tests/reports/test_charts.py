@@ -1,14 +1,18 @@
 """Charts of the page: of figures that hardly differ, and that are too large to draw."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp import Network
+from gpubp.inspection import PartialDependence
 from gpubp.reports import Curves, HeldOutFindings, ModelReport, Residuals, report_page
-from gpubp.reports._charts import curves_chart, errors_chart, residuals_chart
+from gpubp.reports._charts import curves_chart, dependence_chart, errors_chart, residuals_chart
 from gpubp.reports._html import signed
+from gpubp.reports._tables import name_of_class
 
 pytestmark = pytest.mark.once
 
@@ -40,3 +44,52 @@ def test_figures_too_large_for_an_axis_have_no_chart():
 )
 def test_numbers_have_the_sign_of_minus_and_words_their_hyphens(text, expected):
     assert signed(text) == expected
+
+
+RISES = np.linspace(0.0, 1.0, 5)
+VALUES = {
+    "numbers": np.linspace(-2.0, 2.0, 5),
+    "dates": np.datetime64("2020-01-01", "s") + np.arange(5) * np.timedelta64(30, "D"),
+    "categories": np.array(["a", "b", "<c>", "d", "a very long name"], dtype=object),
+}
+
+
+def dependence(values, *columns):
+    return PartialDependence("x", values, tuple(f"y={k}" for k in range(len(columns))), np.column_stack(columns))
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_of_two_classes_the_probability_of_the_second_is_drawn(kind):
+    chart = dependence_chart(dependence(VALUES[kind], 1.0 - RISES, RISES), of_classes=True, ends=(0.0, 1.0))
+    assert "probability of y=1" in chart
+    points = re.findall(r'cy="([\d.]+)"', chart) if kind == "categories" else re.findall(r",([\d.]+)", chart)
+    heights = [*map(float, points)]
+    assert len(heights) == 5
+    assert heights == sorted(heights, reverse=True)  # from the top of the page
+    expected = {"numbers": "−2", "dates": "2020-04-30", "categories": "&lt;c&gt;"}[kind]
+    assert f">{expected}" in chart
+
+
+def test_of_several_classes_the_two_that_vary_most_are_drawn_and_of_numbers_one():
+    found = dependence(VALUES["numbers"], RISES / 9, 1.0 - RISES, RISES * 0.8)
+    chart = dependence_chart(found, of_classes=True, ends=(0.0, 1.0))
+    assert re.findall(r">(y=\d)<", chart) == ["y=2", "y=1"]  # in the legend, from the right
+    assert chart.count("<polyline") == 2
+    chart = dependence_chart(found, of_classes=False, ends=(0.0, 1.0))
+    assert (re.findall(r">(y=\d)<", chart), chart.count("<polyline")) == (["y=1"], 1)
+
+
+def test_a_dependence_of_one_value_is_a_point_and_one_that_is_not_finite_is_not_drawn():
+    one = dependence(np.array([3.0]), np.array([0.5]))
+    assert dependence_chart(one, of_classes=False, ends=(0.5, 0.5)).count("<circle") == 1
+    for values in (np.nan, LARGE):
+        found = dependence(np.array([3.0]), np.array([values]))
+        assert dependence_chart(found, of_classes=False, ends=(values, values)) == ""
+
+
+def test_long_classes_that_begin_alike_can_be_told_apart():
+    names = ["a class with a long name: " + end for end in ("left", "right")]
+    shown = [name_of_class(name) for name in names]
+    assert [len(name) for name in shown] == [24, 24]
+    assert shown[0] != shown[1]
+    assert name_of_class("short") == "short"

@@ -1,6 +1,7 @@
 """The report of a model as a page: what it says, that it loads nothing, and that it can be read everywhere."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -171,6 +172,12 @@ def test_the_structure_can_be_heard():
     assert {one["href"][1:] for one in page.of("a")} <= {*ids}
 
 
+def test_thresholds_in_the_names_of_inputs_are_rounded():
+    report = replace(classification(), input_names=["a>0.12345678", "b>-1.5e-07", "c>1.25", "d"])
+    text = report_page([report])
+    assert re.findall(r"end\">([^<]+)<title>", text)[:4] == ["a&gt;0.1235", "b&gt;-1.5e-07", "c&gt;1.25", "d"]
+
+
 def test_a_wide_table_makes_a_page_of_limited_size():
     text = report_page([classification(n_inputs=1000)])
     assert len(text) < 150_000
@@ -224,8 +231,12 @@ def test_rows_given_to_the_report_are_scored(tmp_path, y):
     right = re.findall(r'class="cell right"[^>]*>(\d+)<', text)
     assert sum(map(int, right)) == correct
     assert f">{correct / 300:.4f}<" in text
-    importance = text[text.index("Permutation importance") :]
+    importance = text[text.rindex("Permutation importance") :]
     assert re.search(r'<th scope="row">(size|&lt;b&gt;colour)</th><td class="bars">', importance)
+    assert '<h2 id="dependence-title">' in importance
+    for name, mark in (("size", "<polyline"), ("&lt;b&gt;colour", "<circle")):
+        chart = re.search(rf'aria-label="Mean prediction over {name}: sold=yes".*?</svg>', importance)[0]
+        assert mark in chart
 
 
 def test_a_regressor_for_tables_shows_errors_and_the_coverage_of_intervals(tmp_path):
@@ -251,6 +262,7 @@ def test_importance_of_many_columns_is_bounded(tmp_path, monkeypatch):
     text = (tmp_path / "wide.html").read_text(encoding="utf-8")
     assert "Of 40 columns, the 5 with the largest weights are shuffled. 20 rows are shuffled." in text
     assert text.count('<td class="bars">') == 5
+    assert text.count("Mean prediction over ") == 1  # of the only column that matters
     assert '<th scope="row">c7</th><td class="bars">' in text
 
 
@@ -361,7 +373,13 @@ def written(tmp_path):
 
 @pytest.mark.parametrize("width", [360, 1280])
 @pytest.mark.parametrize(
-    "reports", [[classification()], [regression()], [classification("one"), classification("two")]]
+    "reports",
+    [
+        [classification()],
+        [classification(column="a" * 300)],
+        [regression()],
+        [classification("one"), classification("two")],
+    ],
 )
 def test_the_page_fits_the_screen(chromium, written, width, reports):
     chromium.screen(width)
