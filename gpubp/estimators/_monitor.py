@@ -67,7 +67,7 @@ class FitMonitor:
     def on_begin(self, run: RunStart) -> None:
         """Begin the callbacks."""
         self.epoch = run.epoch
-        self.of_rank_0.on_begin(run)
+        self.of_rank_0.on_begin(run._replace(settings=vars(self.fit.options)))
 
     def __call__(self, progress: Progress) -> bool:
         """Follow one epoch of a stochastic solver; return whether training should stop."""

@@ -20,9 +20,10 @@ import contextlib
 import importlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +55,8 @@ class RunStart(NamedTuple):
         The parameters to start from, on the device.
     network : Network, optional
         What is trained.
+    settings : mapping of str to numbers, texts, or settings that change
+        How: the parameters of an estimator that its fit reads, or the optimizer, its settings and the batch size.
     """
 
     epoch: int
@@ -61,6 +64,7 @@ class RunStart(NamedTuple):
     device: str
     theta: Array
     network: Network | None = None
+    settings: Mapping[str, Any] = MappingProxyType({})
 
 
 class Progress(NamedTuple):
@@ -208,6 +212,8 @@ def check_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     given = callbacks if isinstance(callbacks, Iterable) else (callbacks,)
     as_tuple = (*given, *(make() for make in tuple(AUTOMATIC.values())))
     for callback in as_tuple:
+        if isinstance(callback, type):
+            raise DataError(f"callbacks must be functions or objects, got the class {callback.__name__}: call it first")
         if not callable(callback):
             raise DataError(f"callbacks must be functions that take a Progress, got {callback!r}")
         checked_interval(interval(callback))

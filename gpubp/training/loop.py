@@ -52,7 +52,8 @@ def _run(plan: Plan, start: ModelState | TrainingState, save: Save | None) -> Ou
         plan = plan_for_active(plan, state.stack)
     model, start_time = state.model, time.perf_counter() - state.seconds
     batched = BatchedEpochs(plan, model)
-    begin_callbacks(plan.callbacks, RunStart(model.epoch, plan.epochs, plan.backend.name, model.theta, plan.network))
+    run = RunStart(model.epoch, plan.epochs, plan.backend.name, model.theta, plan.network, plan.settings)
+    begin_callbacks(plan.callbacks, run)
     save_now = partial(_save, plan, state, start_time, save)
     try:
         while stop_reason is None:

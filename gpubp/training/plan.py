@@ -1,7 +1,7 @@
 """The plan of a run of the training loop, with everything on the device."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -86,6 +86,8 @@ class Plan:
         run separately.
     network : Network, optional
         What is trained, for callbacks.
+    settings : mapping of str
+        How it is trained, for callbacks.
     """
 
     backend: Backend
@@ -109,6 +111,7 @@ class Plan:
     is_distributed: bool = False
     draws: Draws | None = None
     network: Network | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 def learning_rate_after(optimizer: Optimizer | SecondOrder, epoch: int) -> Any:

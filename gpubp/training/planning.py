@@ -61,6 +61,7 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         is_distributed=setup.processes.world_size > 1,
         draws=setup.orders,
         network=setup.network,
+        settings={"optimizer": options.optimizer.name, **options.optimizer.settings, "batch_size": options.batch_size},
     )
 
 

@@ -92,8 +92,8 @@ class MLflowLogger:
     """Log the figures of every epoch to MLflow; of a stack, the median over the networks that are finite.
 
     The active run is logged to, or a new one, which ends with the training. Its parameters are the network, the
-    number of epochs and the device; the reason why training stopped is a tag. After an error a new run ends as
-    failed.
+    number of epochs, the device, and the parameters of the estimator or of the optimizer; the reason why training
+    stopped is a tag. After an error, and if training diverged, a new run ends as failed.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class MLflowLogger:
     def on_end(self, outcome: Outcome) -> None:
         """Log why training stopped, and end the run that this callback has started."""
         self._functions().set_tag("stop_reason", outcome.stop_reason)
-        self._end("KILLED" if outcome.stop_reason == "interrupted" else "FINISHED")
+        self._end({"interrupted": "KILLED", "diverged": "FAILED"}.get(outcome.stop_reason, "FINISHED"))
 
     def on_error(self, error: BaseException) -> None:
         """End the run that this callback has started."""
@@ -190,7 +190,8 @@ def mlflow_autolog(mlflow: Any = None, *, disable: bool = False, every: int = 1)
 
 
 def _settings(run: RunStart) -> dict[str, Any]:
-    settings: dict[str, Any] = {"epochs": run.epochs, "device": run.device}
+    settings = {name: value for name, value in run.settings.items() if isinstance(value, str | int | float)}
+    settings |= {"epochs": run.epochs, "device": run.device}
     if run.network is not None:
         settings |= {
             "network": "-".join(map(str, run.network.sizes)),
@@ -209,8 +210,8 @@ class WandbLogger:
     run : object with ``log(dict)``
         What ``wandb.init(...)`` returns; gpubp does not import wandb. The epoch is one of the figures, and wandb counts
         the steps, so a run can hold several trainings and figures of your own. If it has
-        ``config.update(dict, allow_val_change=True)``, the network, the number of epochs and the device of the last
-        training go there. The run is not finished by this callback.
+        ``config.update(dict, allow_val_change=True)``, the parameters of the last training go there, as for
+        :class:`MLflowLogger`. The run is not finished by this callback.
     every : int
         Number of epochs between two calls.
 

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from gpubp import MLPClassifier
+from gpubp import MLPClassifier, MLPRegressor
 from gpubp.errors import DataError, GpubpError
 from gpubp.training.callbacks import AUTOMATIC
 from gpubp.training.tracking import MLflowLogger, TensorBoardLogger, WandbLogger, mlflow_autolog
@@ -90,9 +90,23 @@ class TestMLflowLogger:
         assert run.params == {
             **{"epochs": 3, "device": "cpu", "network": "3-4-2", "activation": "tanh, identity"},
             **{"loss_function": "squared", "n_parameters": 26, "data": "made up"},
+            **{"optimizer": "momentum", "learning_rate": 0.05, "momentum": 0.9, "batch_size": "full"},
         }
         assert [(step, metrics["loss"]) for step, metrics in run.metrics] == list(enumerate(result.history.loss, 1))
         assert (run.tags, run.end) == ({"stop_reason": "epochs"}, "FINISHED")
+
+    def test_the_parameters_of_an_estimator_are_logged_and_a_diverged_training_has_failed(self):
+        tracker = Tracker()
+        options = {"callbacks": MLflowLogger(tracker), "random_state": 0, "max_iter": 20, "tol": 1.0}
+        model = MLPRegressor(hidden_layer_sizes=(3,), alpha=0.25, solver="sgd", **options).fit(X, X[:, 0])
+        with pytest.raises(ValueError, match="non-finite"):
+            model.set_params(learning_rate_init=1e200).fit(X, X[:, 0])
+        run, diverged = tracker.runs
+        for name, value in {"alpha": 0.25, "solver": "sgd", "batch_size": "auto", "network": "3-3-1"}.items():
+            assert run.params[name] == value
+        assert "callbacks" not in run.params
+        assert (run.end, diverged.end) == ("FINISHED", "FAILED")
+        assert diverged.params["learning_rate_init"] == 1e200
 
     def test_the_run_of_the_user_stays_active_and_its_parameters_are_logged_once(self):
         tracker = Tracker()
