@@ -202,8 +202,8 @@ def _values_axis(found: PartialDependence) -> tuple[Axis, list[float], list[str]
         low, high = _widened(float(days[0]), float(days[-1]))
         ticks = np.linspace(low, high, 4)
         texts = [str(day) for day in ticks.round().astype(np.int64).astype("datetime64[D]")]
-        room = 0.08 * (high - low)
-        return Axis(low - room, high + room, *ends, tuple(ticks.tolist())), days.tolist(), texts
+        beside = 0.08 * (high - low)
+        return Axis(low - beside, high + beside, *ends, tuple(ticks.tolist())), days.tolist(), texts
     numbers = found.values.astype(np.float64)
     x = _linear(float(numbers[0]), float(numbers[-1]), *ends)
     return x, numbers.tolist(), _tick_texts(x.ticks)

@@ -87,7 +87,7 @@ def test_a_dependence_of_one_value_is_a_point_and_one_that_is_not_finite_is_not_
         assert dependence_chart(found, of_classes=False, ends=(values, values)) == ""
 
 
-def test_long_classes_that_begin_alike_can_be_told_apart():
+def test_long_classes_that_begin_alike_have_other_headings():
     names = ["a class with a long name: " + end for end in ("left", "right")]
     shown = [name_of_class(name) for name in names]
     assert [len(name) for name in shown] == [24, 24]
