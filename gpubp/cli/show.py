@@ -109,10 +109,13 @@ def _target(preprocessing: Preprocessing) -> str:
 
 def _as_text(value: Any) -> str:
     """Format a value of a model file's ``about``, which may be of any type."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
     if not isinstance(value, dict):
         return str(value)
     name_first = sorted(value.items(), key=lambda item: item[0] != "name")
-    return ", ".join(str(part) if name == "name" else f"{name} {part}" for name, part in name_first)
+    parts = ((name, f"({_as_text(part)})" if isinstance(part, dict) else _as_text(part)) for name, part in name_first)
+    return ", ".join(text if name == "name" else f"{name} {text}" for name, text in parts)
 
 
 def _layers(network: Network) -> list[list[str]]:

@@ -48,6 +48,11 @@ def test_the_command_that_made_the_model_is_shown_as_a_shell_takes_it(run):
     assert "--missing 'not known'" in command
 
 
+def test_numbers_of_the_training_are_short(run):
+    assert run("train", write(), *FAST, "--class-weight", "no=1,yes=3.14159265358979")[0] == 0
+    assert "class_weight (no 1, yes 3.14159), " in run("show", "shop.safetensors")[1]
+
+
 def test_the_encoding_of_numbers_is_shown(run):
     assert run("train", write(), *FAST, "--numbers", "robust")[0] == 0
     assert re.search(r"^numbers +robust *$", run("show", "shop.safetensors")[1], re.MULTILINE)
