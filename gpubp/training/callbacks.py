@@ -386,7 +386,7 @@ def get_callback(text: str) -> Callback:
     ----------
     text : str
         ``"json_lines=FILE"``, ``"csv=FILE"``, or ``"module:attribute"``. If the attribute is a class, it is called
-        without arguments.
+        without arguments; what follows ``=``, as in ``"gpubp:TensorBoardLogger=logs"``, is its one argument.
 
     Raises
     ------
@@ -404,14 +404,14 @@ def get_callback(text: str) -> Callback:
         if not argument:
             raise DataError(f"callback {name!r} needs a value: {name}=FILE")
         return CALLBACKS[name](argument)
-    module_name, colon, attribute = text.partition(":")
-    if not (colon and module_name and attribute) or equals:
+    module_name, colon, attribute = name.partition(":")
+    if not (colon and module_name and attribute):
         raise DataError(f"{unknown('callback', name, CALLBACKS)}; or pass module:attribute")
-    return _import_callback(text, module_name, attribute)
+    return _import_callback(text, module_name, attribute, [argument] if equals else [])
 
 
-def _import_callback(text: str, module_name: str, attribute: str) -> Callback:
-    """Import a user-defined callback."""
+def _import_callback(text: str, module_name: str, attribute: str, arguments: list[str]) -> Callback:
+    """Import a callback, or what makes one."""
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a module may raise anything when it is imported
@@ -421,11 +421,10 @@ def _import_callback(text: str, module_name: str, attribute: str) -> Callback:
         raise DataError(f"callback {text!r}: module {module_name!r} has no {attribute!r}{close}")
     imported = getattr(module, attribute)
     try:
-        callback = imported() if isinstance(imported, type) else imported
+        callback = imported(*arguments) if arguments or isinstance(imported, type) else imported
     except Exception as error:  # a class may raise anything, or need arguments
-        raise DataError(
-            f"callback {text!r}: {attribute}() raised {type(error).__name__}: {excerpt(str(error))}"
-        ) from error
+        call = f"{attribute}({', '.join(map(repr, arguments))})"
+        raise DataError(f"callback {text!r}: {call} raised {type(error).__name__}: {excerpt(str(error))}") from error
     return check_callbacks([callback])[0]
 
 

@@ -189,7 +189,7 @@ class TestCheckAgreement:
         find = structures.Functions.find
 
         def found(functions):
-            return lambda asked: find.__get__(functions)(other if asked == function else asked)
+            return lambda requested: find.__get__(functions)(other if requested == function else requested)
 
         monkeypatch.setattr(structures.Functions, "find", property(found))
         failed = {row.what for row in check_agreement("cpu", dtypes=["float64"]) if not row.ok}

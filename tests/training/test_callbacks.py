@@ -377,6 +377,10 @@ class TestByName:
         assert get_callback(f"{module}:watch").__name__ == "watch"
         assert get_callback(f"{module}:Watch").every == 3
 
+    def test_of_a_module_with_an_argument(self):
+        assert get_callback("gpubp:TensorBoardLogger=logs").folder == "logs"
+        assert get_callback("gpubp:CSVLogger=a=b.csv").path == "a=b.csv"
+
     @pytest.mark.parametrize(
         ("text", "message"),
         [
@@ -388,6 +392,8 @@ class TestByName:
             ("broken_callbacks_of_a_user:watch", "cannot import 'broken_callbacks_of_a_user': division by zero"),
             ("callbacks_of_a_user:wach", r"module 'callbacks_of_a_user' has no 'wach' \(did you mean '[Ww]atch'"),
             ("callbacks_of_a_user:Needs", r"Needs\(\) raised TypeError: .*'path'"),
+            ("callbacks_of_a_user:Watch=a", r"Watch\('a'\) raised TypeError"),
+            (":watch=a", "unknown callback ':watch'"),
             ("callbacks_of_a_user:figure", "callbacks must be functions that take a Progress"),
         ],
     )

@@ -189,8 +189,8 @@ class TrainOptions(TableOptions):
         list[str] | None,
         _training(
             metavar="NAME[=ARGUMENT]",
-            help=f"Attach a callback: {', '.join(f'{name}=FILE' for name in CALLBACKS)}, or MODULE:NAME for your own. "
-            "May be repeated.",
+            help=f"Attach a callback: {', '.join(f'{name}=FILE' for name in CALLBACKS)}, or MODULE:NAME[=TEXT] for "
+            "any other, such as gpubp:TensorBoardLogger=FOLDER, gpubp:MLflowLogger, or your own. May be repeated.",
             show_default=False,
         ),
     ] = None
