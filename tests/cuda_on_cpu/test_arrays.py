@@ -8,6 +8,7 @@ FLOATS = ("float32", "float64")
 TOLERANCES = {"float16": 2e-3, "float32": 2e-6, "float64": 1e-14}
 UFUNCS = ("exp", "expm1", "log1p", "tanh", "sqrt", "negative", "abs", "sign", "floor", "isnan", "square", "sin", "exp2")
 BINARY = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "power", "less", "fmod", "copysign", "hypot")
+REDUCTIONS = ("sum", "prod", "max", "min", "mean", "all", "any", "var")
 
 
 def random(*shape, dtype="float64", seed=0):
@@ -37,9 +38,8 @@ def test_functions_of_two_arrays_that_are_broadcast(name, dtype):
     assert_close(function(cupy.asarray(x).T, 0.5), expected(x.T, 0.5), dtype)
 
 
-@pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("axis", [None, 0, 1, 2, (0, 2)])
-@pytest.mark.parametrize("name", ["sum", "prod", "max", "min", "mean", "all", "any", "var"])
+@pytest.mark.parametrize("axis", [None, 0, 2, (0, 2)])
+@pytest.mark.parametrize(("name", "dtype"), [*((name, "float32") for name in REDUCTIONS), ("sum", "float64")])
 def test_reductions(name, axis, dtype):
     x = random(4, 5, 700, dtype=dtype) ** 0.001  # so that the product stays finite
     expected = getattr(np, name)(x.astype("float64"), axis=axis)

@@ -30,6 +30,8 @@ from gpubp.testing import assert_agree
 from gpubp.training.checkpoints import Checkpoints, checkpoints_in
 from tests.threads_as_processes import results_of, run_on_ranks
 
+pytestmark = pytest.mark.once
+
 NETWORK = Network((5, 7, 3), activation="tanh", loss="cross_entropy")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(53, 5))

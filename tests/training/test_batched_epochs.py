@@ -26,6 +26,8 @@ from gpubp.training.fit import train
 from gpubp.training.plan import Plan
 from tests.compiled_engine import needs_engine
 
+pytestmark = pytest.mark.once
+
 BACKEND = choose_backend("cpu")
 NETWORK = Network((3, 4, 2), activation="tanh")
 
