@@ -119,7 +119,7 @@ def _needs_missing_package(item):
     params = item.callspec.params if hasattr(item, "callspec") else {}
     required = "float64" if "double" in getattr(item, "fixturenames", ()) else params.get("dtype")
     if (comparison := params.get("comparison")) is not None:
-        has_kernels = params["backend_case"] in ("numpy", "cupy")
+        has_kernels = params["device"] in ("cpu", "cuda")
         if required not in comparison.dtypes or (comparison.of_kernels and not has_kernels):
             return True
     return any(required in LACKING.get(device, ()) for device in _devices_of(item))
