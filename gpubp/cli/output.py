@@ -19,7 +19,7 @@ from rich.text import Text
 from gpubp._core.text import escaped, excerpt
 from gpubp.data.score_names import METRICS, metric_name, score_text, split_metric
 from gpubp.data.streaming.split import SPLITS
-from gpubp.io.model_facts import TRIAL_HEADINGS, ordered_trials, trial_row, untried_text
+from gpubp.io.model_facts import TRIAL_HEADINGS, described_trials, untried_text
 
 console = Console(markup=False, highlight=False, emoji=False)
 """For results: stdout."""
@@ -193,17 +193,13 @@ def print_scores(
 
 def print_trials(training: dict[str, Any]) -> None:
     """Print what a search tried, the least loss first; these parts of a model's ``about`` may be forged."""
-    trials = [trial for trial in training["trials"] if isinstance(trial, dict)]
-    ordered = ordered_trials(trials)
-    print_table(TRIAL_HEADINGS, map(trial_row, ordered[:_MOST_TRIALS]))
-    if len(ordered) > _MOST_TRIALS:
-        console.print(f"... and {len(ordered) - _MOST_TRIALS:,} more")
-    if any(trial.get("ended_early") is True for trial in ordered):
+    rows, reasons = described_trials(training["trials"])
+    print_table(TRIAL_HEADINGS, rows[:_MOST_TRIALS])
+    if len(rows) > _MOST_TRIALS:
+        console.print(f"... and {len(rows) - _MOST_TRIALS:,} more")
+    if any(row[-1].startswith("ended early") for row in rows):
         print_footnote("ended early: more than 2 % behind the best, and gaining too slowly; the loss is that so far")
-    if ordered and ordered[0].get("is_kept") is False:
-        print_footnote(
-            "not kept: what is better than an earlier kind by less than one hundredth, which may be chance; those "
-            "without hidden layers count as the last"
-        )
+    for reason in reasons:
+        print_footnote(reason)
     if untried := untried_text(training):
         print_footnote(f"{untried}; a larger --time-budget tries the rest")

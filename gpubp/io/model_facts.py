@@ -27,13 +27,44 @@ def finite_numbers(value: Any) -> list[float]:
     return [float(one) if _is_finite(one) else math.nan for one in value] if isinstance(value, list) else []
 
 
-def ordered_trials(trials: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what a search tried, the least loss first."""
-    return sorted(trials, key=lambda trial: _finite_or_inf(trial.get("loss")))
+def described_trials(trials: Sequence[Any]) -> tuple[list[list[str]], list[str]]:
+    """Return a row for each kind that a search tried, the least loss first, and why better ones are not kept.
+
+    Parameters
+    ----------
+    trials : sequence of dict
+        Of a model's ``about``, which may be forged.
+    """
+    known = [trial for trial in trials if isinstance(trial, dict)]
+    ordered = sorted(known, key=lambda trial: _finite_or_inf(trial.get("loss")))
+    kept = next((_finite_or_inf(trial.get("loss")) for trial in ordered if trial.get("is_kept") is True), -math.inf)
+    rows, reasons = list(map(_trial_row, ordered)), list[str]()
+    for row, trial in zip(rows, ordered, strict=True):
+        if (loss := _finite_or_inf(trial.get("loss"))) < kept:
+            reason = _why_not_kept(trial, loss, kept)
+            reasons += [reason] if reason not in reasons else []
+            counted_as = trial.get("compared_loss")
+            what = row[-1] or ("not kept" if counted_as is None else f"counts as {_any_text(counted_as, number)}")
+            row[-1] = f"{what} ({reasons.index(reason) + 1})"
+    return rows, [f"({place}) {reason}" for place, reason in enumerate(reasons, 1)]
 
 
-def trial_row(trial: dict[str, Any]) -> list[str]:
-    """Describe a trial."""
+def _why_not_kept(trial: dict[str, Any], loss: float, kept: float) -> str:
+    """Say by which rules a search did not keep a kind that has less loss than the kept one."""
+    than = "than the kept kind by less than 1 %, which may be chance"
+    if "compared_loss" in trial or loss < kept - 0.01 * abs(kept):
+        reason = (
+            "2 % are added to the loss with target statistics, since these hold targets of the fold that scores; with "
+            "that it is not better than the kept kind by 1 %, and less may be chance"
+        )
+    else:
+        reason = f"better {than}"
+    if trial.get("hidden_layer_sizes") == []:
+        return f"{reason}; without hidden layers, so that no mean of several networks improves it, as it does the kept"
+    return reason
+
+
+def _trial_row(trial: dict[str, Any]) -> list[str]:
     sizes, loss = trial.get("hidden_layer_sizes"), trial.get("loss", "")
     return [
         _any_text(trial.get("numbers"), str)
@@ -55,8 +86,9 @@ def untried_text(training: dict[str, Any]) -> str:
     trials, n_untried, budget = (training.get(name) for name in ("trials", "n_untried", "time_budget"))
     if not isinstance(trials, list) or not trials or type(n_untried) is not int or n_untried < 1:
         return ""
-    seconds, n = _any_text(budget, number), len(trials)
-    return f"stopped by the time budget of {seconds} s after {n:,} of {n + n_untried:,} kinds"
+    seconds, n = _any_text(budget, "{:g}".format), len(trials)
+    kinds = f"{n:,} of {n + n_untried:,} kinds"
+    return f"trials begin in the first half of the time budget of {seconds} s, which was enough for {kinds}"
 
 
 def linear_part_text(part: dict[str, Any]) -> str:

@@ -128,6 +128,8 @@ class ModelReport:
     columns : sequence of ShownColumn
     tried : (headings, rows)
         A table of what a search tried; empty without one.
+    tried_notes : sequence of str
+        What is said below that table.
     held_out : HeldOutFindings, optional
     network : Network
     theta : (P,) array, optional
@@ -151,6 +153,7 @@ class ModelReport:
     curves: Curves = NO_CURVES
     columns: Sequence[ShownColumn] = ()
     tried: tuple[Sequence[str], Sequence[Sequence[str]]] = ((), ())
+    tried_notes: Sequence[str] = ()
     held_out: HeldOutFindings | None = None
     input_names: Sequence[str] = ()
     output_names: Sequence[str] = ()

@@ -196,6 +196,7 @@ def tried(reports: Reports) -> str:
         if rows:
             named = [Cell(one, "number") for one in heads[1:]]
             shown.append(table(named, rows, corner=heads[0], caption=_name(report, reports)))
+            shown += [f'<p class="note">{text_of(note, 500)}</p>' for note in report.tried_notes]
     return section("tried", "What was tried", "".join(shown))
 
 

@@ -170,8 +170,8 @@ class TableTrial:
     ended_early: bool = False
 
 
-def trial_as_json(trial: TableTrial) -> dict[str, Any]:
-    """Return a trial as a model file holds it."""
+def trial_as_json(trial: TableTrial, compared_loss: float) -> dict[str, Any]:
+    """Return a trial as a model file holds it, with the loss by which it was compared if that is another."""
     candidate = trial.candidate
     return {
         "numbers": candidate.numbers,
@@ -182,6 +182,7 @@ def trial_as_json(trial: TableTrial) -> dict[str, Any]:
         **({"categories": candidate.categories} if candidate.categories != "one-hot" else {}),
         **({"has_linear_part": True} if candidate.has_linear_part else {}),
         "loss": trial.loss if math.isfinite(trial.loss) else None,
+        **({"compared_loss": compared_loss} if trial.loss < compared_loss < math.inf else {}),
         "epochs": int(trial.epochs),
         "seconds": round(trial.seconds, 3),
         "is_kept": trial.is_kept,

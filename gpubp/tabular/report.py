@@ -32,13 +32,12 @@ from gpubp.io.atomic_files import write_atomically
 from gpubp.io.model_facts import (
     TRIAL_HEADINGS,
     are_scores,
+    described_trials,
     finite_numbers,
     linear_part_text,
     mapping,
-    ordered_trials,
     refit_text,
     restarts_text,
-    trial_row,
     untried_text,
 )
 from gpubp.io.model_file import Model
@@ -124,20 +123,23 @@ def report_of(
     if isinstance(preprocessing.target, ClassTarget):
         outputs = distinct_names(preprocessing.target.classes)
     theta = model.theta if model.theta.ndim == 1 else model.theta[0]
-    untried = untried_text(mapping(about.get("training")))
+    training = mapping(about.get("training"))
+    untried, trials = untried_text(training), training.get("trials")
+    trials, reasons = described_trials(trials if isinstance(trials, list) else [])
     return ModelReport(
         title,
         preprocessing.task,
         network,
         theta if network.n_members is None else None,
         facts=_facts(model),
-        notes=(*notes, f"The search was {untried}.") if untried else tuple(notes),
+        notes=(*notes, untried[0].upper() + untried[1:] + ".") if untried else tuple(notes),
         scores=scores,
         rows=counts,
         baseline=baseline,
         curves=_curves(about, preprocessing.task),
         columns=_columns(model),
-        tried=_tried(about),
+        tried=(TRIAL_HEADINGS, trials),
+        tried_notes=reasons,
         held_out=held_out,
         input_names=names if len(names) == network.sizes[0] else (),
         output_names=outputs if len(outputs) == network.sizes[-1] else (),
@@ -311,12 +313,6 @@ def _columns(model: Model) -> list[ShownColumn]:
         )
         for one in summaries
     ]
-
-
-def _tried(about: dict[str, Any]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    trials = mapping(about.get("training")).get("trials")
-    known = [trial for trial in trials if isinstance(trial, dict)] if isinstance(trials, list) else []
-    return TRIAL_HEADINGS, [trial_row(trial) for trial in ordered_trials(known)]
 
 
 def _facts(model: Model) -> list[tuple[str, str]]:

@@ -204,7 +204,7 @@ def search_table(
     about = {
         "preset": "best",
         "time_budget": time_budget,
-        "trials": list(map(trial_as_json, trials)),
+        "trials": [trial_as_json(one, _compared_loss(*pair)) for one, pair in zip(trials, tried, strict=True)],
         **({"n_untried": n_untried} if n_untried else {}),
         "activation": activation,  # which a network with a recipe does not have
         "batch_size": batch_size_of(recipe, networks.prepared.rows["train"]),

@@ -77,6 +77,7 @@ def classification(name="a model", n_inputs=4, column="column"):
         ),
         columns=[ShownColumn(one, "number", "0 to 1", column, 3, 20, 0) for one in columns],
         tried=(("numbers", "loss"), [[column, "0.5"]]),
+        tried_notes=[f"not kept: {column}"],
         held_out=HeldOutFindings("25 test rows", Confusion((column, "b", "c"), counts), (), [calibration], importance),
         input_names=columns,
         output_names=(column, "b", "c"),
@@ -97,7 +98,16 @@ def regression():
 def test_each_section_says_what_was_found():
     page = Page(report_page([classification()]))
     titles = ("Scores", "Confusion matrix", "Learning curves", "Calibration", "Permutation importance", "The network")
-    for text in (*titles, "0.8400", "0.4000", "gpubp train column", "column 3", "25 test rows", "To make it again"):
+    for text in (
+        *titles,
+        "0.8400",
+        "0.4000",
+        "gpubp train column",
+        "not kept: column",
+        "column 3",
+        "25 test rows",
+        "To make it again",
+    ):
         assert text in page.text
     assert [one["style"] for one in page.of("td") if one.get("class") == "cell right"] == [
         f"--share: {share:.3f}" for share in (8 / 9, 9 / 10, 4 / 6)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -24,8 +25,9 @@ from gpubp import (
 )
 from gpubp.data.preprocessing import TargetStatisticsColumn, decode_predictions
 from gpubp.errors import DataError
+from gpubp.io.model_facts import described_trials
 from gpubp.tabular import CANDIDATES, Candidate, search_table
-from gpubp.tabular.candidates import candidates_for
+from gpubp.tabular.candidates import TableTrial, candidates_for, trial_as_json
 from gpubp.tabular.folds import drawn_rows, folds_of, learned_rows, rows_of_folds
 from gpubp.tabular.recipes import REALMLP_S
 from gpubp.tabular.search import _best_of
@@ -103,6 +105,26 @@ def test_target_statistics_must_be_better_by_what_their_folds_may_lower():
     assert _best_of([trial_of(0.098, 5, categories="target"), other])[0].loss == 0.0985
     assert _best_of([one_hot, trial_of(0.098, 5, categories="target", out_of_fold=None)])[0].loss == 0.098
     assert _best_of([statistics[2], one_hot])[0].loss == 0.100
+
+
+def test_it_is_said_by_which_rules_a_kind_with_less_loss_is_not_kept():
+    def trial(loss, **others):
+        return {"numbers": "linear", "hidden_layer_sizes": [5], "loss": loss, "is_kept": False, **others}
+
+    of_statistics = trial(0.0975, categories="target", compared_loss=0.09945)
+    kept, worse = trial(0.1, is_kept=True), trial(0.2, ended_early=True)
+    near, solved = trial(0.0995), trial(0.0993, hidden_layer_sizes=[])
+    rows, reasons = described_trials([worse, kept, near, solved, of_statistics, "forged"])
+    assert [row[-1] for row in rows] == [
+        *("counts as 0.0994 (1)", "not kept (2)", "not kept (3)", "kept", "ended early"),
+    ]
+    statistics, without_layers, chance = reasons
+    assert re.match(r"\(1\) 2 % are added to the loss with target statistics.* not better than the kept", statistics)
+    assert re.match(r"\(2\) better than .* by less than 1 %, .*; without hidden layers", without_layers)
+    assert re.match(r"\(3\) better than .* by less than 1 %, which may be chance$", chance)
+    assert described_trials([kept, worse])[1] == []
+    assert trial_as_json(TableTrial(Candidate(), 1.0, 3, 0.5), 1.02)["compared_loss"] == 1.02
+    assert "compared_loss" not in trial_as_json(TableTrial(Candidate(), 1.0, 3, 0.5), 1.0)
 
 
 def test_scores_out_of_fold_are_of_networks_that_did_not_see_the_row():
