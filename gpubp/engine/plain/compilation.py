@@ -42,7 +42,7 @@ def compiled(backend: Backend, function: Callable[..., Any], *fixed: Hashable) -
 def can_compile(backend: Backend, *parts: Any) -> bool:
     """Return whether the library compiles, nothing is computed on the host, and networks and functions are gpubp's."""
     compiles = backend.library.compile is not None and not isinstance(backend.xp, SparseMatmul)
-    return compiles and all(map(_is_own, parts))
+    return compiles and all(map(is_own, parts))
 
 
 @lru_cache(maxsize=KEPT)
@@ -51,12 +51,12 @@ def _compiled(library: Library, function: Callable[..., Any], *fixed: Hashable) 
     return library.compile(partial(function, *fixed))
 
 
-def _is_own(part: Any) -> bool:
+def is_own(part: Any) -> bool:
     """Return whether a function and what is bound to it, or the functions of a network, are gpubp's."""
     if isinstance(part, Network):
-        return _is_own((*map(get_activation, part.activations), get_loss(part.loss)))
+        return is_own((*map(get_activation, part.activations), get_loss(part.loss)))
     if isinstance(part, partial):
-        return _is_own((part.func, *part.args))
+        return is_own((part.func, *part.args))
     if isinstance(part, tuple):
-        return all(map(_is_own, part))
+        return all(map(is_own, part))
     return not callable(part) or str(part.__module__).startswith("gpubp.")

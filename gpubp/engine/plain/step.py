@@ -4,7 +4,7 @@ The mean over samples is taken and the penalty on the weights is added here. The
 module.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
 from numbers import Real
@@ -14,9 +14,10 @@ import array_api_compat
 import numpy as np
 
 from gpubp._typing import Array, Namespace
-from gpubp.backends.backend import Backend, to_backend
+from gpubp.backends.backend import Backend, to_backend, to_numpy
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup, sum_over_ranks
-from gpubp.engine.plain.compilation import can_compile, compiled
+from gpubp.engine.plain.compilation import can_compile, compiled, is_own
+from gpubp.engine.plain.host_numbers import HostNumbers
 from gpubp.engine.plain.minibatches import Batch, Batches, total_weight
 from gpubp.nn.jacobian import jacobian
 from gpubp.nn.network import Network, average_tied
@@ -24,6 +25,9 @@ from gpubp.nn.passes import loss_and_gradient
 from gpubp.optim.first_order import Optimizer
 from gpubp.optim.loss_scaling import LossScaleState
 from gpubp.optim.second_order import Problem, SecondOrder, damped_solution
+
+EXACT = ("beta_1", "beta_2", "rho")
+"""Settings that optimizers subtract from 1, for which the precision of the arrays would be too little."""
 
 
 @dataclass(frozen=True)
@@ -204,11 +208,15 @@ def make_step(backend: Backend, objective: Objective, optimizer: Optimizer | Sec
     if isinstance(optimizer, SecondOrder):
         evaluate = partial(bind(backend, objective, objective_and_gradient), weight_mask)
         return partial(second_order_step, backend, objective, weight_mask, optimizer, evaluate)
-    to_device = partial(_to_device, backend, dtype)
-    optimizer = replace(optimizer, settings={name: to_device(setting) for name, setting in optimizer.settings.items()})
-    update = bind(backend, replace(objective, l2=to_device(objective.l2)), _updated, optimizer.update)
-    step = partial(_first_order_step, to_device, update, weight_mask, optimizer)
-    return partial(_counting, step) if can_compile(backend, objective.network, optimizer.update) else step
+    to_device, update, settings = partial(_to_device, backend, dtype), optimizer.update, optimizer.settings
+    exact = EXACT if is_own(update) else ()
+    of_each_network = any(hasattr(settings.get(name), "shape") for name in exact)
+    compiles = can_compile(backend, objective.network, update) and not of_each_network
+    move = partial(_moved, to_device, () if compiles else exact)
+    optimizer, objective = replace(optimizer, settings=move(settings)), replace(objective, l2=to_device(objective.l2))
+    bound = bind(backend, objective, _updated, update) if compiles else partial(_updated, update, backend.xp, objective)
+    step = partial(_first_order_step, move, bound, weight_mask, optimizer)
+    return partial(_counting, step) if compiles else step
 
 
 def bind(
@@ -237,8 +245,18 @@ def _to_device(backend: Backend, dtype: str, number: Any) -> Any:
     return to_backend(backend, number, dtype) if getattr(number, "ndim", 0) else number
 
 
+def _moved(to_device: Callable[[Any], Any], exact: tuple[str, ...], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Move settings to the backend, but those that are subtracted from 1."""
+    return {
+        name: HostNumbers(to_numpy(setting), to_device)
+        if name in exact and getattr(setting, "ndim", None)
+        else to_device(setting)
+        for name, setting in settings.items()
+    }
+
+
 def _first_order_step(
-    to_device: Callable[[Any], Any],
+    move: Callable[[Mapping[str, Any]], dict[str, Any]],
     update: Callable[..., tuple[Array, Any, Array]],
     weight_mask: Array,
     optimizer: Optimizer,
@@ -247,8 +265,7 @@ def _first_order_step(
     batch: Batch,
     epoch: Any,
 ) -> tuple[Array, Any, Array]:
-    settings = {name: to_device(number) for name, number in optimizer.at(epoch).items()}
-    return update(weight_mask, theta, state, batch.arrays, settings)
+    return update(weight_mask, theta, state, batch.arrays, move(optimizer.at(epoch)))
 
 
 def _counting(step: Step, theta: Array, state: Any, batch: Batch, epoch: Any) -> tuple[Array, Any, Array]:
