@@ -114,7 +114,8 @@ class Bounds:
     def rounded(self, value, error, ulps=0.0):
         """Add the rounding of an operation, which is so many units in the last place off besides."""
         largest = np.abs(value) + error
-        return Bounded(value, error + np.maximum(self.half * largest, self.smallest) * (1 + 2 * ulps), self)
+        rounding = np.where(largest > 0, np.maximum(self.half * largest, self.smallest), 0)  # an exact 0 stays 0
+        return Bounded(value, error + rounding * (1 + 2 * ulps), self)
 
     def finfo(self, dtype):
         return np.finfo(self.dtype)
@@ -133,7 +134,8 @@ class Bounds:
         return Bounded(np.rint(x.value), np.zeros(x.shape, PRECISE), self)
 
     def exp(self, x):
-        return self.rounded(np.exp(x.value), _error_of_exp(x), self.ulps["exp"])
+        y = self.rounded(np.exp(x.value), _error_of_exp(x), self.ulps["exp"])
+        return Bounded(y.value, np.where((x.value == 0) & (x.error == 0), 0, y.error), self)  # exp(0) is exact
 
     def expm1(self, x):
         return self.rounded(np.expm1(x.value), _error_of_exp(x), self.ulps["expm1"])

@@ -86,9 +86,10 @@ def probabilities(dtype, size=1.0, seed=0):
 def counts(dtype, size=1.0, seed=0):
     """Draw outputs above 0, and targets that are 0 or above, some nearly equal."""
     y, targets = pairs(dtype, size, seed, high=60)
-    y, targets = np.abs(y), np.abs(targets)
-    keep = y >= np.finfo(dtype).smallest_normal
-    return y[keep], targets[keep]
+    smallest = np.finfo(dtype).smallest_normal
+    y, targets = np.append(np.abs(y), [smallest, 2 * smallest]), np.append(np.abs(targets), [1e3, 29.0]).astype(dtype)
+    keep = y >= smallest
+    return y[keep].astype(dtype), targets[keep]
 
 
 def total_inputs(dtype, size=1.0, seed=0, *, highest_target):

@@ -122,9 +122,7 @@ def _cross_entropy_dE_dx(xp: Namespace, y: Array, targets: Array) -> Array:
 
 def _binary_cross_entropy(xp: Namespace, y: Array, targets: Array) -> Array:
     r"""Binary cross entropy: :math:`-d \log y - (1 - d) \log(1 - y)`."""
-    limits = xp.finfo(y.dtype)
-    log_rest = xp.log1p(-xp.minimum(y, 1.0 - 0.5 * float(limits.eps)))
-    log_rest = xp.where(y < 1.0, log_rest, math.log(float(limits.smallest_normal)))
+    log_rest = xp.where(y < 0.5, xp.log1p(-xp.minimum(y, 0.5)), xp.log(_away_from_zero(xp, 1.0 - y)))
     return _cross_entropy(xp, y, targets) - (1.0 - targets) * log_rest
 
 
@@ -142,7 +140,7 @@ def _binary_cross_entropy_at(xp: Namespace, x: Array, targets: Array) -> Array:
 def _log_ratio(xp: Namespace, a: Array, b: Array) -> Array:
     r""":math:`\log(a / b)` of numbers above 0; where they are nearly equal, with the digits of :math:`a - b`."""
     gap, smaller = xp.abs(a - b), xp.minimum(a, b)
-    is_far = gap * math.sqrt(float(xp.finfo(a.dtype).smallest_normal)) > smaller  # the fraction could overflow
+    is_far = gap * float(xp.finfo(a.dtype).smallest_normal) > smaller  # the fraction could overflow
     near = xp.sign(a - b) * xp.log1p(xp.where(is_far, 0.0, gap) / smaller)
     return xp.where(is_far, xp.log(a) - xp.log(b), near)
 

@@ -183,13 +183,12 @@ def _reduce(kind: str, a: Symbol, axis: int) -> Symbol:
 class FloatInfo(NamedTuple):
     """The limits of a precision that equations use."""
 
-    eps: float
     smallest_normal: float
 
 
 def finfo(dtype: str) -> FloatInfo:
     """Return the limits of a precision."""
-    return FloatInfo(float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_normal))
+    return FloatInfo(float(np.finfo(dtype).smallest_normal))
 
 
 def __getattr__(name: str) -> Any:

@@ -587,9 +587,10 @@ static double loss_binary_cross_entropy(real parameter, integer b, integer j, in
             const real t1 = (-target);
             const real y_i = y[c * stride + i];
             const real t3 = (y_i < SMALLEST_NORMAL ? SMALLEST_NORMAL : y_i);
-            const real t16 = ((real)1.0 - y_i);
-            const real new_0 = ((t1 * real_log(t3)) - (((real)1.0 - target) * ((y_i < (real)1.0) ? real_log1p((-(y_i > (real)0.9999999999999999 ? (real)0.9999999999999999 : y_i))) : (real)-708.3964185322641)));
-            const real new_1 = ((t1 / t3) - ((target - (real)1.0) / (t16 < SMALLEST_NORMAL ? SMALLEST_NORMAL : t16)));
+            const real t11 = ((real)1.0 - y_i);
+            const real t12 = (t11 < SMALLEST_NORMAL ? SMALLEST_NORMAL : t11);
+            const real new_0 = ((t1 * real_log(t3)) - (((real)1.0 - target) * ((y_i < (real)0.5) ? real_log1p((-(y_i > (real)0.5 ? (real)0.5 : y_i))) : real_log(t12))));
+            const real new_1 = ((t1 / t3) - ((target - (real)1.0) / t12));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
@@ -633,7 +634,7 @@ static double loss_poisson(real parameter, integer b, integer j, integer stride,
             const real t6 = (t1 > t5 ? t5 : t1);
             const real t7 = (t1 - t5);
             const real t8 = real_abs(t7);
-            const bool t10 = (t6 < (t8 * (real)1.4916681462400413e-154));
+            const bool t10 = (t6 < (t8 * SMALLEST_NORMAL));
             const real new_0 = ((t1 - target) - (target * (t10 ? (real_log(t1) - real_log(t5)) : ((t7 != t7 ? t7 : (real)((t7 > 0) - (t7 < 0))) * real_log1p(((t10 ? (real)0.0 : t8) / t6))))));
             const real new_1 = ((real)1.0 - (target / t1));
             workspace[c * j + i] = new_0;
