@@ -14,6 +14,7 @@ from rich.text import Text
 
 from gpubp._core.text import excerpt, number
 from gpubp.training.callbacks import Callback, Progress
+from gpubp.training.state import median_loss
 
 SECONDS_BETWEEN_REDRAWS = 0.15  # a redraw takes 1 to 2 ms, as long as a short epoch
 
@@ -240,10 +241,7 @@ def _figures(progress: Progress, best: float | None, score_name: str) -> str:
 
 def _loss_text(name: str, values: Any) -> str:
     """Format the value of one network, or the median of a stack."""
-    if np.ndim(values) == 0:
-        return f"{name} {number(float(values))}"
-    finite = values[np.isfinite(values)]
-    return f"median {name} {number(float(np.median(finite))) if finite.size else 'nan'}"
+    return f"{'median ' if np.ndim(values) else ''}{name} {number(median_loss(values))}"
 
 
 def _duration_text(seconds: float) -> str:
