@@ -7,7 +7,7 @@ say whether ``01`` is a number or a text, so a table from one has both: the numb
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -191,21 +191,21 @@ def table_from_mapping(mapping: Any, *, source: str = "the table", targets: Sequ
     if hasattr(mapping, "keys"):
         names = list(mapping.keys())
     elif hasattr(mapping, "columns") and hasattr(mapping, "column_names"):
-        return build_table(arrow_columns(mapping), source, targets)
+        return build_table(RawTable(arrow_columns(mapping), source, targets))
     elif hasattr(mapping, "columns") and hasattr(mapping, "__getitem__"):
         names = list(mapping.columns)
     elif hasattr(mapping, "__arrow_c_stream__"):  # any other data frame
         import pyarrow
 
-        return build_table(arrow_columns(pyarrow.table(mapping)), source, targets)
+        return build_table(RawTable(arrow_columns(pyarrow.table(mapping)), source, targets))
     else:
         raise DataError(
             "a table must be a file's path, a set's name, a dict of columns, a data frame or a pyarrow table, "
             f"got {type(mapping).__name__}"
         )
     if len(set(names)) < len(names):  # a frame may repeat a name, and indexing would return both columns
-        return build_table([(str(name), ()) for name in names], source, targets)
-    return build_table([(str(name), mapping[name]) for name in names], source, targets)
+        return build_table(RawTable([(str(name), ()) for name in names], source, targets))
+    return build_table(RawTable([(str(name), mapping[name]) for name in names], source, targets))
 
 
 def table_from_arrays(
@@ -247,7 +247,7 @@ def table_from_arrays(
     ['x0', 'x1', 'target']
     """
     arrays = unmasked_array(X), None if y is None else unmasked_array(y)
-    return build_table(*raw_table_from_arrays(*arrays, names, target, source))
+    return build_table(raw_table_from_arrays(*arrays, names, target, source))
 
 
 def table_from_dataset(dataset: Dataset) -> Table:
@@ -267,7 +267,7 @@ def table_from_dataset(dataset: Dataset) -> Table:
         *zip(dataset.feature_names, dataset.X.T, strict=True),
         *zip(dataset.target_names, targets.T, strict=True),
     ]
-    return build_table(columns, f"the set {dataset.name}", dataset.target_names)
+    return build_table(RawTable(columns, f"the set {dataset.name}", dataset.target_names))
 
 
 def raw_table_from_arrays(
@@ -289,23 +289,12 @@ def raw_table_from_arrays(
     return RawTable([*zip(names, x.T, strict=True), *zip(targets, np.atleast_2d(y.T), strict=True)], source, targets)
 
 
-def build_table(
-    columns: Iterable[tuple[str, Any]],
-    source: str,
-    targets: Sequence[str] = (),
-    written: Mapping[str, WrittenTexts] | None = None,
-    has_header: bool = False,
-    first_row: int = 0,
-    notes: tuple[str, ...] = (),
-    decimal: str = ".",
-    thousands: str = "",
-) -> Table:
+def build_table(raw: RawTable) -> Table:
     """Check names and lengths and normalise the columns; every source goes through here."""
-    columns = list(columns)
-    names = [name for name, _ in columns]
+    source, names = raw.source, [name for name, _ in raw.columns]
     _check_names(names, source)
-    texts = {name: values for name, values in columns if isinstance(values, WrittenTexts)}
-    normalized = {name: normalize_column(name, values, source) for name, values in columns if name not in texts}
+    texts = {name: values for name, values in raw.columns if isinstance(values, WrittenTexts)}
+    normalized = {name: normalize_column(name, values, source) for name, values in raw.columns if name not in texts}
     arrays = {name: texts[name] if name in texts else normalized[name].values for name in names}
     lengths = {name: len(values) for name, values in arrays.items()}
     if len(set(lengths.values())) > 1:
@@ -314,17 +303,16 @@ def build_table(
         raise DataError(
             f"{source} has columns ({excerpt(', '.join(names[:12]), 60)}) but no rows; at least one is needed"
         )
-    if unknown := [name for name in targets if name not in arrays]:
+    if unknown := [name for name in raw.targets if name not in arrays]:
         raise DataError(f"{source}: there is no column {unknown[0]!r}{near_miss(unknown[0], arrays)}")
     kinds: dict[str, Kind] = dict.fromkeys(texts, "text")
     kinds |= {name: column.kind for name, column in normalized.items() if column.kind is not None}
-    value_kinds = {name: column.value_kinds for name, column in normalized.items() if column.value_kinds is not None}
+    facts = raw._asdict() | {"columns": Columns(arrays), "targets": tuple(raw.targets)}
     return Table(
-        *(Columns(arrays), source, tuple(targets), kinds, written or {}, has_header, first_row, value_kinds),
-        notes=notes,
-        decimal=decimal,
-        thousands=thousands,
-        categorical=frozenset(name for name, values in columns if is_categorical(values)),
+        **facts,
+        kinds=kinds,
+        value_kinds={name: one.value_kinds for name, one in normalized.items() if one.value_kinds is not None},
+        categorical=frozenset(name for name, values in raw.columns if is_categorical(values)),
         durations=frozenset(name for name, column in normalized.items() if column.are_durations),
     )
 

@@ -90,10 +90,10 @@ def read_table_with(path_or_name: str | PathLike[str], options: TextOptions) -> 
         return table_from_dataset(load_dataset(name))
     if name == STANDARD_INPUT:
         content = sys.stdin.buffer.read()
-        return build_table(*_read_source(InputFile(Path("standard input"), content=content), options))
+        return build_table(_read_source(InputFile(Path("standard input"), content=content), options))
     if is_pattern(path) or os.path.isdir(path):
-        return build_table(*_read_files(path, options))
-    return build_table(*_read_source(InputFile(path, part), options))
+        return build_table(_read_files(path, options))
+    return build_table(_read_source(InputFile(path, part), options))
 
 
 def _read_files(path: Path, options: TextOptions) -> RawTable:

@@ -84,7 +84,7 @@ class TextFile:
                 f"{self.path}, {described}: {fields.num_rows:,} rows were read; a quotation mark is not closed, or "
                 "is inside a field without being doubled"
             )
-        return build_table(*raw_table_from_fields(fields, self.layout, str(self.path), block.first))
+        return build_table(raw_table_from_fields(fields, self.layout, str(self.path), block.first))
 
     def _parse(self, text: bytes, block: TextBlock) -> Any:
         blocks = list(rows_as_utf8(io.BytesIO(text), self.layout.dialect.encoding))
