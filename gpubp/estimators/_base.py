@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.counts import is_count
+from gpubp._core.documentation import DocumentationLink
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, with_matmul
 from gpubp.backends.gpu_errors import Workload, translate_gpu_errors
@@ -64,7 +65,7 @@ def outputs_of_placed(placed: PlacedNetwork, x: Any) -> Array:
         return outputs_in_parts(backend, precision, network, theta, x)
 
 
-class MultilayerPerceptron(ClearKeywords, CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class MultilayerPerceptron(ClearKeywords, DocumentationLink, CallbackSupportMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Base class of the classifier and the regressor."""
 
     _parameter_constraints = CONSTRAINTS

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp._core.documentation import DocumentationLink
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend
 from gpubp.estimators._base import MultilayerPerceptron, outputs_of_placed
@@ -23,7 +24,7 @@ from gpubp.estimators.parameter_checks import ClearKeywords, problems_of, synony
 from gpubp.estimators.regressor import MLPRegressor
 
 
-class Ensemble(ClearKeywords, BaseEstimator):  # type: ignore[misc]
+class Ensemble(ClearKeywords, DocumentationLink, BaseEstimator):  # type: ignore[misc]
     """Base class of the ensembles: members that are fitted together, each from its own seed."""
 
     _member_class: type[MultilayerPerceptron]  # the class of the members

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import _check_method_params, _num_samples
 from threadpoolctl import threadpool_limits
 
+from gpubp._core.documentation import DocumentationLink
 from gpubp._core.parameters import keep_parameters
 from gpubp._core.user_warnings import warn
 from gpubp.backends.inputs import accept_array, accept_on_host, as_labels
@@ -32,7 +33,7 @@ from gpubp.model_selection.progress import Reporter
 FEW_SAMPLES = 20_000  # up to this number, one thread scores faster than several
 
 
-class StackedSearch(BaseSearchCV):  # type: ignore[misc]
+class StackedSearch(DocumentationLink, BaseSearchCV):  # type: ignore[misc]
     """Base class of the searches, which train candidates in stacks and fill ``cv_results_``."""
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
+from gpubp._core.documentation import DocumentationLink
 from gpubp._core.user_warnings import warn
 from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.data.preprocessing import (
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-class TabularEstimator(ClearKeywords, BaseEstimator):  # type: ignore[misc]
+class TabularEstimator(ClearKeywords, DocumentationLink, BaseEstimator):  # type: ignore[misc]
     """What the classifier and the regressor share."""
 
     _task: ClassVar[Literal["classification", "regression"]]
