@@ -41,7 +41,7 @@ def deviation(actual: Array, expected: Array, kind: str) -> float:
     Raises
     ------
     DataError
-        If the shapes differ, or the table has no row for this kind.
+        If one is no array, the shapes differ, or the table has no row for this kind and dtype.
 
     Examples
     --------
@@ -82,6 +82,7 @@ def assert_agree(
     Traceback (most recent call last):
     gpubp.errors.AgreementError: forward: ... times the tolerance at [0]: got 1.0, expected 1.001, ...
     """
+    check_array("expected", expected)
     if namespace is None:
         namespace = array_api_compat.array_namespace(expected)
         device = array_api_compat.device(expected) if device is None else device
@@ -156,7 +157,7 @@ def check_agreement(
     DeviceError
         If the device cannot be used.
     DataError
-        If a device lacks a requested precision.
+        If a device lacks a requested precision, or none is requested.
 
     Examples
     --------
@@ -169,6 +170,9 @@ def check_agreement(
         if reason := left_out(device, against):
             logger.warning("%s", reason)
             dtypes.remove("float64")
+    dtypes = [dtypes] if isinstance(dtypes, str) else dtypes
+    if not len(dtypes):
+        raise DataError("dtypes must name float32, float64 or both, got none")
     for one in (backend, reference):
         dtypes = [choose_precision(one, dtype) for dtype in dtypes]
     all_comparisons = [one for one in comparisons() if backend.is_numpy or backend.is_cuda or not one.of_kernels]
@@ -265,6 +269,18 @@ def _compare(
     )
 
 
+def check_array(name: str, array: Any) -> None:
+    """Raise a DataError if this is no array, such as a number of Python."""
+    if not array_api_compat.is_array_api_obj(array):
+        raise DataError(f"{name} must be an array, got {type(array).__name__}; numpy.asarray makes one of numbers")
+
+
+def check_row(kind: str, dtype: str) -> None:
+    """Raise a DataError if the table of tolerances has no such row."""
+    if (kind, dtype) not in TOLERANCES:
+        raise DataError(unknown("row of the tolerance table", f"{kind}, {dtype}", map(", ".join, TOLERANCES)))
+
+
 def _properties(
     actual: Array, expected: Array, namespace: Namespace, device: Device | None
 ) -> Iterator[tuple[str, Any, Any]]:
@@ -289,13 +305,14 @@ class _Largest(NamedTuple):
 
 def _largest_deviation(actual: Array, expected: Array, kind: str) -> _Largest:
     """Find where two arrays of one shape differ most, as a multiple of the tolerance."""
+    for name, one in (("actual", actual), ("expected", expected)):
+        check_array(name, one)
     dtype = dtype_name(actual)
     if dtype not in ("float32", "float64"):
         raise DataError(
             f"the table of tolerances is for float32 and float64, got {actual.dtype}; compare .astype('float64')"
         )
-    if (kind, dtype) not in TOLERANCES:
-        raise DataError(unknown("row of the tolerance table", f"{kind}, {dtype}", map(", ".join, TOLERANCES)))
+    check_row(kind, dtype)
     if tuple(actual.shape) != tuple(expected.shape):
         raise DataError(f"arrays of shapes {tuple(actual.shape)} and {tuple(expected.shape)} cannot be compared")
     row = TOLERANCES[kind, dtype]

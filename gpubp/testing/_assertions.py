@@ -8,8 +8,8 @@ import numpy as np
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, choose_backend, to_backend
 from gpubp.backends.inputs import accept_on_host, as_numbers
-from gpubp.errors import AgreementError
-from gpubp.testing._agreement import Agreement, assert_agree, check_agreement, deviation
+from gpubp.errors import AgreementError, DataError
+from gpubp.testing._agreement import Agreement, assert_agree, check_agreement, check_row, deviation
 
 
 @np.errstate(all="ignore")
@@ -87,7 +87,8 @@ def assert_functions_agree(
         An AssertionError: if values, dtype, shape or number of results differ, or those of ``actual`` are not on its
         device; the message says where, by how much, and the tolerance.
     DataError
-        If the table has no row for this kind and dtype, or an array does not hold real numbers.
+        If the table has no row for this kind and dtype, an array does not hold real numbers, or ``expected`` does not
+        return arrays.
     DeviceError
         If a device cannot be used.
 
@@ -100,6 +101,7 @@ def assert_functions_agree(
     Traceback (most recent call last):
     gpubp.errors.AgreementError: elementwise: ... times the tolerance at [0]: got 2.71..., expected 1.71..., ...
     """
+    check_row(kind, dtype)
     host = [as_numbers("array", np.asarray(accept_on_host("array", array))) for array in arrays]
 
     def results(function: Callable[..., Any], backend: Backend) -> tuple[Array, ...]:
@@ -111,6 +113,8 @@ def assert_functions_agree(
     wanted, got = results(expected, choose_backend(expected_device)), results(actual, backend)
     if len(got) != len(wanted):
         raise AgreementError(f"{kind}: {len(got)} results, expected {len(wanted)}")
+    if not wanted:
+        raise DataError("the functions return no arrays, so there is nothing to compare")
     deviations = [0.0]
     for one, other in zip(got, wanted, strict=True):
         assert_agree(one, other, kind, namespace=backend.xp, device=backend.device)

@@ -4,7 +4,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from gpubp.errors import AgreementError
+from gpubp.errors import AgreementError, DataError
 from gpubp.testing import Agreement, _assertions, assert_agreement, assert_functions_agree
 
 pytestmark = pytest.mark.once
@@ -62,3 +62,22 @@ def test_any_two_devices_are_compared(device, other_device):
         assert_functions_agree(wrong, scaled, *arrays, **options)
     with pytest.raises(AgreementError, match="1 results, expected 2"):
         assert_functions_agree(lambda x, w: x, scaled, *arrays, **options)
+
+
+@pytest.mark.parametrize(
+    ("actual", "expected", "options", "message"),
+    [
+        (np.sum, lambda x: 1.0, {}, "expected must be an array, got float"),
+        (np.sum, lambda x: None, {}, "expected must be an array, got NoneType"),
+        (lambda x: (), lambda x: (), {}, "return no arrays"),
+        (np.exp, np.exp, {"dtype": "half"}, "unknown row of the tolerance table 'elementwise, half'"),
+    ],
+)
+def test_what_cannot_be_compared_is_an_error(actual, expected, options, message):
+    with pytest.raises(DataError, match=message):
+        assert_functions_agree(actual, expected, [1.0], **{"kind": "elementwise"} | options)
+
+
+def test_some_precision_is_compared():
+    with pytest.raises(DataError, match="got none"):
+        assert_agreement("cpu", dtypes=[])
