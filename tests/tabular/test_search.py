@@ -107,7 +107,7 @@ def test_target_statistics_must_be_better_by_what_their_folds_may_lower():
     assert _best_of([statistics[2], one_hot])[0].loss == 0.100
 
 
-def test_it_is_said_by_which_rules_a_kind_with_less_loss_is_not_kept():
+def test_it_is_said_why_a_kind_with_less_loss_is_not_kept():
     def trial(loss, **others):
         return {"numbers": "linear", "hidden_layer_sizes": [5], "loss": loss, "is_kept": False, **others}
 
