@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+from contextlib import contextmanager
 from functools import cache
 from importlib import metadata, util
 from pathlib import Path
@@ -67,12 +68,19 @@ def libraries():
     return folder() / f"libraries-{digest.hexdigest()[:16]}"
 
 
+@contextmanager
+def locked(path):
+    """Let one process at a time make a file, which the others then find: those of MPI and of pytest begin at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.with_name(path.name + ".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def build():
     """Build the libraries, unless they are there, and return their folder."""
     out = libraries()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with open(out.parent / "lock", "w") as lock:  # several processes of pytest may start at once
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(out):
         if not out.exists():
             temporary = out.with_name(out.name + ".new")
             shutil.rmtree(temporary, ignore_errors=True)

@@ -27,12 +27,12 @@ HEADERS = ("kernel.hpp", "cupy_kernel.hpp")  # the latter for CuPy's own kernels
 def _compiled_headers():
     """Return the folder of the compiled headers, which save most of the time of each kernel."""
     out = build.folder() / f"headers-{_version()}"
-    out.mkdir(exist_ok=True)
     for name in HEADERS:
-        if not (out / f"{name}.gch").exists():
-            temporary = out / f"{name}.{os.getpid()}.gch"
-            build.run("g++", *FLAGS, *_includes(), "-x", "c++-header", build.SOURCES / name, "-o", temporary)
-            temporary.rename(out / f"{name}.gch")
+        with build.locked(out / name):
+            if not (out / f"{name}.gch").exists():
+                temporary = out / f"{name}.new"
+                build.run("g++", *FLAGS, *_includes(), "-x", "c++-header", build.SOURCES / name, "-o", temporary)
+                temporary.rename(out / f"{name}.gch")
     return out
 
 
@@ -66,6 +66,17 @@ def translate(source):
     return f'#include "{header}"\n#line 1 "kernel.cu"\n{source}\n{exports}'
 
 
+def _compile(text, library, options):
+    code, temporary = (library.with_suffix(f".new.{end}") for end in ("cpp", "so"))
+    code.write_text(text)
+    command = ("g++", *FLAGS, f"-I{_compiled_headers()}", *_includes(), *options, "-shared", code, "-o", temporary)
+    done = subprocess.run([str(part) for part in (*command, *LINKED)], capture_output=True, text=True)
+    code.unlink()
+    if done.returncode:
+        raise ValueError(done.stderr)
+    temporary.rename(library)
+
+
 @cache
 def compiled(source, options=()):
     """Compile the source of kernels, unless it was before, and return the path of the library."""
@@ -73,16 +84,9 @@ def compiled(source, options=()):
     key = _digest(text, *options, _version())
     library = build.folder() / "kernels" / f"{key}.so"
     if not library.exists():
-        library.parent.mkdir(exist_ok=True)
-        code, temporary = (library.with_name(f"{key}.{os.getpid()}.{end}") for end in ("cpp", "so"))
-        code.write_text(text)
-        command = ("g++", *FLAGS, f"-I{_compiled_headers()}", *_includes(), *options, "-shared", code, "-o", temporary)
-        command += LINKED
-        done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-        code.unlink()
-        if done.returncode:
-            raise ValueError(done.stderr)
-        temporary.rename(library)
+        with build.locked(library):
+            if not library.exists():
+                _compile(text, library, options)
     return library
 
 
