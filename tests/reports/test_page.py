@@ -9,7 +9,7 @@ import pytest
 
 from gpubp import MLPClassifier, MLPRegressor, Network, TabularClassifier, TabularRegressor, initial_weights, load_model
 from gpubp.errors import DataError
-from gpubp.inspection import CalibrationCurve, PermutationImportance
+from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.reports import Confusion, Curves, HeldOutFindings, ModelReport, Residuals, ShownColumn, report_page
 from gpubp.tabular import report as report_of_table
 from tests import browser
@@ -57,6 +57,10 @@ def classification(name="a model", n_inputs=4, column="column"):
     )
     calibration = CalibrationCurve(column, np.array([0.2, 0.9]), np.array([0.3, 0.8]), np.array([5.0, 20.0]))
     counts = np.array([[8, 1, 0], [0, 9, 1], [2, 0, 4]])
+    places = np.linspace(0.0, 1.0, 4)
+    average, names = np.stack([places, 1.0 - places, 0.0 * places], axis=1), tuple(f"{column}={k}" for k in "abc")
+    categories = np.array([column, "b", "c", "d"], dtype=object)
+    dependence = [PartialDependence(column, values, names, average) for values in (places, categories)]
     return ModelReport(
         name,
         "classification",
@@ -78,7 +82,9 @@ def classification(name="a model", n_inputs=4, column="column"):
         columns=[ShownColumn(one, "number", "0 to 1", column, 3, 20, 0) for one in columns],
         tried=(("numbers", "loss"), [[column, "0.5"]]),
         tried_notes=[f"not kept: {column}"],
-        held_out=HeldOutFindings("25 test rows", Confusion((column, "b", "c"), counts), (), [calibration], importance),
+        held_out=HeldOutFindings(
+            "25 test rows", Confusion((column, "b", "c"), counts), (), [calibration], importance, dependence=dependence
+        ),
         input_names=columns,
         output_names=(column, "b", "c"),
         code=f"gpubp train {column}",
@@ -97,17 +103,9 @@ def regression():
 
 def test_each_section_says_what_was_found():
     page = Page(report_page([classification()]))
-    titles = ("Scores", "Confusion matrix", "Learning curves", "Calibration", "Permutation importance", "The network")
-    for text in (
-        *titles,
-        "0.8400",
-        "0.4000",
-        "gpubp train column",
-        "not kept: column",
-        "column 3",
-        "25 test rows",
-        "To make it again",
-    ):
+    titles = ("Scores", "Confusion matrix", "Learning curves", "The network", "Calibration", "To make it again")
+    tables = ("Permutation importance", "Partial dependence", "25 test rows", "gpubp train column", "column 3")
+    for text in (*titles, *tables, "0.8400", "0.4000", "not kept: column"):
         assert text in page.text
     assert [one["style"] for one in page.of("td") if one.get("class") == "cell right"] == [
         f"--share: {share:.3f}" for share in (8 / 9, 9 / 10, 4 / 6)
