@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [
-    *(DOCS / f"{name}.md" for name in ("start", "reports", "command_line")),
+    *(DOCS / f"{name}.md" for name in ("start", "reports", "command_line", "callbacks", "scikit_learn")),
     *(page for folder in ("tutorials", "migration") for page in sorted((DOCS / folder).glob("*.md"))),
 ]
 WITH_COMMANDS = ("reports", "command_line", "tutorials")  # that run as they are
