@@ -11,7 +11,7 @@ from gpubp.backends.backend import choose_backend
 from gpubp.backends.libraries import CUPY
 from gpubp.backends.matmul_precision import rounded
 from gpubp.engine import cuda
-from gpubp.engine.cuda.device import PRODUCTS, CudaDevice
+from gpubp.engine.cuda.device import PRODUCTS, CudaDevice, multiplies
 from gpubp.engine.cuda.epoch import cuda_epoch_runner
 from gpubp.engine.cuda.kernels.preamble import head
 from gpubp.engine.plain.minibatches import ArrayBatches
@@ -264,3 +264,10 @@ def test_memory_that_the_pool_does_not_use_is_available(monkeypatch):
     with pytest.raises(cupy.cuda.runtime.CUDARuntimeError):
         device.empty((n_bytes,), "uint8")
     assert held.nbytes == n_bytes
+
+
+@pytest.mark.parametrize(
+    ("capability", "products", "can"), [("80", "bfloat16", True), ("75", "bfloat16", False), ("75", "float16", True)]
+)
+def test_bfloat16_needs_compute_capability_8_0(capability, products, can):
+    assert multiplies(SimpleNamespace(compute_capability=capability), products) == can
