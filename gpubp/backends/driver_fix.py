@@ -6,7 +6,10 @@ import platform
 from collections.abc import Mapping
 
 OF_NVIDIA = "the installer of https://www.nvidia.com/drivers"
-IN_CONTAINER = "docker run --gpus all IMAGE (the driver belongs on the host, with the NVIDIA container toolkit)"
+IN_CONTAINER = (
+    "this is a container: start it with docker run --gpus all IMAGE (the driver belongs on the host, with the NVIDIA "
+    "container toolkit)"
+)
 IN_MACOS = 'device="auto" or "cpu" (there is no NVIDIA driver for macOS)'
 IN_WSL = "wsl --update (in Windows, after its own NVIDIA driver; WSL needs no driver within)"
 

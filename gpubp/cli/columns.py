@@ -1,6 +1,7 @@
 """Print what each column of a table was taken for, and why."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from gpubp.data.preprocessing import (
     values_of,
 )
 
-MOST_COLUMNS = 40
+MOST_COLUMNS, MOST_BEFORE_TRAINING = 40, 20
 
 OF_TRAINING_ROWS, OF_ALL_ROWS = "values and outliers of", "missing and distinct of all rows"
 """Which rows the table of columns describes, where some are held out."""
@@ -27,15 +28,22 @@ TYPE_ADVICE = "to take a column for something else: --type NAME=number, category
 
 
 def print_columns(
-    preprocessing: Preprocessing, output: Console, *, ranges: Mapping[str, tuple[float, float]] = MappingProxyType({})
+    preprocessing: Preprocessing,
+    output: Console,
+    *,
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    path: Path | None = None,
 ) -> None:
     """Print a row for each column; of more than `MOST_COLUMNS`, first those that are not complete numbers.
 
     In a pipe all are printed. `ranges` are the minimum and maximum of numeric targets. Counts that are all zero have no
-    column, and on a terminal values and reasons are cut to its width.
+    column, and on a terminal values and names are cut to its width, and reasons wrapped. With the `path` of the model
+    that is trained at most `MOST_BEFORE_TRAINING` are shown, since its file will have all.
     """
     summaries = list(preprocessing.summaries)
     most = MOST_COLUMNS if output.is_terminal else len(summaries)
+    if path is not None:
+        most = min(most, MOST_BEFORE_TRAINING)
     if len(summaries) > most:
         summaries.sort(key=lambda one: (one.type == "number" and not one.n_missing, one.type != "target"))
     values = values_of(preprocessing, ranges)
@@ -46,7 +54,8 @@ def print_columns(
         [headings[index] for index in shown],
         [[row[index] for index in shown] for row in rows],
         left=4,
-        cut=(2, 3, 0),
+        cut=(2, 0, 3),
+        wrap=3,
         output=output,
     )
     for mark in dict.fromkeys(one.likely_missing for one in summaries if one.likely_missing):
@@ -57,7 +66,11 @@ def print_columns(
     if len(summaries) > most:
         rest = counted(len(summaries) - most, "more column", "more columns")
         are_plain = all(one.type == "number" and not one.n_missing for one in summaries[most:])
-        output.print(f"... and {rest}{' of numbers without missing values' if are_plain else ''}{ALL_IN_A_PIPE}")
+        how = ALL_IN_A_PIPE if path is None else f"; when it is trained, gpubp show {path} lists all"
+        output.print(
+            f"... and {rest}{' of numbers without missing values' if are_plain else ''}{how}",
+            soft_wrap=not output.is_terminal,
+        )
 
 
 def _row(summary: ColumnSummary, values: str) -> list[str]:

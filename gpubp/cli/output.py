@@ -115,6 +115,7 @@ def print_table(
     left: int = 1,
     total: bool = False,
     cut: Sequence[int] = (),
+    wrap: int | None = None,
     output: Console = console,
 ) -> None:
     """Print a table.
@@ -129,6 +130,8 @@ def print_table(
         Whether the last row is a total, which is printed in bold.
     cut : sequence of int
         Columns whose text is cut, in this order, until the table is as narrow as the terminal.
+    wrap : int, optional
+        One of them, whose text is wrapped instead.
     output : Console
         By default stdout.
     """
@@ -143,13 +146,17 @@ def print_table(
             heading,
             justify="left" if index < left else "right",
             max_width=width,
-            no_wrap=width is not None,
-            overflow="fold" if width is None else "ellipsis",
+            no_wrap=width is not None and index != wrap,
+            overflow="fold" if width is None or index == wrap else "ellipsis",
         )
     for index, row in enumerate(rows):
         is_last = index == len(rows) - 1
         table.add_row(*row, style="bold" if total and is_last else "")
-    # rich cuts tables at the width of its console, which is 80 columns without a terminal
+    print_whole(table, output)
+
+
+def print_whole(table: Table, output: Console = console) -> None:
+    """Print a table of rich, which it cuts at the width of its console: without a terminal that is 80 columns."""
     wide = Console(file=output.file, width=_UNLIMITED_WIDTH, markup=False, highlight=False, emoji=False)
     wide.quiet = output.quiet
     (output if output.is_terminal else wide).print(table)

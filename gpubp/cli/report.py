@@ -93,6 +93,8 @@ def _report(model: Model, name: str, table: Table | None, device: str) -> ModelR
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", TableWarning)
         made = report_of(model, title=name, code=code, notes=doubts, inspected=inspected, scored_as="given")
+    for text in doubts:
+        print_note(text)
     for text in dict.fromkeys(str(one.message) for one in caught):
         print_note(f"{name}: {text}")
     return made

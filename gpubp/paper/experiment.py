@@ -151,8 +151,10 @@ class Experiment:
         """Compare the results of the networks with the criterion."""
         findings = [condition.check(self, runs) for condition in self.conditions]
         n_held = sum(finding.holds for finding in findings)
-        why = "; ".join(found if holds else f"not met: {found}" for holds, found in findings)
-        held: Reached = "reproduced" if n_held == len(findings) else "partly" if n_held else "not reproduced"
+        is_whole = n_held == len(findings)
+        parts = (found if is_whole else f"{'met' if holds else 'not met'}: {found}" for holds, found in findings)
+        why = "; ".join(parts)
+        held: Reached = "reproduced" if is_whole else "partly" if n_held else "not reproduced"
         return if_enough_networks(len(runs.solved), Verdict(held, why))
 
     def run(

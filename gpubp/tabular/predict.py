@@ -80,7 +80,8 @@ def predict_table(
     Raises
     ------
     DataError
-        If the table has no column of the model, or with `strict` lacks one or holds a value that does not fit.
+        If the table lacks more than half of the model's columns, or with `strict` one, or holds a value that does not
+        fit.
     ModelFileError
         If the model has no preprocessing, or one that does not fit its network.
 

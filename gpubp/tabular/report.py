@@ -1,5 +1,6 @@
 """What a report says of a model of a table: from its file, and from rows that it was not trained on."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +27,7 @@ from gpubp.data.preprocessing import (
 )
 from gpubp.data.table import Table
 from gpubp.engine.prediction import mean_outputs
-from gpubp.errors import DataError
+from gpubp.errors import DataError, TableWarning
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.io.atomic_files import write_atomically
 from gpubp.io.model_facts import (
@@ -211,6 +212,15 @@ def held_out_of(inspected: InspectedTable, rows: str, *, are_new: bool = True) -
     return HeldOutFindings(rows, confusion, residuals, curves, found, words, why_none, dependence)
 
 
+def _fewer(inspected: InspectedTable, most: int) -> tuple[InspectedTable, str]:
+    """Return fewer of the rows that were predicted, without the warnings of their values again."""
+    inspected, chosen = _evenly(inspected, most)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TableWarning)
+        _ = inspected.X  # which is kept
+    return inspected, chosen
+
+
 def _evenly(inspected: InspectedTable, most: int) -> tuple[InspectedTable, str]:
     """Return at most so many rows, evenly chosen, and in words that they are not all."""
     n = inspected.table.n_rows
@@ -239,7 +249,7 @@ def _importance(inspected: InspectedTable) -> tuple[PermutationImportance, str]:
         words = f"Of {len(slices):,} columns, the {len(columns)} with the largest weights are shuffled. "
     work = theta.size * (network.n_members or 1) * N_REPEATS * len(columns)
     most = int(np.clip(MAX_WORK / max(work, 1), 20, MAX_SHUFFLED_ROWS))
-    inspected, chosen = _evenly(inspected, most)
+    inspected, chosen = _fewer(inspected, most)
     found = inspected.permutation_importance(n_repeats=N_REPEATS, columns=columns)
     return found, words + (f"{counted(most, 'row')} are shuffled." if chosen else "")
 
@@ -250,7 +260,7 @@ def _dependence(inspected: InspectedTable, found: PermutationImportance) -> list
     columns = [found.columns[place] for place in found.order if mean[place] > max(deviation[place], LEAST_IMPORTANCE)]
     columns = [name for name in columns if inspected.has_grid(name)][:MAX_DEPENDENCES]
     work = inspected.model.theta.size * (inspected.model.network.n_members or 1) * GRID * MAX_DEPENDENCES
-    inspected, _ = _evenly(inspected, int(np.clip(MAX_WORK / work, 20, MAX_DEPENDENCE_ROWS)))
+    inspected, _ = _fewer(inspected, int(np.clip(MAX_WORK / work, 20, MAX_DEPENDENCE_ROWS)))
     kinds = {one.name: type(one) for one in inspected.preprocessing.columns}
     shown = []
     for name in columns:

@@ -477,6 +477,7 @@ def test_the_command_on_a_laptop(machine):
     result = run()
     assert result.exit_code == 0, result.output
     assert "uses the CPU" in result.stdout
+    assert sys.executable in result.stdout  # paths stay whole in a pipe
     assert "where there is an NVIDIA GPU: sudo apt install nvidia-driver" in " ".join(result.stdout.split())
     assert "device='cpu'" not in result.stdout
     assert "To fix it" not in result.stdout

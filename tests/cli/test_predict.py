@@ -113,10 +113,12 @@ def test_a_column_in_another_unit_is_a_warning(run, model, options):
 
 @pytest.mark.parametrize("options", [(), ("--stream",)], ids=["whole", "in parts"])
 def test_a_column_that_is_absent_is_filled_as_missing_with_a_warning(run, fails, options):
-    train = shop(age=[None, None])
+    train, new = shop(age=[None, None]), shop()
+    for frame in (train, new):
+        frame.insert(0, "size", shop()["age"])
     train.to_csv("shop.csv", index=False)
     assert run("train", "shop.csv", *FAST)[0] == 0
-    model, new = "shop.safetensors", shop()
+    model = "shop.safetensors"
     new.drop(columns="age").rename(columns={"town": "Towns"}).to_csv("less.csv", index=False)
     code, out, err = run("predict", model, "less.csv", "--device", "cpu", *options)
     assert code == 0
@@ -129,9 +131,12 @@ def test_a_column_that_is_absent_is_filled_as_missing_with_a_warning(run, fails,
     new.assign(age=None, town=None).to_csv("empty.csv", index=False)
     assert out == run("predict", model, "empty.csv", "--device", "cpu", *options)[1]
     assert re.search(r"^town +absent +60 +100.0%", run("evaluate", model, "less.csv", "--columns", *options)[2], re.M)
-    assert "lacks 2 of the 3 columns" in fails("predict", model, "less.csv", "--strict", *options)
-    new[["buys"]].to_csv("none.csv", index=False)
-    assert "lacks 3 of the 3 columns" in fails("predict", model, "none.csv", *options)
+    assert "lacks 2 of the 4 columns" in fails("predict", model, "less.csv", "--strict", *options)
+    for kept, n in ((["size", "buys"], 3), (["buys"], 4)):
+        new[kept].to_csv("few.csv", index=False)
+        refused = fails("predict", model, "few.csv", *options)
+        assert f"lacks {n} of the 4 columns" in refused
+        assert "Rename its columns, or add those that are not known as empty ones" in refused
     with pytest.warns(TableWarning, match="lacks 'age'"):
         predictions = predict_table(load_model(model), "less.csv", device="cpu")
     assert [row["buys"] for row in rows_of(out)] == predictions["buys"].tolist()

@@ -37,7 +37,8 @@ def test_digits_end_to_end(run):
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
     for text in (
         "1,797 rows",
-        "60 of numbers, 4 dropped: 504 inputs",
+        "60 of numbers, 4 dropped: 504 inputs (a number has one for its value and one for each of its bins)",
+        "... and 45 more columns of numbers without missing values; when it is trained, gpubp show digits.safetensors",
         "constant, '0'",
         "10 classes",
         "classification",
@@ -433,7 +434,7 @@ def test_other_inputs_of_all_rows_are_reported(run):
     frame.to_csv("towns.csv", index=False)
     code, out, err = run("train", "towns.csv", *FAST)
     assert code == 0
-    [shown] = re.findall(r"^columns .*: (\d+) inputs$", err, re.M)
+    [shown] = re.findall(r"^columns .*: (\d+) inputs \(each category has one\)$", err, re.M)
     n_inputs = load_model("towns.safetensors").network.sizes[0]
     assert n_inputs == 30 > int(shown)
     assert re.search(

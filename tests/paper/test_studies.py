@@ -79,7 +79,7 @@ class TestVerdicts:
         ("held", "reached", "why"),
         [
             ((True, True), "reproduced", "0; 1"),
-            ((True, False), "partly", "0; not met: 1"),
+            ((True, False), "partly", "met: 0; not met: 1"),
             ((False, False), "not reproduced", "not met: 0; not met: 1"),
         ],
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gpubp import MLPClassifier, MLPRegressor, Network, TabularClassifier, TabularRegressor, initial_weights, load_model
-from gpubp.errors import DataError
+from gpubp.errors import DataError, TableWarning
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.reports import Confusion, Curves, HeldOutFindings, ModelReport, Residuals, ShownColumn, report_page
 from gpubp.tabular import report as report_of_table
@@ -266,7 +266,10 @@ def test_importance_of_many_columns_is_bounded(tmp_path, monkeypatch):
     table = {f"c{k}": random.normal(size=150) for k in range(40)}
     table["y"] = np.where(table["c7"] > 0.0, "a", "b")
     model = TabularClassifier(epochs=20, device="cpu", numbers="linear").fit(table, "y")
-    model.report(tmp_path / "wide.html", table, "y")
+    table["c7"][0] = np.nan
+    with pytest.warns(TableWarning, match="column 'c7': 1 of 150 values is missing") as caught:
+        model.report(tmp_path / "wide.html", table, "y")
+    assert len(caught) == 1  # none again for the rows that are shuffled
     text = (tmp_path / "wide.html").read_text(encoding="utf-8")
     assert "Of 40 columns, the 5 with the largest weights are shuffled. 20 rows are shuffled." in text
     assert text.count('<td class="bars">') == 5
@@ -335,7 +338,8 @@ def test_intervals_are_not_tested_on_the_rows_whose_errors_they_are_made_of(run,
 
 def test_reports_of_files_side_by_side(trained, run, fails):
     code, out, err = run("report", "iris.safetensors", "small.safetensors", "-o", "both.html", "--data", "iris")
-    assert (code, out, err) == (0, "written    both.html (open it in a browser)\n", "")
+    assert (code, out) == (0, "written    both.html (open it in a browser)\n")
+    assert len(re.findall("^note: (iris|small) was trained on a table with the same values, so", err, re.M)) == 2
     text = (trained / "both.html").read_text(encoding="utf-8")
     assert text.count("was trained on a table with the same values") == 2
     assert text.count('class="confusion"') == 2

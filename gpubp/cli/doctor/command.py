@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gpubp.cli.doctor.diagnosis import Finding, diagnose, verdict
-from gpubp.cli.output import console, print_json
+from gpubp.cli.output import console, print_json, print_whole
 
 _STYLES = {"ok": "green", "info": "", "warning": "yellow", "fault": "bold red"}
 
@@ -27,7 +27,7 @@ def doctor(
         )
     else:
         console.print(Text(f"{verdict()}\n", "bold"), soft_wrap=not console.is_terminal)
-        console.print(_table(findings))
+        print_whole(_table(findings))
         _print_fixes(findings)
     if faults:
         raise typer.Exit(1)

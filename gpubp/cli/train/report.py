@@ -25,7 +25,7 @@ from gpubp.cli.train.fit import FitOutcome
 from gpubp.cli.train.options import TIME_BUDGET
 from gpubp.cli.train.prepare import TrainingJob
 from gpubp.cli.train.save import SavedFiles
-from gpubp.data.preprocessing import ClassTarget
+from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn
 from gpubp.data.streaming.prepared_stream import PreparedStream
 from gpubp.errors import CheckpointError
 from gpubp.io.model_facts import linear_part_text, restarts_text
@@ -77,7 +77,7 @@ def print_job(job: TrainingJob) -> None:
         facts.append(("checkpoint", f"{job.options.checkpoint}{start}"))
     print_facts(facts, notes)
     print_facts([("", ""), *_scope_of_table(job.prepared)], notes)
-    print_columns(job.prepared.preprocessing, notes, ranges=job.prepared.ranges)
+    print_columns(job.prepared.preprocessing, notes, ranges=job.prepared.ranges, path=job.model_path)
     print_note(TYPE_ADVICE)
     for suspicion in suspicions(job.prepared) if isinstance(job.prepared, PreparedTable) else ():
         print_note(suspicion)
@@ -188,11 +188,29 @@ def _facts_of_data(job: TrainingJob) -> Facts:
         facts.append(("reading", f"in parts ({job.stream_reason}), again in each epoch"))
     return [
         *facts,
-        ("columns", columns if job.searches else f"{columns}: {counted(prepared.n_inputs, 'input')}"),
+        (
+            "columns",
+            columns if job.searches else f"{columns}: {counted(prepared.n_inputs, 'input')}{_why_more(prepared)}",
+        ),
         ("target", target_text + job.options.how_to_choose_target),
         ("task", prepared.task + reason),
         ("rows", ", ".join(f"{rows:,} {purposes[part]}" for part, rows in counts.items()) + _left_out(prepared)),
     ]
+
+
+def _why_more(prepared: PreparedTable | PreparedStream) -> str:
+    """Say why there are more inputs than columns."""
+    preprocessing = prepared.preprocessing
+    if prepared.n_inputs <= len(preprocessing.columns):
+        return ""
+    kinds = {
+        "a number has one for its value and one for each of its bins": preprocessing.number_encoding == "piecewise"
+        and any(isinstance(one, NumberColumn) for one in preprocessing.columns),
+        "each category has one": preprocessing.category_encoding != "target"
+        and any(isinstance(one, CategoryColumn) for one in preprocessing.columns),
+    }
+    reasons = ", ".join(reason for reason, applies in kinds.items() if applies)
+    return f" ({reasons})" if reasons else ""
 
 
 def _scope_of_table(prepared: PreparedTable | PreparedStream) -> Facts:

@@ -124,8 +124,8 @@ def encode(
 ) -> Encoded:
     """Convert the feature columns of a table to a matrix, and count what did not fit; see :func:`apply`.
 
-    A column that is absent is filled as if all of its values were missing; a table with none of the columns is an
-    error. On `backend`, if it is a GPU, the matrix of many rows stays there.
+    A column that is absent is filled as if all of its values were missing; a table that lacks more than half of them
+    is an error. On `backend`, if it is a GPU, the matrix of many rows stays there.
     """
     columns, issues = read_columns(preprocessing, table)
     return Encoded(inputs_of(preprocessing, columns, dtype, backend), issues)
@@ -141,7 +141,7 @@ class TableColumns(NamedTuple):
 def read_columns(preprocessing: Preprocessing, table: Table) -> TableColumns:
     """Read what the inputs of a table follow from, and count what did not fit; see :func:`encode`."""
     absent = _absent(preprocessing, table)
-    if len(absent) == len(preprocessing.columns):
+    if 2 * len(absent) > len(preprocessing.columns):
         raise _absent_error(preprocessing, table, absent)
     issues = [Issue(name, "absent", table.n_rows, near_miss(name, table.columns)) for name in absent]
     if absent:
@@ -405,7 +405,8 @@ def _absent_error(preprocessing: Preprocessing, table: Table, absent: list[str])
     of_all = f"{len(absent)} of the {len(preprocessing.columns)} columns that the model was trained on"
     return DataError(
         f"{table.source} lacks {of_all}: "
-        f"{quoted_list(absent)}{near_miss(absent[0], table.columns)}; it has {quoted_list(table.columns)}"
+        f"{quoted_list(absent)}{near_miss(absent[0], table.columns)}; it has {quoted_list(table.columns)}. "
+        "Rename its columns, or add those that are not known as empty ones"
     )
 
 
