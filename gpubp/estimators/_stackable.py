@@ -19,6 +19,8 @@ LEARNED_FROM_SAMPLES = ("n_features_in_", "feature_names_in_", "_fitted_with")
 LEARNED_FROM_TARGETS = ("classes_", "_label_binarizer")
 """The attributes that an estimator learns when its samples are validated, and when its targets are encoded."""
 
+LEAST_DENSITY = 0.1  # with more values than this share, a stack of dense samples is faster than sparse ones alone
+
 
 class StackableModel:
     """An estimator that is fitted in a stack; see :class:`gpubp.model_selection._estimator_parts.Stackable`."""
@@ -35,9 +37,11 @@ class StackableModel:
         return reason_to_fit_alone(self.model, x)
 
     def validate_samples(self, X: Any, y: Any) -> ValidatedSamples:
-        """Validate samples as ``fit`` does, without changing the estimator."""
+        """Validate samples as ``fit`` does, without changing the estimator; make them dense if that is faster."""
         template = clone(self.model)
         x, y = validate_samples(template, X, y, reset=True)
+        if scipy.sparse.issparse(x) and x.nnz >= LEAST_DENSITY * x.shape[0] * x.shape[1]:
+            x = x.toarray()
         return ValidatedSamples(x, y, learned(template, LEARNED_FROM_SAMPLES))
 
     def validate_weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:

@@ -182,6 +182,8 @@ def _naming(name: str, scikit_learn_checks: Any = None) -> Iterator[None]:
     except (TypeError, ValueError) as error:
         reason = error if scikit_learn_checks is None else _why_no_numbers(scikit_learn_checks)
         if reason is None:
+            if "NaN" in str(error):
+                error.add_note("gpubp.TabularClassifier and TabularRegressor take tables with missing values.")
             raise
         raise InputTypeError(
             f"{name} must hold numbers, its rows of one length: {excerpt(str(reason))}"

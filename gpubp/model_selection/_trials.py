@@ -68,6 +68,8 @@ class Trials:
         The number of processes for estimators that are fitted alone.
     keeps_stacks : bool
         Whether to keep the stacks, so that training can continue.
+    verbose : int
+        Whether to print, beside the log, why estimators are fitted alone.
 
     Attributes
     ----------
@@ -84,6 +86,7 @@ class Trials:
         callback: Callback | None = None,
         n_jobs: int | None = None,
         keeps_stacks: bool = False,
+        verbose: int = 0,
     ) -> None:
         self.X, self.y, self.fit_params, self.score = X, y, fit_params, score
         self.callback, self.n_jobs = callback, n_jobs
@@ -91,7 +94,7 @@ class Trials:
         self.rows: dict[Any, np.ndarray] = {}
         self.targets: dict[Any, EncodedTargets] = {}
         self.keeps_stacks, self.stacks = keeps_stacks, list[tuple[StackOfFits, list[Trial]]]()
-        self.reasons_logged: set[str] = set()
+        self.verbose, self.reasons_logged = verbose, set[str]()
         self.unconverged: list[str] = []
 
     def fit(self, trials: Sequence[Trial]) -> None:
@@ -186,7 +189,10 @@ class Trials:
         if reason or shared is None or parts is None:
             if reason not in self.reasons_logged:
                 self.reasons_logged.add(reason)
-                logger.info("fitted alone, not in a stack: %s, since %s", type(trial.estimator).__name__, reason)
+                line = f"fitted alone, not in a stack: {type(trial.estimator).__name__}, since {reason}"
+                logger.info(line)
+                if self.verbose > 0:
+                    print(line)
             return None
         samples, fitted_transformers = shared
         parts.stackable.set_learned(samples.learned)

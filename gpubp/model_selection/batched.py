@@ -61,6 +61,13 @@ class StackedSearch(DocumentationLink, BaseSearchCV):  # type: ignore[misc]
         if (self.param_grid is None) == (self.param_distributions is None):
             raise DataError("pass one of param_grid, for all combinations, and param_distributions, for n_iter draws")
         if self.param_grid is not None:
+            grids = [self.param_grid] if isinstance(self.param_grid, dict) else self.param_grid
+            drawn = [name for grid in grids for name, values in grid.items() if hasattr(values, "rvs")]
+            if drawn:
+                raise DataError(
+                    f"param_grid has a distribution for {', '.join(map(repr, drawn))}, but takes lists of values: "
+                    "pass param_distributions=..., of which n_iter candidates are drawn"
+                )
             return list(ParameterGrid(self.param_grid))
         return list(ParameterSampler(self.param_distributions, self.n_iter, random_state=self.random_state))
 
@@ -162,8 +169,9 @@ class CandidateEvaluation:
         score = ScoreTrial(scorers, search.error_score, search.return_train_score, dict(routed.scorer.score))
         self.trials: Trials | ExecutorTrials
         if search.executor is None:
+            options = {"keeps_stacks": search._keeps_stacks, "verbose": search.verbose}
             self.trials = Trials(
-                X, y, dict(routed.estimator.fit), score, reporter.follow_stack, search.n_jobs, search._keeps_stacks
+                X, y, dict(routed.estimator.fit), score, reporter.follow_stack, search.n_jobs, **options
             )
         else:
             self.trials = ExecutorTrials(search.executor, X, y, dict(routed.estimator.fit), score)
@@ -247,17 +255,18 @@ class CandidateEvaluation:
 class BatchedSearchCV(StackedSearch):
     """A grid or random search that trains its candidates times folds as stacks of networks, many at a time.
 
-    It takes the arguments of :class:`sklearn.model_selection.GridSearchCV` or
-    :class:`~sklearn.model_selection.RandomizedSearchCV`, and gives their results with the same estimator: each network
-    has its own samples, order, initial weights, settings and end, as if trained alone. The samples are not copied.
+    It takes the arguments of :class:`sklearn.model_selection.GridSearchCV` or, with the keywords
+    ``param_distributions`` and ``n_iter``, of :class:`~sklearn.model_selection.RandomizedSearchCV`, and gives their
+    results with the same estimator: each network has its own samples, order, initial weights, settings and end, as if
+    trained alone. The samples are not copied.
 
     Networks that differ in learning rate, momentum, betas, epsilon, penalty, class weights, seed, ``max_iter``, ``tol``
     or ``n_iter_no_change``, and in their folds, train in one stack; networks that differ in layers, activation, solver,
-    batch size, dropout or precision train in stacks one after the other. Some models are fitted alone, which is
-    logged: those with ``solver="lbfgs"``, ``max_time``, or callbacks that do more than monitor, those on sparse X, and
-    estimators that are neither a network of gpubp nor a pipeline that ends in one. The estimators for tables are fitted
-    alone too: for them :class:`~sklearn.model_selection.GridSearchCV` does the same, and ``preset="best"`` searches by
-    itself.
+    batch size, dropout or precision train in stacks one after the other. Some models are fitted alone, as the log and
+    ``verbose=1`` say: those with ``solver="lbfgs"``, ``max_time``, or callbacks that do more than monitor, those on
+    sparse X of which less than a tenth is stored, and estimators that are neither a network of gpubp nor a pipeline
+    that ends in one. The estimators for tables are fitted alone too: for them
+    :class:`~sklearn.model_selection.GridSearchCV` does the same, and ``preset="best"`` searches by itself.
 
     Parameters
     ----------

@@ -265,7 +265,7 @@ def _compare(
     return largest, (
         f"{kind}: {largest:.4g} times the tolerance at {[int(i) for i in position]}: got {got}, expected {wanted}, a "
         f"difference of {abs(float(got) - float(wanted)):.3g}; the table's row for {kind}, {dtype_name(actual)}: "
-        f"rtol={row.rtol:g}, atol={row.atol:g} ({row.reason})"
+        f"rtol={row.rtol:g}, atol={row.atol:g}"
     )
 
 
@@ -278,7 +278,12 @@ def check_array(name: str, array: Any) -> None:
 def check_row(kind: str, dtype: str) -> None:
     """Raise a DataError if the table of tolerances has no such row."""
     if (kind, dtype) not in TOLERANCES:
-        raise DataError(unknown("row of the tolerance table", f"{kind}, {dtype}", map(", ".join, TOLERANCES)))
+        kinds = [name for name, of in TOLERANCES if of == dtype]
+        raise DataError(
+            unknown(f"kind of comparison in {dtype}", kind, kinds)
+            if kinds
+            else unknown("dtype of the tolerance table", dtype, ("float32", "float64"))
+        )
 
 
 def _properties(

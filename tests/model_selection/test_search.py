@@ -29,7 +29,7 @@ from sklearn.model_selection import (
     ShuffleSplit,
 )
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
 
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier, MLPRegressor
@@ -49,6 +49,7 @@ CHOSEN = np.random.default_rng(0).permutation(150)[:91]  # folds of 18 and 19
 X, Y = X[CHOSEN], Y[CHOSEN]
 TARGET = X[:, 0] - X[:, 1]
 NAMES = np.asarray(["setosa", "versicolor", "virginica"])[Y]
+SPARSE = scipy.sparse.csr_matrix(np.where(np.quantile(X, 0.95) < X, X, 0.0))  # a twentieth is stored
 WEIGHTS = np.random.default_rng(1).uniform(0.2, 2.0, len(Y))
 MODEL = MLPClassifier((5,), batch_size=25, max_iter=5, random_state=0, device="cpu")
 REGRESSOR = MLPRegressor(hidden_layer_sizes=(5,), batch_size=25, max_iter=5, random_state=0, device="cpu")
@@ -218,7 +219,7 @@ def test_pipelines(pipeline, grid, fit):
         (clone(MODEL).set_params(solver="lbfgs"), "does a line search", X, {}),
         (clone(MODEL).set_params(callbacks=lambda progress: None), "callbacks follow one fit", X, {}),
         (clone(MODEL).set_params(max_time=100.0), "max_time is for one fit", X, {}),
-        (MODEL, "X is sparse", scipy.sparse.csr_matrix(X), {}),
+        (MODEL, "X is sparse", SPARSE, {}),
         (MODEL, "fit is passed validation_data", X, {"validation_data": (X, Y)}),
     ],
 )
@@ -230,6 +231,22 @@ def test_models_that_cannot_be_stacked_are_fitted_alone_and_logged(caplog, estim
     assert len(lines) == 1
     assert reason in lines[0]
     assert_same_search(gpubp_search, GridSearchCV(estimator, grid, cv=3).fit(x, Y, **fit))
+
+
+def test_the_reason_to_fit_alone_is_printed(capsys):
+    BatchedSearchCV(MODEL, {"alpha": [0.1]}, cv=2, refit=False, verbose=1).fit(SPARSE, Y)
+    assert "fitted alone, not in a stack: MLPClassifier, since X is sparse" in capsys.readouterr().out
+
+
+def test_sparse_samples_with_many_values_are_stacked(caplog):
+    pipeline = make_pipeline(FunctionTransformer(np.round), OneHotEncoder(handle_unknown="ignore"), MODEL)
+    grid = {"mlpclassifier__alpha": [0.1, 1.0]}
+    with caplog.at_level(logging.INFO, "gpubp"):
+        search = BatchedSearchCV(pipeline, grid, cv=3).fit(X, Y)
+    assert scipy.sparse.issparse(search.best_estimator_[:-1].transform(X))
+    assert "trained as one stack" in caplog.text
+    assert "fitted alone" not in caplog.text
+    assert_same_search(search, GridSearchCV(pipeline, grid, cv=3).fit(X, Y))
 
 
 def test_networks_of_one_form_are_one_stack(caplog):
@@ -304,6 +321,8 @@ def test_a_grid_or_distributions(arguments):
 def test_random_search():
     distributions = {"alpha": loguniform(1e-4, 1.0), "learning_rate_init": loguniform(1e-4, 0.1)}
     options = {"n_iter": 6, "random_state": 3, "cv": 3}
+    with pytest.raises(DataError, match=r"param_grid has a distribution for 'alpha', .* pass param_distributions="):
+        BatchedSearchCV(MODEL, distributions, **options).fit(X, Y)
     gpubp_search = BatchedSearchCV(MODEL, param_distributions=distributions, **options).fit(X, Y)
     assert_same_search(gpubp_search, RandomizedSearchCV(MODEL, distributions, **options).fit(X, Y))
 

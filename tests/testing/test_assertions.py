@@ -70,7 +70,7 @@ def test_any_two_devices_are_compared(device, other_device):
         (np.sum, lambda x: 1.0, {}, "expected must be an array, got float"),
         (np.sum, lambda x: None, {}, "expected must be an array, got NoneType"),
         (lambda x: (), lambda x: (), {}, "return no arrays"),
-        (np.exp, np.exp, {"dtype": "half"}, "unknown row of the tolerance table 'elementwise, half'"),
+        (np.exp, np.exp, {"dtype": "half"}, "unknown dtype of the tolerance table 'half'"),
     ],
 )
 def test_what_cannot_be_compared_is_an_error(actual, expected, options, message):
