@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 OF_NVIDIA = "the installer of https://www.nvidia.com/drivers"
 IN_CONTAINER = (
-    "this is a container: start it with docker run --gpus all IMAGE (the driver belongs on the host, with the NVIDIA "
+    "for this container: docker run --gpus all IMAGE (the driver belongs on the host, with the NVIDIA "
     "container toolkit)"
 )
 IN_MACOS = 'device="auto" or "cpu" (there is no NVIDIA driver for macOS)'
