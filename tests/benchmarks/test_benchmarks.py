@@ -361,7 +361,7 @@ def test_streams_are_measured(tmp_path, monkeypatch, rows_in_memory):
 
 
 def test_the_table_of_heavy_tails_is_that_of_its_files(capsys):
-    page = (ROOT / "docs" / "tables.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "table_benchmark.md").read_text(encoding="utf-8")
     mark = r"<!-- python -m benchmarks\.heavy_tails --from (.*) -->\n\n(.*?)\n\n<!-- end -->"
     files, shown = re.search(mark, page, re.DOTALL).groups()
     heavy_tails.main(["--from", *(str(ROOT / "benchmarks" / "results" / file) for file in files.split())])

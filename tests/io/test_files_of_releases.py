@@ -113,7 +113,7 @@ def parts_of(value):
 @pytest.mark.once
 @pytest.mark.parametrize("name", [name for name in MAKERS if name != "table-best"])  # whose network depends on time
 def test_what_is_written_now_has_the_parts_of_its_format(name, tmp_path):
-    """A failure means that the format has changed: docs/files.md says what to do."""
+    """A failure means that the format has changed: CONTRIBUTING.md says what to do."""
     path = tmp_path / f"{name}{SUFFIX}"
     MAKERS[name](name, path)
     (key, now), (key_then, then) = header_of(path), header_of(RELEASES[-1] / path.name)
