@@ -58,6 +58,12 @@ def test_every_public_name_has_a_page(site):
     assert ".. autoclass:: gpubp.MLPClassifier\n" in pages["reference/gpubp.MLPClassifier.rst"]
 
 
+def test_docstrings_lead_to_the_pages_that_they_name(site):
+    with_links = site["reference"].with_links
+    assert with_links("see docs/tables.md.") == "see :doc:`/tables`."
+    assert with_links("docs/search.md; https://x.org/docs/a.md") == ":doc:`/many_networks`; https://x.org/docs/a.md"
+
+
 def test_every_public_name_has_an_example(site):
     reference = site["reference"]
     names = [name for paths in reference.groups().values() for name in paths]

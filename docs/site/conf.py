@@ -7,8 +7,10 @@ from pathlib import Path
 
 from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util.nodes import make_refnode
 
 import gpubp
+from reference import groups, with_links
 
 project = "gpubp"
 author = copyright = "The gpubp developers"
@@ -73,6 +75,26 @@ def signature_of(app, what, name, value, options, signature, returns):
     return str(taken.replace(parameters=parameters, return_annotation=inspect.Signature.empty)), None
 
 
+def link_pages(app, what, name, value, options, lines):
+    """Link the pages that a docstring names by their files."""
+    lines[:] = map(with_links, lines)
+
+
+def find_public_name(app, environment, node, shown):
+    """Return a link to the page of a public name of which a docstring names another path, or the last part alone."""
+    target = node["reftarget"]
+    package, _, name = target.rpartition(".")
+    paths = [path for group in groups().values() for path in group if path.rpartition(".")[2] == name]
+    if (
+        node.get("refdomain") != "py"
+        or node["reftype"] == "mod"
+        or not paths
+        or not f"{package}.".startswith((".", "gpubp."))
+    ):
+        return None
+    return make_refnode(app.builder, node["refdoc"], f"reference/{paths[0]}", paths[0], shown)
+
+
 def write_mathml(translator, node):
     """Write a formula as MathML, which browsers show without a script."""
     translator.body.append(tex2mathml(node.astext(), as_block=node.tagname == "math_block"))
@@ -83,3 +105,5 @@ def setup(app):
     app.add_html_math_renderer("mathml", (write_mathml, None), (write_mathml, None))
     app.connect("autodoc-process-signature", signature_of)
     app.connect("autodoc-skip-member", leave_out)
+    app.connect("autodoc-process-docstring", link_pages)
+    app.connect("missing-reference", find_public_name)

@@ -8,7 +8,7 @@ import sys
 from itertools import pairwise
 from textwrap import indent
 
-from links import toctree
+from links import place_of, toctree
 
 PACKAGES = (
     "gpubp",
@@ -36,6 +36,12 @@ TITLES = {
 }
 """Headings of the names of ``gpubp``, by the package that a name is from, in the order of the page."""
 
+CHOICES = (
+    "gpubp.nn.activations.get_activation",
+    "gpubp.nn.losses.get_loss",
+    "gpubp.backends.backend.choose_backend",
+)
+"""Functions that are not public, to which public docstrings refer for what an argument may be."""
 
 HEAD = "Every public name, with an example that runs. The options of the commands have [a page](commands.md) too."
 
@@ -52,7 +58,7 @@ def groups():
             known.add(id(value))
             title = TITLES[value.__module__.split(".")[1]] if package == "gpubp" else f"`{package}`"
             found.setdefault(title, []).append(f"{package}.{name}")
-    return found
+    return found | {"What arguments may be": list(CHOICES)}
 
 
 def public_names(module):
@@ -86,7 +92,12 @@ def page_of(path):
     if inspect.isroutine(value):
         return f"{title}.. autofunction:: {path}\n"
     text = docstring_of(path).replace("Examples\n--------", ".. rubric:: Examples\n")
-    return f"{title}.. py:data:: {path}\n\n{indent(text, '   ')}\n"
+    return f"{title}.. py:data:: {path}\n\n{indent(with_links(text), '   ')}\n"
+
+
+def with_links(text):
+    """Return a docstring with links to the pages that it names by their files, such as docs/tables.md."""
+    return re.sub(r"(?<![\w/])docs/[\w/]+\.md", lambda page: f":doc:`/{place_of(page[0]).removesuffix('.md')}`", text)
 
 
 def short(path):

@@ -117,6 +117,7 @@ _PARAMETERS = """
         Training stops when the loss of the validation rows, or of the training rows if there are none, has not improved
         by more than `tolerance` for this many epochs; None trains for all epochs.
     tolerance : float, default=1e-6
+        By how much the loss must decrease to count as an improvement, for `patience`.
     validation_fraction : float, default=0.1
         The fraction of the rows that early stopping holds out, unless :meth:`fit` gets ``validation_data``.
     refit : bool, default=True

@@ -115,6 +115,7 @@ def train(
         returned. A value that is infinite or NaN is no improvement. A stack stops as one, by the median of its losses
         or the least.
     tolerance : float
+        By how much the value that ``patience`` monitors must improve to count as an improvement.
     monitor : {"score", "loss", "least_loss"}
         The value that ``patience`` monitors if there is a score. "least_loss" is for a stack of which the best network
         is wanted: the least loss of those that have not diverged.
