@@ -11,10 +11,11 @@ from gpubp._core.text import counted, number
 from gpubp.inspection import CalibrationCurve, PartialDependence
 from gpubp.reports._facts import Curves, Residuals
 from gpubp.reports._html import MINUS, text_of
+from gpubp.reports._tables import name_of_class
 
 WIDTH, HEIGHT = 560, 320
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 30, 44
-MAX_POINTS, MAX_LABEL = 500, 24
+MAX_POINTS = 500
 N_BINS = 25
 
 
@@ -163,17 +164,35 @@ def reliability_chart(curve: CalibrationCurve, *, of_intervals: bool) -> str:
     return _chart(label, _frame(x, y, x_name, y_name), diagonal + path + dots)
 
 
-def dependence_chart(found: PartialDependence, *, of_classes: bool, ends: tuple[float, float]) -> str:
-    """Draw the mean prediction over the values of a column: of the target, or of the one or two classes that vary most.
+def dependence_chart(
+    found: PartialDependence, *, of_classes: bool, averages: NDArray[np.float64], scales: Sequence[float] = ()
+) -> str:
+    """Draw the mean prediction over the values of a column, if it can be drawn.
 
-    `ends` are those of the predictions, the same for all columns of a model, so that their effects can be compared.
+    It is that of the one or two classes that vary most, or of the target that varies most for its scale.
+
+    Parameters
+    ----------
+    found : PartialDependence
+    of_classes : bool
+    averages : (n, j) array
+        The mean predictions of all columns of a model: the axis spans those of what is drawn, or of all classes, so
+        that the effects of the columns can be compared.
+    scales : sequence of j floats, optional
+        The spread of each target.
     """
-    if not _can_be_drawn(*ends) or not np.isfinite(found.average).all():
-        return ""
-    most = np.argsort(-np.ptp(found.average, axis=0), kind="stable")
+    with np.errstate(over="ignore", invalid="ignore"):
+        effects = np.ptp(found.average, axis=0)
+        if scales:
+            effects = np.divide(effects, scales, out=np.zeros_like(effects), where=np.asarray(scales) > 0.0)
+    most = np.argsort(-effects, kind="stable")
     is_binary = of_classes and found.average.shape[1] == 2
     shown = [1] if is_binary else sorted(most[: 2 if of_classes else 1].tolist())
-    names = [_shortened(found.names[place]) for place in shown]
+    spanned = averages if of_classes else averages[:, shown]
+    ends = float(spanned.min()), float(spanned.max())
+    if not _can_be_drawn(*ends) or not np.isfinite(found.average[:, shown]).all() or not _has_an_axis(found):
+        return ""
+    names = [found.names[place] for place in shown]
     x, places, texts = _values_axis(found)
     y = _linear(*ends, HEIGHT - _BOTTOM, _TOP)
     lines = [
@@ -182,7 +201,7 @@ def dependence_chart(found: PartialDependence, *, of_classes: bool, ends: tuple[
     ]
     draw = _dots if found.is_categorical else _polyline
     what = f"probability of {names[0]}" if of_classes and len(names) == 1 else "probability" if of_classes else names[0]
-    label = f"Mean prediction over {found.column}: {', '.join(names)}"
+    label = f"Mean prediction over {found.column}: {', '.join(map(name_of_class, names))}"
     frame = _frame(x, y, found.column, what, texts)
     return _chart(label, frame, *(draw(line, x, y) for line in lines), _legend(lines))
 
@@ -190,27 +209,48 @@ def dependence_chart(found: PartialDependence, *, of_classes: bool, ends: tuple[
 # --- parts of a chart ---
 
 
+def _has_an_axis(found: PartialDependence) -> bool:
+    """Return whether the ends of the values have one: categories and dates always do."""
+    return found.values.dtype.kind in "OM" or _can_be_drawn(float(found.values[0]), float(found.values[-1]))
+
+
 def _values_axis(found: PartialDependence) -> tuple[Axis, list[float], list[str]]:
-    """Return the axis of a column's values, their places in its data, and the texts of its ticks."""
+    """Return the axis of a column's values, their places in its data, and the marked-up texts of its ticks."""
     ends = (_LEFT, WIDTH - _RIGHT)
     if found.is_categorical:
         n = len(found.values)
-        texts = [_shortened(str(value), max(4, 64 // n)) for value in found.values]
+        texts = [_in_short(str(value), max(4, 64 // n)) for value in found.values]
         return Axis(-0.5, n - 0.5, *ends, tuple(map(float, range(n)))), list(map(float, range(n))), texts
     if found.values.dtype.kind == "M":
         days = found.values.astype("datetime64[s]").astype(np.float64) / 86_400.0
         low, high = _widened(float(days[0]), float(days[-1]))
-        ticks = np.linspace(low, high, 4)
-        texts = [str(day) for day in ticks.round().astype(np.int64).astype("datetime64[D]")]
+        ticks, texts = _date_ticks(low, high)
         beside = 0.08 * (high - low)
-        return Axis(low - beside, high + beside, *ends, tuple(ticks.tolist())), days.tolist(), texts
+        return Axis(low - beside, high + beside, *ends, ticks), days.tolist(), texts
     numbers = found.values.astype(np.float64)
     x = _linear(float(numbers[0]), float(numbers[-1]), *ends)
     return x, numbers.tolist(), _tick_texts(x.ticks)
 
 
-def _shortened(name: str, most: int = MAX_LABEL) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+def _date_ticks(low: float, high: float) -> tuple[tuple[float, ...], list[str]]:
+    """Return at most four days since 1970 and their dates, with the time where they are close.
+
+    Examples
+    --------
+    >>> _date_ticks(0.0, 30.0)[1], _date_ticks(0.0, 0.5)[1][1:3]
+    (['1970-01-01', '1970-01-11', '1970-01-21', '1970-01-31'], ['1970-01-01 04:00', '1970-01-01 08:00'])
+    """
+    per_day, unit = next((one for one in ((1.0, "D"), (1440.0, "m")) if (high - low) * one[0] >= 4.0), (86_400.0, "s"))
+    ticks = np.linspace(low, high, 4)
+    times, places = np.unique(np.floor(ticks * per_day + 1e-5), return_index=True)  # of the same second only one
+    texts = [str(time).replace("T", " ") for time in times.astype(np.int64).astype(f"datetime64[{unit}]")]
+    return tuple(ticks[places].tolist()), texts
+
+
+def _in_short(name: str, most: int = 24) -> str:
+    """Return the markup of a name that has little room; one that is cut is whole in its title."""
+    short = name_of_class(name, most)
+    return text_of(short) + ("" if short == name else f"<title>{text_of(name)}</title>")
 
 
 def _dots(line: Series, x: Axis, y: Axis) -> str:
@@ -260,13 +300,13 @@ def _logarithmic(low: float, high: float) -> Axis:
 
 
 def _frame(x: Axis, y: Axis, x_name: str, y_name: str, x_texts: Sequence[str] = ()) -> str:
-    """Draw the grid, the numbers on it or other texts, and the names of the axes."""
+    """Draw the grid, the numbers on it or other marked-up texts, and the names of the axes."""
     parts = []
     for value, text in zip(y.ticks, _tick_texts(y.ticks), strict=True):
         place = y.at(value)
         parts.append(_line(_LEFT, place, WIDTH - _RIGHT, place, "grid"))
         parts.append(f'<text class="tick" x="{_LEFT - 8}" y="{place + 4:.1f}" text-anchor="end">{text}</text>')
-    for value, text in zip(x.ticks, map(text_of, x_texts) if x_texts else _tick_texts(x.ticks), strict=True):
+    for value, text in zip(x.ticks, x_texts or _tick_texts(x.ticks), strict=True):
         place = x.at(value)
         parts.append(_line(place, HEIGHT - _BOTTOM, place, HEIGHT - _BOTTOM + 5, "axis"))
         parts.append(
@@ -275,9 +315,9 @@ def _frame(x: Axis, y: Axis, x_name: str, y_name: str, x_texts: Sequence[str] = 
     parts.append(_line(_LEFT, HEIGHT - _BOTTOM, WIDTH - _RIGHT, HEIGHT - _BOTTOM, "axis"))
     middle = (_LEFT + WIDTH - _RIGHT) / 2
     parts.append(
-        f'<text class="name" x="{middle:.0f}" y="{HEIGHT - 5}" text-anchor="middle">{text_of(x_name, 60)}</text>'
+        f'<text class="name" x="{middle:.0f}" y="{HEIGHT - 5}" text-anchor="middle">{_in_short(x_name, 60)}</text>'
     )
-    parts.append(f'<text class="name" x="4" y="14">{text_of(y_name, 60)}</text>')
+    parts.append(f'<text class="name" x="4" y="14">{_in_short(y_name, 40)}</text>')
     return "".join(parts)
 
 
@@ -314,8 +354,8 @@ def _legend(lines: Sequence[Series]) -> str:
         return ""
     parts, right = [], float(WIDTH - _RIGHT)
     for line in reversed(lines):
-        parts.append(f'<text class="tick" x="{right:.1f}" y="15" text-anchor="end">{text_of(line.name)}</text>')
-        right -= 7.0 * len(line.name) + 6.0
+        parts.append(f'<text class="tick" x="{right:.1f}" y="15" text-anchor="end">{_in_short(line.name)}</text>')
+        right -= 7.0 * len(name_of_class(line.name)) + 6.0
         parts.append(_line(right - 26.0, 11.0, right, 11.0, f"s{line.style}"))
         right -= 46.0
     return "".join(parts)

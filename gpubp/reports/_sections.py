@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from gpubp._core.text import counted, excerpt, number
 from gpubp.data.score_names import METRICS, metric_name, split_metric
 from gpubp.reports._charts import curves_chart, dependence_chart, errors_chart, reliability_chart, residuals_chart
-from gpubp.reports._facts import ModelReport
+from gpubp.reports._facts import HeldOutFindings, ModelReport
 from gpubp.reports._html import Cell, card, figure, figure_cell, grid, pairs, section, signed, table, text_of
 from gpubp.reports._picture import network_picture
 from gpubp.reports._tables import confusion_table, importance_table, name_of_class
@@ -158,11 +160,12 @@ def dependence(reports: Reports) -> str:
     """Draw how the predictions depend on the columns that matter most."""
     figures = []
     for report in reports:
-        found = () if report.held_out is None else report.held_out.dependence
-        averages = [value for one in found for value in (one.average.min(), one.average.max())]
+        if report.held_out is None or not report.held_out.dependence:
+            continue
+        found, of_classes = report.held_out.dependence, report.task == "classification"
+        averages, scales = np.concatenate([one.average for one in found]), _scales(report.held_out)
         for one in found[:MOST_DEPENDENCES] if len(reports) == 1 else found[:2]:
-            ends = (float(min(averages)), float(max(averages)))
-            if drawn := dependence_chart(one, of_classes=report.task == "classification", ends=ends):
+            if drawn := dependence_chart(one, of_classes=of_classes, averages=averages, scales=scales):
                 figures.append(figure(_name(report, reports), one.column, drawn))
     note = "The mean prediction if all rows had the same value of a column, and kept their values of all others."
     return section("dependence", "Partial dependence", grid(figures), note)
@@ -279,6 +282,12 @@ def _is_beside_scores(reports: Reports) -> bool:
 def _has_two_curves(reports: Reports) -> bool:
     """Whether the learning curves need the whole width."""
     return len(reports) > 1 or not reports[0].curves.loss or bool(reports[0].curves.validation_score)
+
+
+def _scales(found: HeldOutFindings) -> list[float]:
+    """Return the standard deviation of each numeric target."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return [float(np.std(one.true)) for one in found.residuals]
 
 
 def _name(report: ModelReport, reports: Reports) -> str:

@@ -260,7 +260,7 @@ def _dependence(inspected: InspectedTable, found: PermutationImportance) -> list
     columns = [found.columns[place] for place in found.order if mean[place] > max(deviation[place], LEAST_IMPORTANCE)]
     columns = [name for name in columns if inspected.has_grid(name)][:MAX_DEPENDENCES]
     work = inspected.model.theta.size * (inspected.model.network.n_members or 1) * GRID * MAX_DEPENDENCES
-    inspected, _ = _fewer(inspected, int(np.clip(MAX_WORK / work, 20, MAX_DEPENDENCE_ROWS)))
+    inspected, _ = _fewer(inspected, int(np.clip(MAX_WORK / max(work, 1), 20, MAX_DEPENDENCE_ROWS)))
     kinds = {one.name: type(one) for one in inspected.preprocessing.columns}
     shown = []
     for name in columns:

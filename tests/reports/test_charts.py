@@ -60,7 +60,9 @@ def dependence(values, *columns):
 
 @pytest.mark.parametrize("kind", VALUES)
 def test_of_two_classes_the_probability_of_the_second_is_drawn(kind):
-    chart = dependence_chart(dependence(VALUES[kind], 1.0 - RISES, RISES), of_classes=True, ends=(0.0, 1.0))
+    chart = dependence_chart(
+        dependence(VALUES[kind], 1.0 - RISES, RISES), of_classes=True, averages=np.array([[0.0] * 2, [1.0] * 2])
+    )
     assert "probability of y=1" in chart
     points = re.findall(r'cy="([\d.]+)"', chart) if kind == "categories" else re.findall(r",([\d.]+)", chart)
     heights = [*map(float, points)]
@@ -72,19 +74,60 @@ def test_of_two_classes_the_probability_of_the_second_is_drawn(kind):
 
 def test_of_several_classes_the_two_that_vary_most_are_drawn_and_of_numbers_one():
     found = dependence(VALUES["numbers"], RISES / 9, 1.0 - RISES, RISES * 0.8)
-    chart = dependence_chart(found, of_classes=True, ends=(0.0, 1.0))
+    chart = dependence_chart(found, of_classes=True, averages=found.average)
     assert re.findall(r">(y=\d)<", chart) == ["y=2", "y=1"]  # in the legend, from the right
     assert chart.count("<polyline") == 2
-    chart = dependence_chart(found, of_classes=False, ends=(0.0, 1.0))
+    chart = dependence_chart(found, of_classes=False, averages=found.average)
     assert (re.findall(r">(y=\d)<", chart), chart.count("<polyline")) == (["y=1"], 1)
+
+
+def test_of_targets_that_which_varies_most_for_its_scale_is_drawn_on_its_own_axis():
+    found = dependence(VALUES["numbers"], 1e6 + 100.0 * RISES, 0.5 + RISES)
+    targets = [Residuals("y=0", np.array([0.0, 1e6]), np.zeros(2)), Residuals("y=1", np.array([0.0, 2.0]), np.zeros(2))]
+    held_out = HeldOutFindings("rows", None, targets, dependence=[found, dependence(np.arange(3.0), *np.ones((2, 3)))])
+    text = report_page([ModelReport("r", "regression", Network((1, 2)), held_out=held_out)])
+    first, second = re.findall(r"<svg.*?</svg>", text.partition('id="dependence"')[2].partition("</section>")[0])
+    assert ">y=1<" in first
+    assert {">0.6<", ">1.4<"} <= set(re.findall(r">[\d.]+<", first))
+    assert "1,000,000" not in first + second
 
 
 def test_a_dependence_of_one_value_is_a_point_and_one_that_is_not_finite_is_not_drawn():
     one = dependence(np.array([3.0]), np.array([0.5]))
-    assert dependence_chart(one, of_classes=False, ends=(0.5, 0.5)).count("<circle") == 1
+    assert dependence_chart(one, of_classes=False, averages=one.average).count("<circle") == 1
     for values in (np.nan, LARGE):
         found = dependence(np.array([3.0]), np.array([values]))
-        assert dependence_chart(found, of_classes=False, ends=(values, values)) == ""
+        assert dependence_chart(found, of_classes=False, averages=found.average) == ""
+    far = dependence(np.array([-LARGE, LARGE]), np.array([0.5, 1.0]))
+    assert dependence_chart(far, of_classes=False, averages=far.average) == ""
+
+
+def test_categories_and_classes_that_begin_alike_are_told_apart_and_whole_in_a_title():
+    values = np.array([f"category {letter}" for letter in "ABCDEFGH"], dtype=object)
+    names = tuple(f"y=a class with a long name, {k}" for k in range(3))
+    found = PartialDependence("x", values, names, np.linspace(0.0, 1.0, 24).reshape(8, 3))
+    chart = dependence_chart(found, of_classes=True, averages=found.average)
+    ticks = re.findall(r">([^<]+)<title>(category .)</title>", chart)
+    assert [title for _, title in ticks] == values.tolist()
+    assert len({tick for tick, _ in ticks}) == 8
+    assert len(re.findall(r"<title>y=a class with a long name, \d</title>", chart)) == 2
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (np.timedelta64(1, "D"), ["2020-01-01", "2020-01-02", "2020-01-03", "2020-01-05"]),
+        (np.timedelta64(3, "h"), ["2020-01-01 00:00", "2020-01-01 04:00", "2020-01-01 08:00", "2020-01-01 12:00"]),
+        (
+            np.timedelta64(15, "s"),
+            [f"2020-01-01 00:00:{second:02}" for second in (0, 20, 40)] + ["2020-01-01 00:01:00"],
+        ),
+    ],
+)
+def test_dates_that_are_close_have_times(step, expected):
+    found = dependence(np.datetime64("2020-01-01", "s") + np.arange(5) * step, RISES)
+    chart = dependence_chart(found, of_classes=False, averages=found.average)
+    assert re.findall(r">(2020[^<]*)<", chart) == expected
 
 
 def test_long_classes_that_begin_alike_have_other_headings():
