@@ -18,10 +18,9 @@ from gpubp.cli.output import (
     print_trials,
 )
 from gpubp.data.preprocessing import CategoryColumn, ClassTarget, NumberColumn, Preprocessing, preprocessing_of
-from gpubp.io.model_facts import are_scores, linear_part_text, refit_text, restarts_text, without_restarts
+from gpubp.io.model_facts import are_scores, command_text, linear_part_text, refit_text, restarts_text, without_restarts
 from gpubp.io.model_file import Model, format_of, load_model
 from gpubp.nn.network import Network
-from gpubp.tabular.made_again import command_of
 
 MOST_LAYERS = 200
 
@@ -63,7 +62,7 @@ def show(
     for label, value in (("data", about.get("source")), ("optimizer", about.get("optimizer")), ("training", training)):
         if value:
             facts += [(label, _as_text(value))]
-    if command := command_of(loaded):
+    if command := command_text(about):
         facts += [("command", command)]
     again = about.get("refit")
     if isinstance(again, dict):

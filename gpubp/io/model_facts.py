@@ -1,13 +1,16 @@
 """What a model file says of its training, in words; a file may be forged, so nothing is taken for granted."""
 
 import math
+import shlex
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from gpubp._core.text import number
 
 TRIAL_HEADINGS = ("numbers", "hidden", "l2", "rate", "loss out of fold", "epochs", "seconds", "")
+MOST_WORDS = 200
+"""Words of a command that are shown; a file may be forged."""
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -20,6 +23,19 @@ def are_scores(scores: Any) -> bool:
     return isinstance(scores, dict) and all(
         isinstance(part, dict) and all(map(_is_finite, part.values())) for part in scores.values()
     )
+
+
+def are_texts(value: Any) -> TypeGuard[list[str]]:
+    """Return whether a value is a list of texts, and not empty."""
+    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
+
+
+def command_text(about: dict[str, Any]) -> str:
+    """Return the command of `gpubp train` that made a model, or "" if its file has none."""
+    command = about.get("command")
+    if are_texts(command) and command[:2] == ["gpubp", "train"] and len(command) <= MOST_WORDS:
+        return shlex.join(command)  # which quotes all that a shell would run
+    return ""
 
 
 def finite_numbers(value: Any) -> list[float]:

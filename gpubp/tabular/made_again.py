@@ -1,18 +1,14 @@
 """What makes a model of a table again: the command that a file has, or the call of ``fit``."""
 
-import shlex
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from gpubp._core.text import shortened
 from gpubp.data.preprocessing import ClassTarget, Preprocessing, preprocessing_of
-from gpubp.io.model_facts import mapping
+from gpubp.io.model_facts import are_texts, command_text, mapping
 from gpubp.io.model_file import Model
 from gpubp.reports import code_of
-
-MOST_WORDS = 200
-"""Words of a command that are shown; a file may be forged."""
 
 
 def fit_call(X: Any, y: Any, sample_weight: Any, validation_data: Any) -> dict[str, Any]:
@@ -33,35 +29,23 @@ def fit_call(X: Any, y: Any, sample_weight: Any, validation_data: Any) -> dict[s
     }
 
 
-def command_of(model: Model) -> str | None:
-    """Return the command of `gpubp train` that made a model, if its file has it."""
-    command = model.about.get("command")
-    if _are_texts(command) and command[:2] == ["gpubp", "train"] and len(command) <= MOST_WORDS:
-        return shlex.join(command)  # which quotes all that a shell would run
-    return None
-
-
 def code_again(model: Model, estimator: Any) -> str:
     """Return what makes a model again: the command of `gpubp train` if its file has it, else the estimator's call."""
-    if command := command_of(model):
+    if command := command_text(model.about):
         return command
     call = mapping(mapping(model.about.get("estimator")).get("fit"))
     X, y, others = call.get("X"), call.get("y"), call.get("others")
     preprocessing = preprocessing_of(model)
     given = []
-    targets = [y] if isinstance(y, str) else y if _are_texts(y) else []
+    targets = [y] if isinstance(y, str) else y if are_texts(y) else []
     if not isinstance(X, str):
         names = [one.name for one in preprocessing.summaries if one.type != "target"]
         given.append(f"X: a table with the columns {shortened(list(map(repr, names + targets)))}")
     if not targets:
         given.append(f"y: {_target_in_words(preprocessing)}")
-    known = [one for one in others if one in ("sample_weight", "validation_data")] if _are_texts(others) else []
+    known = [one for one in others if one in ("sample_weight", "validation_data")] if are_texts(others) else []
     shown = repr(X) if isinstance(X, str) else "X", repr(y) if targets else "y"
     return code_of(estimator, *shown, *known, given=given)
-
-
-def _are_texts(value: Any) -> TypeGuard[list[str]]:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
 def _target_in_words(preprocessing: Preprocessing) -> str:

@@ -95,9 +95,9 @@ class TestDeviation:
             deviation(np.zeros((3, 1)), np.zeros(3), "forward")
 
     def test_an_unknown_row_raises(self):
-        with pytest.raises(DataError, match=r"'forwards, float64'.*did you mean 'forward, float64'"):
+        with pytest.raises(DataError, match=r"in float64 'forwards' \(did you mean 'forward'"):
             deviation(np.zeros(1), np.zeros(1), "forwards")
-        with pytest.raises(DataError, match="'differences, float32'"):
+        with pytest.raises(DataError, match="in float32 'differences'"):
             deviation(np.zeros(1, "float32"), np.zeros(1, "float32"), "differences")
 
 
@@ -112,7 +112,7 @@ class TestAssertAgree:
         with pytest.raises(AssertionError) as raised:
             assert_agree(np.asarray([[1.0, 2.0], [3.0, 4.5]]), np.asarray([[1.0, 2.0], [3.0, 4.0]]), "steps")
         row = TOLERANCES["steps", "float64"]
-        for part in ("1e+11 times", "[1, 1]", "got 4.5, expected 4.0", f"rtol={row.rtol:g}", row.reason):
+        for part in ("1e+11 times", "[1, 1]", "got 4.5, expected 4.0", f"rtol={row.rtol:g}"):
             assert part in str(raised.value)
 
     @pytest.mark.parametrize(
