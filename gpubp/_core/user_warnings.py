@@ -1,7 +1,6 @@
 """Warnings that point at the user's code."""
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -19,17 +18,11 @@ PICKLED = "<dynamic-code>"
 """The file of the functions that cloudpickle has sent to a worker."""
 
 
-_OF_ROWS = re.compile(r"\b[\d,]+ of [\d,]+ values (is|are) | \(first in .*?\)(?=; column |; \.\.\. \(|$)")
-"""What a warning says of the rows of a fold alone."""
-
-
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Issue a warning at the line of the user's code that called gpubp, however deep the call.
 
     In a worker, which runs none of the user's code, it names the script and the method of the estimator instead.
     Its module is then that of the outermost call of scikit-learn or gpubp, so that filters of their warnings hold.
-    Of the folds of scikit-learn's model selection, the first alone warns, if others differ in counts and rows. Python
-    would show each, also with one text, as scikit-learn sets the filters again for each fold.
 
     Parameters
     ----------
@@ -40,17 +33,11 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     if issubclass(category, held_category):
         messages.append(message)
         return
-    frame, level, call, module, is_of_fold = sys._getframe(1), 2, "", "gpubp", False
+    frame, level, call, module = sys._getframe(1), 2, "", "gpubp"
     while _package(frame) in LIBRARIES and frame.f_back is not None:
         call = _call_of_estimator(frame) or call
         module = frame.f_globals["__name__"] if _package(frame) in ("gpubp", "sklearn") else module
-        is_of_fold |= module.startswith("sklearn.model_selection.")
         frame, level = frame.f_back, level + 1
-    if is_of_fold:
-        alike = (_OF_ROWS.sub("", message), category, frame.f_code.co_filename, frame.f_lineno)
-        if alike in _shown_of_folds and _action(message, category, module) in ("default", "module", "once"):
-            return
-        _shown_of_folds.add(alike)
     if _package(frame) in WORKERS or frame.f_code.co_filename == PICKLED:
         place = f"{_script()}{call or 'gpubp'} in a worker"
         warnings.warn_explicit(message, category, place, 0, module=module, registry=_already_shown)
@@ -71,22 +58,6 @@ def held_back(category: type[Warning], messages: list[str]) -> Iterator[None]:
 _held_back: ContextVar[tuple[type[Warning] | tuple[()], list[str]]] = ContextVar("_held_back", default=((), []))
 
 _already_shown: dict[str | tuple[str, type[Warning], int], int] = {}
-
-
-_shown_of_folds: set[tuple[str, type[Warning], str, int]] = set()
-
-
-def _action(message: str, category: type[Warning], module: str) -> str:
-    """Return what the filters say of a warning."""
-    for action, text, kind, of_module, line in warnings.filters:
-        if (
-            not line
-            and issubclass(category, kind)
-            and re.match(text or "", message)
-            and re.match(of_module or "", module)
-        ):
-            return action
-    return "default"
 
 
 def _package(frame: FrameType) -> str:

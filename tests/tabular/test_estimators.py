@@ -832,21 +832,6 @@ def test_onnx(tmp_path):
 # --- scikit-learn's tools ---
 
 
-def test_the_folds_of_a_table_warn_once_of_a_column():
-    frame = pd.DataFrame(
-        {"x": np.arange(62.0), "z": ["k.A.", "none", "1", "2.5", "3", *"45678901234567"] * 3 + [*"98765"]}
-    )
-    model = regressor(epochs=2, types={"z": "number"})
-    texts = {}
-    for action in ("default", "always"):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter(action)
-            cross_val_score(model, frame, np.arange(62.0), cv=3, error_score="raise")
-        texts[action] = [str(one.message) for one in caught]
-    assert re.search(r"column 'z': \d of 4\d values are not of the column's type", texts["default"][0])
-    assert (len(texts["default"]), len(texts["always"])) == (1, 5)
-
-
 def test_searches_pipelines_and_folds():
     model = classifier(epochs=2)
     search = GridSearchCV(model, {"hidden_layer_sizes": [(3,), (5,)]}, cv=2, error_score="raise").fit(FRAME, CLASSES)
