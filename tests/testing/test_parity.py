@@ -5,14 +5,15 @@ import pytest
 from gpubp.backends.backend import choose_backend
 from gpubp.testing import compare, comparisons
 
-pytestmark = pytest.mark.once  # with the lowest versions, an example of check_agreement has the same rows
-
+SLOW = [pytest.mark.slow, pytest.mark.once]  # steps of products in fewer bits take the longest
 COMPARISONS = [
-    pytest.param(one, id=f"{one.kind}, {one.what}", marks=[pytest.mark.slow] if one.kind.startswith("steps ") else [])
+    pytest.param(one, id=f"{one.kind}, {one.what}", marks=SLOW if one.kind.startswith("steps ") else [])
     for one in comparisons()
-]  # steps of products in fewer bits take the longest
+]
+DTYPES = ["float64", pytest.param("float32", marks=pytest.mark.once)]  # with the lowest versions, the stricter one
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("comparison", COMPARISONS)
 def test_agrees_with_numpy(comparison, device, dtype, record_property):
     agreement = compare(comparison, choose_backend(device), dtype)
