@@ -577,6 +577,13 @@ def test_objects_that_are_not_tables_are_refused(table):
         predict_table(fit_table("iris", epochs=1, **CPU).model, table)
 
 
+def test_integer_labels_come_back_as_integers():
+    table = {"x": np.arange(40.0), "y": np.arange(40) // 20 + 7}
+    predicted = predict_table(fit_table(table, epochs=2, **CPU).model, {"x": [0.0, 39.0]}, **CPU)["y"]
+    assert predicted.dtype.kind == "i"
+    assert set(predicted.tolist()) <= {7, 8}
+
+
 def test_a_model_that_takes_no_table_is_refused():
     network = Network((1, 2))
     with pytest.raises(ModelFileError, match="no preprocessing"):
