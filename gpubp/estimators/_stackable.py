@@ -20,6 +20,7 @@ LEARNED_FROM_TARGETS = ("classes_", "_label_binarizer")
 """The attributes that an estimator learns when its samples are validated, and when its targets are encoded."""
 
 LEAST_DENSITY = 0.1  # with more values than this share, a stack of dense samples is faster than sparse ones alone
+MOST_DENSE_BYTES = 256 * 2**20  # of the dense array; larger samples stay sparse
 
 
 class StackableModel:
@@ -37,11 +38,13 @@ class StackableModel:
         return reason_to_fit_alone(self.model, x)
 
     def validate_samples(self, X: Any, y: Any) -> ValidatedSamples:
-        """Validate samples as ``fit`` does, without changing the estimator; make them dense if that is faster."""
+        """Validate samples as ``fit`` does, without changing the estimator; make small ones dense if that is faster."""
         template = clone(self.model)
         x, y = validate_samples(template, X, y, reset=True)
-        if scipy.sparse.issparse(x) and x.nnz >= LEAST_DENSITY * x.shape[0] * x.shape[1]:
-            x = x.toarray()
+        if scipy.sparse.issparse(x):
+            size = x.shape[0] * x.shape[1]
+            if x.nnz >= LEAST_DENSITY * size and size * x.dtype.itemsize <= MOST_DENSE_BYTES:
+                x = x.toarray()
         return ValidatedSamples(x, y, learned(template, LEARNED_FROM_SAMPLES))
 
     def validate_weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
