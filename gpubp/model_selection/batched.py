@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from gpubp._core.documentation import DocumentationLink
 from gpubp._core.parameters import keep_parameters
-from gpubp._core.user_warnings import warn
+from gpubp._core.user_warnings import held_back, warn
 from gpubp.backends.inputs import accept_array, accept_on_host, as_labels
 from gpubp.errors import DataError
 from gpubp.model_selection._executors import ExecutorTrials
@@ -117,16 +117,18 @@ class StackedSearch(DocumentationLink, BaseSearchCV):  # type: ignore[misc]
             if not callable(self.refit):
                 self.best_score_ = results[f"mean_test_{refit_metric}"][self.best_index_]
             self.best_params_ = results["params"][self.best_index_]
+        self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
+        self.cv_results_ = results
+        unconverged_refit = list[str]()
         if self.refit:
             self.best_estimator_ = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
             start = time.time()
-            self.best_estimator_.fit(X, *(() if y is None else (y,)), **routed.estimator.fit)
+            with held_back(ConvergenceWarning, unconverged_refit):
+                self.best_estimator_.fit(X, *(() if y is None else (y,)), **routed.estimator.fit)
             self.refit_time_ = time.time() - start
             if hasattr(self.best_estimator_, "feature_names_in_"):
                 self.feature_names_in_ = self.best_estimator_.feature_names_in_
-        self.scorer_ = scorers._scorers if isinstance(scorers, _MultimetricScorer) else scorers
-        self.cv_results_ = results
-        evaluation.warn_of_unconverged_fits()
+        evaluation.warn_of_unconverged_fits(unconverged_refit)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -175,7 +177,7 @@ class CandidateEvaluation:
             )
         else:
             self.trials = ExecutorTrials(search.executor, X, y, dict(routed.estimator.fit), score)
-        self.n_fits = 0  # of the last round, if there are several
+        self.n_scored = 0  # fits; of the last round, if there are several
         self.params: list[dict[str, Any]] = []
         self.results: list[dict[str, Any]] = []
         self.extra: dict[str, list[Any]] = defaultdict(list)
@@ -202,22 +204,28 @@ class CandidateEvaluation:
 
     def announce(self, n_candidates: int) -> None:
         """Report the number of fits to do."""
-        self.n_fits = n_candidates * self.n_splits
+        n_fits = n_candidates * self.n_splits
+        self.n_scored = 0
         self.trials.unconverged.clear()  # rounds before the last are short on purpose
-        self.reporter.begin(self.n_fits)
+        self.reporter.begin(n_fits)
         if self.search.verbose > 0:
-            print(f"Fitting {self.n_splits} folds for each of {n_candidates} candidates, totalling {self.n_fits} fits")
+            print(f"Fitting {self.n_splits} folds for each of {n_candidates} candidates, totalling {n_fits} fits")
 
-    def warn_of_unconverged_fits(self) -> None:
-        """Issue one warning about all fits that did not converge."""
-        if reasons := Counter(message.partition("\n")[0] for message in self.trials.unconverged).most_common():
-            (reason, count), n = reasons[0], sum(count for _, count in reasons)
-            which = "" if count == n else f", of {count} of them"
-            warn(
-                f"{n} of the {self.n_fits} fits of the search did not converge, so the scores of their candidates may "
-                f"be lower than they could be. The reason{which}: {reason}",
-                ConvergenceWarning,
+    def warn_of_unconverged_fits(self, refit: list[str]) -> None:
+        """Issue one warning about all fits that did not converge; ``refit`` has the messages of the refit."""
+        unconverged, sentences = self.trials.unconverged, list[str]()
+        if unconverged:
+            sentences.append(
+                f"{len(unconverged)} of the {self.n_scored} fits of the search did not converge, so the scores of "
+                "their candidates may be lower than they could be."
             )
+        if refit:
+            sentences.append(f"The refit of the best candidate did not converge{' either' if unconverged else ''}.")
+        if sentences:
+            messages = [message.partition("\n")[0] for message in unconverged or refit]
+            ((reason, count),) = Counter(messages).most_common(1)
+            which = "" if count == len(messages) else f", of {count} of them"
+            warn(f"{' '.join(sentences)} The reason{which}: {reason}", ConvergenceWarning)
 
     def score(
         self, trials: list[Trial], candidates: Sequence[dict[str, Any]], extra: dict[str, list[Any]] | None = None
@@ -228,6 +236,7 @@ class CandidateEvaluation:
             for trial in self.trials.scored(trials):
                 candidate_trials = trials_by_candidate[trial.candidate]
                 candidate_trials.append(trial)
+                self.n_scored += 1
                 if len(candidate_trials) == self.n_splits:
                     self._report(candidate_trials, candidates[trial.candidate])
         trial_results = [trial.result for trial in sorted(trials, key=lambda trial: (trial.candidate, trial.split))]
@@ -264,8 +273,8 @@ class BatchedSearchCV(StackedSearch):
     or ``n_iter_no_change``, and in their folds, train in one stack; networks that differ in layers, activation, solver,
     batch size, dropout or precision train in stacks one after the other. Some models are fitted alone, as the log and
     ``verbose=1`` say: those with ``solver="lbfgs"``, ``max_time``, or callbacks that do more than monitor, those on
-    sparse X of which less than a tenth is stored, and estimators that are neither a network of gpubp nor a pipeline
-    that ends in one. The estimators for tables are fitted alone too: for them
+    sparse X of which less than a tenth is stored or whose dense array exceeds 256 MiB, and estimators that are
+    neither a network of gpubp nor a pipeline that ends in one. The estimators for tables are fitted alone too: for them
     :class:`~sklearn.model_selection.GridSearchCV` does the same, and ``preset="best"`` searches by itself.
 
     Parameters

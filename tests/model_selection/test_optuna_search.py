@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -161,6 +161,16 @@ def test_progress_pipelines_and_an_executor():
     assert [trial.value for trial in away.study_.trials] == [trial.value for trial in here.study_.trials]
     assert [now.fits_done for now in reported] == list(range(3, 22, 3))
     assert {now.fits for now in reported} == {21}
+
+
+def test_the_warning_counts_the_fits_of_a_study_that_stopped():
+    def suggest(trial):
+        if trial.number == 1:
+            trial.study.stop()
+        return {"alpha": trial.suggest_float("alpha", 0.1, 1.0)}
+
+    with pytest.warns(ConvergenceWarning, match="^4 of the 4 fits of the search did not converge"):
+        search(suggest, cv=2, n_trials=10).fit(X, Y)
 
 
 def test_it_is_an_estimator(monkeypatch):

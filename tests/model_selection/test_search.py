@@ -33,7 +33,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from sklearn.utils._param_validation import InvalidParameterError
 
 from gpubp import BatchedHalvingSearchCV, BatchedSearchCV, MLPClassifier, MLPRegressor
+from gpubp._core.user_warnings import warn
 from gpubp.errors import DataError
+from gpubp.estimators import _stackable
 from gpubp.model_selection import _trials as trials
 from gpubp.model_selection import progress
 from gpubp.training import stacks as stack
@@ -247,6 +249,16 @@ def test_sparse_samples_with_many_values_are_stacked(caplog):
     assert "trained as one stack" in caplog.text
     assert "fitted alone" not in caplog.text
     assert_same_search(search, GridSearchCV(pipeline, grid, cv=3).fit(X, Y))
+
+
+def test_sparse_samples_that_are_large_as_a_dense_array_are_fitted_alone(monkeypatch, caplog):
+    x = scipy.sparse.csr_matrix(X)
+    for most, alone in ((x.shape[0] * 32 - 1, True), (x.shape[0] * 32, False)):
+        monkeypatch.setattr(_stackable, "MOST_DENSE_BYTES", most)
+        with caplog.at_level(logging.INFO, "gpubp"):
+            BatchedSearchCV(MODEL, {"alpha": [0.1]}, cv=2, refit=False).fit(x, Y)
+        assert ("since X is sparse" in caplog.text) == alone
+        caplog.clear()
 
 
 def test_networks_of_one_form_are_one_stack(caplog):
@@ -543,11 +555,37 @@ def test_an_executor_and_halving_have_one_warning_too():
     assert [str(warning.message)[:32] for warning in record] == ["3 of the 3 fits of the search di"]
 
 
-def test_a_warning_that_is_an_error_leaves_the_results():
-    search = BatchedSearchCV(MODEL, {"alpha": [0.1]}, cv=3, refit=False)
+def test_the_one_warning_mentions_the_refit():
+    grid, either = (
+        {"alpha": [0.1, 1.0]},
+        "The refit of the best candidate did not converge either. The reason: Stochastic",
+    )
+    for search in (BatchedSearchCV(MODEL, grid, cv=3), BatchedHalvingSearchCV(MODEL, grid, max_resources=4, cv=3)):
+        with pytest.warns(ConvergenceWarning, match=either) as record:
+            search.fit(X, Y)
+        assert len(record) == 1
+
+
+class ConvergesOnFolds(LogisticRegression):
+    def fit(self, X, y):
+        if len(X) == len(Y):
+            warn("slow", ConvergenceWarning)
+        return super().fit(X, y)
+
+
+def test_a_refit_that_alone_did_not_converge_is_the_one_warning():
+    with pytest.warns(ConvergenceWarning) as record:
+        BatchedSearchCV(ConvergesOnFolds(max_iter=1000), {"C": [0.1]}, cv=2).fit(X, Y)
+    assert [str(w.message) for w in record] == ["The refit of the best candidate did not converge. The reason: slow"]
+
+
+@pytest.mark.parametrize("kind", [BatchedSearchCV, BatchedHalvingSearchCV])
+def test_a_warning_that_is_an_error_leaves_the_results(kind):
+    search = kind(MODEL, {"alpha": [0.1]}, cv=3)
     with (
         warnings.catch_warnings(action="error", category=ConvergenceWarning),
         pytest.raises(ConvergenceWarning, match="3 of the 3 fits"),
     ):
         search.fit(X, Y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    assert search.best_estimator_.predict(X).shape == Y.shape
