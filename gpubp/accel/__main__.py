@@ -3,13 +3,16 @@
 import argparse
 import atexit
 import builtins
+import importlib.util
 import io
 import os
 import runpy
 import sys
 import zipfile
 from collections.abc import Sequence
-from types import ModuleType, TracebackType
+from importlib.abc import InspectLoader
+from types import CodeType, ModuleType, TracebackType
+from typing import Any
 
 from gpubp.accel import install, report
 from gpubp.errors import DeviceError
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.argv = options.program
     try:
         if options.module:
-            runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+            _run_module(sys.argv[0])
         else:
             _run_script(sys.argv[0])
     except Exception as error:
@@ -49,11 +52,26 @@ def _run_script(path: str) -> None:
     if path.endswith(".pyc") or os.path.isdir(path) or zipfile.is_zipfile(path):
         runpy.run_path(path, run_name="__main__")
         return
+    path = os.path.abspath(path)
+    with io.open_code(path) as file:
+        _run(compile(file.read(), path, "exec", dont_inherit=True), __file__=path)
+
+
+def _run_module(name: str) -> None:
+    """Run a module, or the module ``__main__`` of a package, as :func:`_run_script` runs a script."""
+    spec = importlib.util.find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = importlib.util.find_spec(f"{name}.__main__")
+    code = spec.loader.get_code(spec.name) if spec is not None and isinstance(spec.loader, InspectLoader) else None
+    if spec is None or code is None:
+        raise ImportError(f"there is no module {name} to run", name=name)
+    sys.argv[0] = str(spec.origin)
+    _run(code, __file__=spec.origin, __spec__=spec, __package__=spec.parent, __loader__=spec.loader)
+
+
+def _run(code: CodeType, **attributes: Any) -> None:
     sys.modules["__main__"] = module = ModuleType("__main__")
-    module.__file__ = os.path.abspath(path)
-    vars(module)["__builtins__"] = builtins
-    with io.open_code(module.__file__) as file:
-        code = compile(file.read(), module.__file__, "exec", dont_inherit=True)
+    vars(module).update(attributes, __builtins__=builtins)
     exec(code, vars(module))
 
 

@@ -39,6 +39,9 @@ class FitOptions:
     scoring: str | Callable[..., Any] | None
     max_time: float | None
     callbacks: Any
+    hidden_layer_sizes: Any
+    dropout: Any
+    random_state: Any
 
     @classmethod
     def of(cls, estimator: Any) -> Self:

@@ -240,10 +240,10 @@ def _date_ticks(low: float, high: float) -> tuple[tuple[float, ...], list[str]]:
     >>> _date_ticks(0.0, 30.0)[1], _date_ticks(0.0, 0.5)[1][1:3]
     (['1970-01-01', '1970-01-11', '1970-01-21', '1970-01-31'], ['1970-01-01 04:00', '1970-01-01 08:00'])
     """
-    per_day, unit = next((one for one in ((1.0, "D"), (1440.0, "m")) if (high - low) * one[0] >= 4.0), (86_400.0, "s"))
+    per_day, code = next((one for one in ((1.0, "D"), (1440.0, "m")) if (high - low) * one[0] >= 4.0), (86_400.0, "s"))
     ticks = np.linspace(low, high, 4)
     times, places = np.unique(np.floor(ticks * per_day + 1e-5), return_index=True)  # of the same second only one
-    texts = [str(time).replace("T", " ") for time in times.astype(np.int64).astype(f"datetime64[{unit}]")]
+    texts = [str(time).replace("T", " ") for time in times.astype(np.int64).astype(f"datetime64[{code}]")]
     return tuple(ticks[places].tolist()), texts
 
 

@@ -55,8 +55,9 @@ class RunStart(NamedTuple):
         The parameters to start from, on the device.
     network : Network, optional
         What is trained.
-    settings : mapping of str to numbers, texts, or settings that change
-        How: the parameters of an estimator that its fit reads, or the optimizer, its settings and the batch size.
+    settings : mapping of str to numbers, texts, sequences of numbers, or settings that change
+        How: the parameters of an estimator that its fit reads, or the optimizer, its settings, and the options of
+        :func:`gpubp.train` that a run like it needs, such as the batch size and the seed.
     """
 
     epoch: int
@@ -391,7 +392,7 @@ def get_callback(text: str) -> Callback:
     Raises
     ------
     DataError
-        If the name is unknown, or the module or the attribute cannot be imported.
+        If the name is unknown, nothing follows ``=``, or the module or the attribute cannot be imported.
 
     Examples
     --------
@@ -407,6 +408,8 @@ def get_callback(text: str) -> Callback:
     module_name, colon, attribute = name.partition(":")
     if not (colon and module_name and attribute):
         raise DataError(f"{unknown('callback', name, CALLBACKS)}; or pass module:attribute")
+    if equals and not argument:
+        raise DataError(f"callback {text!r} has no value after '='; pass one, or {name} alone")
     return _import_callback(text, module_name, attribute, [argument] if equals else [])
 
 

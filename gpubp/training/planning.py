@@ -22,6 +22,9 @@ from gpubp.training.plan import Plan, Validation, learning_rate_after
 from gpubp.training.setup import Options, Setup
 from gpubp.training.validation import Validator
 
+SHOWN_OPTIONS = ("batch_size", "shuffle", "drop_last", "gradient_accumulation", "reduction", "l2", "dropout", "seed")
+"""The options of a training that callbacks are told, beside its optimizer."""
+
 
 def make_plan(setup: Setup, placed: Placed, steps_per_part: int | None) -> Plan:
     """Make the plan of a training.
@@ -61,7 +64,11 @@ def _plan(setup: Setup, steps_per_part: int | None, callbacks: tuple[Any, ...], 
         is_distributed=setup.processes.world_size > 1,
         draws=setup.orders,
         network=setup.network,
-        settings={"optimizer": options.optimizer.name, **options.optimizer.settings, "batch_size": options.batch_size},
+        settings={
+            "optimizer": options.optimizer.name,
+            **options.optimizer.settings,
+            **{name: getattr(options, name) for name in SHOWN_OPTIONS},
+        },
     )
 
 

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import importlib
 from collections.abc import Mapping
+from numbers import Real
 from os import PathLike, fspath
 from typing import Any
 
@@ -190,7 +191,10 @@ def mlflow_autolog(mlflow: Any = None, *, disable: bool = False, every: int = 1)
 
 
 def _settings(run: RunStart) -> dict[str, Any]:
-    settings = {name: value for name, value in run.settings.items() if isinstance(value, str | int | float)}
+    settings: dict[str, Any]
+    settings = {name: value for name, value in run.settings.items() if isinstance(value, str | Real)}
+    short = {name: value for name, value in run.settings.items() if isinstance(value, list | tuple) and len(value) < 50}
+    settings |= {name: str(value) for name, value in short.items() if all(isinstance(one, Real) for one in value)}
     settings |= {"epochs": run.epochs, "device": run.device}
     if run.network is not None:
         settings |= {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def _restored(monkeypatch):
     """As after the end of a process."""
     monkeypatch.setattr(sys, "argv", [*sys.argv])
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
-    monkeypatch.setattr(gpubp.accel.__main__.atexit, "register", lambda function: None)
+    monkeypatch.setattr(gpubp.accel.__main__, "atexit", SimpleNamespace(register=lambda report: None))
     monkeypatch.syspath_prepend("")  # not by setattr: a later syspath_prepend would bring it back
     monkeypatch.setenv("GPUBP_DEVICE", "cpu")
     with threadpoolctl.threadpool_limits(1), warnings.catch_warnings():
@@ -102,10 +103,17 @@ def test_a_program_sees_its_own_arguments_and_folder(tmp_path):
 
 
 def test_a_module_runs_and_the_report_can_be_left_out(tmp_path, capsys, monkeypatch):
-    (tmp_path / "module_to_run.py").write_text("import sys\nprint(sys.argv[1:])\n")
+    (tmp_path / "package_to_run").mkdir()
+    for path in ("module_to_run.py", "package_to_run/__init__.py", "package_to_run/__main__.py"):
+        text = "import sys\nprint(sys.argv, __package__)\n" if "__init__" not in path else ""
+        (tmp_path / path).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    main(["--quiet", "-m", "module_to_run", "--compare"])
-    assert capsys.readouterr() == ("['--compare']\n", "")
+    for name, path, package in (("module_to_run", "", ""), ("package_to_run", "/__main__", "package_to_run")):
+        main(["--quiet", "-m", name, "--compare"])
+        assert capsys.readouterr() == (f"{[f'{tmp_path}/{name}{path}.py', '--compare']} {package}\n", "")
+    with pytest.raises(SystemExit):
+        main(["--quiet", "-m", "no_such_module"])
+    assert "there is no module no_such_module to run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -170,8 +178,11 @@ raise KeyError("the end")
 """
 
 
-def test_what_outlives_a_program_finds_its_classes_and_is_in_the_report(tmp_path):
+@pytest.mark.parametrize("way", ["script", "module"])
+def test_what_outlives_a_program_finds_its_classes_and_is_in_the_report(tmp_path, monkeypatch, way):
     (tmp_path / "outlived.py").write_text(OUTLIVED)
-    done = run("--device", "cpu", str(tmp_path / "outlived.py"), check=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    program = ["-m", "outlived"] if way == "module" else [str(tmp_path / "outlived.py")]
+    done = run("--device", "cpu", *program, check=False)
     assert (done.returncode, done.stdout) == (1, "thread 1\nregistered 1\n")
     assert re.search(r"KeyError: 'the end'\ngpubp.accel\n.*\n +Own\.partial_fit +2 ", done.stderr)

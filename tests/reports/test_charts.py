@@ -102,7 +102,7 @@ def test_a_dependence_of_one_value_is_a_point_and_one_that_is_not_finite_is_not_
     assert dependence_chart(far, of_classes=False, averages=far.average) == ""
 
 
-def test_categories_and_classes_that_begin_alike_are_told_apart_and_whole_in_a_title():
+def test_categories_and_classes_that_begin_alike_differ_and_are_whole_in_a_title():
     values = np.array([f"category {letter}" for letter in "ABCDEFGH"], dtype=object)
     names = tuple(f"y=a class with a long name, {k}" for k in range(3))
     found = PartialDependence("x", values, names, np.linspace(0.0, 1.0, 24).reshape(8, 3))

@@ -1,12 +1,15 @@
 """Samples given to the report of an estimator: labels of other types, and samples that do not match."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from gpubp import MLPClassifier, MLPRegressor, TabularClassifier
 from gpubp.errors import DataError
+from gpubp.inspection import PermutationImportance
+from gpubp.tabular import report as tabular_report
 
 pytestmark = pytest.mark.once
 
@@ -78,3 +81,12 @@ def test_several_columns_of_classes(tmp_path, convert):
     model = MLPClassifier((4,), max_iter=30, random_state=0, tol=10.0).fit(X, y)
     model.report(tmp_path / "columns.html", X, y)
     assert f">{model.score(X, y):.4f}<" in (tmp_path / "columns.html").read_text(encoding="utf-8")
+
+
+def test_a_model_without_parameters_has_a_dependence(monkeypatch):
+    wanted = []
+    monkeypatch.setattr(tabular_report, "_fewer", lambda inspected, most: (inspected, wanted.append(most)))
+    model = SimpleNamespace(theta=np.empty(0), network=SimpleNamespace(n_members=None))
+    inspected = SimpleNamespace(model=model, preprocessing=SimpleNamespace(columns=()))
+    assert tabular_report._dependence(inspected, PermutationImportance((), np.empty((0, 5)), 0.0, "r2")) == []
+    assert wanted == [tabular_report.MAX_DEPENDENCE_ROWS]

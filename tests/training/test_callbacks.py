@@ -394,6 +394,7 @@ class TestByName:
             ("callbacks_of_a_user:Needs", r"Needs\(\) raised TypeError: .*'path'"),
             ("callbacks_of_a_user:Watch=a", r"Watch\('a'\) raised TypeError"),
             (":watch=a", "unknown callback ':watch'"),
+            ("gpubp:CSVLogger=", "callback 'gpubp:CSVLogger=' has no value after '='; pass one, or gpubp:CSVLogger al"),
             ("callbacks_of_a_user:figure", "callbacks must be functions that take a Progress"),
         ],
     )

@@ -91,6 +91,8 @@ class TestMLflowLogger:
             **{"epochs": 3, "device": "cpu", "network": "3-4-2", "activation": "tanh, identity"},
             **{"loss_function": "squared", "n_parameters": 26, "data": "made up"},
             **{"optimizer": "momentum", "learning_rate": 0.05, "momentum": 0.9, "batch_size": "full"},
+            **{"shuffle": True, "drop_last": False, "gradient_accumulation": 1, "reduction": "mean"},
+            **{"l2": 0.0, "dropout": 0.0, "seed": 1},
         }
         assert [(step, metrics["loss"]) for step, metrics in run.metrics] == list(enumerate(result.history.loss, 1))
         assert (run.tags, run.end) == ({"stop_reason": "epochs"}, "FINISHED")
@@ -240,6 +242,17 @@ class TestWandbLogger:
             (4, result.history.loss[3]),
         ]
         assert (config.settings["network"], config.settings["epochs"]) == ("3-4-2", 4)
+
+    def test_settings_repeat_a_run(self):
+        config = Config()
+        log = WandbLogger(SimpleNamespace(log=lambda figures: None, config=config))
+        fit(log, epochs=1, l2=0.01, dropout=[0.0, 0.5], seed=7)
+        assert [config.settings[name] for name in ("l2", "dropout", "seed")] == [0.01, "[0.0, 0.5]", 7]
+        options = {"hidden_layer_sizes": (3, 2), "dropout": 0.25, "random_state": np.int64(5)}
+        model = MLPRegressor(**options, max_iter=1, device="cpu", callbacks=[log])
+        with pytest.warns(UserWarning, match="reached"):
+            model.fit(X, X[:, 0])
+        assert {name: config.settings[name] for name in options} == options | {"hidden_layer_sizes": "(3, 2)"}
 
     def test_a_run_can_hold_several_trainings(self):
         logged, config = [], Config()
