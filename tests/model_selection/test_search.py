@@ -576,7 +576,8 @@ class ConvergesOnFolds(LogisticRegression):
 def test_a_refit_that_alone_did_not_converge_is_the_one_warning():
     with pytest.warns(ConvergenceWarning) as record:
         BatchedSearchCV(ConvergesOnFolds(max_iter=1000), {"C": [0.1]}, cv=2).fit(X, Y)
-    assert [str(w.message) for w in record] == ["The refit of the best candidate did not converge. The reason: slow"]
+    found = [str(w.message) for w in record if w.category is ConvergenceWarning]  # old releases of SciPy warn too
+    assert found == ["The refit of the best candidate did not converge. The reason: slow"]
 
 
 @pytest.mark.parametrize("kind", [BatchedSearchCV, BatchedHalvingSearchCV])
