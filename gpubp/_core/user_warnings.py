@@ -23,6 +23,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 
     In a worker, which runs none of the user's code, it names the script and the method of the estimator instead.
     Its module is then that of the outermost call of scikit-learn or gpubp, so that filters of their warnings hold.
+    Where gpubp computes scikit-learn's own networks, the module is theirs, for the same reason.
 
     Parameters
     ----------
@@ -33,14 +34,19 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
     if issubclass(category, held_category):
         messages.append(message)
         return
-    frame, level, call, module = sys._getframe(1), 2, "", "gpubp"
+    frame, level, call, module, network = sys._getframe(1), 2, "", "gpubp", ""
     while _package(frame) in LIBRARIES and frame.f_back is not None:
         call = _call_of_estimator(frame) or call
         module = frame.f_globals["__name__"] if _package(frame) in ("gpubp", "sklearn") else module
+        network = module if module.startswith("sklearn.neural_network") else network
         frame, level = frame.f_back, level + 1
     if _package(frame) in WORKERS or frame.f_code.co_filename == PICKLED:
         place = f"{_script()}{call or 'gpubp'} in a worker"
         warnings.warn_explicit(message, category, place, 0, module=module, registry=_already_shown)
+    elif network:
+        shown = frame.f_globals.setdefault("__warningregistry__", {})
+        place = frame.f_code.co_filename
+        warnings.warn_explicit(message, category, place, frame.f_lineno, module=network, registry=shown)
     else:
         warnings.warn(message, category, stacklevel=level)
 

@@ -135,6 +135,17 @@ def test_a_warning_that_is_an_error_leaves_a_fitted_model():
     assert model.loss_curve_ == MLPClassifier(**SMALL).fit(X, Y).loss_curve_
 
 
+def test_a_filter_of_scikit_learns_warnings_holds():
+    gpubp.accel.install("cpu")
+    with pytest.warns(ConvergenceWarning, match="Maximum iterations") as found:
+        MLPClassifier(**SMALL).fit(X, Y)
+    assert [warning.filename for warning in found] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=ConvergenceWarning, module=r"sklearn\.neural_network")
+        MLPClassifier(**SMALL).fit(X, Y)
+
+
 # --- the report ---
 
 
