@@ -74,14 +74,30 @@ def scores(reports: Reports) -> str:
     heads = [Cell(name, "number") for name, _, _ in shown] + [Cell("baseline", "number")] * bool(baseline)
     notes = ["The best of each row is bold."] * (not is_alone)
     if baseline:
-        notes.insert(0, "The baseline is the same prediction for every row: the shares of the classes, or the mean.")
+        constants = {
+            "the shares of the classes" if one.task == "classification" else "the mean of the target" for one in reports
+        }
+        notes.insert(0, f"The baseline is the same prediction for every row: {' or '.join(sorted(constants))}.")
+        if is_alone:
+            notes.insert(0, _in_words(report.scores.get(scored_part(report), {}), baseline))
     return section(
         "scores",
         "Scores",
         table(heads, rows, corner="score"),
-        " ".join(notes),
+        " ".join(filter(None, notes)),
         is_half=_is_narrow(reports) or _is_beside_scores(reports),
     )
+
+
+def _in_words(scores: Mapping[str, float], baseline: Mapping[str, float]) -> str:
+    """Say in a sentence how good a model is, for readers who do not know the scores' names."""
+    if "accuracy" in scores and "accuracy" in baseline:
+        right, by_baseline = (f"{100 * one['accuracy']:.0f}" for one in (scores, baseline))
+        return f"Of 100 rows, {right} are predicted right, and {by_baseline} by the baseline."
+    if "mae" in scores and "mae" in baseline:
+        off, of_baseline = (number(one["mae"]) for one in (scores, baseline))
+        return f"Predictions are off by {off} on average, and those of the baseline by {of_baseline}."
+    return ""
 
 
 def curves(reports: Reports) -> str:
@@ -92,7 +108,7 @@ def curves(reports: Reports) -> str:
             figures.append(figure(_name(report, reports), "Loss", loss))
         if score := curves_chart(report.curves, of_scores=True):
             figures.append(figure(_name(report, reports), f"Validation {report.curves.score_name}", score))
-    note = "Before the training on all rows, if there was one. The penalty on the weights is not part of the loss."
+    note = "Of the training that was scored. The penalty on the weights is not part of the loss."
     return section("curves", "Learning curves", grid(figures), note, is_half=len(figures) == 1)
 
 

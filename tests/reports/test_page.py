@@ -115,6 +115,13 @@ def test_each_section_says_what_was_found():
     assert len([one for one in page.of("line") if one["class"].startswith("w ")]) == 4 * 9 + 9 * 3
 
 
+def test_how_good_a_model_is_stands_in_a_sentence():
+    assert "Of 100 rows, 84 are predicted right, and 40 by the baseline." in Page(report_page([classification()])).text
+    scored = replace(regression(), scores={"test": {"mae": 0.5}}, baseline={"mae": 2.0})
+    assert "off by 0.5 on average, and those of the baseline by 2." in Page(report_page([scored])).text
+    assert "Of 100 rows" not in Page(report_page([classification(), scored])).text
+
+
 def test_a_curve_ends_where_its_figures_do():
     text = report_page([classification()])
     points = [one.split(",") for one in re.search(r'<polyline class="s0" points="([^"]+)"', text)[1].split()]
