@@ -118,7 +118,7 @@ def test_each_section_says_what_was_found():
 def test_how_good_a_model_is_stands_in_a_sentence():
     assert "Of 100 rows, 84 are predicted right, and 40 by the baseline." in Page(report_page([classification()])).text
     scored = replace(regression(), scores={"test": {"mae": 0.5}}, baseline={"mae": 2.0})
-    assert "off by 0.5 on average, and those of the baseline by 2." in Page(report_page([scored])).text
+    assert "off by 0.5000 on average, and those of the baseline by 2.0000." in Page(report_page([scored])).text
     assert "Of 100 rows" not in Page(report_page([classification(), scored])).text
 
 
