@@ -25,6 +25,7 @@ def report_of_estimator(model: Any, X: Any = None, y: Any = None, *, title: str 
     check_is_fitted(model)
     network, theta = model._network(), model._theta()
     names = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    names = names or [f"feature {place + 1}" for place in range(model.n_features_in_)]
     is_of_classes = is_classifier(model)
     one_column = is_of_classes and not isinstance(model.classes_, list)
     classes = [str(one) for one in np.asarray(model.classes_).tolist()] if one_column else []
@@ -54,6 +55,7 @@ def report_of_estimator(model: Any, X: Any = None, y: Any = None, *, title: str 
         curves=_curves(model),
         held_out=held_out,
         input_names=names,
+        input_columns=names,
         output_names=classes if len(classes) == network.sizes[-1] else (),
         code=code_of(model, given=_given(model)),
         notes=_doubts(model, None if X is None else len(true)),
@@ -175,7 +177,6 @@ def _importance(model: Any, X: Any, true: NDArray[Any], names: list[str]) -> Per
     first = views(np, model._network(), model._theta())[0][: samples.shape[1]]
     sizes = np.var(samples, axis=0) * np.sum(first**2, axis=1)
     chosen = np.sort(np.argsort(-sizes, kind="stable")[:MAX_FEATURES]).tolist()
-    labels = names or [f"feature {place + 1}" for place in range(samples.shape[1])]
     fitted = model._with_attributes({})  # which takes arrays without names
     classes = np.asarray(getattr(model, "classes_", ()))
 
@@ -196,7 +197,7 @@ def _importance(model: Any, X: Any, true: NDArray[Any], names: list[str]) -> Per
 
         return r_squared(targets.astype(np.float64), predicted)
 
-    slices = {labels[place]: slice(place, place + 1) for place in chosen}
+    slices = {names[place]: slice(place, place + 1) for place in chosen}
     whole = score(predict(samples))
     scores = permuted_scores(predict, samples, slices, score, n_repeats=N_REPEATS)
     return PermutationImportance(tuple(slices), whole - scores, whole, "accuracy" if len(classes) else "r2")

@@ -132,10 +132,13 @@ class ModelReport:
         What is said below that table.
     held_out : HeldOutFindings, optional
     network : Network
-    theta : (P,) array, optional
-        The parameters whose signs and sizes the picture shows; None where it shows the layers alone.
+    theta : (..., P) array, optional
+        The parameters whose signs and sizes the picture shows, of several networks the first; None where it shows the
+        layers alone.
     input_names, output_names : sequence of str
         One for each, or empty.
+    input_columns : sequence of str
+        The column of each input, by which the picture chooses the most important ones; or empty.
     code : str
         The command, or the lines of Python, that make it again.
     versions : mapping of str to str
@@ -157,6 +160,7 @@ class ModelReport:
     held_out: HeldOutFindings | None = None
     input_names: Sequence[str] = ()
     output_names: Sequence[str] = ()
+    input_columns: Sequence[str] = ()
     code: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 

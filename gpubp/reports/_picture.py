@@ -1,6 +1,7 @@
-"""The network as inline SVG: of large layers the units with the largest weights, and how many there are."""
+"""The network as inline SVG: of many inputs those that matter most, of other large layers those with large weights."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -23,12 +24,16 @@ _LONG_NUMBER = re.compile(r"(?<=>)-?\d+\.\d{5,}(?:e[+-]\d+)?\Z")
 """The threshold in the name of an input such as ``size>0.12345678``."""
 
 
-def network_picture(report: ModelReport) -> str:
-    """Draw the layers; lines show the sizes and signs of the weights between the units that are drawn."""
+def network_picture(report: ModelReport) -> tuple[str, str]:
+    """Draw the layers, and say what is drawn of them.
+
+    Lines show the sizes and signs of the weights between the units that are drawn.
+    """
     network = report.network
     shown_layers = _shown_layers(len(network.sizes))
     weights = _weights(network, report.theta)
     shown = [_shown_units(k, network, weights) for k in shown_layers]
+    shown[0], words = _shown_inputs(report, weights)
     left, right = (_NAME if names else 60.0 for names in (report.input_names, report.output_names))
     across = np.linspace(left, _WIDTH - right, len(shown_layers))
     tallest = max(map(len, shown))
@@ -51,9 +56,15 @@ def network_picture(report: ModelReport) -> str:
     parts += _names(report.input_names, shown[0], 0, at, -1)
     parts += _names(report.output_names, shown[-1], len(shown_layers) - 1, at, 1)
     label = f"The network: {'-'.join(map(str, network.sizes))} units, {counted(network.n_parameters, 'parameter')}"
-    return (
+    drawn = (
         f'<svg viewBox="0 0 {_WIDTH:.0f} {height:.0f}" role="img" aria-label="{text_of(label)}">{"".join(parts)}</svg>'
     )
+    if any(network.sizes[k] > MAX_UNITS for k in shown_layers[1:]):
+        words += f" Of other layers, the {MAX_UNITS} units {_how_chosen(weights)} are drawn."
+    n_networks = 1 if report.theta is None or report.theta.ndim == 1 else len(report.theta)
+    if n_networks > 1:
+        words += f" The weights are those of the first of {n_networks:,} networks."
+    return drawn, words.strip()
 
 
 def _shown_layers(n: int) -> list[int]:
@@ -64,8 +75,37 @@ def _weights(network: Network, theta: NDArray[np.floating] | None) -> list[NDArr
     """Return the weights between each layer and the next, ``(i, j)``, without skips and biases."""
     if theta is None or network.n_members is not None:
         return []
-    blocks = views(np, network, np.asarray(theta, dtype=np.float64))
+    blocks = views(np, network, np.asarray(theta, dtype=np.float64).reshape(-1, theta.shape[-1])[0])
     return [np.nan_to_num(block[:n]) for block, n in zip(blocks, network.sizes, strict=False)]
+
+
+def _shown_inputs(report: ModelReport, weights: Sequence[NDArray[np.floating]]) -> tuple[NDArray[np.intp], str]:
+    """Return the inputs that are drawn, in their order, and in words which they are.
+
+    Where the importance of columns is known, they are of the most important ones: first the input of each with the
+    largest weights, then the next of each.
+    """
+    n, columns = report.network.sizes[0], report.input_columns
+    found = None if report.held_out is None else report.held_out.importance
+    if n <= MAX_UNITS or found is None or len(columns) != n:
+        shown = _shown_units(0, report.network, weights)
+        return shown, f"Of {n:,} inputs, the {len(shown)} {_how_chosen(weights)} are drawn." if n > MAX_UNITS else ""
+    ranks = {found.columns[place]: rank for rank, place in enumerate(found.order)}
+    sizes = np.sum(weights[0] ** 2, axis=1) if weights else np.zeros(n)
+    seen: Counter[str] = Counter()
+    order = []
+    for place in np.argsort(-sizes, kind="stable").tolist():
+        column = columns[place]
+        order.append((seen[column], ranks.get(column, n), place))
+        seen[column] += 1
+    shown = np.sort([place for *_, place in sorted(order)[:MAX_UNITS]])
+    words = f"the {counted(len({columns[place] for place in shown}), 'most important column')}"
+    words = f"of {words} those with the largest weights" if weights and n > len(seen) else f"those of {words}"
+    return shown, f"Of {n:,} inputs, {MAX_UNITS} are drawn: {words}."
+
+
+def _how_chosen(weights: Sequence[NDArray[np.floating]]) -> str:
+    return "with the largest weights" if weights else "that come first"
 
 
 def _shown_units(k: int, network: Network, weights: Sequence[NDArray[np.floating]]) -> NDArray[np.intp]:

@@ -145,10 +145,25 @@ def calibration(reports: Reports) -> str:
     found = reports[0].held_out
     if not figures and found is not None and found.why_no_calibration:
         return section("calibration", "Calibration", f"<p>{text_of(found.why_no_calibration, 400)}</p>")
-    note = "On the diagonal, what is predicted with a probability occurs that often. Larger points stand for more rows."
+    note = (
+        "On the diagonal, what is predicted with a probability occurs that often: 0.02 off it, probabilities are wrong "
+        "by 2 in 100. Larger points stand for more rows."
+    )
+    if any(_is_of_one_class(report) for report in reports):
+        note += (
+            " The calibration error among the scores is another number, of the predicted class, whichever it is: it "
+            "says how far the certainty of predictions can be trusted; this one, how far the probability of this class."
+        )
     if any(report.task == "regression" for report in reports):
-        note = "On the diagonal, prediction intervals hold as many targets as they should."
+        note = "On the diagonal, prediction intervals hold as many targets as they should; below it, too few."
     return section("calibration", "Calibration", grid(figures), note, is_half=_has_both(reports))
+
+
+def _is_of_one_class(report: ModelReport) -> bool:
+    """Whether the calibration is of one of two classes, and that of the predicted class is a score."""
+    found = report.held_out
+    of_two = found is not None and found.confusion is not None and len(found.confusion.classes) == 2
+    return of_two and "calibration_error" in report.scores.get(scored_part(report), {})
 
 
 def importance(reports: Reports) -> str:
@@ -221,11 +236,13 @@ def tried(reports: Reports) -> str:
 
 def network(reports: Reports) -> str:
     """Draw the networks."""
-    figures = [figure(_name(report, reports), "", network_picture(report)) for report in reports]
-    note = (
-        "The width of a line is the size of a weight: orange is positive, dashed blue is negative. Of large layers the "
-        "units with the largest weights are drawn."
-    )
+    figures = []
+    for report in reports:
+        drawn, words = network_picture(report)
+        figures.append(figure(_name(report, reports), words, drawn))
+    note = "The width of a line is the size of a weight: orange is positive, dashed blue is negative."
+    if all(report.theta is None for report in reports):
+        note = ""
     return section(
         "network",
         "The network" if len(reports) == 1 else "The networks",

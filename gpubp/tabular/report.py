@@ -123,7 +123,8 @@ def report_of(
     names, outputs = preprocessing.feature_names, list(preprocessing.target_names)
     if isinstance(preprocessing.target, ClassTarget):
         outputs = distinct_names(preprocessing.target.classes)
-    theta = model.theta if model.theta.ndim == 1 else model.theta[0]
+    places = preprocessing.input_slices
+    columns = [name for name, place in places.items() for _ in range(place.stop - place.start)]
     training = mapping(about.get("training"))
     untried, trials = untried_text(training), training.get("trials")
     trials, reasons = described_trials(trials if isinstance(trials, list) else [])
@@ -131,7 +132,7 @@ def report_of(
         title,
         preprocessing.task,
         network,
-        theta if network.n_members is None else None,
+        model.theta if network.n_members is None else None,
         facts=_facts(model),
         notes=(*notes, untried[0].upper() + untried[1:] + ".") if untried else tuple(notes),
         scores=scores,
@@ -144,6 +145,7 @@ def report_of(
         held_out=held_out,
         input_names=names if len(names) == network.sizes[0] else (),
         output_names=outputs if len(outputs) == network.sizes[-1] else (),
+        input_columns=columns if len(columns) == network.sizes[0] else (),
         code=code,
         versions=versions("cupy") | {"gpubp": model.version},
     )

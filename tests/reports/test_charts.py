@@ -1,6 +1,7 @@
 """Charts of the page: of figures that hardly differ, and that are too large to draw."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 
 from gpubp import Network
 from gpubp.inspection import PartialDependence
-from gpubp.reports import Curves, HeldOutFindings, ModelReport, Residuals, report_page
+from gpubp.reports import Confusion, Curves, HeldOutFindings, ModelReport, Residuals, report_page
 from gpubp.reports._charts import curves_chart, dependence_chart, errors_chart, residuals_chart
 from gpubp.reports._html import signed
 from gpubp.reports._tables import name_of_class
+from tests.reports.test_page import classification
 
 pytestmark = pytest.mark.once
 
@@ -136,3 +138,13 @@ def test_long_classes_that_begin_alike_have_other_headings():
     assert [len(name) for name in shown] == [24, 24]
     assert shown[0] != shown[1]
     assert name_of_class("short") == "short"
+
+
+def test_what_the_two_figures_of_calibration_are_is_said():
+    report = classification()
+    words = "The calibration error among the scores is another number"
+    two = replace(report.held_out, confusion=Confusion(("no", "yes"), np.ones((2, 2), np.int64)))
+    scores = {"test": {"accuracy": 0.9, "calibration_error": 0.1}}
+    assert words in report_page([replace(report, held_out=two, scores=scores)])
+    assert words not in report_page([replace(report, held_out=two)])  # there is no other
+    assert words not in report_page([replace(report, scores=scores)])  # of three classes both are the same

@@ -187,12 +187,6 @@ def test_the_structure_can_be_heard():
     assert {one["href"][1:] for one in page.of("a")} <= {*ids}
 
 
-def test_thresholds_in_the_names_of_inputs_are_rounded():
-    report = replace(classification(), input_names=["a>0.12345678", "b>-1.5e-07", "c>1.25", "d"])
-    text = report_page([report])
-    assert re.findall(r"end\">([^<]+)<title>", text)[:4] == ["a&gt;0.1235", "b&gt;-1.5e-07", "c&gt;1.25", "d"]
-
-
 def test_a_wide_table_makes_a_page_of_limited_size():
     text = report_page([classification(n_inputs=1000)])
     assert len(text) < 150_000
