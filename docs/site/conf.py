@@ -5,7 +5,7 @@ import os
 import re
 from pathlib import Path
 
-from docutils.nodes import SkipNode
+from docutils.nodes import SkipNode, reference
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util.nodes import make_refnode
 
@@ -33,7 +33,14 @@ numpydoc_show_class_members = False  # autodoc shows them
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 smartquotes = False
+nitpicky = True  # a reference that leads nowhere is an error
 highlight_language = "text"
+
+PAGES_OF_OTHERS = {
+    "sklearn": "https://scikit-learn.org/stable/modules/generated/{}.html",
+    "optuna": "https://optuna.readthedocs.io/en/stable/reference/generated/{}.html",
+}
+"""Where other libraries have the page of a name."""
 
 html_math_renderer = "mathml"
 html_theme = "pydata_sphinx_theme"
@@ -80,6 +87,13 @@ def link_pages(app, what, name, value, options, lines):
     lines[:] = map(with_links, lines)
 
 
+def find_name_of_others(app, environment, node, shown):
+    """Return a link to the page that another library has of a name."""
+    target = node["reftarget"]
+    page = PAGES_OF_OTHERS.get(target.partition(".")[0])
+    return reference("", "", shown, internal=False, refuri=page.format(target)) if page else None
+
+
 def find_public_name(app, environment, node, shown):
     """Return a link to the page of a public name of which a docstring names another path, or the last part alone."""
     target = node["reftarget"]
@@ -107,3 +121,4 @@ def setup(app):
     app.connect("autodoc-skip-member", leave_out)
     app.connect("autodoc-process-docstring", link_pages)
     app.connect("missing-reference", find_public_name)
+    app.connect("missing-reference", find_name_of_others)

@@ -40,8 +40,10 @@ CHOICES = (
     "gpubp.nn.activations.get_activation",
     "gpubp.nn.losses.get_loss",
     "gpubp.backends.backend.choose_backend",
+    "gpubp.data.streaming.table_files.open_tables",
+    "gpubp.model_selection.progress.SearchProgress",
 )
-"""Functions that are not public, to which public docstrings refer for what an argument may be."""
+"""Names that are not public, to which public docstrings refer for what an argument may be."""
 
 HEAD = "Every public name, with an example that runs. The options of the commands have [a page](commands.md) too."
 

@@ -37,7 +37,7 @@ activation : str, or sequence of str with one for each hidden layer, default="re
     Some take a number in parentheses, as in "leaky_relu(0.1)" and "elu(0.5)".
 solver : {{{_SOLVERS}}}, default="adam"
     "lbfgs" uses all samples at once, the others use batches. "sgd" has Nesterov momentum by default, "momentum" is
-    eq. 9 of Rumelhart, Hinton & Williams (1986). See :mod:`gpubp.optim.first_order`.
+    eq. 9 of Rumelhart, Hinton & Williams (1986). :func:`gpubp.get_optimizer` names the functions with their equations.
 alpha : float, default=1e-4
     Strength of the L2 penalty, which is divided by the sum of the sample weights of a batch.
 batch_size : int or "auto", default="auto"
@@ -46,7 +46,7 @@ learning_rate : str or callable, default="constant"
     The schedule of the learning rate. "constant": no change. "cosine": along half a cosine down to 0 at ``max_iter``
     epochs; "flat_cosine" begins with it after half of them. "coslog4": four cosine waves, each twice as long as the one
     before (:class:`gpubp.CosineCycles`). A callable takes the epochs done, a float, and returns the rate; so do the
-    schedules of :mod:`gpubp.optim.schedules`. Only for "sgd" and "momentum": "invscaling" divides by the ``power_t``-th
+    schedules, such as :class:`gpubp.InverseScaling`. Only for "sgd" and "momentum": "invscaling" divides by the ``power_t``-th
     power of the number of samples seen, and "adaptive" divides by 5 after ``n_iter_no_change`` epochs without
     improvement.
 learning_rate_init : float, default=0.001
@@ -114,7 +114,7 @@ max_time : float or None, default=None
 callbacks : callable, sequence of callables or None, default=None
     Each is called after each epoch, or iteration of "lbfgs", with a :class:`gpubp.Progress`; training ends if one
     returns True. An attribute ``every`` is the number of epochs between two calls; ``on_begin``, ``on_end`` and
-    ``on_error`` are optional: see :mod:`gpubp.training.callbacks`. Callbacks make restarts, ensembles and searches fit
+    ``on_error`` are optional: see docs/callbacks.md. Callbacks make restarts, ensembles and searches fit
     one network at a time, except those that have ``every`` and none of these three: in a stack they are called for
     each network. scikit-learn's own callbacks, from version 1.9 on, are set by ``set_callbacks``.
 n_restarts : int, default=1

@@ -293,7 +293,7 @@ class BatchedSearchCV(StackedSearch):
     n_jobs : int or None, default=None
         The number of processes for models that are fitted alone; a stack always uses all cores.
     callbacks : callable, sequence of callables or None, default=None
-        Each is called with a :class:`gpubp.model_selection.progress.SearchProgress` after each epoch of a stack and
+        Each is called with a :class:`~gpubp.model_selection.progress.SearchProgress` after each epoch of a stack and
         after each score; returning True ends the training of the current stack, whose networks are then scored.
     progress : bool, default=True
         Whether to show a progress bar with the best score so far, if standard error is a terminal.

@@ -10,7 +10,20 @@ from gpubp.training.callbacks import Progress
 
 
 class SearchProgress(NamedTuple):
-    """The argument of a search's callbacks, after each epoch of each stack and after each score."""
+    """The argument of a search's callbacks, after each epoch of each stack and after each score.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from gpubp import BatchedSearchCV, MLPClassifier
+    >>> done = []
+    >>> search = BatchedSearchCV(
+    ...     MLPClassifier((5,), tol=9.0, n_iter_no_change=2), {"alpha": [0.0, 0.1]}, cv=2, refit=False,
+    ...     callbacks=lambda progress: done.append((progress.fits_done, progress.fits)),
+    ... ).fit(*load_iris(return_X_y=True))
+    >>> done[-1]
+    (4, 4)
+    """
 
     fits_done: int
     fits: int

@@ -352,8 +352,8 @@ def get_activation(name: str) -> Activation:
         - ``"leaky_relu"``, with the ``slope`` below 0, above 0 (0.01)
         - ``"elu"``, with ``alpha``, above 0 (1)
         - ``"softmax"``, over all units of the layer; with several ``sizes``, over groups of these sizes
-        - ``"parametric(NAME)"``, of an activation above that is none of the softmaxes: :func:`parametric`. Its weights
-          are parameters of the network, begin at 1, and are not decayed.
+        - ``"parametric(NAME)"``, of an activation above that is none of the softmaxes: ``(1 - a) x + a f(x)``,
+          with an ``a`` for each unit that is learned, begins at 1, and is not decayed (Holzmüller et al. 2024).
 
     Returns
     -------

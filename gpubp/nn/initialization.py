@@ -286,7 +286,7 @@ def ntk_rate_factors(
         The factor of the weights of parametric activations; 0.1 in RealMLP.
     others : mapping of int to (float, float), optional
         Layers that are not in this parametrization, with the factor of their weights and that of their biases. 1 is the
-        first layer above the inputs. RealMLP has 6 for the layer of :func:`gpubp.nn.input_layers.with_scaled_inputs`.
+        first layer above the inputs. RealMLP has 6 for the layer that gives each input a learned weight.
 
     Returns
     -------

@@ -47,10 +47,10 @@ class Network:
     ties : sequence of P int, optional
         The number of the weight at each position of ``theta``. Positions with the same number are tied: their weights
         are equal, and change by the average of their derivatives. -1 means no connection.
-        :mod:`gpubp.nn.architectures` makes networks with ties.
+        The functions of ``gpubp.nn.architectures`` make networks with ties.
     n_members : int, optional
         Makes the network an ensemble of members that share the weights of hidden layers, each with scales, biases and
-        outputs of its own, whose means are the outputs: see :mod:`gpubp.nn.batch_ensemble`.
+        outputs of its own, whose means are the outputs (BatchEnsemble, Wen, Tran & Ba 2020).
 
     Raises
     ------

@@ -431,7 +431,8 @@ def get_optimizer(name: str, **settings: Setting) -> Optimizer:
     Parameters
     ----------
     name : str
-        A key of :data:`OPTIMIZERS`.
+        That of one of the functions :func:`gradient_descent`, :func:`momentum`, :func:`nesterov`, :func:`adam`,
+        :func:`adamw`, :func:`rmsprop`, :func:`adagrad` and :func:`lion`.
     **settings : float, (K, 1) array or schedule
         The others keep their defaults.
 

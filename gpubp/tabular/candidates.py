@@ -24,15 +24,15 @@ EPOCHS_OF_RECIPE = 64
 class Candidate:
     """Encodings of numbers and categories, a network and its training, which a search tries.
 
-    Without hidden layers, the weights of least squared loss or cross-entropy are computed directly: see
-    :func:`gpubp.tabular.linear_solution.solve`. `l2` None is then the best of several, and the rate is not used.
+    Without hidden layers, the weights of least squared loss or cross-entropy are computed directly, by ridge
+    or logistic regression. `l2` None is then the best of several, and the rate is not used.
 
     With the recipe "realmlp-s" the network is built and trained as in :data:`gpubp.tabular.REALMLP_S`, for fewer epochs
     and without smoothed labels; the search's activation and patience are then not used. After other candidates it is
     left out if the table has more than 500 inputs.
 
     With `has_linear_part` a network with hidden layers and squared loss learns the residuals of a linear one,
-    which is solved: see :func:`gpubp.tabular.linear_part.linear_part`.
+    which is solved: see docs/tables.md.
 
     Examples
     --------

@@ -139,7 +139,7 @@ def fit_table(
         With the squared loss and hidden layers, solve a ridge regression first, and train the network on its residuals
         of rows that it was not fitted to. The model is the sum of both, a network with connections from
         the inputs to the outputs; the part that is trained is multiplied by the share that it surely predicts of
-        validation rows: see :mod:`gpubp.tabular.linear_part`. `callbacks` see the training of this part, and `l2` is
+        validation rows: see docs/tables.md. `callbacks` see the training of this part, and `l2` is
         its penalty; that of the ridge regression is chosen.
 
     Returns

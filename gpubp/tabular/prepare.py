@@ -71,8 +71,7 @@ def prepare_table(
         See :func:`gpubp.data.fit_preprocessing`.
     categories : {"one-hot", "embedding", "target"}
         "one-hot" gives each category an input. "embedding" does too, and the network embeds the inputs of a column of
-        more than nine in eight numbers: see :func:`gpubp.nn.input_layers.with_embedded_inputs`; a table of more than
-        1,000 inputs is not embedded. With "target" a column of more than ten categories becomes target
+        more than nine in eight numbers (docs/tables.md); a table of more than 1,000 inputs is not embedded. With "target" a column of more than ten categories becomes target
         statistics: the mean of each target in the rows of the category, or the share of each class, of two classes that
         of the second. It is drawn towards the mean of all rows the more, the fewer rows the category has and the less
         the means of categories differ (Micci-Barreca 2001); categories that training did not see have the mean of all.

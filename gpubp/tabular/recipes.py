@@ -67,7 +67,7 @@ class TableRecipe:
     activation : str
         Of the hidden layers; parametric ones are learned at the rate `activation_rate`.
     is_periodic : bool
-        Whether numbers have periodic embeddings: :func:`gpubp.nn.input_layers.with_periodic_inputs`.
+        Whether numbers have periodic embeddings, PBLD (Holzmüller et al. 2024).
     learning_rate, beta_2 : float
         The largest rate of :class:`gpubp.CosineCycles` over all epochs, and Adam's setting; with members the one rate.
     bias_rate, activation_rate, scale_rate, periodic_rate, embedding_rate : float
@@ -80,7 +80,7 @@ class TableRecipe:
         The fraction of the rows that are held out to choose the best epoch. The network is then not trained again on
         all rows: a rate that rises and falls may be high in that epoch. None leaves both to the caller.
     is_standardized : bool
-        Whether the first weights are scaled to the training rows: :func:`gpubp.nn.initialization.standardized_weights`.
+        Whether the first weights are scaled to the training rows, to total inputs of deviation 1.
         Otherwise they are normal, and the outputs begin at 0. A stream, of which no rows are at hand, has the latter.
     epochs, batch_size : int
     drop_last : bool

@@ -125,7 +125,7 @@ def train(
         keeps its weights while the others continue: see :func:`gpubp.all_correct`.
     callbacks : callable, or iterable of callables
         Each is called with a :class:`~gpubp.Progress` after an epoch, and ends the training by returning True. See
-        :mod:`gpubp.training.callbacks` for optional attributes, such as the number of epochs between calls.
+        docs/callbacks.md for optional attributes, such as the number of epochs between calls.
     device : str
         See :func:`gpubp.backends.backend.choose_backend`. Samples that do not fit in a GPU's memory stay on
         the host and are copied batch by batch.
@@ -135,7 +135,7 @@ def train(
         The precision to which operands of matrix products are rounded; the products are summed, and everything else is
         computed, in float32. With "float32", or in float64, nothing is rounded. The others are for NVIDIA's tensor
         cores; other devices compute the same numbers, but more slowly. With "float16", derivatives are scaled, and
-        updates that overflow are skipped (:func:`gpubp.optim.loss_scaling.loss_scaled`).
+        updates that overflow are skipped (loss scaling).
     history : bool
         Whether to record the figures of each epoch; for 100,000 networks and 1,000 epochs they take 800 MB.
     checkpoint : path or Checkpoints, optional

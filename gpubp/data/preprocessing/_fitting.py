@@ -156,7 +156,7 @@ def fit_preprocessing(
         "linear" scales numbers by their mean and standard deviation, and keeps them within 1.5 times the largest
         distance from the mean in the training rows. "piecewise" also adds inputs for up to 16 bins between quantiles,
         so that the network can bend where the numbers do. "robust" scales by the median and the interquartile range,
-        and clips smoothly. See :mod:`gpubp.nn.encodings`.
+        and clips smoothly. See docs/tables.md.
     rows : array_like, optional
         Indices of the training rows if others are held out: all statistics and categories come from these alone.
 

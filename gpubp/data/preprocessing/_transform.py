@@ -270,7 +270,7 @@ def encode_target(preprocessing: Preprocessing, table: Table) -> NDArray[np.floa
 def decode_target(preprocessing: Preprocessing, outputs: ArrayLike) -> dict[str, Column]:
     """Convert targets of a network to the user's units: labels of the original type, or numbers.
 
-    The inverse of :func:`encode_target`; see :func:`decode_predictions` for outputs.
+    The inverse of :func:`encode_target`; :func:`gpubp.tabular.decode_outputs` is for outputs of a network.
 
     Parameters
     ----------

@@ -220,13 +220,13 @@ def prepare_stream(
     ----------
     tables : str, path or TableSource
         A Parquet or text file, a folder of such files, or a pattern such as ``"data/*.csv"``; or the result of
-        :func:`~gpubp.data.streaming.table_files.open_tables`.
+        :func:`gpubp.data.streaming.table_files.open_tables`.
     target, task, types, categorical, drop, missing, max_categories, strict, numbers, categories, test_fraction,
     validation_fraction, seed
         See :func:`gpubp.prepare_table`.
     separator : str, optional
         Separator of the fields of text files. For other options pass the result of
-        :func:`~gpubp.data.streaming.table_files.open_tables`.
+        :func:`gpubp.data.streaming.table_files.open_tables`.
     memory : int
         See :func:`gpubp.open_stream`.
 

@@ -211,7 +211,7 @@ class Stream:
         return fingerprint
 
     def mixing(self, batch_size: int) -> Mixing:
-        """Return how well the rows are mixed: see :class:`Mixing`.
+        """Return how well the rows are mixed: see docs/scaling.md.
 
         Raises
         ------

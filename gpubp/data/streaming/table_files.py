@@ -52,12 +52,22 @@ def reason_to_stream(path: Path) -> str | None:
 
 
 def open_tables(path: Path, options: TextOptions | None = None) -> TableSource:
-    """Open a file, or a folder of files of one format, to be read piece by piece.
+    r"""Open a file, or a folder of files of one format, to be read piece by piece.
 
     Raises
     ------
     DataError
         If there are no files, they have several formats, or they cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from gpubp.data.readers.dialect import TextOptions
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "flats.csv"
+    ...     _ = path.write_text("area;price\n30;300\n75;600\n")
+    ...     [piece.table.n_rows for piece in open_tables(path, TextOptions(separator=";")).pieces()]
+    [2]
     """
     if not path.exists() and not is_pattern(path):
         raise DataError(f"no such file or folder: {path}")
