@@ -46,9 +46,9 @@ learning_rate : str or callable, default="constant"
     The schedule of the learning rate. "constant": no change. "cosine": along half a cosine down to 0 at ``max_iter``
     epochs; "flat_cosine" begins with it after half of them. "coslog4": four cosine waves, each twice as long as the one
     before (:class:`gpubp.CosineCycles`). A callable takes the epochs done, a float, and returns the rate; so do the
-    schedules, such as :class:`gpubp.InverseScaling`. Only for "sgd" and "momentum": "invscaling" divides by the ``power_t``-th
-    power of the number of samples seen, and "adaptive" divides by 5 after ``n_iter_no_change`` epochs without
-    improvement.
+    schedules, such as :class:`gpubp.InverseScaling`. Only for "sgd" and "momentum": "invscaling" divides by the
+    ``power_t``-th power of the number of samples seen, and "adaptive" divides by 5 after ``n_iter_no_change`` epochs
+    without improvement.
 learning_rate_init : float, default=0.001
     The learning rate at the start.
 power_t : float, default=0.5

@@ -71,12 +71,12 @@ def prepare_table(
         See :func:`gpubp.data.fit_preprocessing`.
     categories : {"one-hot", "embedding", "target"}
         "one-hot" gives each category an input. "embedding" does too, and the network embeds the inputs of a column of
-        more than nine in eight numbers (docs/tables.md); a table of more than 1,000 inputs is not embedded. With "target" a column of more than ten categories becomes target
-        statistics: the mean of each target in the rows of the category, or the share of each class, of two classes that
-        of the second. It is drawn towards the mean of all rows the more, the fewer rows the category has and the less
-        the means of categories differ (Micci-Barreca 2001); categories that training did not see have the mean of all.
-        The statistics of a training row come from four of five folds, without its own, those of other rows from all
-        training rows, all without weights.
+        more than nine in eight numbers (docs/tables.md); a table of more than 1,000 inputs is not embedded. With
+        "target" a column of more than ten categories becomes target statistics: the mean of each target in the rows of
+        the category, or the share of each class, of two classes that of the second. It is drawn towards the mean of all
+        rows the more, the fewer rows the category has and the less the means of categories differ (Micci-Barreca 2001);
+        categories that training did not see have the mean of all. The statistics of a training row come from four of
+        five folds, without its own, those of other rows from all training rows, all without weights.
     test_fraction, validation_fraction : float
         Fractions of all rows, drawn at random and stratified by class. The test rows are scored once, after training;
         the validation rows are scored after each epoch, for early stopping. A part of fewer than two rows stays empty.
