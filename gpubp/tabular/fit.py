@@ -137,10 +137,10 @@ def fit_table(
         count.
     has_linear_part : bool
         With the squared loss and hidden layers, solve a ridge regression first, and train the network on its residuals
-        of rows that it was not fitted to. The model is the sum of both, a network with connections from
-        the inputs to the outputs; the part that is trained is multiplied by the share that it surely predicts of
-        validation rows: see docs/tables.md. `callbacks` see the training of this part, and `l2` is
-        its penalty; that of the ridge regression is chosen.
+        of rows that it was not fitted to. The model is the sum of both, a network with connections from the inputs to
+        the outputs; the part that is trained is multiplied by the share that it surely predicts of validation rows,
+        from 0 to 1: the slope of a regression of their residuals on its outputs, less a standard error. `callbacks` see
+        the training of this part, and `l2` is its penalty; that of the ridge regression is chosen.
 
     Returns
     -------

@@ -73,10 +73,12 @@ def prepare_table(
         "one-hot" gives each category an input. "embedding" does too, and the network embeds the inputs of a column of
         more than nine in eight numbers (docs/tables.md); a table of more than 1,000 inputs is not embedded. With
         "target" a column of more than ten categories becomes target statistics: the mean of each target in the rows of
-        the category, or the share of each class, of two classes that of the second. It is drawn towards the mean of all
-        rows the more, the fewer rows the category has and the less the means of categories differ (Micci-Barreca 2001);
-        categories that training did not see have the mean of all. The statistics of a training row come from four of
-        five folds, without its own, those of other rows from all training rows, all without weights.
+        the category, or the share of each class, of two classes that of the second. It is (S + m μ) / (n + m), for n
+        rows whose targets add up to S and the mean μ of all rows, as of scikit-learn's ``TargetEncoder(smooth=m)``; m
+        is the variance of the target within categories divided by that between their means, by a one-way analysis of
+        variance (Micci-Barreca 2001). So categories that differ no more than by chance all have the mean of all rows,
+        and so have categories that training did not see. The statistics of a training row come from four of five folds,
+        without its own, those of other rows from all training rows, all without weights.
     test_fraction, validation_fraction : float
         Fractions of all rows, drawn at random and stratified by class. The test rows are scored once, after training;
         the validation rows are scored after each epoch, for early stopping. A part of fewer than two rows stays empty.

@@ -98,13 +98,14 @@ def search_table(
 
     The rows that are not for the test are divided into five folds, stratified by class. Each network of a candidate is
     trained without one fold, which decides when it stops and scores it; all train at once. The outputs of the networks
-    are averaged, as in bagging (Breiman 1996). A candidate that falls too far behind ends early. A later candidate must
-    be better by one hundredth, since less may be chance, and one with target statistics by about three, as they hold
-    targets of the fold that scores. Of more than 10,000 rows, 10,000 are drawn for these trials; then the best
-    candidate is trained without one fold of all rows, or without each of several if there is time. Of the best
-    candidate `n_networks` are trained and scored, and then as many on the folds of all rows. If the table was split by
-    groups or time, or has validation rows of its own, these take the place of the folds. The statistics of columns are
-    those of all folds.
+    are averaged, as in bagging (Breiman 1996). A candidate ends early if it is 2 % behind the best and would still be
+    after four times as many epochs as those of its last 100 steps, at least five, if each gained as much as these did
+    on average; one by a recipe never does. A later candidate must be better by one hundredth, since less may be chance,
+    and one with target statistics by about three, as they hold targets of the fold that scores. Of more than 10,000
+    rows, 10,000 are drawn for these trials; then the best candidate is trained without one fold of all rows, or without
+    each of several if there is time. Of the best candidate `n_networks` are trained and scored, and then as many on the
+    folds of all rows. If the table was split by groups or time, or has validation rows of its own, these take the place
+    of the folds. The statistics of columns are those of all folds.
 
     Parameters
     ----------
