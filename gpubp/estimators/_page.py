@@ -1,6 +1,7 @@
 """What a report says of a fitted MLPClassifier or MLPRegressor, and of samples that it was not fitted to."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,30 @@ from sklearn.utils.validation import check_is_fitted
 
 from gpubp._core.text import counted, shortened
 from gpubp.backends.inputs import accept_on_host, as_labels
+from gpubp.data.metrics import r_squared
 from gpubp.errors import DataError
 from gpubp.estimators._report import report as report_in_lines
-from gpubp.inspection import PermutationImportance, permuted_scores, reliability
+from gpubp.inspection import (
+    PartialDependence,
+    PermutationImportance,
+    grid_of_numbers,
+    mean_predictions,
+    permuted_scores,
+    reliability,
+)
 from gpubp.nn.network import views
-from gpubp.reports import Confusion, Curves, HeldOutFindings, ModelReport, Residuals, code_of, versions
+from gpubp.reports import (
+    GRID,
+    MAX_DEPENDENCE_ROWS,
+    MAX_DEPENDENCES,
+    Confusion,
+    Curves,
+    HeldOutFindings,
+    ModelReport,
+    Residuals,
+    code_of,
+    versions,
+)
 
 MAX_EPOCHS, MAX_SAMPLES, MAX_FEATURES, N_REPEATS = 200, 2_000, 50, 5
 
@@ -94,7 +114,7 @@ def _curves(model: Any) -> Curves:
     loss = list(map(float, model.loss_curve_))
     if len(loss) < 2:
         return Curves()
-    places = np.unique(np.linspace(0, len(loss) - 1, min(len(loss), MAX_EPOCHS)).round().astype(int)).tolist()
+    places = _evenly(len(loss), MAX_EPOCHS).tolist()
     others = [
         list(map(float, getattr(model, name, None) or ())) for name in ("validation_curve_", "validation_scores_")
     ]
@@ -113,6 +133,7 @@ def _found(
 
     n = true.shape[0]
     rows = f"the {counted(n, 'given sample')}"
+    influences = partial(_influences, model, X, true, names, classes)
     if not hasattr(model, "classes_"):
         predicted = np.asarray(model.predict(X), dtype=np.float64).reshape(n, -1)
         targets = true.astype(np.float64).reshape(n, -1)
@@ -125,16 +146,12 @@ def _found(
             }
 
         constant = np.broadcast_to(targets.mean(axis=0), targets.shape)
-        each = [Residuals("target" if len(targets.T) == 1 else f"target {k + 1}", *pair)
-                for k, pair in enumerate(zip(targets.T, predicted.T, strict=True))]  # fmt: skip
-        found = HeldOutFindings(rows, residuals=each, importance=_importance(model, X, true, names))
+        outputs = _names_of_targets(targets.shape[1])
+        each = [Residuals(*one) for one in zip(outputs, targets.T, predicted.T, strict=True)]
+        found = HeldOutFindings(rows, residuals=each, **influences())
         return of_numbers(predicted), of_numbers(constant), found
     if true.ndim > 1 and true.shape[1] > 1:  # of several labels at once
-        return (
-            {"accuracy": float(model.score(X, true))},
-            {},
-            HeldOutFindings(rows, importance=_importance(model, X, true, names)),
-        )
+        return {"accuracy": float(model.score(X, true))}, {}, HeldOutFindings(rows, **influences())
     labels = _class_numbers(model, true).ravel()
     known = labels >= 0
     probabilities = np.asarray(model.predict_proba(X), dtype=np.float64)
@@ -153,7 +170,7 @@ def _found(
     if len(classes) == 2:
         curve = reliability(classes[1], labels == 1, probabilities[:, 1])
     confusion = Confusion.of(classes, labels[known], guesses[known])
-    found = HeldOutFindings(rows, confusion, (), (curve,), _importance(model, X, true, names))
+    found = HeldOutFindings(rows, confusion, (), (curve,), **influences())
     return of_classes(probabilities, correct), baseline, found
 
 
@@ -165,39 +182,55 @@ def _class_numbers(model: Any, labels: NDArray[Any]) -> NDArray[np.intp]:
     return np.asarray([places.get(label, -1) for label in labels.ravel().tolist()]).reshape(labels.shape)
 
 
-def _importance(model: Any, X: Any, true: NDArray[Any], names: list[str]) -> PermutationImportance | None:
-    """Shuffle features, of many those with the largest weights; not those of sparse samples."""
+def _influences(model: Any, X: Any, true: NDArray[Any], names: list[str], classes: list[str]) -> dict[str, Any]:
+    """Return the importance of dense features, of many those with the largest weights, and the dependence on some."""
     if issparse(X) or isinstance(getattr(model, "classes_", None), list):  # or of several columns of classes
-        return None
+        return {}
     samples = np.asarray(accept_on_host("X", X))
-    rows = np.unique(np.linspace(0, len(samples) - 1, min(len(samples), MAX_SAMPLES)).round().astype(int))
+    rows = _evenly(len(samples), MAX_SAMPLES)
     samples, true = samples[rows], true[rows]
     if samples.dtype.kind not in "fiu" or len(samples) < 2:
-        return None
+        return {}
     first = views(np, model._network(), model._theta())[0][: samples.shape[1]]
     sizes = np.var(samples, axis=0) * np.sum(first**2, axis=1)
     chosen = np.sort(np.argsort(-sizes, kind="stable")[:MAX_FEATURES]).tolist()
+    slices = {names[place]: slice(place, place + 1) for place in chosen}
     fitted = model._with_attributes({})  # which takes arrays without names
-    classes = np.asarray(getattr(model, "classes_", ()))
+    labels = np.asarray(getattr(model, "classes_", ()))
 
     def predict(x: NDArray[Any]) -> NDArray[np.float64]:
         predicted = fitted.predict(x)
-        if len(classes) and predicted.ndim == 1:  # labels may be text
-            predicted = np.searchsorted(classes, predicted)
+        if len(labels) and predicted.ndim == 1:  # labels may be text
+            predicted = np.searchsorted(labels, predicted)
         return np.asarray(predicted, dtype=np.float64).reshape(len(x), -1)
 
     targets = true.reshape(len(true), -1)
-    if len(classes) and targets.shape[1] == 1:
+    if len(labels) and targets.shape[1] == 1:
         targets = _class_numbers(model, targets)
 
     def score(predicted: NDArray[np.float64]) -> float:
-        if len(classes):
+        if len(labels):
             return float(np.mean(np.all(predicted == targets, axis=1)))
-        from gpubp.data.metrics import r_squared
-
         return r_squared(targets.astype(np.float64), predicted)
 
-    slices = {names[place]: slice(place, place + 1) for place in chosen}
     whole = score(predict(samples))
-    scores = permuted_scores(predict, samples, slices, score, n_repeats=N_REPEATS)
-    return PermutationImportance(tuple(slices), whole - scores, whole, "accuracy" if len(classes) else "r2")
+    lost = whole - permuted_scores(predict, samples, slices, score, n_repeats=N_REPEATS)
+    found = PermutationImportance(tuple(slices), lost, whole, "accuracy" if len(labels) else "r2")
+    outputs = tuple(f"y={name}" for name in classes) or _names_of_targets(targets.shape[1])
+    samples = samples[_evenly(len(samples), MAX_DEPENDENCE_ROWS)]
+    dependence = []
+    for name in found.important_columns[:MAX_DEPENDENCES]:
+        grid = grid_of_numbers(samples[:, slices[name]].ravel(), resolution=GRID)
+        outcome = fitted.predict_proba if len(labels) else predict
+        average, _ = mean_predictions(outcome, samples, slices[name], grid.rows)
+        dependence.append(PartialDependence(name, grid.values, outputs, average))
+    return {"importance": found, "dependence": dependence}
+
+
+def _names_of_targets(n: int) -> tuple[str, ...]:
+    return tuple(f"target {place + 1}" for place in range(n)) if n > 1 else ("target",)
+
+
+def _evenly(n: int, most: int) -> NDArray[np.intp]:
+    """Return the places of all of n, or of at most so many, evenly chosen."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.intp))

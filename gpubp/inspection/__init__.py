@@ -5,7 +5,7 @@ The functions work on a matrix of inputs ``(n, i)``, on the places of each colum
 """
 
 from gpubp.inspection.calibration import CalibrationCurve, reliability
-from gpubp.inspection.dependence import PartialDependence, grid_of, mean_predictions
+from gpubp.inspection.dependence import PartialDependence, grid_of, grid_of_numbers, mean_predictions
 from gpubp.inspection.importance import PermutationImportance, permuted_scores
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PartialDependence",
     "PermutationImportance",
     "grid_of",
+    "grid_of_numbers",
     "mean_predictions",
     "permuted_scores",
     "reliability",

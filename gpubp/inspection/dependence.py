@@ -93,6 +93,20 @@ def grid_of(table: Table, column: FeatureColumn, missing: Sequence[str] = (), *,
         values = read_dates(table, column.name, column.date_format, missing).values
     else:
         return Grid(np.empty(0), np.empty(0, dtype=np.intp))
+    distinct, rows = grid_of_numbers(values, resolution=resolution)
+    if isinstance(column, DateColumn):
+        distinct = distinct / 3600.0 if column.is_time else distinct.round().astype("datetime64[s]")
+    return Grid(distinct, rows)
+
+
+def grid_of_numbers(values: NDArray[np.floating | np.integer], *, resolution: int = 50) -> Grid:
+    """Choose quantiles of numbers, or all of them if there are few: see :func:`grid_of`.
+
+    Examples
+    --------
+    >>> grid_of_numbers(np.asarray([3.0, np.nan, 1.0, 3.0]))
+    Grid(values=array([1., 3.]), rows=array([2, 0]))
+    """
     known = np.flatnonzero(~np.isnan(values))
     distinct, first = np.unique(values[known], return_index=True)
     if len(distinct) > resolution:
@@ -100,8 +114,6 @@ def grid_of(table: Table, column: FeatureColumn, missing: Sequence[str] = (), *,
         places = np.linspace(TAIL, 1.0 - TAIL, resolution) * (len(ordered) - 1)
         known = ordered[places.round().astype(np.intp)]
         distinct, first = np.unique(values[known], return_index=True)
-    if isinstance(column, DateColumn):
-        distinct = distinct / 3600.0 if column.is_time else distinct.round().astype("datetime64[s]")
     return Grid(distinct, known[first])
 
 

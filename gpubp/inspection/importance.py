@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from gpubp._typing import Array
 from gpubp.inspection.replaced_inputs import Predict, Replacement, replaced_predictions
 
+LEAST_IMPORTANCE = 1e-3
+"""What a score must lose before a column counts as important."""
+
 
 @dataclass(frozen=True, eq=False)
 class PermutationImportance:
@@ -53,6 +56,12 @@ class PermutationImportance:
     def order(self) -> NDArray[np.intp]:
         """The places of the columns, the most important first."""
         return np.argsort(-self.importances_mean, kind="stable")
+
+    @property
+    def important_columns(self) -> list[str]:
+        """The columns without which the score is clearly worse, by more than a deviation, the most important first."""
+        least = np.maximum(self.importances_std, LEAST_IMPORTANCE)
+        return [self.columns[place] for place in self.order if self.importances_mean[place] > least[place]]
 
 
 def permuted_scores(

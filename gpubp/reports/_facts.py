@@ -16,6 +16,9 @@ from gpubp.nn.network import Network
 MAX_CLASSES = 20
 """A confusion matrix of more classes keeps the most frequent ones; the others share a row and a column."""
 
+MAX_DEPENDENCES, MAX_DEPENDENCE_ROWS, GRID = 4, 500, 20
+"""Columns whose partial dependence is shown, the rows of which it is a mean, and the values of a column."""
+
 
 class Curves(NamedTuple):
     """Figures of some epochs, counted from 1; a curve may be empty."""

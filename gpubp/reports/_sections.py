@@ -8,14 +8,14 @@ import numpy as np
 from gpubp._core.text import counted, excerpt, number
 from gpubp.data.score_names import METRICS, metric_name, split_metric
 from gpubp.reports._charts import curves_chart, dependence_chart, errors_chart, reliability_chart, residuals_chart
-from gpubp.reports._facts import HeldOutFindings, ModelReport
+from gpubp.reports._facts import MAX_DEPENDENCES, HeldOutFindings, ModelReport
 from gpubp.reports._html import Cell, card, figure, figure_cell, grid, pairs, section, signed, table, text_of
 from gpubp.reports._picture import network_picture
 from gpubp.reports._tables import confusion_table, importance_table, name_of_class
 
 Reports = Sequence[ModelReport]
 
-MAX_COLUMNS, MAX_TARGETS, MAX_TRIED, MOST_DEPENDENCES = 200, 4, 40, 4
+MAX_COLUMNS, MAX_TARGETS, MAX_TRIED = 200, 4, 40
 NARROW = 56  # characters beside the scores
 PARTS = {"train": "training", "validation": "validation", "test": "test", "given": "these rows"}
 COLUMN_HEADS = ("type", "values", "why", "missing", "distinct", "outliers")
@@ -195,7 +195,7 @@ def dependence(reports: Reports) -> str:
             continue
         found, of_classes = report.held_out.dependence, report.task == "classification"
         averages, scales = np.concatenate([one.average for one in found]), _scales(report.held_out)
-        for one in found[:MOST_DEPENDENCES] if len(reports) == 1 else found[:2]:
+        for one in found[:MAX_DEPENDENCES] if len(reports) == 1 else found[:2]:
             if drawn := dependence_chart(one, of_classes=of_classes, averages=averages, scales=scales):
                 figures.append(figure(_name(report, reports), one.column, drawn))
     note = "The mean prediction if all rows had the same value of a column, and kept their values of all others."

@@ -44,6 +44,9 @@ from gpubp.io.model_facts import (
 from gpubp.io.model_file import Model
 from gpubp.nn.network import Network, views
 from gpubp.reports import (
+    GRID,
+    MAX_DEPENDENCE_ROWS,
+    MAX_DEPENDENCES,
     Confusion,
     Curves,
     HeldOutFindings,
@@ -70,8 +73,7 @@ KINDS_IN_WORDS = {
 }
 """The types of columns, after their number."""
 
-MAX_SHUFFLED_ROWS, MAX_SHUFFLED_COLUMNS, N_REPEATS = 2_000, 50, 5
-MAX_DEPENDENCES, MAX_DEPENDENCE_ROWS, GRID, MAX_CATEGORIES, LEAST_IMPORTANCE = 4, 500, 20, 8, 1e-3
+MAX_SHUFFLED_ROWS, MAX_SHUFFLED_COLUMNS, N_REPEATS, MAX_CATEGORIES = 2_000, 50, 5, 8
 MAX_WORK = 5e10
 """Rows times parameters that permutation importance may predict, some seconds of one processor core."""
 
@@ -258,9 +260,7 @@ def _importance(inspected: InspectedTable) -> tuple[PermutationImportance, str]:
 
 def _dependence(inspected: InspectedTable, found: PermutationImportance) -> list[PartialDependence]:
     """Return the partial dependence of the columns without which the score is clearly worse, most important first."""
-    mean, deviation = found.importances_mean, found.importances_std
-    columns = [found.columns[place] for place in found.order if mean[place] > max(deviation[place], LEAST_IMPORTANCE)]
-    columns = [name for name in columns if inspected.has_grid(name)][:MAX_DEPENDENCES]
+    columns = [name for name in found.important_columns if inspected.has_grid(name)][:MAX_DEPENDENCES]
     work = inspected.model.theta.size * (inspected.model.network.n_members or 1) * GRID * MAX_DEPENDENCES
     inspected, _ = _fewer(inspected, int(np.clip(MAX_WORK / max(work, 1), 20, MAX_DEPENDENCE_ROWS)))
     kinds = {one.name: type(one) for one in inspected.preprocessing.columns}

@@ -5,9 +5,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.inspection import partial_dependence
 
 from gpubp import MLPClassifier, MLPRegressor, TabularClassifier
 from gpubp.errors import DataError
+from gpubp.estimators._page import report_of_estimator
 from gpubp.inspection import PermutationImportance
 from gpubp.tabular import report as tabular_report
 
@@ -81,6 +83,37 @@ def test_several_columns_of_classes(tmp_path, convert):
     model = MLPClassifier((4,), max_iter=30, random_state=0, tol=10.0).fit(X, y)
     model.report(tmp_path / "columns.html", X, y)
     assert f">{model.score(X, y):.4f}<" in (tmp_path / "columns.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", ["classes", "numbers"])
+def test_partial_dependence_is_that_of_scikit_learn(kind, tmp_path):
+    samples = np.column_stack([X, np.arange(150) % 3]).astype(np.float32)
+    if kind == "classes":
+        targets = np.where(X[:, 0] > 0.0, "yes", "no")
+        model = MLPClassifier((8,), learning_rate_init=0.02, alpha=1.0, tol=1e-3, random_state=0)
+    else:
+        targets = 5.0 * X[:, 0]
+        model = MLPRegressor(hidden_layer_sizes=(8,), learning_rate_init=0.02, tol=1e-3, random_state=0)
+    model.fit(samples, targets)
+    found, *others = report_of_estimator(model, samples, targets).held_out.dependence
+    assert kind == "numbers" or others == []
+    assert found.column == "feature 1"
+    assert len(found.values) == 20
+    expected = partial_dependence(model, samples, [0], custom_values={0: found.values}, method="brute")["average"][0]
+    np.testing.assert_allclose(found.average[:, -1], expected, rtol=1e-5)
+    model.report(tmp_path / "r.html", samples, targets)
+    predicted = "y=yes" if kind == "classes" else "target"
+    assert f"Mean prediction over feature 1: {predicted}" in (tmp_path / "r.html").read_text(encoding="utf-8")
+
+
+def test_dependence_of_many_samples_is_the_mean_of_some_of_them():
+    samples = np.random.default_rng(0).normal(size=(1500, 1))
+    targets = np.abs(samples).ravel()
+    model = MLPRegressor(hidden_layer_sizes=(8,), learning_rate_init=0.02, tol=1e-3, random_state=0)
+    (found,) = report_of_estimator(model.fit(samples, targets), samples, targets).held_out.dependence
+    some = samples[np.linspace(0, 1499, 500).round().astype(int)]
+    assert set(found.values) <= set(some.ravel())
+    np.testing.assert_allclose(found.average[:, 0], model.predict(found.values[:, None]), rtol=1e-5)
 
 
 def test_a_model_without_parameters_has_a_dependence(monkeypatch):
