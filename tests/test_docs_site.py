@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def site():
     """Import the modules that build the site."""
-    names = ("build", "check", "commands", "gallery", "links", "notebooks", "reference")
+    names = ("build", "check", "commands", "gallery", "links", "notebooks", "reference", "topics")
     sys.path.insert(0, str(ROOT / "docs" / "site"))
     try:
         yield {name: importlib.import_module(name) for name in names}
@@ -56,6 +56,25 @@ def test_every_public_name_has_a_page(site):
     pages = site["reference"].pages()
     assert [name for name in gpubp.__all__ if f"reference/gpubp.{name}.rst" not in pages] == []
     assert ".. autoclass:: gpubp.MLPClassifier\n" in pages["reference/gpubp.MLPClassifier.rst"]
+
+
+def test_what_readers_search_for_is_in_the_index_of_its_page(site):
+    place_of, pages = site["links"].place_of, dict(site["reference"].pages())
+    pages |= {
+        place_of(path.relative_to(ROOT).as_posix()): path.read_text("utf-8") for path in ROOT.glob("docs/**/*.md")
+    }
+    indexed = {
+        place.rpartition(".")[0]: site["topics"].with_topics(place.rpartition(".")[0], pages[place]) for place in pages
+    }
+    assert (
+        "\n```{index} ! ensemble, ! ensembles, ! bagging, ! restarts\n```\n\n## Restarts and"
+        in indexed["many_networks"]
+    )
+    assert "\n\n.. index:: ! classification\n\n" in indexed["reference/gpubp.MLPClassifier"]
+    for phrases, places in site["topics"].TOPICS.items():
+        assert all(f"! {phrases[0]}" in indexed[place.partition("#")[0]] for place in places), phrases
+    with pytest.raises(LookupError, match="no heading 'Gone'"):
+        site["topics"].with_entries("# A page\n\nText.\n", ("a phrase",), "Gone")
 
 
 def test_docstrings_lead_to_the_pages_that_they_name(site):

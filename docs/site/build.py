@@ -10,6 +10,8 @@ import shutil
 import sys
 from pathlib import Path
 
+import topics
+
 import commands
 import gallery
 import links
@@ -96,7 +98,7 @@ def main():
     for place, text in pages.items():
         path = SOURCE / place
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_text(topics.with_topics(str(Path(place).with_suffix("")), text), encoding="utf-8")
     jobs = str(os.cpu_count())
     return build_main(["-W", "--keep-going", "-q", "-j", jobs, "-c", str(Path(__file__).parent), str(SOURCE), str(OUT)])
 

@@ -1,10 +1,11 @@
-"""Check the built site: links and alternative texts, and each page in a browser, in light and in dark.
+"""Check the built site: links and alternative texts, each page in a browser, in light and in dark, and the search.
 
 In the browser no page may print an error, request anything from elsewhere, show a picture that is missing, or have text
 that is hard to read on its background. Without Chromium only the files are checked.
 """
 
 import functools
+import json
 import sys
 import tempfile
 import threading
@@ -12,6 +13,8 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
+
+import topics
 
 from tests import browser
 
@@ -59,6 +62,12 @@ NAMELESS = """[...document.querySelectorAll("a[href], button, input, select")].f
     && !(e.ariaLabel || e.title || e.textContent.trim() || e.labels?.length || e.placeholder
          || e.querySelector("img[alt]:not([alt=''])"))).map((e) => e.outerHTML.slice(0, 100))"""
 """Links and controls that a screen reader cannot name."""
+
+FIRST = """(phrases) => phrases.map((phrase) => {
+  history.replaceState(null, "", `?q=${encodeURIComponent(phrase)}`);
+  return (Search._performSearch(...Search._parseQuery(phrase)).pop() || [""])[0];
+})"""
+"""The pages that the site's search has first; its results begin with the last."""
 
 
 def pages_of(site):
@@ -112,6 +121,9 @@ def faults_in_browser(site, chromium):
                 page.screen(1280)
                 page.open(root + name)
                 faults += [f"{name}: {fault}" for fault in faults_of_page(page, root)]
+        with opened.page() as page:
+            page.open(f"{root}search.html")
+            faults += faults_of_search(page)
     server.shutdown()
     return faults
 
@@ -126,6 +138,17 @@ def faults_of_page(page, root):
     for theme in ("light", "dark"):
         faults += [f"too little contrast in {theme}: {text}" for text in page.value(f"({PALE})('{theme}')")]
     return faults
+
+
+def faults_of_search(page):
+    """List phrases for which the search does not have the right page first."""
+    places = {phrase: places for phrases, places in topics.TOPICS.items() for phrase in phrases}
+    first = page.value(f"({FIRST})({json.dumps([*places])})")
+    return [
+        f"the search for {phrase!r} has {page!r} first, not {' or '.join(places[phrase])}"
+        for phrase, page in zip(places, first, strict=True)
+        if page not in {place.partition("#")[0] for place in places[phrase]}
+    ]
 
 
 class Quiet(SimpleHTTPRequestHandler):
