@@ -12,6 +12,7 @@ from benchmarks.truth.bounds import bound_of_cuda
 from benchmarks.truth.errors import Truth, truth
 from benchmarks.truth.products import Product, products
 from gpubp._core.names import Parametric
+from gpubp.backends.numpy_namespace import NUMPY_NAMESPACE
 from gpubp.nn.activations import ACTIVATIONS, get_activation
 from gpubp.nn.encodings import smooth_clip
 from gpubp.nn.losses import LOSSES, get_loss
@@ -66,8 +67,8 @@ class Function(NamedTuple):
         return truth(self.formula, self.arrays, self.settings)
 
     def computed(self) -> np.ndarray:
-        """Return what NumPy computes."""
-        return self.plain(np, *self.arrays)
+        """Return what NumPy computes, as on the device "cpu"."""
+        return self.plain(NUMPY_NAMESPACE, *self.arrays)
 
     def computed_by_engine(self) -> np.ndarray | None:
         """Return what the engine computes, if it does."""

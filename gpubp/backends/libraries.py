@@ -14,6 +14,7 @@ import numpy as np
 
 from gpubp._typing import Array, Device, Namespace
 from gpubp.backends import probe
+from gpubp.backends.numpy_namespace import NUMPY_NAMESPACE
 from gpubp.backends.uploads import upload
 from gpubp.errors import DeviceError
 
@@ -100,7 +101,7 @@ def _open(module: str, text: str, find_device: Callable[[Namespace, str], Device
 def _open_numpy(text: str) -> tuple[Namespace, Device]:
     if text:
         raise DeviceError(f"device='cpu:{text}': expected 'cpu', since NumPy has one device")
-    return importlib.import_module("array_api_compat.numpy"), None
+    return NUMPY_NAMESPACE, None
 
 
 def _open_cupy(text: str) -> tuple[Namespace, Device]:

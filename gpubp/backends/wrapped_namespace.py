@@ -12,8 +12,10 @@ class WrappedNamespace:
         self.plain = plain
 
     def __getattr__(self, name: str) -> Any:
-        """Return any other attribute of the wrapped namespace."""
-        return getattr(self.plain, name)
+        """Return any other attribute of the wrapped namespace, and keep it, as a step looks up many."""
+        found = getattr(self.plain, name)
+        setattr(self, name, found)
+        return found
 
 
 def plain_namespace(xp: Namespace) -> Namespace:

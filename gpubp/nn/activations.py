@@ -161,9 +161,13 @@ _GELU_LOW = _GELU_LINEAR - _GELU_HIGH
 _GRID = 256.0
 
 
-def _gelu_gate(xp: Namespace, x: Array) -> Array:
-    # (1 + tanh(u)) / 2 is logistic(2 u), which loses no digits below 0
-    return x * (_GELU_LINEAR + _GELU_CUBIC * (x * x))
+def _gelu_gate_in_parts(xp: Namespace, z: Array) -> tuple[Array, Array, Array]:
+    """Return the gate of numbers above 0, what its rounding lost, and its cubic term."""
+    top = xp.round(z * _GRID) / _GRID  # so few bits that its product with those of the constant is exact
+    high, cubic = top * _GELU_HIGH, _GELU_CUBIC * (z * z) * z
+    low = (z - top) * _GELU_LINEAR + top * _GELU_LOW + cubic
+    v = high + low
+    return v, (high - v) + low, cubic
 
 
 def _gelu(xp: Namespace, x: Array) -> Array:
@@ -172,17 +176,10 @@ def _gelu(xp: Namespace, x: Array) -> Array:
     :math:`y = x \sigma(v)` with :math:`v = 2 \sqrt{2 / \pi}\, (x + 0.044715\, x^3)` and the logistic function
     :math:`\sigma`.
     """
-    above = xp.maximum(x, -_GELU_FLAT)
-    return above * equations.logistic(xp, _gelu_gate(xp, xp.minimum(above, _GELU_FLAT)))
-
-
-def _gelu_gate_in_parts(xp: Namespace, z: Array) -> tuple[Array, Array, Array]:
-    """Return the gate of numbers above 0, what its rounding lost, and its cubic term."""
-    top = xp.round(z * _GRID) / _GRID  # so few bits that its product with those of the constant is exact
-    high, cubic = top * _GELU_HIGH, _GELU_CUBIC * (z * z) * z
-    low = (z - top) * _GELU_LINEAR + top * _GELU_LOW + cubic
-    v = high + low
-    return v, (high - v) + low, cubic
+    v, lost, _ = _gelu_gate_in_parts(xp, xp.minimum(xp.abs(x), _GELU_FLAT))
+    e = xp.exp(-v)
+    e = e - e * lost
+    return xp.maximum(x, -_GELU_FLAT) * (xp.where(x < 0, e, 1.0) / (1.0 + e))
 
 
 def _gelu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
@@ -211,8 +208,9 @@ def _mish(xp: Namespace, x: Array) -> Array:
     r"""Mish (Misra 2019): :math:`y = x \tanh(\log(1 + e^x))`."""
     # tanh(log(1 + u)) is ((1 + u)^2 - 1) / ((1 + u)^2 + 1); with u = e^x, and divided by u^2 above 0, nothing overflows
     e = xp.exp(-xp.abs(x))
-    numerator = xp.where(x < 0, e * (e + 2.0), 1.0 + 2.0 * e)
-    return x * (numerator / (numerator + xp.where(x < 0, 2.0, 2.0 * e * e)))
+    square = e * e
+    numerator = xp.where(x < 0, square, 1.0) + 2.0 * e
+    return x * (numerator / (numerator + xp.where(x < 0, 2.0, 2.0 * square)))
 
 
 def _mish_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:

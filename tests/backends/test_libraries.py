@@ -104,3 +104,11 @@ def test_an_unknown_library_follows_the_standard(monkeypatch):
     assert library.name == "array_api_strict"
     assert library.owns(array)
     assert not library.owns(np.ones(2))
+
+
+def test_exponential_of_numpy_in_float32_is_rounded_once():
+    x = np.random.default_rng(0).uniform(-80.0, 80.0, 100_000).astype(np.float32)
+    found, true = choose_backend("cpu").xp.exp(x), np.exp(x.astype(float))
+    assert found.dtype == np.float32
+    assert np.max(np.abs(found - true) / np.spacing(found)) <= 0.5 + 1e-6
+    assert choose_backend("cpu").xp.exp(x.astype(float)).dtype == np.float64

@@ -160,7 +160,7 @@ class TestProducts:
 
     def test_other_attributes_are_the_namespaces(self, precision):
         xp = with_matmul(choose_backend("cpu"), precision, "float32").xp
-        assert xp.exp is choose_backend("cpu").xp.exp
+        assert xp.exp == choose_backend("cpu").xp.exp
         with pytest.raises(AttributeError):
             _ = xp.no_such_function
 

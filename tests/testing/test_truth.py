@@ -10,7 +10,8 @@ import pytest
 from benchmarks.truth import formulas
 from benchmarks.truth.bounds import Bounds
 from benchmarks.truth.errors import Truth, errors, truth, ulp, worst_of
-from benchmarks.truth.functions import functions
+from benchmarks.truth.functions import SCALES, functions
+from gpubp.backends.numpy_namespace import NUMPY_NAMESPACE
 from gpubp.engine import cpu
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES
@@ -52,6 +53,26 @@ def test_within_4_units_in_the_last_place_times_the_condition_number(name):
             found = errors(computed, true, function.arrays, scale=function.scale, smallest=smallest)
             assert found.of_bar <= MOST, f"{way}, {name}: {found.of_bar:.3g} times the bar at {found.bar_at}"
         assert not np.any(np.isnan(bound) & (np.abs(function.arrays[0]) < 1e4)), f"{name} has no bound for CUDA"
+
+
+@pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "softmax"])
+@pytest.mark.parametrize("kind", ["activation", "derivative"])
+def test_densely_in_float32(kind, name):
+    """As above for many numbers, with float64 for the truth: the largest errors are rare."""
+    (function,), (in_float64,) = (FUNCTIONS[f"{dtype}, {kind}, {name}"] for dtype in ("float32", "float64"))
+    generator, step = np.random.default_rng(0), 4 * float(np.finfo(np.float32).eps)
+    x = np.concatenate([generator.uniform(-size, size, 500_000) for size in (0.5, 3.0, 15.0)]).astype(np.float32)
+    true, *beside = (in_float64.plain(np, x.astype(float) * factor) for factor in (1.0, 1.0 - step, 1.0 + step))
+    change = np.maximum(*(abs(moved - true) for moved in beside))
+    kept = np.abs(true) > 1e-30  # the engine has 0 for the exponentials of the smallest ones
+    x, true, change = x[kept], true[kept], change[kept]
+    ulps = np.ldexp(1.0, np.frexp(true)[1] - 1 - np.finfo(np.float32).nmant)
+    allowed = ulps * np.maximum(1.0, change / (np.abs(true) * step))
+    if (kind, name) in SCALES:
+        allowed = np.maximum(allowed, float(np.finfo(np.float32).eps) * SCALES[kind, name](true))
+    for computed in (function.plain(NUMPY_NAMESPACE, x), *([] if cpu.why_not() else [function.compiled(x)])):
+        of_bar = np.abs(computed - true) / allowed
+        assert np.max(of_bar) <= MOST, f"{np.max(of_bar):.3g} times the bar at {x[np.argmax(of_bar)]}"
 
 
 def test_every_function_is_compared():

@@ -37,8 +37,7 @@ static void value_logistic(real parameter, integer b, integer j, integer stride,
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
             const real t4 = real_exp((-real_abs(x_i)));
-            const real t6 = ((real)1.0 / ((real)1.0 + t4));
-            const real new_0 = ((x_i < (real)0.0) ? (t4 * t6) : t6);
+            const real new_0 = (((x_i < (real)0.0) ? t4 : (real)1.0) / ((real)1.0 + t4));
             y[c * stride + i] = new_0;
         }
     }
@@ -229,8 +228,7 @@ static void derivative_softplus(real parameter, integer b, integer j, integer st
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
             const real t5 = real_exp((-real_abs(x_i)));
-            const real t7 = ((real)1.0 / ((real)1.0 + t5));
-            const real new_0 = (dE_i * ((x_i < (real)0.0) ? (t5 * t7) : t7));
+            const real new_0 = (dE_i * (((x_i < (real)0.0) ? t5 : (real)1.0) / ((real)1.0 + t5)));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -244,8 +242,7 @@ static void value_silu(real parameter, integer b, integer j, integer stride, con
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
             const real t4 = real_exp((-real_abs(x_i)));
-            const real t6 = ((real)1.0 / ((real)1.0 + t4));
-            const real new_0 = (x_i * ((x_i < (real)0.0) ? (t4 * t6) : t6));
+            const real new_0 = (x_i * (((x_i < (real)0.0) ? t4 : (real)1.0) / ((real)1.0 + t4)));
             y[c * stride + i] = new_0;
         }
     }
@@ -278,12 +275,15 @@ static void value_gelu(real parameter, integer b, integer j, integer stride, con
         ELEMENTWISE_LOOP
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
-            const real t1 = (x_i < (real)-30.0 ? (real)-30.0 : x_i);
-            const real t2 = (t1 > (real)30.0 ? (real)30.0 : t1);
-            const real t6 = (t2 * ((real)1.5957691216057308 + ((real)0.07135481627260025 * (t2 * t2))));
-            const real t10 = real_exp((-real_abs(t6)));
-            const real t12 = ((real)1.0 / ((real)1.0 + t10));
-            const real new_0 = (t1 * ((t6 < (real)0.0) ? (t10 * t12) : t12));
+            const real t3 = real_abs(x_i);
+            const real t4 = (t3 > (real)30.0 ? (real)30.0 : t3);
+            const real t7 = (real_round((t4 * (real)256.0)) / (real)256.0);
+            const real t8 = (t7 * (real)1.595703125);
+            const real t16 = ((((t4 - t7) * (real)1.5957691216057308) + (t7 * (real)6.599660573081145e-05)) + (((real)0.07135481627260025 * (t4 * t4)) * t4));
+            const real t17 = (t8 + t16);
+            const real t19 = real_exp((-t17));
+            const real t23 = (t19 - (t19 * ((t8 - t17) + t16)));
+            const real new_0 = ((x_i < (real)-30.0 ? (real)-30.0 : x_i) * (((x_i < (real)0.0) ? t23 : (real)1.0) / ((real)1.0 + t23)));
             y[c * stride + i] = new_0;
         }
     }
@@ -330,9 +330,9 @@ static void value_mish(real parameter, integer b, integer j, integer stride, con
             const real x_i = x[c * stride + i];
             const bool t1 = (x_i < (real)0.0);
             const real t4 = real_exp((-real_abs(x_i)));
-            const real t7 = ((real)2.0 * t4);
-            const real t9 = (t1 ? (t4 * (t4 + (real)2.0)) : ((real)1.0 + t7));
-            const real new_0 = (x_i * (t9 / (t9 + (t1 ? (real)2.0 : (t7 * t4)))));
+            const real t5 = (t4 * t4);
+            const real t8 = ((t1 ? t5 : (real)1.0) + ((real)2.0 * t4));
+            const real new_0 = (x_i * (t8 / (t8 + (t1 ? (real)2.0 : ((real)2.0 * t5)))));
             y[c * stride + i] = new_0;
         }
     }
@@ -609,9 +609,8 @@ static double loss_binary_cross_entropy_at_total_inputs(real parameter, integer 
             const real x_i = x[c * stride + i];
             const real target = targets[c * stride + i];
             const real t7 = real_exp((-real_abs(x_i)));
-            const real t12 = ((real)1.0 / ((real)1.0 + t7));
             const real new_0 = (((x_i < (real)0.0 ? (real)0.0 : x_i) - (target * x_i)) + real_log1p(t7));
-            const real new_1 = (((x_i < (real)0.0) ? (t7 * t12) : t12) - target);
+            const real new_1 = ((((x_i < (real)0.0) ? t7 : (real)1.0) / ((real)1.0 + t7)) - target);
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
