@@ -1,10 +1,27 @@
-"""Files of newer versions of gpubp: how they are recognized, and what an error about one says."""
+"""Versions of what is installed; and files of newer versions of gpubp: how they are recognized, what an error says."""
 
+import platform
 import re
 from typing import Any
 
 from gpubp._core.text import excerpt
 from gpubp._version import __version__
+
+
+def installed_versions(*packages: str) -> dict[str, str]:
+    """Return the versions of gpubp, Python, and the packages that are installed; ``cupy`` has other names too.
+
+    Examples
+    --------
+    >>> list(installed_versions("numpy", "no-such-package"))
+    ['gpubp', 'Python', 'numpy']
+    """
+    from importlib.metadata import distributions  # which loads slowly
+
+    found = {(one.metadata["Name"] or "").lower(): one.version for one in distributions()}
+    named = [name for name in found if "cupy" in packages and name.startswith("cupy-cuda")]
+    versions = {name: found[name] for name in (*packages, *named) if name in found}
+    return {"gpubp": __version__, "Python": platform.python_version(), **versions}
 
 
 def is_newer(version: str) -> bool:

@@ -101,14 +101,14 @@ def forward(
         What dropout multiplies the inputs and the outputs of each hidden layer by.
     """
     shared, last = views(xp, members, theta)
-    y = _masked(x[..., None, :, :], masks, 0)
+    y = masked(x[..., None, :, :], masks, 0)
     for number, (layer, name) in enumerate(zip(shared, members.activations, strict=False), start=1):
         below = y * layer.r
         product = _shared_product(xp, below, layer.w)
         total = product * layer.s + layer.b
         outputs = get_activation(name).value(xp, total)
         yield Outputs(below, product, total, outputs)
-        y = _masked(outputs, masks, number)
+        y = masked(outputs, masks, number)
     total = equations.total_input(xp, y, last)
     yield Outputs(y, None, total, get_activation(members.activations[-1]).value(xp, total))
 
@@ -163,10 +163,10 @@ def loss_and_gradient(
     dE_dy = equations.dE_dy_below(xp, dE_dx, last)
     for number in range(len(shared), 0, -1):
         layer, computed, name = shared[number - 1], layers[number - 1], members.activations[number - 1]
-        dE_dx = get_activation(name).dE_dx(xp, _masked(dE_dy, masks, number), computed.x, computed.y)
+        dE_dx = get_activation(name).dE_dx(xp, masked(dE_dy, masks, number), computed.x, computed.y)
         dE_dproduct = dE_dx * layer.s
         dE_dbelow = _shared_product(xp, dE_dproduct, xp.matrix_transpose(layer.w))
-        y_below = _masked(layers[number - 2].y if number > 1 else x[..., None, :, :], masks, number - 1)
+        y_below = masked(layers[number - 2].y if number > 1 else x[..., None, :, :], masks, number - 1)
         parts[:0] = [
             xp.matmul(xp.matrix_transpose(_rows(xp, computed.below)), _rows(xp, dE_dproduct)),
             xp.sum(dE_dbelow * y_below, axis=-2),
@@ -189,6 +189,7 @@ def _shared_product(xp: Namespace, array: Array, w: Array) -> Array:
     return xp.reshape(xp.matmul(_rows(xp, array), w), (*array.shape[:-1], w.shape[-1]))
 
 
-def _masked(y: Array, masks: tuple[Array | None, ...], layer: int) -> Array:
+def masked(y: Array, masks: tuple[Array | None, ...], layer: int) -> Array:
+    """Multiply the outputs of a layer, or the derivative at them, by its mask if it has one."""
     mask = masks[layer] if layer < len(masks) else None
     return y if mask is None else y * mask

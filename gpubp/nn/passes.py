@@ -5,6 +5,7 @@ from typing import NamedTuple
 from gpubp._typing import Array, Namespace
 from gpubp.nn import batch_ensemble, equations
 from gpubp.nn.activations import get_activation, parametric, parametric_dE_da, parametric_dE_dx
+from gpubp.nn.batch_ensemble import masked
 from gpubp.nn.losses import output_loss
 from gpubp.nn.network import Network, activation_views, average_tied, flatten, views
 
@@ -34,11 +35,11 @@ def forward(
         The layers above the inputs; the last one is the output layer. Outputs are those before dropout.
     """
     layers: list[Layer] = []
-    outputs_below = [_masked(x, masks, 0)]
+    outputs_below = [masked(x, masks, 0)]
     blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
     for k, (w, name, a) in enumerate(zip(blocks, network.activations, activation_weights, strict=True)):
         layers.append(_layer(xp, network, outputs_below_layer(xp, network, outputs_below, k), w, name, a))
-        outputs_below.append(_masked(layers[-1].y, masks, k + 1))
+        outputs_below.append(masked(layers[-1].y, masks, k + 1))
     return layers
 
 
@@ -46,12 +47,6 @@ def _layer(xp: Namespace, network: Network, y_below: Array, w: Array, activation
     x = equations.total_input(xp, y_below, w, bias=network.bias)
     y = get_activation(activation).value(xp, x)
     return Layer(x, y if a is None else parametric(xp, x, y, a))
-
-
-def _masked(y: Array, masks: tuple[Array | None, ...], layer: int) -> Array:
-    """Multiply the outputs of a layer, or the derivative at them, by its mask if it has one."""
-    mask = masks[layer] if layer < len(masks) else None
-    return y if mask is None else y * mask
 
 
 def outputs_below_layer(xp: Namespace, network: Network, outputs_below: list[Array], k: int) -> Array:
@@ -124,7 +119,7 @@ def backward(
         below = equations.dE_dy_below(xp, signals[-1], blocks[k], bias=network.bias)
         for layer, contribution in _parts_below(network, below, k).items():
             dE_dy_of_layer[layer] = dE_dy_of_layer[layer] + contribution if layer in dE_dy_of_layer else contribution
-        dE_dy = _masked(dE_dy_of_layer.pop(k), masks, k)
+        dE_dy = masked(dE_dy_of_layer.pop(k), masks, k)
         activation, a = get_activation(network.activations[k - 1]), activation_weights[k - 1]
         if a is None:
             signals.append(activation.dE_dx(xp, dE_dy, *layers[k - 1]))
@@ -184,7 +179,7 @@ def loss_and_gradient(
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None]
     signals, dE_da = backward(xp, network, theta, layers, dE_dx, masks)
-    outputs_below = [_masked(y, masks, k) for k, y in enumerate([x, *(layer.y for layer in layers[:-1])])]
+    outputs_below = [masked(y, masks, k) for k, y in enumerate([x, *(layer.y for layer in layers[:-1])])]
     blocks = [
         equations.dE_dw(xp, signal, outputs_below_layer(xp, network, outputs_below, k), bias=network.bias)
         for k, signal in enumerate(signals)

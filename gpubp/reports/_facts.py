@@ -3,13 +3,12 @@
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpubp._version import __version__
+from gpubp._core.versions import installed_versions
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.nn.network import Network
 
@@ -176,13 +175,7 @@ def versions(*packages: str) -> dict[str, str]:
     >>> list(versions("no-such-package"))
     ['gpubp', 'Python', 'numpy', 'system']
     """
-    found = {"gpubp": __version__, "Python": platform.python_version()}
-    for package in ("numpy", *packages):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return {**found, "system": f"{platform.system()} {platform.machine()}"}
+    return {**installed_versions("numpy", *packages), "system": f"{platform.system()} {platform.machine()}"}
 
 
 def code_of(estimator: Any, X: str = "X", y: str = "y", *others: str, given: Sequence[str] = ()) -> str:

@@ -1,7 +1,6 @@
 """The contents of a report as plain data: text, numbers, lists and dictionaries, ready for JSON."""
 
 import datetime
-import importlib.metadata
 import math
 import platform
 import re
@@ -12,7 +11,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from gpubp._core.text import counted, printable
-from gpubp._version import __version__
+from gpubp._core.versions import installed_versions
 from gpubp.backends.backend import choose_backend
 from gpubp.engine.cpu.threads import cores
 from gpubp.paper.study import Findings, Study, quartiles
@@ -103,7 +102,7 @@ def new_results(command: str, requested: Sequence[str], device: str = "auto") ->
             "system": f"{platform.system()} {platform.machine()}",
             "device": choose_backend(device).name,
         },
-        "versions": {"gpubp": __version__, "Python": platform.python_version(), **_versions("numpy", "scipy", "cupy")},
+        "versions": installed_versions("numpy", "scipy", "cupy"),
         "asked": [_printable(name) for name in requested],
         "studies": [],
     }
@@ -211,15 +210,6 @@ def _all_printable(value: Any) -> Any:
 def _printable(text: str) -> str:
     """Replace unprintable characters; line breaks become spaces."""
     return printable(" ".join(text.split()))
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    versions = {}
-    for distribution in importlib.metadata.distributions():
-        name = (distribution.metadata["Name"] or "").lower()
-        if name in packages or ("cupy" in packages and name.startswith("cupy-cuda")):
-            versions[name] = distribution.version
-    return dict(sorted(versions.items(), reverse=True))
 
 
 def _processor() -> str:
