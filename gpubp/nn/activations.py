@@ -101,18 +101,18 @@ def _elu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array, *, alpha: float)
     return xp.where(y > 0, dE_dy, dE_dy * (y + alpha))
 
 
-_SELU_ALPHA = 1.6732632423543772
-_SELU_SCALE = 1.0507009873554805
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
 
 
 def _selu(xp: Namespace, x: Array) -> Array:
     r"""SELU (Klambauer et al. 2017): 1.0507 times :math:`x` above 0, and :math:`1.6733\, (e^x - 1)` below."""
-    return xp.where(x > 0, _SELU_SCALE * x, _SELU_SCALE * _SELU_ALPHA * xp.expm1(xp.minimum(x, 0.0)))
+    return xp.where(x > 0, SELU_SCALE * x, SELU_SCALE * SELU_ALPHA * xp.expm1(xp.minimum(x, 0.0)))
 
 
 def _selu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     r""":math:`dy/dx` is 1.0507 above 0, else :math:`1.0507 \cdot 1.6733\, e^x`."""
-    slope = xp.where(x > 0, _SELU_SCALE, _SELU_SCALE * _SELU_ALPHA * xp.exp(xp.minimum(x, 0.0)))
+    slope = xp.where(x > 0, SELU_SCALE, SELU_SCALE * SELU_ALPHA * xp.exp(xp.minimum(x, 0.0)))
     return dE_dy * slope
 
 

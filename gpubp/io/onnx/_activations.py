@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise
 from gpubp._core.names import parse_name, unknown
 from gpubp.errors import DataError
 from gpubp.io.onnx._graph import Graph
-from gpubp.nn.activations import ACTIVATIONS
+from gpubp.nn.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
 
 AddActivation = Callable[[Graph, str], str]
 """Adds an activation to a graph: takes the value of the total input, and returns the value of the output."""
@@ -51,10 +51,9 @@ def _make_elu(alpha: float = 1.0) -> AddActivation:
 
 
 def _selu(graph: Graph, x: str) -> str:
-    alpha, scale = 1.6732632423543772, 1.0507009873554805
     if graph.precision == "float32":
-        return graph.node("Selu", x, alpha=alpha, gamma=scale)
-    return graph.node("Mul", _make_elu(alpha)(graph, x), graph.number(scale))
+        return graph.node("Selu", x, alpha=SELU_ALPHA, gamma=SELU_SCALE)
+    return graph.node("Mul", _make_elu(SELU_ALPHA)(graph, x), graph.number(SELU_SCALE))
 
 
 def _cosine(graph: Graph, x: str) -> str:
