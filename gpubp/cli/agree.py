@@ -11,6 +11,7 @@ from gpubp.cli.options import DEVICE_HELP
 from gpubp.cli.output import console, json_text, print_facts, print_note, print_table
 from gpubp.cli.paths import check_output
 from gpubp.cli.progress import counting_bar
+from gpubp.engine.cpu.threads import cores
 from gpubp.testing import Agreement, check_agreement, left_out
 
 
@@ -32,9 +33,14 @@ def agree(
     if json is not None:
         check_output(json, (".json",))
     reason = "" if dtype else left_out(device, against)
+    compiles = choose_backend(device).library.compile is not None
     with counting_bar("compared") as progress:
         rows = check_agreement(
-            device, dtypes=dtype or (["float32"] if reason else None), against=against, progress=progress
+            device,
+            dtypes=dtype or (["float32"] if reason else None),
+            against=against,
+            progress=progress,
+            n_threads=cores() if compiles else 1,
         )
     failed = [row for row in rows if not row.ok]
     _print_kinds(rows)

@@ -2,9 +2,11 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
+from gpubp.backends.backend import choose_backend
 from gpubp.cli import agree
 from gpubp.testing import Agreement, _agreement, check_agreement, comparisons, left_out
 
@@ -35,6 +37,17 @@ def test_all_rows_that_fail_are_printed_and_written(run, monkeypatch, tmp_path):
 def test_devices_that_agree_end_with_0(run, monkeypatch):
     monkeypatch.setattr(agree, "check_agreement", lambda *args, **kwargs: ROWS[:1])
     assert run("agree", "--device", "cpu")[0] == 0
+
+
+@pytest.mark.parametrize(("compiles", "n_threads"), [(None, 1), (lambda function: function, 3)])
+def test_only_a_library_that_compiles_takes_all_cores(run, monkeypatch, compiles, n_threads):
+    chosen, calls = choose_backend("array_api_strict"), []
+    chosen = chosen._replace(library=replace(chosen.library, compile=compiles))
+    monkeypatch.setattr(agree, "choose_backend", lambda device: chosen)
+    monkeypatch.setattr(agree, "cores", lambda: 3)
+    monkeypatch.setattr(agree, "check_agreement", lambda *args, **options: calls.append(options) or ROWS[:1])
+    assert run("agree", "--device", "array_api_strict")[0] == 0
+    assert [options["n_threads"] for options in calls] == [n_threads]
 
 
 def test_float64_that_is_left_out_has_a_reason(run, monkeypatch):

@@ -4,7 +4,10 @@ import math
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import array_api_strict
 import numpy as np
@@ -30,6 +33,8 @@ from gpubp.testing import (
     comparisons,
     deviation,
 )
+from gpubp.testing._comparison import Comparison
+from tests.interrupts import interrupt, interrupt_call
 
 pytestmark = pytest.mark.once
 
@@ -162,6 +167,18 @@ class TestCheckAgreement:
         assert {(row.kind, row.dtype) for row in rows} == kinds - {("differences", "float64")}
         assert len(rows) == sum(len(comparison.dtypes) for comparison in _agreement.comparisons())
 
+    @pytest.mark.parametrize("n_threads", [1, 3])
+    def test_rows_and_progress_are_the_same_with_threads(self, n_threads):
+        chosen = [one for one in _agreement.comparisons() if not one.of_kernels]
+        expected = [(one.what, dtype) for dtype in ("float64", "float32") for one in chosen if dtype in one.dtypes]
+        calls = []
+        rows = check_agreement(
+            "array_api_strict", n_threads=n_threads, progress=lambda done, total: calls.append((done, total))
+        )
+        assert all(row.ok for row in rows)
+        assert [(row.what, row.dtype) for row in rows] == expected
+        assert calls == [(done, len(rows)) for done in range(1, len(rows) + 1)]
+
     def test_compiled_code_is_compared_where_there_is_some(self, monkeypatch):
         of_kernels = [comparison for comparison in comparisons() if comparison.of_kernels]
         monkeypatch.setattr(_agreement, "comparisons", lambda: of_kernels)
@@ -273,6 +290,46 @@ class TestCheckAgreement:
         assert not row.ok
         assert row.deviation == math.inf
         assert re.search("ValueError: .*read-only", row.fault)
+
+
+class TestThreads:
+    @pytest.fixture
+    def waiting(self, monkeypatch):
+        """Rows that say when they begin: the first ones meet, all others would follow after a tenth of a second."""
+        begun, together = [], threading.Barrier(2)
+
+        def compute(backend, x):
+            begun.append(threading.get_ident())
+            if backend.is_numpy:  # of the reference
+                return x
+            if len(begun) <= 2:
+                together.wait(timeout=60.0)
+            time.sleep(0.1)
+            return x
+
+        rows = [Comparison("elementwise", f"row {k}", compute, (np.zeros(1),), ("float32",)) for k in range(20)]
+        monkeypatch.setattr(_agreement, "comparisons", lambda: rows)
+        return begun
+
+    def test_several_compute_at_once(self, waiting):
+        rows = check_agreement("array_api_strict", n_threads=2)
+        assert [row.fault for row in rows] == [""] * 20  # of a barrier that nobody else has come to
+        assert len(set(waiting)) == 2
+
+    @pytest.mark.parametrize("function", [interrupt, interrupt_call(2)], ids=["first", "second"])
+    def test_ctrl_c_ends_all(self, waiting, function):
+        with pytest.raises(KeyboardInterrupt):
+            check_agreement("array_api_strict", n_threads=2, progress=function)
+        n_begun = len(waiting)
+        assert n_begun < 20
+        time.sleep(0.3)
+        assert len(waiting) == n_begun
+
+    def test_an_error_ends_all(self, waiting, monkeypatch):
+        monkeypatch.setattr(_agreement, "to_numpy", fails := Mock(side_effect=DeviceError("lost")))
+        with pytest.raises(DeviceError, match="lost"):
+            check_agreement("array_api_strict", n_threads=2)
+        assert 0 < fails.call_count < 20
 
 
 @pytest.mark.slow
