@@ -48,11 +48,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from gpubp import MLPClassifier, MLPRegressor
 from gpubp.backends.backend import choose_backend, to_numpy
+from gpubp.backends.wrapped_namespace import plain_namespace
 
 backend = choose_backend(sys.argv[1])
 sklearn.set_config(array_api_dispatch=True)
 here = lambda array: backend.xp.asarray(array, device=backend.device)
-stays = lambda array: (array_api_compat.array_namespace(array) is backend.xp, str(array_api_compat.device(array)))
+library = plain_namespace(backend.xp)
+stays = lambda array: (array_api_compat.array_namespace(array) is library, str(array_api_compat.device(array)))
 X, labels = load_iris(return_X_y=True)
 x, y, names = here(X), here(labels), np.asarray(["setosa", "versicolor", "virginica"])[labels]
 options = {"hidden_layer_sizes": (6,), "max_iter": 40, "learning_rate_init": 0.05, "random_state": 0}
