@@ -37,7 +37,8 @@ def logistic(xp: Namespace, x: Array) -> Array:
     Only ``-|x|`` is exponentiated, so that nothing overflows and small outputs keep all their digits.
     """
     e = xp.exp(-xp.abs(x))
-    return xp.where(x < 0, e, 1.0) / (1.0 + e)
+    y = 1.0 / (1.0 + e)
+    return xp.where(x < 0, e * y, y)
 
 
 def squared_error(xp: Namespace, y: Array, d: Array) -> Array:

@@ -26,7 +26,8 @@ class TestExpressions:
 
     def test_common_subexpressions_are_computed_once(self):
         text = "\n".join(text_of(equations.logistic, "x"))
-        assert text.count("expf(") == 1  # which numerator and denominator share
+        assert text.count("expf(") == 1
+        assert text.count("1.0f / ") == 1
 
     @pytest.mark.parametrize(("name", "read"), [("relu", "y"), ("softplus", "x")])
     def test_only_needed_variables_are_read(self, name, read):

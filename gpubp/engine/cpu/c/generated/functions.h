@@ -37,7 +37,8 @@ static void value_logistic(real parameter, integer b, integer j, integer stride,
         for (integer i = 0; i < columns; ++i) {
             const real x_i = x[c * stride + i];
             const real t4 = real_exp((-real_abs(x_i)));
-            const real new_0 = (((x_i < (real)0.0) ? t4 : (real)1.0) / ((real)1.0 + t4));
+            const real t6 = ((real)1.0 / ((real)1.0 + t4));
+            const real new_0 = ((x_i < (real)0.0) ? (t4 * t6) : t6);
             y[c * stride + i] = new_0;
         }
     }
@@ -228,7 +229,8 @@ static void derivative_softplus(real parameter, integer b, integer j, integer st
             const real dE_i = dE[c * dE_stride + i];
             const real x_i = x[c * stride + i];
             const real t5 = real_exp((-real_abs(x_i)));
-            const real new_0 = (dE_i * (((x_i < (real)0.0) ? t5 : (real)1.0) / ((real)1.0 + t5)));
+            const real t7 = ((real)1.0 / ((real)1.0 + t5));
+            const real new_0 = (dE_i * ((x_i < (real)0.0) ? (t5 * t7) : t7));
             dE[c * dE_stride + i] = new_0;
         }
     }
@@ -609,8 +611,9 @@ static double loss_binary_cross_entropy_at_total_inputs(real parameter, integer 
             const real x_i = x[c * stride + i];
             const real target = targets[c * stride + i];
             const real t7 = real_exp((-real_abs(x_i)));
+            const real t12 = ((real)1.0 / ((real)1.0 + t7));
             const real new_0 = (((x_i < (real)0.0 ? (real)0.0 : x_i) - (target * x_i)) + real_log1p(t7));
-            const real new_1 = ((((x_i < (real)0.0) ? t7 : (real)1.0) / ((real)1.0 + t7)) - target);
+            const real new_1 = (((x_i < (real)0.0) ? (t7 * t12) : t12) - target);
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
