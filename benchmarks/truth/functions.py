@@ -199,8 +199,7 @@ def _losses_at_total_inputs(dtype: str, size: float) -> Iterator[Function]:
 
         def plain(xp, *arrays, which, n=n, loss=loss):
             x, targets = (xp.stack(part, axis=-1) if n > 1 else part[0] for part in (arrays[:n], arrays[n:]))
-            y = get_activation(loss.output).value(xp, x)
-            result = loss.dE_dx(xp, y, targets) if which else loss.value_at(xp, x, targets)
+            result = loss.at_total_inputs(xp, x, targets)[which]
             return result[..., 0] if n > 1 else result
 
         def compiled(*arrays, which, n=n, name=name):

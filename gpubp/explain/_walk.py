@@ -264,7 +264,7 @@ def _output_derivative(network: Network, layer: Layer, d: np.ndarray) -> tuple[n
     total = Term("sum =", "E", np.asarray(E))
     passages = [Passage("3", "The error", ERRORS[stem].value, (*outputs, each_error), total, meaning, "error", k)]
     at_x = Term("=", f"∂E/∂{_in_layer('x', k)}", dE_dx)
-    if error.dE_dx is not None and unit == error.output:
+    if error.at_total_inputs is not None and unit == error.output:
         target_term = Term("−" if stem != "cross_entropy" else "and", "d", d)
         meaning = (
             f"The derivative of {unit} cancels with a factor of the error's derivative, which leaves a simple form."

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpubp._core.names import ABOVE_0, Parametric, Range, canonical_name, look_up, parse_name
 from gpubp._typing import Array, Namespace
@@ -253,25 +253,28 @@ def _softmax(xp: Namespace, x: Array) -> Array:
 
 def _softmax_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     r""":math:`\partial E / \partial x_j = y_j (\partial E / \partial y_j - \sum_k y_k\, \partial E / \partial y_k)`."""
-    return balanced(xp, y, y * (dE_dy - xp.sum(dE_dy * y, axis=-1, keepdims=True)))
+    return balanced(xp, y > 0.5, y * (dE_dy - xp.sum(dE_dy * y, axis=-1, keepdims=True)))
 
 
-def balanced(xp: Namespace, y: Array, dE_dx: Array) -> Array:
+def balanced(xp: Namespace, is_most: Array, dE_dx: Array) -> Array:
     """Keep the digits of derivatives at the total inputs of a softmax, which add up to 0, where an output is nearly 1.
 
-    Its derivative is minus the sum of the others.
+    Its derivative is minus the sum of the others; ``is_most`` is where an output is more than half of the sample's.
     """
-    others = xp.sum(xp.where(y > 0.5, 0.0, dE_dx), axis=-1, keepdims=True)
-    return xp.where(y > 0.5, -others, dE_dx)
+    others = xp.sum(xp.where(is_most, 0.0, dE_dx), axis=-1, keepdims=True)
+    return xp.where(is_most, -others, dE_dx)
 
 
-def by_group(xp: Namespace, f: Callable[..., Array], groups: tuple[int, ...], *arrays: Array) -> Array:
-    """Apply ``f`` to each group of units along the last axis of ``(..., b, j)`` arrays, and join the results."""
+def by_group(xp: Namespace, f: Callable[..., Any], groups: tuple[int, ...], *arrays: Array) -> Any:
+    """Apply ``f`` to each group of units along the last axis of ``(..., b, j)`` arrays; join the results of each."""
     if not groups:
         return f(xp, *arrays)
     stops = list(accumulate(groups))
     cuts = zip([0, *stops], stops, strict=False)
-    return xp.concat([f(xp, *(array[..., start:stop] for array in arrays)) for start, stop in cuts], axis=-1)
+    results = [f(xp, *(array[..., start:stop] for array in arrays)) for start, stop in cuts]
+    if isinstance(results[0], tuple):
+        return tuple(xp.concat(parts, axis=-1) for parts in zip(*results, strict=True))
+    return xp.concat(results, axis=-1)
 
 
 def _softmax_groups(xp: Namespace, x: Array, *, groups: tuple[int, ...]) -> Array:

@@ -88,7 +88,13 @@ def views(xp: Namespace, members: Members, theta: Array) -> tuple[list[SharedLay
 
 
 def forward(
-    xp: Namespace, members: Members, theta: Array, x: Array, masks: tuple[Array | None, ...] = ()
+    xp: Namespace,
+    members: Members,
+    theta: Array,
+    x: Array,
+    masks: tuple[Array | None, ...] = (),
+    *,
+    outputs_wanted: bool = True,
 ) -> Iterator[Outputs]:
     """Compute the layers of all members one after the other, the output layer last.
 
@@ -99,6 +105,8 @@ def forward(
         The samples, which all members see.
     masks : tuple of (..., k, b, n) arrays or None, optional
         What dropout multiplies the inputs and the outputs of each hidden layer by.
+    outputs_wanted : bool
+        Whether to compute the outputs of the output layer; they are None else.
     """
     shared, last = views(xp, members, theta)
     y = masked(x[..., None, :, :], masks, 0)
@@ -110,7 +118,8 @@ def forward(
         yield Outputs(below, product, total, outputs)
         y = masked(outputs, masks, number)
     total = equations.total_input(xp, y, last)
-    yield Outputs(y, None, total, get_activation(members.activations[-1]).value(xp, total))
+    outputs = get_activation(members.activations[-1]).value(xp, total) if outputs_wanted else None
+    yield Outputs(y, None, total, outputs)
 
 
 def mean_output(xp: Namespace, members: Members, theta: Array, x: Array) -> tuple[Array, Array]:
@@ -152,10 +161,10 @@ def loss_and_gradient(
     Parameters are those of :func:`gpubp.nn.passes.loss_and_gradient`, with masks ``(..., k, b, n)``.
     """
     shared, last = views(xp, members, theta)
-    *layers, outputs = forward(xp, members, theta, x, masks)
+    *layers, outputs = forward(xp, members, theta, x, masks, outputs_wanted=False)
     weights = None if sample_weight is None else sample_weight[..., None, :]
     targets = targets[..., None, :, :]
-    E, dE_dx = output_loss(xp, members.loss, members.activations[-1], outputs.x, outputs.y, targets, weights)
+    E, dE_dx = output_loss(xp, members.loss, members.activations[-1], outputs.x, None, targets, weights)
     dE_dx = dE_dx / members.n
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None, None]

@@ -6,9 +6,10 @@ Each loss is a pair of pure functions of an array namespace ``xp``, outputs ``y`
 - ``value(xp, y, targets)`` computes the loss of every output of every sample, not yet summed.
 - ``dE_dy(xp, y, targets)`` computes its derivative with respect to ``y``.
 
-Each loss names the output activation that belongs to it. With that activation, losses that take a logarithm have a
-second pair of functions of the total inputs ``x``, which neither overflows nor loses digits: ``value_at(xp, x,
-targets)`` and ``dE_dx(xp, y, targets)``. :func:`output_loss` uses the second pair where it can.
+Each loss names the output activation that belongs to it. With that activation, losses that take a logarithm compute
+both from the total inputs ``x``, without overflow and without losing digits: ``at_total_inputs(xp, x, targets, y)``
+returns the values and their derivatives with respect to ``x``; ``y`` may be None. :func:`output_loss` uses it where it
+can.
 
 :func:`get_loss` finds a loss by its name. Some take a parameter in brackets: ``"huber(0.5)"``,
 ``"dead_zone(width=0.1)"``. ``"cross_entropy(3,4)"`` is for one softmax over three outputs and another over four.
@@ -31,7 +32,7 @@ class Loss(NamedTuple):
 
     Attributes
     ----------
-    value, dE_dy, value_at, dE_dx : callable
+    value, dE_dy, at_total_inputs : callable
         See :mod:`gpubp.nn.losses`.
     output : str
         The output activation that belongs to the loss.
@@ -44,16 +45,10 @@ class Loss(NamedTuple):
     value: Callable[[Namespace, Array, Array], Array]
     dE_dy: Callable[[Namespace, Array, Array], Array]
     output: str = "identity"
-    value_at: Callable[[Namespace, Array, Array], Array] | None = None
-    dE_dx: Callable[[Namespace, Array, Array], Array] | None = None
+    at_total_inputs: Callable[..., tuple[Array, Array]] | None = None
     above_zero: bool = False
     below_one: bool = False
     target_range: tuple[float, float] = (-math.inf, math.inf)
-
-
-def _difference(xp: Namespace, y: Array, targets: Array) -> Array:
-    r""":math:`dE/dx = y - d`: the derivatives of the loss and of its output activation cancel."""
-    return y - targets
 
 
 def _absolute(xp: Namespace, y: Array, targets: Array) -> Array:
@@ -105,24 +100,20 @@ def _cross_entropy_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
     return -targets / _away_from_zero(xp, y)
 
 
-def _cross_entropy_at(xp: Namespace, x: Array, targets: Array) -> Array:
-    r"""Cross entropy of a softmax: :math:`d_j (\log \sum_k e^{x_k} - x_j)`."""
-    above = xp.max(x, axis=-1, keepdims=True) - x
-    e = xp.exp(-above)
-    # the term of the largest, which is 1, is left to log1p
-    others = xp.sum(xp.where(above > 0, e, 0.0), axis=-1, keepdims=True)
-    equal = xp.sum(xp.where(above > 0, 0.0, e), axis=-1, keepdims=True) - 1.0
-    return targets * (above + xp.log1p(others + equal))
-
-
-def _cross_entropy_dE_dx(xp: Namespace, y: Array, targets: Array) -> Array:
-    r""":math:`y_j \sum_k d_k - d_j`."""
-    return balanced(xp, y, xp.sum(targets, axis=-1, keepdims=True) * y - targets)
+def _cross_entropy_at(xp: Namespace, x: Array, targets: Array, y: Array | None = None) -> tuple[Array, Array]:
+    r"""Cross entropy of a softmax: :math:`d_j (\log \sum_k e^{x_k} - x_j)`, and :math:`y_j \sum_k d_k - d_j`."""
+    x = x - xp.max(x, axis=-1, keepdims=True)
+    e = xp.exp(x)
+    y = e / xp.sum(e, axis=-1, keepdims=True) if y is None else y
+    is_most = y > 0.5
+    others = xp.sum(xp.where(is_most, 0.0, e), axis=-1, keepdims=True)  # less than 1, or if no output is most 2 or more
+    values = targets * (xp.log1p(xp.where(others < 1.5, others, others - 1.0)) - x)
+    return values, balanced(xp, is_most, xp.sum(targets, axis=-1, keepdims=True) * y - targets)
 
 
 def _binary_cross_entropy(xp: Namespace, y: Array, targets: Array) -> Array:
     r"""Binary cross entropy: :math:`-d \log y - (1 - d) \log(1 - y)`."""
-    log_rest = xp.where(y < 0.5, xp.log1p(-xp.minimum(y, 0.5)), xp.log(_away_from_zero(xp, 1.0 - y)))
+    log_rest = xp.where(y > 0.5, xp.log(_away_from_zero(xp, 1.0 - y)), xp.log1p(-xp.minimum(y, 0.5)))
     return _cross_entropy(xp, y, targets) - (1.0 - targets) * log_rest
 
 
@@ -131,10 +122,11 @@ def _binary_cross_entropy_dE_dy(xp: Namespace, y: Array, targets: Array) -> Arra
     return _cross_entropy_dE_dy(xp, y, targets) - _cross_entropy_dE_dy(xp, 1.0 - y, 1.0 - targets)
 
 
-def _binary_cross_entropy_at(xp: Namespace, x: Array, targets: Array) -> Array:
-    r"""Binary cross entropy of a logistic function: :math:`\log(1 + e^x) - d x`."""
+def _binary_cross_entropy_at(xp: Namespace, x: Array, targets: Array, y: Array | None = None) -> tuple[Array, Array]:
+    r"""Binary cross entropy of a logistic function: :math:`\log(1 + e^x) - d x`, and :math:`y - d`."""
     # ordered so that large terms of opposite signs are added first
-    return (xp.maximum(x, 0.0) - targets * x) + xp.log1p(xp.exp(-xp.abs(x)))
+    values = (xp.maximum(x, 0.0) - targets * x) + xp.log1p(xp.exp(-xp.abs(x)))
+    return values, (equations.logistic(xp, x) if y is None else y) - targets
 
 
 def _log_ratio(xp: Namespace, a: Array, b: Array) -> Array:
@@ -156,20 +148,21 @@ def _poisson_dE_dy(xp: Namespace, y: Array, targets: Array) -> Array:
     return 1.0 - targets / _away_from_zero(xp, y)
 
 
-def _poisson_at(xp: Namespace, x: Array, targets: Array) -> Array:
-    r"""Half the Poisson deviance of :math:`y = e^x`: :math:`e^x - d - d (x - \log d)`."""
+def _poisson_at(xp: Namespace, x: Array, targets: Array, y: Array | None = None) -> tuple[Array, Array]:
+    r"""Half the Poisson deviance of :math:`y = e^x`: :math:`e^x - d - d (x - \log d)`, and :math:`y - d`."""
+    y = xp.exp(x) if y is None else y
     r = x - xp.log(xp.where(targets > 0, targets, 1.0))
     # near the minimum exp(x) and d nearly cancel; away from it expm1(r) could overflow where d is tiny
     near = targets * (xp.expm1(xp.maximum(xp.minimum(r, 1.0), -1.0)) - r)
-    return xp.where((targets > 0) & (xp.abs(r) < 1.0), near, xp.exp(x) - targets - targets * r)
+    dE_dx = y - targets
+    return xp.where((targets > 0) & (xp.abs(r) < 1.0), near, dE_dx - targets * r), dE_dx
 
 
-def _cross_entropy_groups_at(xp: Namespace, x: Array, targets: Array, *, groups: tuple[int, ...]) -> Array:
-    return by_group(xp, _cross_entropy_at, groups, x, targets)
-
-
-def _cross_entropy_groups_dE_dx(xp: Namespace, y: Array, targets: Array, *, groups: tuple[int, ...]) -> Array:
-    return by_group(xp, _cross_entropy_dE_dx, groups, y, targets)
+def _cross_entropy_groups_at(
+    xp: Namespace, x: Array, targets: Array, y: Array | None = None, *, groups: tuple[int, ...]
+) -> tuple[Array, Array]:
+    values, dE_dx = by_group(xp, _cross_entropy_at, groups, *((x, targets) if y is None else (x, targets, y)))
+    return values, dE_dx
 
 
 def _make_cross_entropy(*sizes: int) -> Loss:
@@ -177,8 +170,7 @@ def _make_cross_entropy(*sizes: int) -> Loss:
         _cross_entropy,
         _cross_entropy_dE_dy,
         output=f"softmax({','.join(map(str, sizes))})" if sizes else "softmax",
-        value_at=partial(_cross_entropy_groups_at, groups=sizes),
-        dE_dx=partial(_cross_entropy_groups_dE_dx, groups=sizes),
+        at_total_inputs=partial(_cross_entropy_groups_at, groups=sizes),
         above_zero=True,
         target_range=(0.0, math.inf),
     )
@@ -225,8 +217,7 @@ LOSSES: dict[str, Loss | Parametric] = {
         _binary_cross_entropy,
         _binary_cross_entropy_dE_dy,
         output="logistic",
-        value_at=_binary_cross_entropy_at,
-        dE_dx=_difference,
+        at_total_inputs=_binary_cross_entropy_at,
         above_zero=True,
         below_one=True,
         target_range=(0.0, 1.0),
@@ -235,8 +226,7 @@ LOSSES: dict[str, Loss | Parametric] = {
         _poisson,
         _poisson_dE_dy,
         output="exp",
-        value_at=_poisson_at,
-        dE_dx=_difference,
+        at_total_inputs=_poisson_at,
         above_zero=True,
         target_range=(0.0, math.inf),
     ),
@@ -301,7 +291,7 @@ def output_loss(
     loss_name: str,
     activation_name: str,
     x: Array,
-    y: Array,
+    y: Array | None,
     targets: Array,
     sample_weight: Array | None = None,
 ) -> tuple[Array, Array]:
@@ -312,7 +302,7 @@ def output_loss(
     loss_name, activation_name : str
         The loss, and the activation of the output layer, by their canonical names.
     x, y, targets : (..., b, j) arrays
-        Total inputs, outputs and targets of the output layer.
+        Total inputs, outputs and targets of the output layer; outputs that are None are computed if they are needed.
     sample_weight : (..., b) array, optional
         The weight of each sample; 1 by default.
 
@@ -323,15 +313,14 @@ def output_loss(
     dE_dx : (..., b, j) array
     """
     loss, activation = get_loss(loss_name), get_activation(activation_name)
-    if loss.value_at is not None and loss.dE_dx is not None and activation_name == loss.output:
-        values, dE_dx = loss.value_at(xp, x, targets), loss.dE_dx(xp, y, targets)
+    if loss.at_total_inputs is not None and activation_name == loss.output:
+        values, dE_dx = loss.at_total_inputs(xp, x, targets, y)
     else:
+        y = activation.value(xp, x) if y is None else y
         values, dE_dx = loss.value(xp, y, targets), activation.dE_dx(xp, loss.dE_dy(xp, y, targets), x, y)
-    sample_losses = xp.sum(values, axis=-1)
-    if sample_weight is not None:
-        sample_losses = sample_losses * sample_weight
-        dE_dx = dE_dx * sample_weight[..., None]
-    return xp.sum(sample_losses, axis=-1), dE_dx
+    if sample_weight is None:
+        return xp.sum(values, axis=(-2, -1)), dE_dx
+    return xp.sum(xp.sum(values, axis=-1) * sample_weight, axis=-1), dE_dx * sample_weight[..., None]
 
 
 def smoothed_labels(targets: Array, label_smoothing: float, n_classes: Array | int) -> Array:

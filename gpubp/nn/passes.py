@@ -11,14 +11,20 @@ from gpubp.nn.network import Network, activation_views, average_tied, flatten, v
 
 
 class Layer(NamedTuple):
-    """The total inputs x and outputs y of a layer, ``(..., b, j)`` each."""
+    """The total inputs x and outputs y of a layer, ``(..., b, j)`` each; y is None if it was not wanted."""
 
     x: Array
     y: Array
 
 
 def forward(
-    xp: Namespace, network: Network, theta: Array, x: Array, masks: tuple[Array | None, ...] = ()
+    xp: Namespace,
+    network: Network,
+    theta: Array,
+    x: Array,
+    masks: tuple[Array | None, ...] = (),
+    *,
+    outputs_wanted: bool = True,
 ) -> list[Layer]:
     """Compute the total inputs and outputs of all layers, eq. (1) and (2).
 
@@ -28,6 +34,8 @@ def forward(
     x : (..., b, i) array
     masks : tuple of (..., b, n) arrays or None, optional
         What dropout multiplies the inputs and the outputs of each hidden layer by; None does not change them.
+    outputs_wanted : bool
+        Whether to compute the outputs of the output layer.
 
     Returns
     -------
@@ -37,10 +45,13 @@ def forward(
     layers: list[Layer] = []
     outputs_below = [masked(x, masks, 0)]
     blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
-    for k, (w, name, a) in enumerate(zip(blocks, network.activations, activation_weights, strict=True)):
+    for k, (w, name, a) in enumerate(zip(blocks[:-1], network.activations, activation_weights, strict=False)):
         layers.append(_layer(xp, network, outputs_below_layer(xp, network, outputs_below, k), w, name, a))
         outputs_below.append(masked(layers[-1].y, masks, k + 1))
-    return layers
+    below = outputs_below_layer(xp, network, outputs_below, len(layers))
+    total = equations.total_input(xp, below, blocks[-1], bias=network.bias)
+    y = get_activation(network.activations[-1]).value(xp, total) if outputs_wanted else None
+    return [*layers, Layer(total, y)]
 
 
 def _layer(xp: Namespace, network: Network, y_below: Array, w: Array, activation: str, a: Array | None) -> Layer:
@@ -174,7 +185,7 @@ def loss_and_gradient(
         return batch_ensemble.loss_and_gradient(
             xp, network.members, theta, x, targets, sample_weight, masks, loss_scale
         )
-    layers = forward(xp, network, theta, x, masks)
+    layers = forward(xp, network, theta, x, masks, outputs_wanted=False)
     E, dE_dx = output_loss(xp, network.loss, network.activations[-1], *layers[-1], targets, sample_weight)
     if loss_scale is not None:
         dE_dx = dE_dx * loss_scale[..., None, None]

@@ -96,9 +96,7 @@ def _losses(generator: np.random.Generator) -> Iterator[Comparison]:
     def value_and_derivative(backend: Backend, x: Array, y: Array, targets: Array, *, name: str) -> tuple[Array, ...]:
         xp, loss = backend.xp, get_loss(name)
         from_outputs = loss.value(xp, y, targets), loss.dE_dy(xp, y, targets)
-        if loss.value_at is None or loss.dE_dx is None:
-            return from_outputs
-        return *from_outputs, loss.value_at(xp, x, targets), loss.dE_dx(xp, y, targets)
+        return from_outputs + (() if loss.at_total_inputs is None else loss.at_total_inputs(xp, x, targets))
 
     for name in LOSSES:
         yield Comparison(

@@ -43,7 +43,7 @@ def test_the_committed_text_is_up_to_date():
     [
         ("value", [*ACTIVATIONS]),
         ("derivative", [*ACTIVATIONS]),
-        ("loss", [*LOSSES, *(name + AT_TOTAL_INPUTS for name in LOSSES if get_loss(name).value_at is not None)]),
+        ("loss", [*LOSSES, *(name + AT_TOTAL_INPUTS for name in LOSSES if get_loss(name).at_total_inputs is not None)]),
         ("update", [f"{wrapper}{name}" for name in OPTIMIZERS for wrapper in (*WRAPPERS, *of_decay(name))]),
     ],
 )

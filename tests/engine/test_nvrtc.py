@@ -81,7 +81,7 @@ LIMITS = {
     "member_activation": Limits(80, 80, COSINE),
     "member_outputs": Limits(48, 64, set()),
     "means_of_members": Limits(32, 40, set()),
-    "losses_of_means": Limits(40, 64, set()),
+    "losses_of_means": Limits(32, 64, set()),
     "sums_of_losses": Limits(32, 32, SUMS),
     "sums": Limits(40, 40, SUMS),
     "squares_of_weights": Limits(32, 32, SUMS),

@@ -72,7 +72,7 @@ def test_every_activation_and_loss_has_its_formulas(table, registry):
 
 
 def test_losses_with_a_form_at_the_total_inputs_have_its_formula():
-    expected = [name for name in LOSSES if get_loss(name).dE_dx is not None]
+    expected = [name for name in LOSSES if get_loss(name).at_total_inputs is not None]
     listed = [name for name, formulas in _formulas.ERRORS.items() if formulas.at_total]
     with_formula = "the entries of ERRORS in gpubp/explain/_formulas.py with at_total"
     assert_same_names({"the losses with dE_dx in gpubp/nn/losses.py": expected, with_formula: listed})

@@ -109,7 +109,7 @@ CALLS = {
     "equations.gradient_descent": (partial(equations.gradient_descent, rate=0.1), MATRIX),
     "equations.momentum_descent": (partial(equations.momentum_descent, rate=0.1, momentum=0.9), MATRIX, OTHER),
     "activations.softplus": (activations.softplus, MATRIX),
-    "activations.balanced": (activations.balanced, SHARES, OTHER),
+    "activations.balanced": (lambda xp, y, dE_dx: activations.balanced(xp, y > 0.5, dE_dx), SHARES, OTHER),
     "activations.parametric": (activations.parametric, MATRIX, OTHER, SHARES[:, :1]),
     "activations.parametric_dE_dx": (
         lambda xp, dE_dy, x, a: activations.parametric_dE_dx(xp, _TANH, dE_dy, x, a),

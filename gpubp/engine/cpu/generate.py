@@ -17,7 +17,7 @@ from gpubp.engine.tracing import symbols
 from gpubp.engine.tracing.expressions import indented
 from gpubp.engine.tracing.optimizers import update_code
 from gpubp.engine.tracing.symbols import Inexpressible, Symbol
-from gpubp.nn.activations import ACTIVATIONS, Activation, get_activation
+from gpubp.nn.activations import ACTIVATIONS, Activation
 from gpubp.nn.losses import LOSSES, Loss
 from gpubp.optim.first_order import OPTIMIZERS, Optimizer
 from gpubp.optim.wrappers import DECAY_FACTORS, decayed
@@ -88,7 +88,9 @@ def generated() -> str:
         functions[f"derivative {name}"] = _derivative(f"derivative {name}", activation)
     for name in LOSSES:
         loss: Loss = _made(LOSSES[name])
-        forms = {name: _at_outputs} | ({} if loss.value_at is None else {name + AT_TOTAL_INPUTS: _at_total_inputs})
+        forms = {name: _at_outputs}
+        if loss.at_total_inputs is not None:
+            forms[name + AT_TOTAL_INPUTS] = _at_total_inputs
         for form, results in forms.items():
             functions[f"loss {form}"] = _loss(f"loss {form}", *results(loss))
     for optimizer in _optimizers():
@@ -143,11 +145,8 @@ def _at_outputs(loss: Loss) -> tuple[Symbol, Symbol, tuple[str, ...]]:
 
 def _at_total_inputs(loss: Loss) -> tuple[Symbol, Symbol, tuple[str, ...]]:
     x, targets = symbols.variable("x_i", DTYPE), symbols.variable("target", DTYPE)
-    y = get_activation(loss.output).value(symbols, x)
-    arrays = (CELLS["dE_i"], CELLS["y_i"], WORKSPACE)
-    assert loss.value_at is not None
-    assert loss.dE_dx is not None
-    return loss.value_at(symbols, x, targets), loss.dE_dx(symbols, y, targets), arrays
+    assert loss.at_total_inputs is not None
+    return *loss.at_total_inputs(symbols, x, targets), (CELLS["dE_i"], CELLS["y_i"], WORKSPACE)
 
 
 def _loss(name: str, value: Symbol, derivative: Symbol, arrays: tuple[str, ...]) -> str:

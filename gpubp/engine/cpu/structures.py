@@ -186,9 +186,9 @@ def network_plan(network: Network, functions: Functions, gemm: int) -> Plan | No
 def set_loss(plan: Plan, network: Network, functions: Functions) -> bool:
     """Set the loss of a plan; False if it is not in the library."""
     loss, name = get_loss(network.loss), network.loss.partition("(")[0].encode()
-    plan.fused = loss.dE_dx is not None and network.activations[-1] == loss.output
+    plan.fused = loss.at_total_inputs is not None and network.activations[-1] == loss.output
     plan.loss = functions.find(b"loss " + name + (b" at total inputs" if plan.fused else b""))
-    plan.loss_parameter = _parameter(loss.value_at if plan.fused else loss.value)
+    plan.loss_parameter = _parameter(loss.at_total_inputs if plan.fused else loss.value)
     return plan.loss is not None
 
 

@@ -164,9 +164,9 @@ def minimum(a: Any, b: Any) -> Symbol:
     return _apply("minimum", a, b)
 
 
-def sum(a: Symbol, *, axis: int, keepdims: bool = False) -> Symbol:
-    """Add up over the units, or over the samples if each has one number."""
-    return _reduce("sum", a, axis)
+def sum(a: Symbol, *, axis: int | tuple[int, int], keepdims: bool = False) -> Symbol:
+    """Add up over the units, or over the samples if each has one number; over both with the axes -2 and -1."""
+    return sum(sum(a, axis=-1), axis=-1) if axis == (-2, -1) else _reduce("sum", a, axis)
 
 
 def max(a: Symbol, *, axis: int, keepdims: bool = False) -> Symbol:
@@ -174,7 +174,7 @@ def max(a: Symbol, *, axis: int, keepdims: bool = False) -> Symbol:
     return _reduce("max", a, axis)
 
 
-def _reduce(kind: str, a: Symbol, axis: int) -> Symbol:
+def _reduce(kind: str, a: Symbol, axis: Any) -> Symbol:
     if axis != -1 or not (a.per_unit or kind == "sum"):
         raise Inexpressible(f"{kind} over axis {axis} is not possible with one number per sample")
     return Symbol(REDUCTIONS[kind] if a.per_unit else OVER_SAMPLES, a, per_unit=False, dtype=a.dtype)

@@ -138,12 +138,12 @@ def _means(loss_name: str, name: str, dtype: str, *, weighted: bool | None, outp
     of_outputs, of_others = (
         f"mean_of_members({array} + c * n + j, n_members, b * n)" for array in ("outputs", "others")
     )
-    total = f"log_of_mean({of_outputs})" if has_logarithms(name) else of_others
-    if name == "logistic":
-        total = f"log_of_mean({of_outputs}) - log_of_mean({of_others})"
+    total = f"log_of_mean({of_outputs}) - log_of_mean({of_others})" if name == "logistic" else of_others
     cells = {"x": total, "mean": of_outputs, "target": "targets[c * n + j]", "sample_weight": "sample_weights[c]"}
     code = Code(dtype, cells)
     x, y, target = (symbols.variable(cell, dtype) for cell in ("x", "mean", "target"))
+    if has_logarithms(name):  # of the mean that is read for y
+        x = symbols.log(symbols.maximum(y, symbols.finfo(dtype).smallest_normal))
     parameters = "integer n_members, const real* others, const real* outputs, integer n_samples"
     strides = dict.fromkeys(("others", "outputs"), "n_members * b * n")
     results, store = {"y": y} if outputs_wanted else {}, "means[c * n + j] = y;"

@@ -541,35 +541,31 @@ static double loss_cross_entropy_at_total_inputs(real parameter, integer b, inte
         }
     }
     for (integer c = 0; c < b; ++c) {
-        const real over_units_16 = sum_of(j, y + c * stride);
-        const real over_units_19 = sum_of(j, targets + c * stride);
-        real over_units_29 = (real)0.0;
-        real over_units_31 = (real)0.0;
+        const real over_units_5 = sum_of(j, y + c * stride);
+        const real over_units_16 = sum_of(j, targets + c * stride);
+        const real t23 = ((real)1.0 / over_units_5);
+        real over_units_27 = (real)0.0;
+        real over_units_37 = (real)0.0;
         for (integer i = 0; i < j; ++i) {
-            const bool t27 = ((real)0.0 < (-dE[c * stride + i]));
-            const real part_29 = (t27 ? y[c * stride + i] : (real)0.0);
-            const real part_31 = (t27 ? (real)0.0 : y[c * stride + i]);
-            over_units_29 = over_units_29 + part_29;
-            over_units_31 = over_units_31 + part_31;
-        }
-        const real t37 = ((real)1.0 / over_units_16);
-        real over_units_43 = (real)0.0;
-        for (integer i = 0; i < j; ++i) {
-            const real t38 = (y[c * stride + i] * t37);
+            const real t24 = (y[c * stride + i] * t23);
+            const bool t25 = ((real)0.5 < t24);
             const real target = targets[c * stride + i];
-            const real part_43 = (((real)0.5 < t38) ? (real)0.0 : ((over_units_19 * t38) - target));
-            over_units_43 = over_units_43 + part_43;
+            const real part_27 = (t25 ? (real)0.0 : y[c * stride + i]);
+            const real part_37 = (t25 ? (real)0.0 : ((over_units_16 * t24) - target));
+            over_units_27 = over_units_27 + part_27;
+            over_units_37 = over_units_37 + part_37;
         }
-        const real t32 = (over_units_31 - (real)1.0);
-        const real t33 = (over_units_29 + t32);
-        const real t34 = real_log1p(t33);
-        const real t44 = (-over_units_43);
+        const bool t28 = (over_units_27 < (real)1.5);
+        const real t29 = (over_units_27 - (real)1.0);
+        const real t30 = (t28 ? over_units_27 : t29);
+        const real t31 = real_log1p(t30);
+        const real t38 = (-over_units_37);
         ELEMENTWISE_LOOP
         for (integer i = 0; i < j; ++i) {
             const real target = targets[c * stride + i];
-            const real t38 = (y[c * stride + i] * t37);
-            const real new_0 = (target * ((-dE[c * stride + i]) + t34));
-            const real new_1 = (((real)0.5 < t38) ? t44 : ((over_units_19 * t38) - target));
+            const real t24 = (y[c * stride + i] * t23);
+            const real new_0 = (target * (t31 - dE[c * stride + i]));
+            const real new_1 = (((real)0.5 < t24) ? t38 : ((over_units_16 * t24) - target));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
@@ -589,10 +585,10 @@ static double loss_binary_cross_entropy(real parameter, integer b, integer j, in
             const real t1 = (-target);
             const real y_i = y[c * stride + i];
             const real t3 = (y_i < SMALLEST_NORMAL ? SMALLEST_NORMAL : y_i);
-            const real t11 = ((real)1.0 - y_i);
-            const real t12 = (t11 < SMALLEST_NORMAL ? SMALLEST_NORMAL : t11);
-            const real new_0 = ((t1 * real_log(t3)) - (((real)1.0 - target) * ((y_i < (real)0.5) ? real_log1p((-(y_i > (real)0.5 ? (real)0.5 : y_i))) : real_log(t12))));
-            const real new_1 = ((t1 / t3) - ((target - (real)1.0) / t12));
+            const real t8 = ((real)1.0 - y_i);
+            const real t9 = (t8 < SMALLEST_NORMAL ? SMALLEST_NORMAL : t8);
+            const real new_0 = ((t1 * real_log(t3)) - (((real)1.0 - target) * (((real)0.5 < y_i) ? real_log(t9) : real_log1p((-(y_i > (real)0.5 ? (real)0.5 : y_i))))));
+            const real new_1 = ((t1 / t3) - ((target - (real)1.0) / t9));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
