@@ -199,6 +199,33 @@ def test_the_stable_form_keeps_digits():
     np.testing.assert_array_equal(dE_dx, [[1.0, -1.0]])
 
 
+@pytest.mark.parametrize(
+    "x",
+    [
+        [0.0, 0.0, -30.0],  # two outputs of nearly a half
+        [0.0, 0.0, 0.0],
+        [3.0, 3.0, 3.0 - 1e-6],
+        [0.0, -1e-6, -20.0],  # the largest is above a half by little
+        [-0.69, -0.70, 0.0],  # it is a half, by rounding
+        [-50.0, 0.0, -50.0],
+    ],
+)
+def test_cross_entropy_of_equal_outputs_and_of_halves_keeps_its_digits(backend_case, dtype, x):
+    xp, x = backend_case.xp, np.asarray([x], dtype)
+    for k in range(3):
+        targets = np.eye(3, dtype=dtype)[[k]]
+        values, dE_dx = get_loss("cross_entropy").at_total_inputs(
+            xp, backend_case.asarray(x), backend_case.asarray(targets)
+        )
+        with localcontext(prec=60):
+            e = [Decimal(float(x_j)).exp() for x_j in x[0]]
+            loss = float(sum(e).ln() - Decimal(float(x[0, k])))
+            slopes = [float(e_j / sum(e) - (j == k)) for j, e_j in enumerate(e)]
+        tolerance = 8 * np.finfo(dtype).eps
+        np.testing.assert_allclose(np.sum(to_numpy(values)), loss, rtol=tolerance)
+        np.testing.assert_allclose(to_numpy(dE_dx)[0], slopes, rtol=tolerance)
+
+
 # by formulas in 60 decimals, which lose no digits that a float has
 EXACT = {
     "binary_cross_entropy": lambda x, targets: (1 + x.exp()).ln() - targets * x,
