@@ -259,7 +259,7 @@ def _softmax_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
 def balanced(xp: Namespace, is_most: Array, dE_dx: Array) -> Array:
     """Keep the digits of derivatives at the total inputs of a softmax, which add up to 0, where an output is nearly 1.
 
-    Its derivative is minus the sum of the others; ``is_most`` is where an output is more than half of the sample's.
+    Its derivative is minus the sum of the others; ``is_most`` is where one output is above a half.
     """
     others = xp.sum(xp.where(is_most, 0.0, dE_dx), axis=-1, keepdims=True)
     return xp.where(is_most, -others, dE_dx)

@@ -105,8 +105,8 @@ def _cross_entropy_at(xp: Namespace, x: Array, targets: Array, y: Array | None =
     x = x - xp.max(x, axis=-1, keepdims=True)
     e = xp.exp(x)
     y = e / xp.sum(e, axis=-1, keepdims=True) if y is None else y
-    is_most = y > 0.5
-    others = xp.sum(xp.where(is_most, 0.0, e), axis=-1, keepdims=True)  # less than 1, or if no output is most 2 or more
+    is_most = y > 0.6  # of one output at most; of two that are means, each a half, both may be rounded up
+    others = xp.sum(xp.where(is_most, 0.0, e), axis=-1, keepdims=True)  # below 0.7, or if no output is most above 1.6
     values = targets * (xp.log1p(xp.where(others < 1.5, others, others - 1.0)) - x)
     return values, balanced(xp, is_most, xp.sum(targets, axis=-1, keepdims=True) * y - targets)
 

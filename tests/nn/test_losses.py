@@ -226,6 +226,13 @@ def test_cross_entropy_of_equal_outputs_and_of_halves_keeps_its_digits(backend_c
         np.testing.assert_allclose(to_numpy(dE_dx)[0], slopes, rtol=tolerance)
 
 
+def test_cross_entropy_of_means_of_a_half_that_are_both_rounded_up(backend_case, dtype):
+    y = np.nextafter(np.asarray([[0.5, 0.5]], dtype), 1, dtype=dtype)  # as means of several softmaxes may be
+    x, y, targets = (backend_case.asarray(array) for array in (np.log(y), y, np.asarray([[0.0, 1.0]], dtype)))
+    E, _ = output_loss(backend_case.xp, "cross_entropy", "softmax", x, y, targets)
+    np.testing.assert_allclose(to_numpy(E), np.log(2.0), rtol=8 * np.finfo(dtype).eps)
+
+
 # by formulas in 60 decimals, which lose no digits that a float has
 EXACT = {
     "binary_cross_entropy": lambda x, targets: (1 + x.exp()).ln() - targets * x,

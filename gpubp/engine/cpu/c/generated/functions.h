@@ -548,7 +548,7 @@ static double loss_cross_entropy_at_total_inputs(real parameter, integer b, inte
         real over_units_37 = (real)0.0;
         for (integer i = 0; i < j; ++i) {
             const real t24 = (y[c * stride + i] * t23);
-            const bool t25 = ((real)0.5 < t24);
+            const bool t25 = ((real)0.6 < t24);
             const real target = targets[c * stride + i];
             const real part_27 = (t25 ? (real)0.0 : y[c * stride + i]);
             const real part_37 = (t25 ? (real)0.0 : ((over_units_16 * t24) - target));
@@ -565,7 +565,7 @@ static double loss_cross_entropy_at_total_inputs(real parameter, integer b, inte
             const real target = targets[c * stride + i];
             const real t24 = (y[c * stride + i] * t23);
             const real new_0 = (target * (t31 - dE[c * stride + i]));
-            const real new_1 = (((real)0.5 < t24) ? t38 : ((over_units_16 * t24) - target));
+            const real new_1 = (((real)0.6 < t24) ? t38 : ((over_units_16 * t24) - target));
             workspace[c * j + i] = new_0;
             dE[c * stride + i] = new_1;
         }
