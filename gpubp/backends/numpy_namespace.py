@@ -16,7 +16,9 @@ class AccurateNumpy(WrappedNamespace):
 
     def exp(self, x: Array) -> Array:
         """Return :math:`e^x` in the precision of ``x``."""
-        return np.exp(x, dtype=np.float64).astype(np.float32) if x.dtype == np.float32 else np.exp(x)
+        if getattr(x, "dtype", None) != np.float32:
+            return np.exp(x)
+        return np.exp(x, dtype=np.float64).astype(np.float32)
 
 
 NUMPY_NAMESPACE = AccurateNumpy(array_api_compat.numpy)

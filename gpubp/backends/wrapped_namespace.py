@@ -13,6 +13,8 @@ class WrappedNamespace:
 
     def __getattr__(self, name: str) -> Any:
         """Return any other attribute of the wrapped namespace, and keep it, as a step looks up many."""
+        if name == "plain":  # which a copy does not have yet
+            raise AttributeError(name)
         found = getattr(self.plain, name)
         setattr(self, name, found)
         return found

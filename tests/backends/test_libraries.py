@@ -1,6 +1,7 @@
 """One table of array libraries; nothing outside it compares names of backends."""
 
 import ast
+import copy
 from pathlib import Path
 
 import array_api_compat
@@ -112,3 +113,16 @@ def test_exponential_of_numpy_in_float32_is_rounded_once():
     assert found.dtype == np.float32
     assert np.max(np.abs(found - true) / np.spacing(found)) <= 0.5 + 1e-6
     assert choose_backend("cpu").xp.exp(x.astype(float)).dtype == np.float64
+
+
+def test_exponential_of_numpy_takes_what_numpys_own_takes():
+    exp = choose_backend("cpu").xp.exp
+    for x in (0.5, 1, [0.5], np.float32(0.5), np.float16(0.5), np.ones((0, 2), np.float32), np.ones(2, int)):
+        np.testing.assert_array_equal(exp(x), np.exp(x))
+        assert exp(x).dtype == np.exp(x).dtype
+
+
+def test_namespaces_can_be_copied():
+    xp = copy.copy(choose_backend("cpu").xp)
+    assert xp.exp(np.float32(0.0)) == 1.0
+    assert xp.matmul is array_api_compat.numpy.matmul
