@@ -45,18 +45,17 @@ def forward(
     layers: list[Layer] = []
     outputs_below = [masked(x, masks, 0)]
     blocks, activation_weights = views(xp, network, theta), activation_views(xp, network, theta)
-    for k, (w, name, a) in enumerate(zip(blocks[:-1], network.activations, activation_weights, strict=False)):
-        layers.append(_layer(xp, network, outputs_below_layer(xp, network, outputs_below, k), w, name, a))
+    for k, (w, name, a) in enumerate(zip(blocks, network.activations, activation_weights, strict=True)):
+        below = outputs_below_layer(xp, network, outputs_below, k)
+        activation = name if outputs_wanted or k + 1 < len(blocks) else None
+        layers.append(_layer(xp, network, below, w, activation, a))
         outputs_below.append(masked(layers[-1].y, masks, k + 1))
-    below = outputs_below_layer(xp, network, outputs_below, len(layers))
-    total = equations.total_input(xp, below, blocks[-1], bias=network.bias)
-    y = get_activation(network.activations[-1]).value(xp, total) if outputs_wanted else None
-    return [*layers, Layer(total, y)]
+    return layers
 
 
-def _layer(xp: Namespace, network: Network, y_below: Array, w: Array, activation: str, a: Array | None) -> Layer:
+def _layer(xp: Namespace, network: Network, y_below: Array, w: Array, activation: str | None, a: Array | None) -> Layer:
     x = equations.total_input(xp, y_below, w, bias=network.bias)
-    y = get_activation(activation).value(xp, x)
+    y = None if activation is None else get_activation(activation).value(xp, x)
     return Layer(x, y if a is None else parametric(xp, x, y, a))
 
 
