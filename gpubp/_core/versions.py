@@ -2,6 +2,7 @@
 
 import platform
 import re
+from contextlib import suppress
 from typing import Any
 
 from gpubp._core.text import excerpt
@@ -9,19 +10,20 @@ from gpubp._version import __version__
 
 
 def installed_versions(*packages: str) -> dict[str, str]:
-    """Return the versions of gpubp, Python, and the packages that are installed; ``cupy`` has other names too.
+    """Return the versions of gpubp, Python, and the packages that are installed.
 
     Examples
     --------
     >>> list(installed_versions("numpy", "no-such-package"))
     ['gpubp', 'Python', 'numpy']
     """
-    from importlib.metadata import distributions  # which loads slowly
+    from importlib.metadata import PackageNotFoundError, version  # which load slowly
 
-    found = {(one.metadata["Name"] or "").lower(): one.version for one in distributions()}
-    named = [name for name in found if "cupy" in packages and name.startswith("cupy-cuda")]
-    versions = {name: found[name] for name in (*packages, *named) if name in found}
-    return {"gpubp": __version__, "Python": platform.python_version(), **versions}
+    versions = {"gpubp": __version__, "Python": platform.python_version()}
+    for package in packages:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return versions
 
 
 def is_newer(version: str) -> bool:

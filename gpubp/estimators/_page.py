@@ -79,7 +79,7 @@ def report_of_estimator(model: Any, X: Any = None, y: Any = None, *, title: str 
         output_names=classes if len(classes) == network.sizes[-1] else (),
         code=code_of(model, given=_given(model)),
         notes=_doubts(model, None if X is None else len(true)),
-        versions=versions("scikit-learn", "cupy"),
+        versions=versions("scikit-learn"),
     )
 
 

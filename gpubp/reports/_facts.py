@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpubp._core.versions import installed_versions
+from gpubp.backends.cupy_wheels import cupy_wheels
 from gpubp.inspection import CalibrationCurve, PartialDependence, PermutationImportance
 from gpubp.nn.network import Network
 
@@ -168,14 +169,15 @@ class ModelReport:
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of gpubp, Python, NumPy, the packages that are installed, and the system's name.
+    """Return the versions of gpubp, Python, NumPy, the packages that are installed and CuPy, and the system's name.
 
     Examples
     --------
-    >>> list(versions("no-such-package"))
+    >>> [name for name in versions("no-such-package") if "cupy" not in name]
     ['gpubp', 'Python', 'numpy', 'system']
     """
-    return {**installed_versions("numpy", *packages), "system": f"{platform.system()} {platform.machine()}"}
+    found = installed_versions("numpy", *packages, *cupy_wheels())
+    return {**found, "system": f"{platform.system()} {platform.machine()}"}
 
 
 def code_of(estimator: Any, X: str = "X", y: str = "y", *others: str, given: Sequence[str] = ()) -> str:

@@ -149,7 +149,7 @@ def report_of(
         output_names=outputs if len(outputs) == network.sizes[-1] else (),
         input_columns=columns if len(columns) == network.sizes[0] else (),
         code=code,
-        versions=versions("cupy") | {"gpubp": model.version},
+        versions=versions() | {"gpubp": model.version},
     )
 
 

@@ -1,7 +1,6 @@
 """Versions of the packages that are installed, as reports list them."""
 
-import importlib.metadata
-from types import SimpleNamespace
+import numpy as np
 
 import gpubp
 from gpubp._core.versions import installed_versions
@@ -9,12 +8,17 @@ from gpubp.paper.report.results import new_results
 from gpubp.reports import versions
 
 
-def test_the_wheels_of_cupy_are_named(monkeypatch):
-    installed = {"NumPy": "2.0", "cupy-cuda13x": "14.0", "cupy-tools": "1.0", None: "0.0", "scipy": "1.17"}
-    distributions = [SimpleNamespace(metadata={"Name": name}, version=one) for name, one in installed.items()]
-    monkeypatch.setattr(importlib.metadata, "distributions", lambda: distributions)
-    found = installed_versions("scipy", "cupy", "absent")
-    assert found.pop("gpubp") == gpubp.__version__
-    assert list(found) == ["Python", "scipy", "cupy-cuda13x"]
-    assert versions("cupy")["cupy-cuda13x"] == new_results("", [], "cpu")["versions"]["cupy-cuda13x"] == "14.0"
-    assert "cupy-cuda13x" not in installed_versions("scipy")
+def test_packages_that_are_not_installed_are_left_out():
+    found = installed_versions("numpy", "absent")
+    assert list(found) == ["gpubp", "Python", "numpy"]
+    assert (found["gpubp"], found["numpy"]) == (gpubp.__version__, np.__version__)
+
+
+def test_the_wheels_of_cupy_are_named(monkeypatch, tmp_path):
+    for name in ("CuPy_CUDA13x", "cupy-tools"):
+        folder = tmp_path / f"{name.replace('-', '_')}-14.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 14.0\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for found in (versions(), new_results("", [], "cpu")["versions"]):
+        assert {name: one for name, one in found.items() if "cupy" in name} == {"cupy-cuda13x": "14.0"}

@@ -13,6 +13,7 @@ import numpy as np
 from gpubp._core.text import counted, printable
 from gpubp._core.versions import installed_versions
 from gpubp.backends.backend import choose_backend
+from gpubp.backends.cupy_wheels import cupy_wheels
 from gpubp.engine.cpu.threads import cores
 from gpubp.paper.study import Findings, Study, quartiles
 
@@ -102,7 +103,7 @@ def new_results(command: str, requested: Sequence[str], device: str = "auto") ->
             "system": f"{platform.system()} {platform.machine()}",
             "device": choose_backend(device).name,
         },
-        "versions": installed_versions("numpy", "scipy", "cupy"),
+        "versions": installed_versions("numpy", "scipy", *cupy_wheels()),
         "asked": [_printable(name) for name in requested],
         "studies": [],
     }
