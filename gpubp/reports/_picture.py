@@ -32,8 +32,8 @@ def network_picture(report: ModelReport) -> tuple[str, str]:
     network = report.network
     shown_layers = _shown_layers(len(network.sizes))
     weights = _weights(network, report.theta)
-    shown = [_shown_units(k, network, weights) for k in shown_layers]
-    shown[0], words = _shown_inputs(report, weights)
+    inputs, words = _shown_inputs(report, weights)
+    shown = [inputs, *(_shown_units(k, network, weights) for k in shown_layers[1:])]
     left, right = (_NAME if names else 60.0 for names in (report.input_names, report.output_names))
     across = np.linspace(left, _WIDTH - right, len(shown_layers))
     tallest = max(map(len, shown))
@@ -75,7 +75,8 @@ def _weights(network: Network, theta: NDArray[np.floating] | None) -> list[NDArr
     """Return the weights between each layer and the next, ``(i, j)``, without skips and biases."""
     if theta is None or network.n_members is not None:
         return []
-    blocks = views(np, network, np.asarray(theta, dtype=np.float64).reshape(-1, theta.shape[-1])[0])
+    first = np.reshape(theta, (-1, theta.shape[-1]))[0]
+    blocks = views(np, network, first.astype(np.float64))
     return [np.nan_to_num(block[:n]) for block, n in zip(blocks, network.sizes, strict=False)]
 
 
