@@ -143,11 +143,11 @@ def faults_of_page(page, root):
 def faults_of_search(page):
     """List phrases for which the search does not have the right page first."""
     places = {phrase: places for phrases, places in topics.TOPICS.items() for phrase in phrases}
-    first = page.value(f"({FIRST})({json.dumps([*places])})")
+    found = page.value(f"({FIRST})({json.dumps([*places])})")
     return [
-        f"the search for {phrase!r} has {page!r} first, not {' or '.join(places[phrase])}"
-        for phrase, page in zip(places, first, strict=True)
-        if page not in {place.partition("#")[0] for place in places[phrase]}
+        f"the search for {phrase!r} has {first!r} first, not {' or '.join(places[phrase])}"
+        for phrase, first in zip(places, found, strict=True)
+        if first not in {place.partition("#")[0] for place in places[phrase]}
     ]
 
 
