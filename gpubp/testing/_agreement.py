@@ -199,12 +199,12 @@ def _in_threads(n_threads: int, calls: Sequence[Callable[[], Agreement]]) -> Gen
     if n_threads == 1:
         yield from (call() for call in calls)
         return
-    with ThreadPoolExecutor(n_threads) as threads:
+    threads = ThreadPoolExecutor(n_threads)
+    try:
         futures = [threads.submit(copy_context().run, call) for call in calls]
-        try:
-            yield from (future.result() for future in futures)
-        finally:
-            threads.shutdown(cancel_futures=True)
+        yield from (future.result() for future in futures)
+    finally:
+        threads.shutdown(cancel_futures=True)
 
 
 def left_out(*devices: str) -> str:
