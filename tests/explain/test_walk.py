@@ -75,7 +75,7 @@ def test_losses_with_a_form_at_the_total_inputs_have_its_formula():
     expected = [name for name in LOSSES if get_loss(name).at_total_inputs is not None]
     listed = [name for name, formulas in _formulas.ERRORS.items() if formulas.at_total]
     with_formula = "the entries of ERRORS in gpubp/explain/_formulas.py with at_total"
-    assert_same_names({"the losses with dE_dx in gpubp/nn/losses.py": expected, with_formula: listed})
+    assert_same_names({"the losses with at_total_inputs in gpubp/nn/losses.py": expected, with_formula: listed})
 
 
 def test_the_deck_s_matrix_formulas():
