@@ -172,6 +172,7 @@ def process(*arguments, program=("-m", "gpubp"), stdout=subprocess.PIPE, environ
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_piped_output_is_plain():
     write()
     narrow = {"PYTHONIOENCODING": "ascii", "TERM": "xterm-256color", "COLUMNS": "20"}

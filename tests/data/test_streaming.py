@@ -946,6 +946,7 @@ print(peak() - before)
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the system does not tell the most memory used")
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
 def test_memory_is_bounded(tmp_path, suffix):

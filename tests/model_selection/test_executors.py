@@ -307,6 +307,7 @@ def test_callbacks_are_called_after_each_score(threads):
     assert reported[-1].best_score == search.best_score_
 
 
+@pytest.mark.once
 def test_copies_share_the_executor_and_pickled_searches_have_none(threads):
     search = BatchedSearchCV(MODEL, {"alpha": [0.1]}, cv=2, executor=threads)
     assert clone(search).executor is threads

@@ -9,6 +9,8 @@ from gpubp.paper.chance import RARE, between, near, reaches
 from gpubp.paper.experiment import Runs
 from gpubp.paper.studies import STUDIES
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("share", [0.5, 0.95, 0.99])
 @pytest.mark.parametrize("n", [20, 100, 1000])
