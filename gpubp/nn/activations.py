@@ -172,7 +172,8 @@ _GRID = 256.0
 def _gelu_gate_in_parts(xp: Namespace, z: Array) -> tuple[Array, Array, Array]:
     """Return the gate of numbers above 0, what its rounding lost, and its cubic term."""
     top = xp.round(z * _GRID) / _GRID  # so few bits that its product with those of the constant is exact
-    high, cubic = top * _GELU_HIGH, _GELU_CUBIC * (z * z) * z
+    high = top * _GELU_HIGH
+    cubic = xp.abs(_GELU_CUBIC * (z * z) * z)  # with abs no fused multiply-add makes another v where XLA repeats it
     low = (z - top) * _GELU_LINEAR + top * _GELU_LOW + cubic
     v = high + low
     return v, (high - v) + low, cubic
@@ -200,7 +201,7 @@ def _gelu_dE_dx(xp: Namespace, dE_dy: Array, x: Array, y: Array) -> Array:
     v, lost, cubic = _gelu_gate_in_parts(xp, xp.minimum(xp.abs(x), _GELU_FLAT))
     e = xp.exp(-v)
     denominator = 1.0 + e
-    lost_of_s = lost + (e - (denominator - 1.0))
+    lost_of_s = lost + ((1.0 - denominator) + e)  # XLA would make e of denominator - 1.0, and 0 of what is lost
     s = e / denominator
     a_s = (v + 2.0 * cubic) * s
     rest = a_s - 2.0 * cubic

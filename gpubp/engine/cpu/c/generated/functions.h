@@ -281,11 +281,11 @@ static void value_gelu(real parameter, integer b, integer j, integer stride, con
             const real t4 = (t3 > (real)30.0 ? (real)30.0 : t3);
             const real t7 = (real_round((t4 * (real)256.0)) / (real)256.0);
             const real t8 = (t7 * (real)1.595703125);
-            const real t16 = ((((t4 - t7) * (real)1.5957691216057308) + (t7 * (real)6.599660573081145e-05)) + (((real)0.07135481627260025 * (t4 * t4)) * t4));
-            const real t17 = (t8 + t16);
-            const real t19 = real_exp((-t17));
-            const real t23 = (t19 - (t19 * ((t8 - t17) + t16)));
-            const real new_0 = ((x_i < (real)-30.0 ? (real)-30.0 : x_i) * (((x_i < (real)0.0) ? t23 : (real)1.0) / ((real)1.0 + t23)));
+            const real t17 = ((((t4 - t7) * (real)1.5957691216057308) + (t7 * (real)6.599660573081145e-05)) + real_abs((((real)0.07135481627260025 * (t4 * t4)) * t4)));
+            const real t18 = (t8 + t17);
+            const real t20 = real_exp((-t18));
+            const real t24 = (t20 - (t20 * ((t8 - t18) + t17)));
+            const real new_0 = ((x_i < (real)-30.0 ? (real)-30.0 : x_i) * (((x_i < (real)0.0) ? t24 : (real)1.0) / ((real)1.0 + t24)));
             y[c * stride + i] = new_0;
         }
     }
@@ -305,19 +305,19 @@ static void derivative_gelu(real parameter, integer b, integer j, integer stride
             const real t4 = (t3 > (real)30.0 ? (real)30.0 : t3);
             const real t7 = (real_round((t4 * (real)256.0)) / (real)256.0);
             const real t8 = (t7 * (real)1.595703125);
-            const real t15 = (((real)0.07135481627260025 * (t4 * t4)) * t4);
-            const real t16 = ((((t4 - t7) * (real)1.5957691216057308) + (t7 * (real)6.599660573081145e-05)) + t15);
-            const real t17 = (t8 + t16);
-            const real t19 = real_exp((-t17));
-            const real t20 = ((real)1.0 + t19);
-            const real t21 = (t19 / t20);
-            const real t22 = ((real)1.0 - t17);
-            const real t23 = ((real)2.0 * t15);
-            const real t25 = ((t17 + t23) * t21);
-            const real t26 = (t25 - t23);
-            const real t29 = ((t8 - t17) + t16);
-            const real t40 = (t21 * (t22 + (t26 - (((real)1.0 - t21) * (t29 + ((t29 + (t19 - (t20 - (real)1.0))) * ((t22 + t26) + t25)))))));
-            const real new_0 = (dE_i * ((x_i < (real)0.0) ? t40 : ((real)1.0 - t40)));
+            const real t16 = real_abs((((real)0.07135481627260025 * (t4 * t4)) * t4));
+            const real t17 = ((((t4 - t7) * (real)1.5957691216057308) + (t7 * (real)6.599660573081145e-05)) + t16);
+            const real t18 = (t8 + t17);
+            const real t20 = real_exp((-t18));
+            const real t21 = ((real)1.0 + t20);
+            const real t22 = (t20 / t21);
+            const real t23 = ((real)1.0 - t18);
+            const real t24 = ((real)2.0 * t16);
+            const real t26 = ((t18 + t24) * t22);
+            const real t27 = (t26 - t24);
+            const real t30 = ((t8 - t18) + t17);
+            const real t41 = (t22 * (t23 + (t27 - (((real)1.0 - t22) * (t30 + ((t30 + (((real)1.0 - t21) + t20)) * ((t23 + t27) + t26)))))));
+            const real new_0 = (dE_i * ((x_i < (real)0.0) ? t41 : ((real)1.0 - t41)));
             dE[c * dE_stride + i] = new_0;
         }
     }
