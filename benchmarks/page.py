@@ -242,6 +242,7 @@ FIGURES = {
     "gpu-networks": gpu_report.networks_table,
     **{name: truth.figures(name) for name in truth.KINDS},
     "truth-largest": lambda results: truth.largest(results[-1]["truth"]),
+    "truth-worst": lambda results: truth.worst(results[-1]["truth"]),
     "error-growth": lambda results: truth.growth_table(results[-1]["error-growth"]),
     "agreement": lambda results: truth.devices(results[-1]["agreement"]),
 }
@@ -249,7 +250,7 @@ KEYS = {
     "fuzz": "kinds",
     "gpu-bars": "bars",
     "gpu-networks": "parts",
-    **dict.fromkeys((*truth.KINDS, "truth-largest"), "truth"),
+    **dict.fromkeys((*truth.KINDS, "truth-largest", "truth-worst"), "truth"),
 }  # where a file has the figures under another name
 
 

@@ -1,4 +1,7 @@
-"""``python -m benchmarks.truth``: measure every function on NumPy and the compiled engine, and write a result file."""
+"""``python -m benchmarks.truth``: measure the errors of every function, and write a result file.
+
+On NumPy, the compiled engine, and PyTorch and JAX on the CPU where they are installed.
+"""
 
 import argparse
 import multiprocessing
@@ -11,6 +14,7 @@ import mpmath
 import numpy as np
 
 from benchmarks.machine import provenance, write_result
+from benchmarks.truth import libraries
 from benchmarks.truth.errors import bar, errors, worst_of
 from benchmarks.truth.functions import functions
 from benchmarks.truth.report import KINDS, tables
@@ -52,20 +56,24 @@ def _measured(k):
 
 def measured(of_name):
     """Return the errors of a function, whose entries are sets of inputs, as plain data."""
-    plain, engine, bounds, n = [], [], [], 0
-    for function in of_name:
+    found = {device: [] for device in ("numpy", "engine", *libraries.installed())}
+    bounds, n = [], 0
+    of_libraries = {package: libraries.computed_by(package, of_name) for package in libraries.installed()}
+    for k, function in enumerate(of_name):
         true = function.truth()
         with np.errstate(all="ignore"):
             computed, compiled = function.computed(), function.computed_by_engine()
-        plain.append(errors(computed, true, function.arrays, scale=function.scale))
+        found["numpy"].append(errors(computed, true, function.arrays, scale=function.scale))
         if compiled is not None:
             normal = float(np.finfo(function.dtype).smallest_normal)
-            engine.append(errors(compiled, true, function.arrays, scale=function.scale, smallest=normal))
+            found["engine"].append(errors(compiled, true, function.arrays, scale=function.scale, smallest=normal))
+        for package, results in of_libraries.items():
+            found[package].append(libraries.errors_of(package, function, true, results[k]))
         bounds.append(_largest_bound(function, true))
         n += len(computed)
     return {
         **{"kind": function.kind, "name": function.name, "dtype": function.dtype, "inputs": n},
-        **{"numpy": worst_of(plain)._asdict(), "engine": worst_of(engine)._asdict() if engine else None},
+        **{device: worst_of(several)._asdict() if several else None for device, several in found.items()},
         **{"cuda_of_bar": max(bounds), "absolute": function.scale is not None},
     }
 

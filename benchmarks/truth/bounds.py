@@ -198,8 +198,8 @@ class Bounds:
         return self.constant(0.0, x.shape)
 
 
-def bound_of_cuda(plain, arrays, dtype):
-    """Return the bound of the absolute error of an equation, ``plain(xp, *arrays)``, on CUDA: (n,)."""
-    xp = Bounds(dtype, CUDA_ULPS[dtype])
+def bound_of(plain, arrays, dtype, ulps):
+    """Return the bound of the absolute error of an equation, ``plain(xp, *arrays)``: (n,)."""
+    xp = Bounds(dtype, ulps)
     with np.errstate(all="ignore"):
         return plain(xp, *map(xp.asarray, arrays)).error

@@ -15,6 +15,27 @@ def _exp(x):
         return mp.exp(x)
 
 
+# --- functions of every array library ---
+
+
+def expm1(x):
+    return _exp(x) - 1
+
+
+def log1p(x):
+    return mp.log(1 + x)
+
+
+ELEMENTARY = {
+    "exp": _exp,
+    "expm1": expm1,
+    "log": mp.log,
+    "log1p": log1p,
+    "tanh": mp.tanh,
+    "sin": mp.sin,
+    "cos": mp.cos,
+}
+
 # --- activations and their derivatives dy/dx ---
 
 

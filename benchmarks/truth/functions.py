@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.truth import engine, formulas, inputs
-from benchmarks.truth.bounds import bound_of_cuda
+from benchmarks.truth.bounds import CUDA_ULPS, bound_of
 from benchmarks.truth.errors import Truth, truth
 from benchmarks.truth.products import Product, products
 from gpubp._core.names import Parametric
@@ -57,6 +57,11 @@ class Function(NamedTuple):
         return str(self.arrays[0].dtype)
 
     @property
+    def operands(self) -> tuple[np.ndarray, ...]:
+        """The arguments of ``plain``: here the arrays."""
+        return self.arrays
+
+    @property
     def scale(self) -> np.ndarray | None:
         """The size of which an absolute error of a few epsilons is allowed, (n,); None if none is."""
         scale = SCALES.get((self.kind, self.name))
@@ -76,7 +81,7 @@ class Function(NamedTuple):
 
     def bound_of_cuda(self) -> np.ndarray:
         """Bound the absolute errors on CUDA."""
-        return bound_of_cuda(self.plain, self.arrays, self.dtype)
+        return bound_of(self.plain, self.arrays, self.dtype, CUDA_ULPS[self.dtype])
 
 
 SCALES: dict[tuple[str, str], Callable[..., np.ndarray]] = {
@@ -93,6 +98,7 @@ the digits takes the total input and another exponential, and so slower steps.
 
 def functions(dtype: str, size: float = 1.0) -> Iterator[Function | Product]:
     """List all functions, with inputs; ``size`` scales how many these are, but for products."""
+    yield from _elementary(dtype, size)
     yield from _activations(dtype, size)
     yield from _softmax(dtype, size)
     yield from _losses(dtype, size)
@@ -101,6 +107,15 @@ def functions(dtype: str, size: float = 1.0) -> Iterator[Function | Product]:
     yield from _wrapped_optimizers(dtype, size)
     yield from _clipping(dtype, size)
     yield from products(dtype)
+
+
+# --- functions of the libraries themselves ---
+
+
+def _elementary(dtype: str, size: float) -> Iterator[Function]:
+    for name, formula in formulas.ELEMENTARY.items():
+        x = inputs.elementary(dtype, size, name)
+        yield Function("elementary", name, formula, (x,), (), lambda xp, x, name=name: getattr(xp, name)(x), None)
 
 
 # --- activations ---

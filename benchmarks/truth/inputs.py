@@ -34,6 +34,17 @@ def numbers(dtype, size=1.0, seed=0):
     return np.unique(np.concatenate([found, -found]))
 
 
+def elementary(dtype, size, name):
+    """Draw numbers where an elementary function is defined and finite; more near 1 for logarithms."""
+    x, near = numbers(dtype, size), np.random.default_rng(2).uniform(-1.0, 1.0, int(1500 * size))
+    if name in ("sin", "cos"):
+        return x[np.abs(x) < 1e5]
+    if name in ("log", "log1p"):
+        x = np.concatenate([x, (near + (name == "log")).astype(dtype)])
+        return x[x > (0 if name == "log" else -1)]
+    return x
+
+
 def dtype_of(number, dtype):
     return np.asarray(number, dtype)[()]
 

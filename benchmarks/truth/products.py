@@ -5,7 +5,7 @@ whose activation is the identity, and the change of weights that were 0.
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import mpmath
 import numpy as np
@@ -31,14 +31,15 @@ SHAPES = {
 class Product(NamedTuple):
     """A product of matrices, ``(..., n, k)`` and ``(..., k, m)``; see :class:`benchmarks.truth.functions.Function`.
 
-    ``arrays`` say where in the product each number is.
+    ``arrays`` say where in the product each number is, and ``operands`` are what the equation takes for the factors.
     """
 
     kind: str
     name: str
     factors: tuple[np.ndarray, np.ndarray]
-    plain: Callable[[], np.ndarray]
-    compiled: Callable[[], np.ndarray]
+    operands: tuple[np.ndarray, np.ndarray]
+    plain: Callable[..., Any]
+    compiled: Callable[..., np.ndarray]
     scale: None = None
 
     @property
@@ -63,11 +64,11 @@ class Product(NamedTuple):
 
     def computed(self) -> np.ndarray:
         """Return the numbers of NumPy's product."""
-        return self.plain().reshape(-1)
+        return self.plain(np, *self.operands).reshape(-1)
 
     def computed_by_engine(self) -> np.ndarray:
         """Return the numbers of the engine's product."""
-        return self.compiled().reshape(-1)
+        return self.compiled(*self.operands).reshape(-1)
 
     def bound_of_cuda(self) -> np.ndarray:
         """Bound the error of a sum in any order: half an epsilon for each term (Higham 2002, section 3.1)."""
@@ -87,20 +88,13 @@ def products(dtype: str) -> Iterator[Product]:
             for size in ((*stack, b, i), (*stack, b, j), (*stack, i + 1, j))
         )
         with_1 = np.concatenate([y, np.ones((*stack, b, 1), dtype)], axis=-1)
+        yield Product("product", f"(1) total inputs, {shape}", (with_1, w), (y, w), equations.total_input, _total_input)
         yield Product(
-            "product", f"(1) total inputs, {shape}", (with_1, w),
-            lambda y=y, w=w: equations.total_input(np, y, w),
-            lambda y=y, w=w: _total_input(y, w),
-        )  # fmt: skip
+            "product", f"(6) gradient, {shape}", (np.swapaxes(with_1, -1, -2), dE), (dE, y), equations.dE_dw, _gradient
+        )
         yield Product(
-            "product", f"(6) gradient, {shape}", (np.swapaxes(with_1, -1, -2), dE),
-            lambda y=y, dE=dE: equations.dE_dw(np, dE, y),
-            lambda y=y, dE=dE: _gradient(y, dE),
-        )  # fmt: skip
-        yield Product(
-            "product", f"(7) derivatives below, {shape}", (dE, np.swapaxes(w[..., :-1, :], -1, -2)),
-            lambda w=w, dE=dE: equations.dE_dy_below(np, dE, w),
-            lambda w=w, dE=dE: _below(w, dE),
+            "product", f"(7) derivatives below, {shape}", (dE, np.swapaxes(w[..., :-1, :], -1, -2)), (dE, w),
+            equations.dE_dy_below, _below,
         )  # fmt: skip
 
 
@@ -120,13 +114,13 @@ def _change(network: Network, theta: np.ndarray, x: np.ndarray, dE: np.ndarray) 
     return theta - train(network, x, -dE, theta=theta, optimizer=gradient_descent(1.0), **options).theta
 
 
-def _gradient(y: np.ndarray, dE: np.ndarray) -> np.ndarray:
+def _gradient(dE: np.ndarray, y: np.ndarray) -> np.ndarray:
     network = Network((y.shape[-1], dE.shape[-1]), output_activation="identity")
     theta = np.zeros((*y.shape[:-2], network.n_parameters), y.dtype)
     return _change(network, theta, y, dE)
 
 
-def _below(w: np.ndarray, dE: np.ndarray) -> np.ndarray:
+def _below(dE: np.ndarray, w: np.ndarray) -> np.ndarray:
     """Return the gradient of a first layer whose samples are the rows of the unit matrix, and whose weights are 0."""
     *stack, b, j = dE.shape
     i = w.shape[-2] - 1

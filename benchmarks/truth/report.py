@@ -3,6 +3,7 @@
 from benchmarks.table import markdown
 
 KINDS = {
+    "truth-elementary": ("elementary",),
     "truth-activations": ("activation",),
     "truth-derivatives": ("derivative",),
     "truth-losses": ("loss", "loss derivative"),
@@ -11,29 +12,34 @@ KINDS = {
 }
 """Which kinds of functions are in each table."""
 
-ENGINES = ("numpy", "engine")
+COLUMNS = {"numpy": "NumPy", "engine": "engine", "torch": "PyTorch", "jax": "JAX"}
 USEFUL = 100  # bounds below this are shown
+
+
+def _columns(rows):
+    return {device: head for device, head in COLUMNS.items() if any(row.get(device) for row in rows)}
 
 
 def tables(rows, title):
     """Lay out the rows of a table: a line for each function and precision."""
-    lines = []
+    columns, lines = _columns(rows), []
     for row in [row for row in rows if row["kind"] in KINDS[title]]:
-        what = f"{row['name']}{', derivative' if row['kind'] == 'loss derivative' else ''}"
-        cells = [cell for engine in ENGINES for cell in _cells(row[engine])]
+        cells = [_cell(row[device]) if row.get(device) else "-" for device in columns]
         bound = _number(row["cuda_of_bar"]) if row["cuda_of_bar"] < USEFUL else "-"
-        lines.append([f"{what}{' (a)' if row['absolute'] else ''}", row["dtype"], *cells, bound])
+        lines.append([f"{_label(row)}{' (a)' if row['absolute'] else ''}", row["dtype"], *cells, bound])
     order = {name: n for n, name in enumerate(dict.fromkeys(line[0] for line in lines))}
     lines.sort(key=lambda line: order[line[0]])
-    heads = [f"{name}: {what}" for name in ("NumPy", "engine") for what in ("largest", "mean", "at", "of a bar")]
-    return markdown(["function", "", *heads, "CUDA: bound, of a bar"], lines)
+    return markdown(["function", "", *columns.values(), "CUDA: bound"], lines)
 
 
-def _cells(found):
-    if found is None:
-        return ["-"] * 4
-    at = ", ".join(f"{number:.3g}" for number in found["at"])
-    return [_number(found["largest"]), _number(found["mean"]), at, _number(found["of_bar"])]
+def _label(row):
+    return f"{row['name']}{', derivative' if row['kind'] == 'loss derivative' else ''}"
+
+
+def _cell(found):
+    """Return the largest error as a multiple of the bar, and in units where it is another."""
+    of_bar, largest = _number(found["of_bar"]), _number(found["largest"])
+    return of_bar if of_bar == largest else f"{of_bar} ({largest})"
 
 
 def _number(number):
@@ -45,19 +51,34 @@ def figures(title):
     return lambda results: tables(results[-1]["truth"], title)
 
 
+def worst(rows):
+    """Lay out where each device is the farthest from the true value, as a multiple of the bar."""
+    lines = []
+    for device, head in _columns(rows).items():
+        for dtype in ("float32", "float64"):
+            found = [row for row in rows if row["dtype"] == dtype and row[device] and row["kind"] != "elementary"]
+            row = max(found, key=lambda row: row[device]["of_bar"])
+            function = f"{'derivative of ' if row['kind'] == 'derivative' else ''}{_label(row)}"
+            at = ", ".join(f"{number:.6g}" for number in row[device]["bar_at"])
+            lines.append([head, dtype, _number(row[device]["of_bar"]), function, at])
+    return markdown(["", "", "of a bar", "function", "at"], lines)
+
+
 def largest(rows):
     """Lay out the largest error of each kind of functions, as a multiple of the bar, and where it is."""
-    lines = []
+    columns, lines = _columns(rows), []
     for kinds in KINDS.values():
+        if kinds == ("elementary",):
+            continue
         for dtype in ("float32", "float64"):
             cells = []
-            for engine in ENGINES:
-                found = [row for row in rows if row["kind"] in kinds and row["dtype"] == dtype and row[engine]]
-                worst = max(found, key=lambda row: row[engine]["of_bar"])
-                cells.append(f"{_number(worst[engine]['of_bar'])}, {worst['name']}")
+            for device in columns:
+                found = [row for row in rows if row["kind"] in kinds and row["dtype"] == dtype and row[device]]
+                worst = max(found, key=lambda row, device=device: row[device]["of_bar"])
+                cells.append(f"{_number(worst[device]['of_bar'])}, {worst['name']}")
             names = [kind if kind in ("loss", "loss derivative", "clipping") else f"{kind}s" for kind in kinds]
             lines.append([" and ".join(names), dtype, *cells])
-    return markdown(["functions", "", "NumPy", "compiled engine"], lines)
+    return markdown(["functions", "", *columns.values()], lines)
 
 
 SERIES = {

@@ -1,5 +1,6 @@
 """Every activation, derivative, loss and optimizer against its formula in mpmath; and what compares them."""
 
+import functools
 import itertools
 import math
 
@@ -7,7 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from benchmarks.truth import formulas
+from benchmarks.truth import formulas, libraries
 from benchmarks.truth.bounds import Bounds
 from benchmarks.truth.errors import Truth, errors, truth, ulp, worst_of
 from benchmarks.truth.functions import SCALES, functions
@@ -34,14 +35,18 @@ FUNCTIONS = {
 needs_engine = pytest.mark.skipif(bool(cpu.why_not()), reason=cpu.why_not())
 
 
+@functools.cache
+def truths(name):
+    return [function.truth() for function in FUNCTIONS[name]]
+
+
 def of_kind(*kinds):
     return [function for several in FUNCTIONS.values() for function in several if function.kind in kinds]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_within_4_units_in_the_last_place_times_the_condition_number(name):
-    for function in FUNCTIONS[name]:
-        true = function.truth()
+    for function, true in zip(FUNCTIONS[name], truths(name), strict=True):
         smallest_normal = float(np.finfo(function.dtype).smallest_normal)
         with np.errstate(all="ignore"):
             bound = function.bound_of_cuda()
@@ -53,6 +58,21 @@ def test_within_4_units_in_the_last_place_times_the_condition_number(name):
             found = errors(computed, true, function.arrays, scale=function.scale, smallest=smallest)
             assert found.of_bar <= MOST, f"{way}, {name}: {found.of_bar:.3g} times the bar at {found.bar_at}"
         assert not np.any(np.isnan(bound) & (np.abs(function.arrays[0]) < 1e4)), f"{name} has no bound for CUDA"
+
+
+@pytest.mark.parametrize("package", libraries.LIBRARY_NAMES)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_libraries(name, package):
+    """As above, or as near as the library's own functions, which are held to what was measured."""
+    pytest.importorskip(package)
+    results = libraries.computed_by(package, FUNCTIONS[name])
+    for function, true, computed in zip(FUNCTIONS[name], truths(name), results, strict=True):
+        assert computed.dtype == function.dtype
+        found = libraries.errors_of(package, function, true, computed, most=MOST)
+        if function.kind == "elementary":
+            assert found.largest <= libraries.LIBRARY_ULPS[package][function.dtype][function.name], found
+        else:
+            assert found.of_bar <= MOST, f"{found.of_bar:.3g} times the bar at {found.bar_at}"
 
 
 @pytest.mark.parametrize("name", [name for name in ACTIVATIONS if name != "softmax"])
@@ -73,6 +93,22 @@ def test_densely_in_float32(kind, name):
     for computed in (function.plain(NUMPY_NAMESPACE, x), *([] if cpu.why_not() else [function.compiled(x)])):
         of_bar = np.abs(computed - true) / allowed
         assert np.max(of_bar) <= MOST, f"{np.max(of_bar):.3g} times the bar at {x[np.argmax(of_bar)]}"
+    function = function._replace(arrays=(x,))
+    for package in libraries.installed():
+        (computed,) = libraries.computed_by(package, [function])
+        of_bar = np.abs(computed - true) / np.maximum(allowed, libraries.allowed(package, function) / MOST)
+        assert np.max(of_bar) <= MOST, f"{package}: {np.max(of_bar):.3g} times the bar at {x[np.argmax(of_bar)]}"
+
+
+def test_jax_keeps_what_rounding_loses_in_the_derivative_of_gelu():
+    """XLA folds constants, and computes the gate twice, with other fused multiply-adds unless they are prevented."""
+    pytest.importorskip("jax")
+    (function,) = FUNCTIONS["float64, derivative, gelu"]
+    function = function._replace(arrays=(np.linspace(-1.8, -1.5, 20_000),))
+    (computed,) = libraries.computed_by("jax", [function])
+    farthest = np.argsort(np.abs(computed - function.computed()))[-20:]
+    function = function._replace(arrays=(function.arrays[0][farthest],))
+    assert libraries.errors_of("jax", function, function.truth(), computed[farthest]).of_bar <= MOST
 
 
 def test_every_function_is_compared():
