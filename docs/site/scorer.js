@@ -1,5 +1,5 @@
 // How search results are ranked: Sphinx's own points, with these differences. A page has points for each word of the
-// query, of which it gets the mean: Sphinx gives it those of its last word. A word of its title counts more than one of a
+// query, of which it gets the mean: Sphinx gives it those of its best word. A word of its title counts more than one of a
 // heading. Parts of a class, and pages that name everything or that few look for, come later.
 const NAMES_EVERYTHING = ["changelog", "architecture", "contributing", "gallery/index", "reference/index", "reference/commands"];
 const FOR_FEW = ["agreement", "cuda_budget", "function_errors", "glossary", "gpu_benchmark", "paper", "performance", "table_benchmark", "types"];
