@@ -68,7 +68,8 @@ def check_gradient(
     Raises
     ------
     DataError
-        If an array does not hold floating-point numbers, or some parameters of a network with tied weights are named.
+        If an array does not hold floating-point numbers, or `parameters` are not places in ``theta``, or are those of a
+        network with tied weights.
 
     Examples
     --------
@@ -85,8 +86,9 @@ def check_gradient(
     for name, array in (("theta", theta), ("x", x), ("targets", targets), ("sample_weight", sample_weight)):
         if array is not None and not xp.isdtype(array.dtype, "real floating"):
             raise DataError(f"{name} must hold floating-point numbers, got {array.dtype}; pass it in float64")
-    if parameters is not None and network.tied is not None:
-        raise DataError("some parameters of a network with tied weights cannot be checked; leave `parameters` out")
+    if parameters is not None:
+        parameters = widened(parameters)
+        _check_places(xp, network, parameters)
     h = step or float(xp.finfo(theta.dtype).eps) ** (1 / 3)
     _, gradient = loss_and_gradient(xp, network, theta, x, targets, sample_weight)
     every = xp.arange(network.n_parameters, device=array_api_compat.device(theta))
@@ -105,3 +107,17 @@ def check_gradient(
     largest = max(float(xp.max(xp.abs(gradient))), float(xp.max(xp.abs(differences))))
     scale = max(largest, float(xp.finfo(theta.dtype).smallest_normal))
     return GradientCheck(gradient, differences, float(xp.max(xp.abs(gradient - differences))) / scale)
+
+
+def _check_places(xp: Namespace, network: Network, parameters: Array) -> None:
+    if network.tied is not None:
+        raise DataError("some parameters of a network with tied weights cannot be checked; leave `parameters` out")
+    n, problem = network.n_parameters, ""
+    if not xp.isdtype(parameters.dtype, "integral"):
+        problem = f"{parameters.dtype}"
+    elif parameters.ndim != 1 or not parameters.shape[0]:
+        problem = f"shape {tuple(parameters.shape)}"
+    elif not bool(xp.all((parameters >= 0) & (parameters < n))):
+        problem = f"{int(xp.min(parameters))} to {int(xp.max(parameters))}"
+    if problem:
+        raise DataError(f"parameters must be whole numbers (n,), places in theta from 0 to {n - 1}; got {problem}")

@@ -6,6 +6,7 @@ import numpy as np
 
 from gpubp._core.counts import is_count
 from gpubp.backends.backend import to_numpy
+from gpubp.backends.inputs import accept_on_host, as_floats
 from gpubp.errors import DataError
 from gpubp.nn.passes import output_layer
 from gpubp.plotting._model import network_and_theta, samples_of
@@ -67,7 +68,7 @@ def decision_boundary(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['0', '1']
     """
-    samples = np.asarray(to_numpy(X), dtype=float)
+    samples = as_floats("X", accept_on_host("X", X)).astype(float)
     if samples.ndim != 2 or samples.shape[1] != 2 or not len(samples) or not np.isfinite(samples).all():
         raise DataError(f"X must be finite, of shape (samples, 2), got {samples.shape}")
     if not is_count(resolution, 2):

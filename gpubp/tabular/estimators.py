@@ -8,7 +8,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils._param_validation import Interval
 
 from gpubp._core.parameters import keep_parameters
-from gpubp.backends.inputs import accept_on_host, as_labels
+from gpubp.backends.inputs import accept_on_host, as_labels, as_numbers
 from gpubp.data.preprocessing import ClassTarget, NumberTarget, class_values, preprocessing_of
 from gpubp.data.table import Column, table_from_mapping
 from gpubp.errors import DataError
@@ -268,7 +268,8 @@ class TabularRegressor(RegressorMixin, TabularEstimator):  # type: ignore[misc]
         DataError
             If a quantile is not between 0 and 1, or too few rows were held out for it.
         """
-        wanted = np.atleast_1d(np.asarray(quantiles, dtype=np.float64))
+        given = np.atleast_1d(accept_on_host("quantiles", quantiles))
+        wanted = as_numbers("quantiles", given).astype(float)
         if wanted.ndim != 1 or not wanted.size or not ((wanted > 0.0) & (wanted < 1.0)).all():
             raise DataError(f"quantiles must be numbers between 0 and 1, such as (0.05, 0.5, 0.95), got {quantiles!r}")
         predictions = self._predictions(X)

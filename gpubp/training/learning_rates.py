@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.counts import is_count
+from gpubp.backends.inputs import accept_on_host, as_numbers
 from gpubp.errors import DataError, DivergenceWarning
 from gpubp.nn.network import Network
 from gpubp.optim.first_order import Optimizer, adam
@@ -88,7 +89,8 @@ def find_learning_rate(
     >>> found.best, found.loss.shape
     (0.01, (3,))
     """
-    tried = np.geomspace(1e-5, 10.0, 25) if rates is None else np.asarray(rates, dtype=float)
+    given = np.geomspace(1e-5, 10.0, 25) if rates is None else np.asarray(accept_on_host("rates", rates))
+    tried = as_numbers("rates", given).astype(float)
     if tried.ndim != 1 or not len(tried) or not np.all(np.isfinite(tried)) or np.any(tried <= 0.0):
         raise DataError(f"rates must be finite numbers above 0, got {rates!r}")
     if not is_count(epochs):

@@ -7,6 +7,7 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, move_together, to_backend, to_numpy
+from gpubp.backends.inputs import accept_on_host
 from gpubp.backends.memory import storage_backend
 from gpubp.backends.value_checks import ValueChecks
 from gpubp.data.streaming.stream import Stream
@@ -139,7 +140,7 @@ def _settings_on_host(network: Network, optimizer: Optimizer | SecondOrder, thet
 
 def _factors(name: str, network: Network, given: Any, theta: Array) -> np.ndarray:
     """Return factors of each parameter on the host."""
-    factors: np.ndarray = to_numpy(given)
+    factors = np.asarray(accept_on_host(name, given))
     of_all, of_each = tuple(theta.shape[-1:]), tuple(theta.shape)
     if factors.shape not in (of_all, of_each):
         for_each = "" if of_each == of_all else f", or {of_each}, others for each network of the stack"

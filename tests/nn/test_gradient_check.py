@@ -159,3 +159,10 @@ def test_some_parameters_of_a_large_network():
     tied = Network((2, 2), ties=[0, 0, 1, 1, 2, 2])
     with pytest.raises(DataError, match="tied weights"):
         check_gradient(np, tied, *draw(tied), parameters=some[:1])
+
+
+@pytest.mark.parametrize("wrong", [[0.0, 1.0], [True, False], [-1], [0, 99], [[0]], np.zeros(0, int)])
+def test_parameters_are_places(wrong):
+    network = Network((2, 3, 1))
+    with pytest.raises(DataError, match=r"^parameters must be whole numbers .* from 0 to 12; got "):
+        check_gradient(np, network, *draw(network), parameters=np.asarray(wrong))

@@ -562,8 +562,8 @@ def test_quantiles_are_the_ends_of_intervals():
     np.testing.assert_array_equal(low, expected["price low"])
     np.testing.assert_array_equal(high, expected["price high"])
     np.testing.assert_array_equal(middle, model.predict(FRAME))
-    for wrong in ([], [0.0], [1.5], [[0.5]], "a"):
-        with pytest.raises(ValueError, match=r"quantiles must be numbers|could not convert"):
+    for wrong in ([], [0.0], [1.5], [[0.5]], "a", ["0.5"], np.asarray([0.5 + 0j])):
+        with pytest.raises(DataError, match=r"quantiles (must be numbers|must hold real numbers|is a str)"):
             model.predict_quantiles(FRAME, wrong)
     with pytest.raises(DataError, match="rows held out"):
         model.predict_quantiles(FRAME, 0.999)

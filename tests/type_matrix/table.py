@@ -9,7 +9,11 @@ from tests.type_matrix.arrays import COLUMNS, FEW, cast
 from tests.type_matrix.calls import CALLS
 
 ERROR = "error"
-OF_VALUES = re.compile(r"rows have a target|has no value in these rows")  # dates where a model of a table knows numbers
+# dates where a model of a table knows numbers, text where classes are numbers, and settings, which are shown themselves
+OF_VALUES = re.compile(
+    "(rows? ha(ve|s) (a|the) target|has no value in these rows|classes not in|must be among the model's classes)|"
+    r"^(the values of \w+ must be|l2 must be a finite number|rates must be finite numbers)"
+)
 PAGE = ("docs", "types.md")
 MARKS = ("<!-- types -->\n", "<!-- end -->\n")
 
@@ -67,11 +71,15 @@ def table():
 
 
 def _listed(names):
-    """Join names: the methods of one class together."""
-    groups = defaultdict(list)
+    """Join names: the arguments of a function, and the methods of a class."""
+    arguments = defaultdict(list)
     for name in names:
-        owner, dot, rest = name.partition(".")
-        groups[owner if dot else ""].append(rest if dot else name)
+        function, _, argument = name.partition("(")
+        arguments[function].append(argument[:-1])
+    groups = defaultdict(list)
+    for function, of_function in arguments.items():
+        owner, dot, rest = function.rpartition(".")
+        groups[owner if dot else ""].append(f"{rest}({', '.join(of_function)})")
     functions = [f"`{name}`" for name in groups.pop("", [])]
     by_methods = defaultdict(list)
     for owner, methods in groups.items():
