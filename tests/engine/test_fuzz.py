@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubp.backends.backend import choose_backend
+from gpubp.data.streaming.stream import open_stream
 from gpubp.engine import cpu
 from gpubp.engine.cpu import outputs as engine_outputs
 from gpubp.engine.cpu import structures, workplace
@@ -98,7 +99,7 @@ def assert_equal_results(compute, n_threads, kind):
 
 
 @st.composite
-def networks(draw):
+def networks(draw, may_have_members=False):
     sizes = tuple(draw(st.lists(widths, min_size=2, max_size=5)))
     more = ("leaky_relu(0.3)", "elu(0.5)", "parametric(selu)", "parametric(tanh)")
     names = [name for name in (*ACTIVATIONS, *more) if name != "exp"]  # it soon overflows
@@ -110,6 +111,9 @@ def networks(draw):
     if loss == "cross_entropy" and sizes[-1] > 2 and draw(booleans):
         loss = f"cross_entropy(1,{sizes[-1] - 1})"
     of_loss = get_loss(loss)
+    if may_have_members and len(sizes) > 2 and draw(st.integers(0, 4)) == 0:
+        activation = [name if "parametric" not in name else "tanh" for name in activation]
+        return Network(sizes, tuple(activation), None, loss, n_members=draw(st.integers(1, 4)))
     output = draw(st.sampled_from([None, "logistic"] if of_loss.output != "softmax" else [None]))
     pairs = [(below, above) for above in range(2, len(sizes)) for below in range(above - 1)]
     skips = tuple(draw(st.lists(st.sampled_from(pairs), unique=True, max_size=3))) if pairs else ()
@@ -178,10 +182,13 @@ forms = st.sampled_from(list(FORMS))
 
 
 def targets_for(loss, rng, shape):
-    """Draw targets for which the loss is defined."""
+    """Draw targets for which the loss is defined; some are 0, a half or 1, and classes."""
+    has_ties = rng.random() < 0.3
     if loss.startswith("cross_entropy") or loss == "binary_cross_entropy":
-        return rng.dirichlet(np.ones(shape[-1]), shape[:-1])
-    return rng.uniform(size=shape)
+        targets = rng.dirichlet(np.ones(shape[-1]), shape[:-1])
+        return (targets == targets.max(axis=-1, keepdims=True)).astype(float) if has_ties else targets
+    targets = rng.uniform(size=shape)
+    return np.round(2 * targets) / 2 if has_ties else targets
 
 
 @given(
@@ -201,9 +208,11 @@ def targets_for(loss, rng, shape):
             "reduction": st.sampled_from(["mean", "sum"]),
             "dtype": dtypes,
             "gradient_accumulation": st.sampled_from([1, 1, 1, 2]),
+            "dropout": st.sampled_from([0.0, 0.0, 0.3]),
         }
     ),
     validated=booleans,
+    equal_outputs=booleans,
     x_form=forms,
     targets_form=st.sampled_from(["C", "Fortran", "columns apart", "unaligned", "byte-swapped"]),
     theta_form=st.sampled_from(["C", "Fortran", "columns apart", "unaligned", "byte-swapped", "longdouble"]),
@@ -211,8 +220,8 @@ def targets_for(loss, rng, shape):
     n_threads=st.integers(1, 3),
 )
 def test_train(
-    network, optimizer, n, batch_size, stack, own, weighted, l2, factors, options, validated, x_form, targets_form,
-    theta_form, seed, n_threads,
+    network, optimizer, n, batch_size, stack, own, weighted, l2, factors, options, validated, equal_outputs, x_form,
+    targets_form, theta_form, seed, n_threads,
 ):  # fmt: skip
     rng, leading = np.random.default_rng(seed), () if stack is None else (stack,)
     of_samples = leading if own else ()
@@ -220,6 +229,8 @@ def test_train(
     targets = FORMS[targets_form](targets_for(network.loss, rng, (*of_samples, n, network.sizes[-1])))
     weights = np.round(rng.uniform(0.0, 2.0, (*of_samples, n)), 1) if weighted else None
     theta = initial_weights(network, 1 if stack is None else range(stack), dtype="float64")
+    if equal_outputs and network.ties is None:  # of all classes, and a half of a logistic function
+        theta = np.where(np.arange(network.n_parameters) < network.n_parameters // 2, theta, 0.0)
     theta = FORMS[theta_form](theta)
     held_out = (x, targets) if validated else None
     if factors is not None:
@@ -236,6 +247,33 @@ def test_train(
             validation_data=held_out, device="cpu", **options,
         )  # fmt: skip
         return fit.theta, np.asarray(fit.history.loss, fit.theta.dtype)
+
+    assert_equal_results(compute, n_threads, "fit")
+
+
+@given(
+    network=networks(may_have_members=True),
+    n=st.integers(1, 40),
+    batch_size=st.integers(1, 45),
+    block_rows=st.integers(1, 41),
+    dropout=st.sampled_from([0.0, 0.3]),
+    dtype=dtypes,
+    seed=seeds,
+    n_threads=st.integers(1, 3),
+)
+def test_streams(network, n, batch_size, block_rows, dropout, dtype, seed, n_threads):
+    """In the order of the file a stream gives the bits of arrays."""
+    rng = np.random.default_rng(seed)
+    x, targets = 2 * rng.normal(size=(n, network.sizes[0])), targets_for(network.loss, rng, (n, network.sizes[-1]))
+    options = {"epochs": 2, "batch_size": batch_size, "shuffle": False, "dropout": dropout, "dtype": dtype}
+
+    def compute():
+        fits = [
+            train(network, *samples, seed=2, device="cpu", **options)
+            for samples in ((x, targets), (open_stream(x, targets, block_rows=block_rows),))
+        ]
+        np.testing.assert_array_equal(fits[1].theta, fits[0].theta)
+        return fits[0].theta, np.asarray(fits[1].history.loss, dtype)
 
     assert_equal_results(compute, n_threads, "fit")
 
