@@ -61,10 +61,24 @@ def network_picture(report: ModelReport) -> tuple[str, str]:
     )
     if any(network.sizes[k] > MAX_UNITS for k in shown_layers[1:]):
         words += f" Of other layers, the {MAX_UNITS} units {_how_chosen(weights)} are drawn."
+    words += _skips(network, weights)
     n_networks = 1 if report.theta is None or report.theta.ndim == 1 else len(report.theta)
     if n_networks > 1:
         words += f" The weights are those of the first of {n_networks:,} networks."
     return drawn, words.strip()
+
+
+def _skips(network: Network, weights: Sequence[NDArray[np.floating]]) -> str:
+    """Say which connections are not drawn, and whether they alone reach the outputs."""
+    if not network.skips:
+        return ""
+    last = len(network.sizes) - 1
+    ends = {0: "the inputs", last: "the outputs"}
+    of, to = (sorted(set(layers)) for layers in zip(*network.skips, strict=True))
+    names = [" and ".join(ends.get(k, f"layer {k}") for k in layers) for layers in (of, to)]
+    words = f" Connections that skip layers, from {names[0]} to {names[1]}, are not drawn."
+    is_cut = last in to and len(weights) == last and not np.any(weights[-1])
+    return f"{words} They alone predict: the weights from the last hidden layer are 0." if is_cut else words
 
 
 def _shown_layers(n: int) -> list[int]:
@@ -135,6 +149,8 @@ def _connections(
                 lines.append(f'<line class="w" {place}/>')
                 continue
             weight = float(block[source, to])
+            if weight == 0.0:
+                continue
             size = abs(weight) / largest
             kind = "above" if weight > 0.0 else "below"
             drawn = f'stroke-width="{0.3 + 3.2 * size:.2f}" opacity="{0.15 + 0.75 * size:.2f}"'

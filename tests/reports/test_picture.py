@@ -64,3 +64,18 @@ def test_thresholds_in_the_names_of_inputs_are_rounded():
     report = replace(classification(), input_names=["a>0.12345678", "b>-1.5e-07", "c>1.25", "d"])
     text = report_page([report])
     assert re.findall(r"end\">([^<]+)<title>", text)[:4] == ["a&gt;0.1235", "b&gt;-1.5e-07", "c&gt;1.25", "d"]
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_connections_past_layers_are_named_and_weights_of_zero_not_drawn(is_cut):
+    report = classification()
+    network = replace(report.network, skips=((0, len(report.network.sizes) - 1),))
+    theta = np.ones(network.n_parameters)
+    if is_cut:
+        views(np, network, theta)[-1][: network.sizes[-2]] = 0.0
+    text = report_page([replace(report, network=network, theta=theta)])
+    assert "Connections that skip layers, from the inputs to the outputs, are not drawn." in text
+    assert ("They alone predict: the weights from the last hidden layer are 0." in text) == is_cut
+    layers = len(set(re.findall(r'<line class="w [^>]+ x2="([^"]+)"', text)))
+    assert layers == len(network.sizes) - 1 - is_cut
+    assert "that skip layers" not in report_page([report])
