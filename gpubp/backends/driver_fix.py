@@ -40,10 +40,10 @@ def command_for(
         return IN_MACOS
     if system != "Linux":
         return OF_NVIDIA
+    if in_container:  # also one of Docker Desktop, whose kernel is WSL's
+        return IN_CONTAINER
     if "microsoft" in kernel.lower():
         return IN_WSL
-    if in_container:
-        return IN_CONTAINER
     families = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
     if "rhel" in families and release.get("VERSION_ID", "").partition(".")[0] in ("8", "9"):
         return _OF_STREAMS

@@ -35,6 +35,6 @@ def test_where_the_driver_belongs_elsewhere():
     ubuntu = {"ID": "ubuntu"}
     assert command_for(ubuntu, kernel="5.15.167.4-microsoft-standard-WSL2") == IN_WSL
     assert command_for(ubuntu, in_container=True) == IN_CONTAINER
-    assert command_for(ubuntu, kernel="5.15.167.4-microsoft-standard-WSL2", in_container=True) == IN_WSL
+    assert command_for(ubuntu, kernel="5.15.167.4-microsoft-standard-WSL2", in_container=True) == IN_CONTAINER
     assert command_for({}, system="Windows") == OF_NVIDIA
     assert command_for({}, system="Darwin") == IN_MACOS
