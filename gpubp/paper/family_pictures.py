@@ -107,7 +107,7 @@ def draw_held_out(ax: "Axes", counts: Sequence[int]) -> "Axes":
     ax.bar_label(bars)
     ax.set_xlabel(f"held-out cases right, of {N_HELD_OUT}")
     ax.set_ylabel("networks")
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gpubp.paper.family_pictures import draw_held_out
 from gpubp.paper.report import FILES, html_page, markdown, new_results, pictures_of, study_results, write_report
 from gpubp.paper.report.pictures import draw_histogram
 from gpubp.paper.report.results import SWEEPS_PICTURE, picture_file
@@ -129,6 +130,18 @@ class TestResults:
         (column,) = ax.child_axes
         assert [text.get_text() for text in column.texts] == ["3 done", "1 not done\nwithin 100"]
         assert [bar.get_height() for bar in column.patches] == [3, 1]
+
+    @pytest.mark.parametrize("most", [7, 36, 64, 105, 291])
+    def test_the_ticks_of_counts_are_round_numbers(self, most):
+        results, _ = report_of(Study(reported=25))
+        (study,) = results["studies"]
+        histogram = {"edges": [1.0, 2.0, 3.0], "counts": [most, 1]}
+        of_sweeps, of_cases = (new_figure((6.4, 3.4)).add_subplot() for _ in range(2))
+        draw_histogram(of_sweeps, histogram, study)
+        draw_held_out(of_cases, [most, 0, 1, 2, 3])
+        for ax in (of_sweeps, of_cases):
+            (step,) = set(np.diff(ax.get_yticks()))
+            assert step in [digit * 10**power for digit in (1, 2, 5) for power in range(3)]
 
     def test_names_cannot_leave_the_folder(self):
         assert picture_file("../../a b", "/etc/x.png") == "a-b-etc-x-png.png"

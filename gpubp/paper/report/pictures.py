@@ -64,7 +64,7 @@ def draw_histogram(ax: "Axes", histogram: Histogram, study: StudyResults) -> Non
         ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.xaxis.set_minor_formatter(NullFormatter())
     ax.xaxis.set_major_formatter("{x:,.0f}")
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.yaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     ax.set_xlabel("sweeps")
     ax.set_ylabel("networks")
     ax.spines[["top", "right"]].set_visible(False)
