@@ -151,10 +151,11 @@ def _named_backend(device: str) -> Backend:
     except DeviceError:
         raise
     except Exception as error:
-        package = name.partition(".")[0].replace("_", "-")
+        package = name.partition(".")[0]
+        fix = f"install {package.replace('_', '-')}, or " if isinstance(error, ImportError) else ""
+        has = f"name a device that {package} has" if text else "name another, such as 'cpu'"
         raise DeviceError(
-            f"device={device!r} cannot be used ({type(error).__name__}: {error}). To fix it: install {package}, or "
-            "name a device that it has"
+            f"device={device!r} cannot be used ({type(error).__name__}: {error}). To fix it: {fix}{has}"
         ) from error
     return Backend(xp, opened_device, library.name_of(opened_device), library)
 

@@ -186,7 +186,7 @@ def _repeated_rows(prepared: PreparedTable) -> list[str]:
         return []
     return [
         f"{n:,} of {len(held_out):,} test rows {'is' if n == 1 else 'are'} equal to training rows, features and "
-        "target: their scores flatter if new rows will be new"
+        "target: the scores flatter if new rows will be new"
     ]
 
 
