@@ -7,11 +7,26 @@ import sys
 import numpy as np
 import pytest
 
-from gpubp import Network, PiecewiseConstant, adam, clipped, lbfgs, levenberg_marquardt, momentum, predict, train
+from gpubp import (
+    BatchedSearchCV,
+    MLPClassifier,
+    MLPEnsembleClassifier,
+    Network,
+    PiecewiseConstant,
+    TabularClassifier,
+    adam,
+    clipped,
+    lbfgs,
+    levenberg_marquardt,
+    momentum,
+    predict,
+    train,
+)
 from gpubp.backends.backend import to_numpy
 from gpubp.engine import cpu
 from gpubp.engine.cpu import workplace
 from gpubp.nn.initialization import initial_weights
+from gpubp.testing import assert_agree
 
 pytestmark = pytest.mark.once
 
@@ -33,6 +48,8 @@ FITS = {
     "a stack": {"seed": range(K)},
     "a stack, a rate each": {"seed": range(K), "optimizer": adam(np.asarray([[0.1], [0.01], [0.001]]))},
     "L-BFGS": {"optimizer": lbfgs(), "batch_size": "full"},
+    "connections that skip layers": {"network": Network(NETWORK.sizes, activation="tanh", skips=((0, 2), (1, 3)))},
+    "members that share weights": {"network": Network((4, 6, 3), loss="cross_entropy", n_members=2)},
     "Levenberg-Marquardt": {"optimizer": levenberg_marquardt(), "batch_size": "full", "network": "squared"},
 }
 needs_engine = pytest.mark.skipif(bool(cpu.why_not()), reason="the compiled engine is not built")
@@ -65,6 +82,43 @@ def test_a_prediction_run_twice(device, precision):
     x = np.asarray(X, precision)
     first, second = (np.asarray(predict(NETWORK, theta, x, device=device)) for _ in range(2))
     assert first.tobytes() == second.tobytes()
+
+
+def test_predictions_in_parts_agree(device, precision):
+    """The table of tolerances holds for what has no promise of the same bits."""
+    theta, x = initial_weights(NETWORK, 0, dtype=precision), np.asarray(X, precision)
+    at_once = np.asarray(predict(NETWORK, theta, x, device=device))
+    for size in (1, 7, 32):
+        parts = [predict(NETWORK, theta, x[first : first + size], device=device) for first in range(0, len(x), size)]
+        assert_agree(np.concatenate([np.asarray(part) for part in parts]), at_once, "forward")
+
+
+def test_a_stack_agrees_with_smaller_ones_and_with_one_network(device, precision):
+    """All networks of a stack see the samples in the order of the first seed."""
+    options = {"device": device, "dtype": precision, "optimizer": momentum()}
+    stack = to_numpy(fit(seed=range(K), **options).theta)
+    assert_agree(stack[0], to_numpy(fit(seed=0, **options).theta), "fit")
+    assert_agree(stack[:-1], to_numpy(fit(seed=range(K - 1), **options).theta), "fit")
+    options["shuffle"] = False
+    assert_agree(to_numpy(fit(seed=range(K), **options).theta)[-1], to_numpy(fit(seed=K - 1, **options).theta), "fit")
+
+
+ESTIMATORS = {
+    "ensemble": lambda: MLPEnsembleClassifier(MLPClassifier((5,), max_iter=3, device="cpu"), 3, random_state=0),
+    "search": lambda: BatchedSearchCV(
+        MLPClassifier((5,), max_iter=3, random_state=0, device="cpu"), {"alpha": [0.0, 0.1]}, cv=2, progress=False
+    ),
+    "table": lambda: TabularClassifier(epochs=3, random_state=0, device="cpu"),
+    "networks of a table": lambda: TabularClassifier(epochs=3, n_networks=2, random_state=0, device="cpu"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # such as those of short fits
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_an_estimator_fitted_twice(name):
+    y = np.argmax(TARGETS, axis=1)
+    one, other = (ESTIMATORS[name]().fit(X, y).predict_proba(X) for _ in range(2))
+    assert one.tobytes() == other.tobytes()
 
 
 @needs_engine
