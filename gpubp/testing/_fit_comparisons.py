@@ -10,6 +10,9 @@ import numpy as np
 
 from gpubp._typing import Array
 from gpubp.backends.backend import Backend, to_backend
+from gpubp.engine.epoch import make_epoch_runner
+from gpubp.engine.plain.minibatches import Batch, PerNetworkBatches
+from gpubp.engine.plain.step import ModelState, Objective
 from gpubp.engine.prediction import predict
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.nn.losses import LOSSES
@@ -38,7 +41,7 @@ Fit = Callable[..., Any]
 
 def fit_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
     """Yield fits of one network, or of two as a stack, with the predictions and the history that follow."""
-    _, x, targets, sample_weight = draw_data(NETWORK, generator, n_samples=2 * N_SAMPLES)
+    theta, x, targets, sample_weight = draw_data(NETWORK, generator, n_samples=2 * N_SAMPLES)
     data = (x[:N_SAMPLES], targets[:N_SAMPLES], x[N_SAMPLES:], targets[N_SAMPLES:])
     weighted = (*data, sample_weight[:N_SAMPLES])
     of_each = (np.stack([data[0], 0.5 * data[0]]), np.stack([data[1]] * 2), *data[2:])
@@ -73,6 +76,8 @@ def fit_comparisons(generator: np.random.Generator) -> Iterator[Comparison]:
         yield row(what, network=network, optimizer=optimizer, epochs=4)
     for what, network in SHAPES.items():
         yield row(what, network=network, epochs=4)
+    of_stack = (np.stack([theta, theta[::-1]]), *weighted[:2], weighted[-1])
+    yield Comparison("fit", "a stack of 2, rows and orders of each", _in_own_orders, of_stack)
     yield row("lbfgs", network=NETWORK, optimizer=second_order.lbfgs(), epochs=10, batch_size="full")
 
 
@@ -104,6 +109,19 @@ def _fit_and_predict(
     history = np.asarray([found.history.loss, *([found.history.validation_loss] if validated else [])])
     y = predict(network, found.theta, unseen_x, device=backend.name)
     return found.theta, y, to_backend(backend, history, dtype_name(x))
+
+
+def _in_own_orders(backend: Backend, theta: Array, *samples: Array) -> Array:
+    """Train as the networks of a search do: each on rows of its own, in an order of its own."""
+    xp, optimizer, generator = backend.xp, first_order.momentum(0.05, 0.9), np.random.default_rng(1986)
+    run_epoch = make_epoch_runner(backend, Objective(NETWORK, l2=0.01), optimizer, dtype_name(theta))
+    model = ModelState(xp.asarray(theta, copy=True), optimizer.init(xp, theta))
+    counts = np.asarray([N_SAMPLES, N_SAMPLES - 1])
+    for _ in range(EPOCHS):
+        order = np.concatenate([generator.permutation(N_SAMPLES)[:n] for n in counts])
+        run_epoch(model, PerNetworkBatches(backend, Batch(*samples), 8, order, np.asarray([0, N_SAMPLES]), counts))
+        model.epoch += 1
+    return model.theta
 
 
 def _resumed(*arguments: Any, epochs: int, **options: Any) -> Any:
