@@ -176,12 +176,15 @@ def _step_by_step(
             weights.append(total_weight(xp, batch))
             sizes.append(batch.x.shape[-2] if batch.sizes is None else batch.sizes)
         thetas.append(model.theta)
-    all_weights = np.asarray(weights) if isinstance(weights[0], float) else xp.stack(weights)
+    on_device = None if isinstance(weights[0], float) else weights
+    all_values, summed, finite = compiled(backend, _summary)(values, on_device, model.theta)
+    all_weights = np.asarray(weights) if summed is None else summed
     if processes.world_size > 1:  # so far these are the sums of shards
         all_weights, sizes = processes.all_reduce(all_weights), processes.all_reduce(np.asarray(sizes))
-    all_values, finite = compiled(backend, _summary)(values, model.theta)
     return EpochResult(all_values, all_weights, np.asarray(sizes), finite, thetas=thetas)
 
 
-def _summary(xp: Namespace, values: list[Array], theta: Array) -> tuple[Array, Array]:
-    return xp.stack(values), xp.all(xp.isfinite(theta), axis=-1)
+def _summary(
+    xp: Namespace, values: list[Array], weights: list[Array] | None, theta: Array
+) -> tuple[Array, Array | None, Array]:
+    return xp.stack(values), None if weights is None else xp.stack(weights), xp.all(xp.isfinite(theta), axis=-1)

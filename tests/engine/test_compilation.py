@@ -10,9 +10,10 @@ from gpubp import Network, adam, clipped, decayed, lbfgs, levenberg_marquardt, m
 from gpubp.backends.backend import choose_backend, to_backend, to_numpy, with_matmul
 from gpubp.backends.sparse_matmul import for_samples
 from gpubp.distributed.process_group import ProcessGroup
+from gpubp.engine.epoch import plain_epoch_runner
 from gpubp.engine.plain import compilation
 from gpubp.engine.plain.minibatches import ArrayBatches, Batch
-from gpubp.engine.plain.step import Objective, make_step
+from gpubp.engine.plain.step import ModelState, Objective, make_step
 from gpubp.engine.prediction import evaluate
 from gpubp.nn.activations import ACTIVATIONS
 from gpubp.optim.loss_scaling import loss_scaled
@@ -78,13 +79,37 @@ class TestIsCompiledOnce:
         take_step(backend, momentum())
         assert compilations.total() == len(others) + 1
 
-    def test_for_all_batches_of_a_size(self, backend, compilations):
+    @pytest.mark.parametrize("sample_weight", [None, np.arange(20.0)])
+    def test_for_all_batches(self, backend, compilations, sample_weight):
         order = np.random.default_rng(1).permutation(20)
-        batches = [batch for _, batch in ArrayBatches(backend, SAMPLES, 8, order)]
-        assert compilations == {"_rows_from": 2}  # one for the last, smaller batch
+        batches = [batch for _, batch in ArrayBatches(backend, Batch(X, TARGETS, sample_weight), 8, order)]
+        assert compilations == {"_rows_from": 1}
+        weights = np.ones(20) if sample_weight is None else sample_weight
         for batch, rows in zip(batches, np.split(order, [8, 16]), strict=True):
-            np.testing.assert_array_equal(batch.x, X[rows])
-            np.testing.assert_array_equal(batch.targets, TARGETS[rows])
+            np.testing.assert_array_equal(batch.x[: len(rows)], X[rows])
+            np.testing.assert_array_equal(batch.targets[: len(rows)], TARGETS[rows])
+            np.testing.assert_array_equal(batch.sample_weight, np.append(weights[rows], np.zeros(8 - len(rows))))
+            assert batch.x.shape == (8, 4)
+            assert (batch.sizes, batch.total_weight) == (len(rows), np.sum(weights[rows]))
+
+    def test_for_batches_without_padding(self, backend, compilations):
+        (_, first), (_, last) = ArrayBatches(backend, SAMPLES, 10)
+        assert compilations == {"_rows_from": 1}
+        np.testing.assert_array_equal(np.concatenate([first.x, last.x]), X)
+        assert first.sample_weight is first.total_weight is None
+
+    @pytest.mark.parametrize("options", [{}, {"parts": 2}, {"reduction": "sum", "l2": 0.1}])
+    @pytest.mark.parametrize("sample_weight", [None, np.arange(20.0)])
+    def test_for_an_epoch_with_a_smaller_last_batch(self, backend, compilations, options, sample_weight):
+        of_each = []
+        for one in (backend, choose_backend("cpu")):
+            run_epoch = plain_epoch_runner(one, Objective(NETWORK, **options), momentum(), "float64")
+            model = ModelState(THETA, momentum().init(np, THETA))
+            result = run_epoch(model, ArrayBatches(one, Batch(X, TARGETS, sample_weight), 8))
+            of_each.append((model.theta, result.values, result.weights, result.sizes))
+        assert compilations == {"_rows_from": 1, "_with_penalty": 1, "_summary": 1}
+        for actual, expected in zip(*of_each, strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
     @pytest.mark.parametrize("optimizer", [lbfgs(), levenberg_marquardt()])
     def test_for_a_second_order_optimizer(self, optimizer, backend, compilations):

@@ -91,7 +91,7 @@ def numbers_in(batches_seen):
     """Return the numbers of the samples of each batch, after checking that x, targets and weights match."""
     numbers = []
     for batch, _ in batches_seen:
-        x, targets, weights = (to_numpy(part) for part in batch[:3])
+        x, targets, weights = (to_numpy(part)[: batch.sizes] for part in batch[:3])  # what follows is padding
         np.testing.assert_allclose(targets[:, 0] / targets[:, 0].max(), x[:, 0] / x[:, 0].max(), rtol=1e-6)
         np.testing.assert_array_equal(targets[:, 0], weights)
         numbers.append([int(number) for number in targets[:, 0]])

@@ -27,23 +27,26 @@ class Batch(NamedTuple):
     sample_weight : (..., b) array, optional
     dropout_masks : tuple of (..., b, n) arrays or None
         One for the inputs and one for each hidden layer, None for a layer without dropout; empty without any dropout.
-    sizes : (K,) array of NumPy, optional
-        Number of samples of each network of a stack. Networks with fewer are padded with samples of weight 0.
+    sizes : int or (K,) array of NumPy, optional
+        Number of samples, or of those of each network of a stack, if samples of weight 0 follow them as padding.
     shard : Shard, optional
         The part of the whole batch that this is, if several processes share it.
+    total_weight : float or (...) array, optional
+        The sum of the sample weights, if it is known.
     """
 
     x: Array
     targets: Array
     sample_weight: Array | None = None
     dropout_masks: tuple[Array | None, ...] = ()
-    sizes: np.ndarray | None = None
+    sizes: int | np.ndarray | None = None
     shard: Shard | None = None
+    total_weight: Any = None
 
     @property
     def arrays(self) -> "Batch":
         """The batch without the facts that a step does not need."""
-        return Batch(*self[:4])
+        return Batch(*self[:4], total_weight=self.total_weight)
 
     def parts(self, n: int) -> Iterator["Batch"]:
         """Divide the samples into ``n`` parts; fewer if there are fewer samples, one if there is no sample."""
@@ -98,12 +101,16 @@ def remaining_parts(batches: Batches | EpochInParts, done: int) -> Iterable[Batc
 
 def total_weight(xp: Namespace, batch: Batch) -> Array:
     """Return the total weight of a batch, ``(...)``; without weights, the number of samples as a float."""
+    if batch.total_weight is not None:
+        return batch.total_weight
     return float(batch.x.shape[-2]) if batch.sample_weight is None else xp.sum(batch.sample_weight, axis=-1)
 
 
 @dataclass(frozen=True)
 class ArrayBatches:
     """Samples in arrays, divided into batches of ``size``; the last batch may be smaller.
+
+    Where steps are compiled for each shape, samples of weight 0 make it as large as the others.
 
     ``order`` is a NumPy array of row indices, or None for the order of the arrays. The batches are for ``epochs``
     epochs, all in the same order or each in its own, ``(epochs, n)``; iterating gives the batches of one epoch. x may
@@ -156,7 +163,7 @@ class ArrayBatches:
                 x, targets, weights = (
                     array if array is None else to_backend(self.backend, array) for array in batch[:3]
                 )
-                batch = Batch(x, targets, weights, shard=batch.shard)
+                batch = batch._replace(x=x, targets=targets, sample_weight=weights)
             yield part, batch.with_dropout(self.backend, self.dropout, step * self.size)
 
     def _divide(self, storage: Backend) -> Iterator[tuple[float, Batch]]:
@@ -170,12 +177,17 @@ class ArrayBatches:
         if order is not None and not (storage.is_numpy or is_sparse(x)):
             order = to_backend(storage, order, "int32" if x.shape[-2] < 2**31 else "int64")
         compiles = can_compile(storage) and not is_sparse(x)
+        is_padded = compiles and self.processes.world_size == 1 and n_samples % min(self.size, n_samples) > 0
         for start, fraction in zip(range(0, n_samples, self.size), fractions.tolist(), strict=True):
             shard = self.processes.shard(min(start + self.size, n_samples) - start)
-            rows = slice(start + shard.start, start + shard.stop)
+            rows, sizes, total = slice(start + shard.start, start + shard.stop), None, None
             if compiles:
-                rows_from = compiled(storage, _rows_from, rows.stop - rows.start)
-                x_part, targets_part, weights_part = rows_from(x, targets, weights, order, rows.start)
+                n = rows.stop - rows.start
+                rows_from = compiled(storage, _rows_from, self.size if is_padded else n, is_padded)
+                copied = rows_from(x, targets, weights, order, rows.start, rows.stop)
+                x_part, targets_part, weights_part, total = copied
+                if is_padded:
+                    sizes, total = n, float(n) if total is None else total
             elif order is None:
                 x_part = x[rows] if is_sparse(x) else x[..., rows, :]
                 targets_part = targets[..., rows, :]
@@ -187,17 +199,33 @@ class ArrayBatches:
                     row_numbers = to_backend(storage, row_numbers)
                 targets_part = take_rows(xp, targets, row_numbers)
                 weights_part = None if weights is None else xp.take(weights, row_numbers, axis=-1)
-            yield fraction, Batch(x_part, targets_part, weights_part, shard=shard)
+            yield fraction, Batch(x_part, targets_part, weights_part, (), sizes, shard, total)
 
 
 def _rows_from(
-    xp: Namespace, n: int, x: Array, targets: Array, weights: Array | None, order: Array | None, start: int
-) -> tuple[Array, Array, Array | None]:
-    """Copy ``n`` rows of each array, from ``start`` on in an order; compiled, it is the same for each ``start``."""
-    rows = start + xp.arange(n)
-    rows = rows if order is None else xp.take(order, rows)
-    in_order = xp.take(x, rows, axis=-2), xp.take(targets, rows, axis=-2)
-    return *in_order, None if weights is None else xp.take(weights, rows, axis=-1)
+    xp: Namespace,
+    n: int,
+    is_padded: bool,
+    x: Array,
+    targets: Array,
+    weights: Array | None,
+    order: Array | None,
+    start: int,
+    stop: int,
+) -> tuple[Array, Array, Array | None, Array | None]:
+    """Copy ``n`` rows of each array, in an order; compiled, it is the same for each ``start``.
+
+    If the rows may end before that, the last one is repeated, with weight 0. Also returns the total of given weights.
+    """
+    positions = start + xp.arange(n)
+    last = xp.minimum(positions, stop - 1)
+    rows = last if order is None else xp.take(order, last)
+    part = None if weights is None else xp.take(weights, rows, axis=-1)
+    if is_padded:
+        is_sample = positions < stop
+        part = xp.astype(is_sample, x.dtype) if part is None else xp.where(is_sample, part, 0.0)
+    total = None if weights is None else xp.sum(part, axis=-1)
+    return xp.take(x, rows, axis=-2), xp.take(targets, rows, axis=-2), part, total
 
 
 def take_rows(xp: Namespace, array: Array, rows: Array) -> Array:
