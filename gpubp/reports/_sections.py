@@ -66,7 +66,8 @@ def scores(reports: Reports) -> str:
     rows = []
     for name in sorted(names, key=lambda name: order.get(split_metric(name)[0], len(order))):
         known = [one[name] for one in values if name in one]
-        best = (min if split_metric(name)[0] in _LESS_IS_BETTER else max)(known) if not is_alone else None
+        better = min if split_metric(name)[0] in _LESS_IS_BETTER else max
+        best = better(known) if not is_alone and len(known) > 1 else None
         cells = [figure_cell(one.get(name), best) for one in values]
         rows.append((metric_name(name), [*cells, *([figure_cell(baseline.get(name))] if baseline else [])]))
     counts = [one.rows.get(part) for _, one, part in shown]

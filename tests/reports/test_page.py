@@ -139,10 +139,12 @@ def test_errors_show_half_of_the_rows_within_the_median():
 
 def test_several_models_are_side_by_side_and_the_best_is_bold():
     worse = classification("worse")
-    better = ModelReport("better", "classification", worse.network, scores={"test": {"accuracy": 0.9, "log_loss": 0.5}})
+    scores = {"accuracy": 0.9, "log_loss": 0.5, "balanced_accuracy": 0.8}  # the last one is of this model alone
+    better = ModelReport("better", "classification", worse.network, scores={"test": scores})
     text = report_page([worse, better])
     assert "2 models side by side" in Page(text).text
-    rows = dict(re.findall(r'<tr><th scope="row">(accuracy|log loss)</th>(.*)</tr>', text))
+    rows = dict(re.findall(r'<tr><th scope="row">([a-z ]+)</th>(.*)</tr>', text))
+    assert 'class="number best"' not in rows["balanced accuracy"]
     assert re.findall(r'class="number best">([^<]+)', rows["accuracy"]) == ["0.9000"]
     assert re.findall(r'class="number best">([^<]+)', rows["log loss"]) == ["0.4100"]
     for n in (0, 7):
