@@ -89,7 +89,7 @@ def test_named_columns_are_printed(run, prices):
     days = re.findall(r"^2001-\d\d-\d\d(?= )", out, re.MULTILINE)
     assert len(days) == 12
     assert (days[0], days[-1]) == ("2001-01-01", "2001-02-19")
-    assert re.search(r"^calibrated shares of income in intervals are [\d.]+ from those intended", out, re.MULTILINE)
+    assert re.search(r"^calibration +shares of income in intervals are [\d.]+ from those intended", out, re.MULTILINE)
 
 
 def test_without_rows_held_out_there_is_no_calibration(run):
@@ -97,7 +97,7 @@ def test_without_rows_held_out_there_is_no_calibration(run):
     assert run("train", "few.csv", "--target", "income", *FAST, "--test-fraction", "0.1")[0] == 0
     code, out, err = run("inspect", "few.safetensors", "few.csv", "--no-picture")
     assert code == 0
-    assert "calibrated" not in out
+    assert "calibration" not in out
     assert "note: calibration is not shown: an interval that holds 0.9 of the targets needs" in err
 
 

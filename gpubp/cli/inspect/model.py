@@ -154,7 +154,7 @@ def _print(found: ModelFindings, picture: Path | None, *, with_dependence: bool)
     for curve in found.curves[:1]:
         of_classes = f"probabilities of {curve.name} are {number(curve.error)} from the observed shares, on average"
         of_numbers = f"shares of {curve.name} in intervals are {number(curve.error)} from those intended, on average"
-        print_facts([("calibrated", of_classes if found.inspected.classes else of_numbers)], console)
+        print_facts([("calibration", of_classes if found.inspected.classes else of_numbers)], console)
     print_facts([("picture", str(picture))] if picture is not None else [], console)
 
 
