@@ -1,5 +1,6 @@
 """What pages take for granted, and what makes their steps short, for `tests/test_docs_run.py`."""
 
+from importlib.util import find_spec
 from typing import NamedTuple
 
 
@@ -97,6 +98,7 @@ frame = pandas.DataFrame({"sold": ["24.12.2025", None]})
             ("MLPRegressor()", "MLPRegressor(max_iter=2)"),
             ("train houses.csv --target price && ", f"train houses.csv --target price {FEW_EPOCHS}\n    "),
         ),
+        left_out=() if find_spec("skl2onnx") else ("skl2onnx",),
         needs=("onnx", "onnxruntime", "skops"),
     ),
     "docs/scaling": Page(
