@@ -14,6 +14,8 @@ from gpubp.estimators._options import FitOptions
 from gpubp.estimators._targets import TargetCoding
 from gpubp.nn.network import Network, flatten, views
 
+_MOST_ROWS = 1000  # of which the scale is computed
+
 
 @dataclass(eq=False)
 class EstimatorFit:
@@ -75,6 +77,21 @@ def weights_of(network: Network, theta: np.ndarray) -> dict[str, Any]:
     """Return the fitted attributes that hold the weights and the biases: views of one array, as parameters are."""
     blocks = views(np, network, theta if theta.base is None else theta.copy())
     return {"coefs_": [block[:-1] for block in blocks], "intercepts_": [block[-1] for block in blocks]}
+
+
+@np.errstate(all="ignore")
+def scaling_of(fit: EstimatorFit) -> str:
+    """Return advice to scale samples on the host and targets, "" if their root mean squares are near 1."""
+    known: list[tuple[str, Any]] = [("X (StandardScaler)", fit.x)] if type(fit.x) is np.ndarray else []
+    if not fit.coding.is_classifier and fit.network.loss != "poisson":
+        known.append(("y (TransformedTargetRegressor)", fit.targets))
+    far = []
+    for name, array in known:
+        some = array[:: len(array) // _MOST_ROWS + 1].astype(float)
+        largest = np.sqrt(np.max(np.mean(some * some, axis=0)))  # of the columns, of which some may be rare indicators
+        if not 0.1 <= largest <= 10.0:
+            far.append(name)
+    return f"scale {' and '.join(far)}" if far else ""
 
 
 def sizes_of(coefs: Sequence[Any], intercepts: Sequence[Any]) -> list[int]:

@@ -19,11 +19,12 @@ ATTRIBUTES = {
     "best_validation_score": "best_validation_score_",
     "stop_reason": "stop_reason_",
     "fit_seconds": "fit_seconds_",
+    "scaling": "_scaling",
     "optimizer": "_optimizer",
 }
 """The attribute of the estimator for each field of :class:`FitState`, named as in scikit-learn if it has one."""
 
-SET_DURING_FIT = ("loss", "stop_reason", "fit_seconds")  # missing before the fit sets them
+SET_DURING_FIT = ("loss", "stop_reason", "fit_seconds", "scaling")  # missing before the fit sets them
 
 
 @dataclass
@@ -48,6 +49,8 @@ class FitState:
         The largest of the scores.
     stop_reason, fit_seconds : str and float, optional
         The reason why the fit ended, and its duration.
+    scaling : str, optional
+        Advice to scale the samples, if the fit had not converged.
     optimizer : OptimizerState, optional
         The state from which the next call continues.
     """
@@ -64,6 +67,7 @@ class FitState:
     best_validation_score: float | None = None
     stop_reason: str | None = None
     fit_seconds: float | None = None
+    scaling: str | None = None
     optimizer: OptimizerState | None = None
 
     @classmethod

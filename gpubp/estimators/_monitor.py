@@ -13,7 +13,7 @@ from gpubp._core.user_warnings import warn
 from gpubp._typing import Array
 from gpubp.backends.backend import to_numpy
 from gpubp.distributed.process_group import SINGLE_PROCESS, ProcessGroup
-from gpubp.estimators._fit import EstimatorFit, weights_of
+from gpubp.estimators._fit import EstimatorFit, scaling_of, weights_of
 from gpubp.estimators._held_out import Evaluated, score_of
 from gpubp.estimators._optimizer import LearningRate
 from gpubp.estimators._sklearn_callbacks import FitTask
@@ -254,6 +254,7 @@ class FitMonitor:
             refuse_weights()
         state.stop_reason = self.stop_reason or stop_reason
         state.fit_seconds = time.perf_counter() - self.start
+        state.scaling = scaling_of(self.fit) if state.stop_reason == "epochs" and not incremental else ""
         if self.processes.rank == 0:
             self._warn(incremental)
         self.task.end()
@@ -277,6 +278,8 @@ class FitMonitor:
             )
             return
         max_iter_message = f"Maximum iterations ({options.max_iter}) reached and the optimization hasn't converged yet."
+        if state.scaling:
+            max_iter_message += f" You might also want to {state.scaling}."
         warning = {
             "interrupted": "Training interrupted by user.",
             "time": f"Maximum time ({options.max_time} s) reached after {state.n_iter} iterations and the optimization "

@@ -66,5 +66,7 @@ def _advice(model: Any) -> str:
     if curve and not model.early_stopping and curve[-1] > OVERFITTING_FACTOR * np.nanmin(curve):
         return "the validation loss rose again: early_stopping=True keeps the best weights; alpha or dropout help"
     if model.stop_reason_ in ("epochs", "time"):
-        return f"training had not converged: raise {'max_iter' if model.stop_reason_ == 'epochs' else 'max_time'}"
+        scaling = getattr(model, "_scaling", "")  # not in models of earlier versions
+        longer = f"raise {'max_iter' if model.stop_reason_ == 'epochs' else 'max_time'}"
+        return f"training had not converged: {f'{scaling}, and ' if scaling else ''}{longer}"
     return ""

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import pytest
 import sklearn.neural_network
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -102,6 +102,22 @@ class TestReport:
         assert "max_iter was reached" in text
         assert "raise max_iter" in text
         assert "validation" not in text
+
+    @pytest.mark.parametrize(
+        ("x_scale", "y_scale", "advice"),
+        [
+            (1.0, 1.0, ""),
+            (0.01, 100.0, "scale X (StandardScaler) and y (TransformedTargetRegressor)"),
+            (1.0, 0.01, "scale y (TransformedTargetRegressor)"),
+            (100.0, 1.0, "scale X (StandardScaler)"),
+        ],
+    )
+    def test_advises_to_scale_what_is_far_from_1(self, x_scale, y_scale, advice):
+        model = MLPRegressor(hidden_layer_sizes=(4,), max_iter=2, device="cpu")
+        with pytest.warns(ConvergenceWarning) as caught:
+            model.fit(X * x_scale, X[:, 0] * y_scale)
+        assert str(caught[0].message).endswith(f"You might also want to {advice}." if advice else "converged yet.")
+        assert f"converged: {advice}{', and ' * bool(advice)}raise max_iter" in model.report()
 
     def test_contains_the_score_on_held_out_samples(self):
         model = fitted(early_stopping=True, validation_fraction=0.3)
