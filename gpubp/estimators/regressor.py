@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import _fit_context
 from sklearn.utils.metaestimators import available_if
 
+from gpubp._core.counts import is_count
 from gpubp._core.names import unknown
 from gpubp._core.parameters import keep_parameters
 from gpubp._typing import Array
@@ -36,6 +37,17 @@ def _loss_name(loss: str) -> str:
     name = LOSS_OF.get(loss, loss)
     get_loss(name)
     return name
+
+
+class _Loss(NameOf):
+    """The name of a loss, which comes first as in scikit-learn, where some expect the hidden layers."""
+
+    def hint(self, value: Any) -> str:
+        """Return what follows in the message about a value that is no loss, or ""."""
+        sizes = value if isinstance(value, tuple | list) else (value,)
+        if sizes and all(map(is_count, sizes)):
+            return f"; to set the hidden layers: hidden_layer_sizes={value!r}"
+        return super().hint(value)
 
 
 def _varies(y: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
@@ -200,7 +212,7 @@ class MLPRegressor(R2Mixin, MultilayerPerceptron):
 
     _parameter_constraints: dict[str, list[Any]] = {  # noqa: RUF012
         **MultilayerPerceptron._parameter_constraints,
-        "loss": [NameOf(_loss_name, LOSSES)],
+        "loss": [_Loss(_loss_name, LOSSES)],
     }
 
     def __init__(

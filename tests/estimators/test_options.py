@@ -65,6 +65,15 @@ def test_parameters_of_estimators_of_tables_are_named_with_those_here():
     ]
 
 
+@pytest.mark.parametrize("sizes", [(20,), [20, 10], 20])
+def test_hidden_layers_where_the_loss_comes_first(sizes):
+    with pytest.raises(ValueError, match=r"'loss' .* instead; to set the hidden layers: ") as raised:
+        MLPRegressor(sizes).fit(X_R, TARGETS)
+    assert str(raised.value).endswith(f"hidden_layer_sizes={sizes}")
+    with pytest.raises(ValueError, match=r"Got \(0\.5,\) instead\.$"):
+        MLPRegressor((0.5,)).fit(X_R, TARGETS)
+
+
 @pytest.mark.parametrize(("parameter", "value"), [("activation", "reluu"), ("loss", "squard_error")])
 def test_known_names_are_listed_once(parameter, value):
     with pytest.raises(ValueError, match="did you mean") as raised:
