@@ -100,12 +100,13 @@ def agreement(gpubp_device: str, record_property: Callable[[str, object], None])
         reason = left_out(gpubp_device, against)
         if reason:
             logger.warning("%s", reason)
+        reference = expected or _of_any_library(function)
         for dtype in dtypes:
             if not (reason and dtype == "float64"):
                 try:
                     deviation = assert_functions_agree(
                         function,
-                        expected or function,
+                        reference,
                         *arrays,
                         kind=kind,
                         dtype=dtype,
@@ -117,6 +118,22 @@ def agreement(gpubp_device: str, record_property: Callable[[str, object], None])
                 record_property(_PROPERTY, (f"{gpubp_device}, {against}: {kind} {dtype}", deviation))
 
     return assert_agrees
+
+
+def _of_any_library(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose TypeErrors say what one of a single library needs."""
+
+    def reference(*arrays: Any) -> Any:
+        try:
+            return function(*arrays)
+        except TypeError as error:
+            error.add_note(
+                "The function was called with the arrays to compare with: one of a single library needs expected=, "
+                "which computes the same with NumPy."
+            )
+            raise
+
+    return reference
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

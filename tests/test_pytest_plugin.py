@@ -131,6 +131,14 @@ def test_options_of_a_comparison(run, test, outcome):
     assert outcomes(result) == {f"test_it[{STRICT_1}]": outcome}
 
 
+def test_a_function_of_one_library_needs_expected(run):
+    test = "def own(x):\n    if type(x) is np.ndarray: raise TypeError('no Tensor')\n    return x\n\n"
+    result = run(f"{test}def test_it(agreement): agreement(own, X)", "--gpubp-device", STRICT)
+    result.stdout.fnmatch_lines(["E *TypeError: no Tensor", "E * of a single library needs expected=*"])
+    result = run(f"{test}def test_it(agreement): agreement(own, X, expected=own)", "--gpubp-device", STRICT)
+    assert "needs expected=" not in result.stdout.str()
+
+
 def test_tests_for_some_devices_run_only_there(run):
     test = f"import pytest\n@pytest.mark.gpubp_devices({STRICT!r}, 'absent')\n{AGREES}"
     assert outcomes(run(test)) == {f"test_it[{STRICT}]": "PASSED"}

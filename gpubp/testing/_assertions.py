@@ -88,7 +88,7 @@ def assert_functions_agree(
         device; the message says where, by how much, and the tolerance.
     DataError
         If the table has no row for this kind and dtype, an array does not hold real numbers, or ``expected`` does not
-        return arrays.
+        return arrays, or returns float64 for float32.
     DeviceError
         If a device cannot be used.
 
@@ -117,6 +117,15 @@ def assert_functions_agree(
         raise DataError("the functions return no arrays, so there is nothing to compare")
     deviations = [0.0]
     for one, other in zip(got, wanted, strict=True):
+        if dtype == "float32" and _is_float64(other) and not _is_float64(one):
+            raise DataError(
+                f"{kind}: expected returned float64 for float32 arrays on {expected_device!r}; a NumPy scalar, such as "
+                "np.sqrt(2), promotes them: use float(np.sqrt(2))"
+            )
         assert_agree(one, other, kind, namespace=backend.xp, device=backend.device)
         deviations.append(deviation(one, other, kind))
     return max(deviations)
+
+
+def _is_float64(result: Any) -> bool:
+    return str(getattr(result, "dtype", "")).rpartition(".")[2] == "float64"

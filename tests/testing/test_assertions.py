@@ -78,6 +78,18 @@ def test_what_cannot_be_compared_is_an_error(actual, expected, options, message)
         assert_functions_agree(actual, expected, [1.0], **{"kind": "elementwise"} | options)
 
 
+def test_a_reference_that_promotes_is_named():
+    def scaled(x):
+        return np.float64(2.0) * x
+
+    with pytest.raises(DataError, match=r"expected returned float64 for float32 arrays on 'cpu'; a NumPy scalar"):
+        assert_functions_agree(lambda x: x * 2, scaled, [1.0], kind="elementwise")
+    with pytest.raises(AgreementError, match="dtype is float64, expected float32"):
+        assert_functions_agree(scaled, lambda x: x * 2, [1.0], kind="elementwise")
+    assert assert_functions_agree(scaled, scaled, [1.0], kind="elementwise") == 0.0
+    assert assert_functions_agree(lambda x: x * 2, scaled, [1.0], kind="elementwise", dtype="float64") == 0.0
+
+
 def test_some_precision_is_compared():
     with pytest.raises(DataError, match="got none"):
         assert_agreement("cpu", dtypes=[])
