@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from gpubp._core.text import excerpt
@@ -253,3 +255,21 @@ def near_miss(name: Any, known: Iterable[str]) -> str:
         return f" (did you mean {other!r}?)"
     close = difflib.get_close_matches(name.lower(), by_lower, n=2, cutoff=0.7)
     return f" (did you mean {' or '.join(repr(by_lower[c]) for c in close)}?)" if close else ""
+
+
+_MOST_FILES = 10_000  # of a folder that are compared
+
+
+def near_file(path: Path) -> str:
+    """Return " (did you mean ...?)" for a file that does not exist, or "" if no file beside it has a similar name."""
+    try:
+        beside = sorted(other for other in islice(path.parent.iterdir(), _MOST_FILES) if other.is_file())
+    except (OSError, ValueError):
+        return ""
+    by_stem = {_stem(other): other for other in reversed(beside)}  # equal suffixes alone make no names similar
+    close = difflib.get_close_matches(_stem(path), by_stem, n=1, cutoff=0.75)
+    return f" (did you mean {str(by_stem[close[0]])!r}?)" if close else ""
+
+
+def _stem(path: Path) -> str:
+    return path.name.lower().partition(".")[0]

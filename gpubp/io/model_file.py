@@ -11,11 +11,13 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpubp._core.misplaced import not_a_network
+from gpubp._core.names import near_file
 from gpubp._core.text import escaped, excerpt
 from gpubp._core.versions import newer_format
 from gpubp._typing import Array
@@ -218,7 +220,7 @@ def load_model(path: str | PathLike[str]) -> Model:
         raise ModelFileError(f"{_display_path(path)} {error}") from error
     except FileNotFoundError as error:
         fix = "pass the path of a model file, as `gpubp train` writes it"
-        raise ModelFileError(f"{_display_path(path)} does not exist; {fix}") from error
+        raise ModelFileError(f"{_display_path(path)} does not exist{near_file(Path(path))}; {fix}") from error
     except IsADirectoryError as error:
         raise ModelFileError(
             f"{_display_path(path)} is a folder, not a model file; pass the path of a file in it"

@@ -16,6 +16,7 @@ import pytest
 from gpubp.data import read_table, table_from_arrays, table_from_mapping
 from gpubp.data.datasets import DATASETS, load_dataset
 from gpubp.data.readers import _input_file
+from gpubp.data.streaming import open_stream
 from gpubp.errors import DataError
 
 
@@ -227,6 +228,32 @@ def test_no_such_file():
         read_table("digit")
     with pytest.raises(DataError, match=r"no such file: nothing/like/it\.csv; give"):
         read_table("nothing/like/it.csv")
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("customer.csv", " (did you mean 'customers.csv'?)"),
+        ("Customers.cvs", " (did you mean 'customers.csv'?)"),
+        ("data/custmers.csv", f" (did you mean {str(Path('data', 'customers.parquet'))!r}?)"),
+        ("x.csv", ""),
+        ("data/y.csv", ""),
+        ("customers.csv/a.csv", None),
+    ],
+)
+def test_a_misspelt_file(tmp_path, monkeypatch, path, hint):
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    for name in ("customers.csv", "z.csv", "data/customers.parquet"):
+        Path(name).write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    if hint is None:
+        assert "did you mean" not in str(caught.value)
+    else:
+        assert str(caught.value).startswith(f"no such file: {Path(path)}{hint}; give")
+    with pytest.raises(DataError, match=r"no such file or folder: data\S+ \(did you mean 'data\S+\.parquet'\?\)$"):
+        open_stream("data/customer.csv")
 
 
 def test_a_folder(tmp_path):

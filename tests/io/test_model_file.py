@@ -161,7 +161,9 @@ def test_a_number_in_another_notation_is_detected(path):
 
 
 def test_a_missing_file_a_folder_and_a_device_are_refused(tmp_path):
-    assert "does not exist" in refusal(tmp_path / "nothing")
+    assert "nothing does not exist; pass" in refusal(tmp_path / "nothing")
+    (tmp_path / "customers.safetensors").touch()
+    assert "customers.safetensors'?); pass" in refusal(tmp_path / "customer.safetensors")
     assert "folder" in refusal(tmp_path)
     if os.path.exists("/dev/null"):
         refusal("/dev/null")

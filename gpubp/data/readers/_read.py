@@ -6,7 +6,7 @@ import sys
 from os import PathLike, fspath
 from pathlib import Path
 
-from gpubp._core.names import near_miss
+from gpubp._core.names import near_file, near_miss
 from gpubp._core.text import brief
 from gpubp.data._limits import MAX_LINE_BYTES
 from gpubp.data.datasets import DATASETS, load_dataset
@@ -183,8 +183,9 @@ def _first_bytes(source: InputFile) -> bytes:
         with source.open_packed() as file:
             return file.read(16)
     except FileNotFoundError:
+        similar = near_file(path) or near_miss(str(path), DATASETS)
         raise DataError(
-            f"no such file: {path}{near_miss(str(path), DATASETS)}; give the path of a file ({', '.join(SUFFIXES)}) "
+            f"no such file: {path}{similar}; give the path of a file ({', '.join(SUFFIXES)}) "
             f"or one of the named sets {', '.join(DATASETS)}"
         ) from None
     except (OSError, ValueError) as error:

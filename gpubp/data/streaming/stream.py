@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpubp._core.counts import is_count
+from gpubp._core.names import near_file
 from gpubp._core.text import counted
 from gpubp.data.streaming._array_source import is_sliceable, open_arrays, open_zarr
 from gpubp.data.streaming._iterable_source import IterableSource
@@ -304,7 +305,7 @@ def _source(x: Any, targets: Any, target_columns: Any, block_rows: int | None) -
     if isinstance(x, str | PathLike):
         path = Path(fspath(x))
         if not path.exists():
-            raise DataError(f"no such file or folder: {path}")
+            raise DataError(f"no such file or folder: {path}{near_file(path)}")
         if path.suffix.lower() == ".npy":
             return open_npy(path, None if targets is None else _npy_path(targets), target_columns, block_rows)
         from gpubp.data.streaming._column_source import open_columns  # imported here, as arrays need no tables

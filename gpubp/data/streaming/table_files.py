@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from gpubp._core.names import near_file
 from gpubp.data.readers import COMPRESSIONS, TEXT_SUFFIXES, files_in, format_suffix, is_pattern
 from gpubp.data.readers.dialect import TextOptions
 from gpubp.data.streaming._parquet_tables import ParquetTables
@@ -70,7 +71,7 @@ def open_tables(path: Path, options: TextOptions | None = None) -> TableSource:
     [2]
     """
     if not path.exists() and not is_pattern(path):
-        raise DataError(f"no such file or folder: {path}")
+        raise DataError(f"no such file or folder: {path}{near_file(path)}")
     files = table_files(path)
     if not files:
         is_packed = format_suffix(path.name).endswith(COMPRESSIONS)
