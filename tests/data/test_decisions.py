@@ -56,6 +56,8 @@ def cycle(*values):
         (cycle("01", "02", "1"), "category", "codes with leading zeros, such as '01'"),
         (cycle("01", "02", "?"), "category", "codes with leading zeros, such as '01'"),
         (cycle("a", "b", "C"), "category", "text"),
+        (cycle("gold", "Basic", "Basic "), "category", "only by spaces or case: 'Basic', 'Basic '"),
+        (cycle("gold", " GOLD", "Basic"), "category", "only by spaces or case: 'gold', ' GOLD'"),
         (cycle("4wd", "2", "fwd"), "category", "text"),
         (cycle("1st", "2nd"), "category", "text"),
         (cycle("5 km", "7 kg"), "category", "text"),

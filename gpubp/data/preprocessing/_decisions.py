@@ -172,12 +172,22 @@ def _of_text(facts: ColumnFacts, counts: Mapping[str, int], values: Collection[s
         )
     if n_words >= TEXT_WORDS and (is_unique or len(counts) > max(max_categories, sum(counts.values()) // 2)):
         return Decision(name, "words", f"free text, {n_words:.0f} words on average")
-    return Decision(name, "category", f"text{_mixed_quantities(counts)}", values=values)
+    return Decision(name, "category", f"text{_mixed_quantities(counts)}{_nearly_equal(counts)}", values=values)
 
 
 def _mixed_quantities(counts: Mapping[str, int]) -> str:
     texts = several_units(counts)
     return f"; to have numbers, write {' and '.join(map(_shown, texts))} in one unit" if texts else ""
+
+
+def _nearly_equal(counts: Mapping[str, int]) -> str:
+    """Name the first categories that differ only by spaces around them or by case, if any do."""
+    first = dict[str, str]()
+    for text in counts:
+        other = first.setdefault(text.strip().casefold(), text)
+        if other != text:
+            return f"; categories differ only by spaces or case: {_shown(other)}, {_shown(text)}"
+    return ""
 
 
 def _of_dates(name: str, counts: Mapping[str, int], date_format: str) -> Decision:
