@@ -41,7 +41,7 @@ REPLACED = (
 )
 """The methods of scikit-learn that are not called in a fit by gpubp; a subclass may have its own."""
 
-_OF_OTHERS = ("validation_curve", "stop_reason", "fit_seconds", "optimizer")  # figures that scikit-learn does not keep
+_OF_OTHERS = ("validation_curve", "stop_reason", "fit_seconds", "scaling", "optimizer")  # scikit-learn keeps none
 _SETTINGS: dict[type, dict[str, str]] = {
     AdamOptimizer: {name: name for name in ("beta_1", "beta_2", "epsilon", "learning_rate_init")},
     SGDOptimizer: {
