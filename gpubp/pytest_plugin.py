@@ -128,8 +128,8 @@ def _of_any_library(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arrays)
         except TypeError as error:
             error.add_note(
-                "The function was called with the arrays to compare with: one of a single library needs expected=, "
-                "which computes the same with NumPy."
+                "The function was called with arrays of the library to compare with. One that takes arrays of a single "
+                "library needs expected=, a function that computes the same with those."
             )
             raise
 
